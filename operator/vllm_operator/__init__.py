@@ -1,0 +1,1 @@
+"""vllm-operator: run vLLM on Kubernetes from one manifest."""

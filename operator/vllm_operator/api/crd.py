@@ -1,0 +1,135 @@
+"""Generate the CustomResourceDefinition from the models: `python -m vllm_operator crd`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_operator.api.fields import Model, Rule
+from vllm_operator.api.names import GROUP, KIND, PLURAL, SERVER_NAME_LENGTH, SHORT_NAME, SINGULAR, VERSION
+from vllm_operator.api.spec import Spec
+from vllm_operator.api.status import Status
+
+NAME_RULE = Rule(
+    f"self.metadata.name.size() <= {SERVER_NAME_LENGTH} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    f"metadata.name must have at most {SERVER_NAME_LENGTH} characters, start with a letter and hold only a-z, 0-9 and '-', "
+    "because the Service is named after it: choose a shorter or simpler name",
+)
+
+COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
+    ("Model", "string", ".spec.model.uri", 0, "Model that is served"),
+    ("Ready", "string", ".status.ready", 0, "Healthy of wanted replicas"),
+    ("Phase", "string", ".status.phase", 0, "What the server is doing"),
+    ("Version", "string", ".status.version", 0, "vLLM version that the replicas report"),
+    ("Endpoint", "string", ".status.endpoint", 1, "URL inside the cluster"),
+    ("GPUs", "integer", ".spec.accelerator.count", 1, "Devices of a replica"),
+    ("Image", "string", ".spec.image", 1, "Image of the vLLM server"),
+    ("Age", "date", ".metadata.creationTimestamp", 0, "Time since creation"),
+    ("Message", "string", ".status.message", 0, "The cause when something is wrong"),
+)
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition as one object."""
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [_column(*column) for column in COLUMNS],
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        "schema": {"openAPIV3Schema": _root_schema()},
+    }
+    names = {
+        "kind": KIND,
+        "listKind": f"{KIND}List",
+        "plural": PLURAL,
+        "singular": SINGULAR,
+        "shortNames": [SHORT_NAME],
+        "categories": ["all"],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+def _root_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "A vLLM server: one model, served by replicas behind a Service.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": text,
+            "kind": text,
+            "metadata": {"type": "object"},
+            "spec": model_schema(Spec),
+            "status": model_schema(Status),
+        },
+        "x-kubernetes-validations": [NAME_RULE.as_schema()],
+    }
+
+
+def _column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path, "priority": priority, "description": description}
+
+
+def model_schema(model: type[Model]) -> dict[str, Any]:
+    """Structural schema of a model: references inlined, nullables and titles dropped."""
+    schema = model.model_json_schema(by_alias=True)
+    return _Inliner(schema.pop("$defs", {})).structural(schema)
+
+
+class _Inliner:
+    """Turns pydantic's JSON schema into what Kubernetes calls a structural schema."""
+
+    def __init__(self, definitions: dict[str, Any]) -> None:
+        self.definitions = definitions
+
+    def structural(self, node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in node:
+            target = self.structural(self.definitions[node["$ref"].rsplit("/", 1)[-1]])
+            return target | self._keywords({key: value for key, value in node.items() if key != "$ref"})
+        if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
+            rest = {key: value for key, value in node.items() if key != "anyOf"}
+            return self.structural(_only_variant(node["anyOf"])) | self._keywords(rest)
+        return self._keywords(node)
+
+    def _keywords(self, node: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for keyword, value in node.items():
+            result.update(self._keyword(keyword, value))
+        return result
+
+    def _keyword(self, keyword: str, value: Any) -> dict[str, Any]:
+        match keyword:
+            case "title" | "propertyNames":
+                return {}
+            case "default" if value is None or value == []:
+                return {}
+            case "const":
+                return {"enum": [value]}
+            case "exclusiveMinimum" | "exclusiveMaximum":
+                return {keyword.removeprefix("exclusive").lower(): value, keyword: True}
+            case "properties":
+                return {keyword: {name: self.structural(child) for name, child in value.items()}}
+            case "additionalProperties":
+                return {} if isinstance(value, bool) else {keyword: self.structural(value)}
+            case "items":
+                return {keyword: self.structural(value)}
+        return {keyword: value}
+
+
+def _only_variant(variants: list[dict[str, Any]]) -> dict[str, Any]:
+    solid = [variant for variant in variants if variant != {"type": "null"}]
+    if len(solid) != 1:
+        raise ValueError(f"a structural schema cannot hold the union {solid}")
+    return solid[0]

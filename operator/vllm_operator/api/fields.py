@@ -1,0 +1,118 @@
+"""Building blocks of the models: the base class and the annotated types with their bounds.
+
+Every string, list and map carries a bound: the API server estimates the cost of CEL rules from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
+
+
+class Rule:
+    """A CEL rule of the generated CRD, attached to a field with `Annotated` or to a model as `cel_rules`.
+
+    Args:
+        rule: the expression; `self` is the annotated value.
+        message: what is wrong and the way out.
+        field_path: path below `self` that the API server names, such as `.minReplicas`.
+        message_expression: CEL expression that computes the message.
+    """
+
+    def __init__(
+        self, rule: str, message: str, field_path: str | None = None, message_expression: str | None = None
+    ) -> None:
+        self.rule = rule
+        self.message = message
+        self.field_path = field_path
+        self.message_expression = message_expression
+
+    def as_schema(self) -> dict[str, str]:
+        """The entry of `x-kubernetes-validations`."""
+        entry = {"rule": self.rule, "message": self.message}
+        if self.message_expression:
+            entry["messageExpression"] = self.message_expression
+        if self.field_path:
+            entry["fieldPath"] = self.field_path
+        return entry
+
+    def __get_pydantic_json_schema__(
+        self, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(source)
+        schema.setdefault("x-kubernetes-validations", []).append(self.as_schema())
+        return schema
+
+
+class Model(BaseModel):
+    """A frozen part of the resource; Python's snake_case is camelCase in the manifest."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = ()
+    """Rules over several fields of this model, for the CRD."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        reference = handler(source)
+        schema = handler.resolve_ref_schema(reference)
+        if cls.cel_rules:
+            schema["x-kubernetes-validations"] = [rule.as_schema() for rule in cls.cel_rules]
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default_factory, type) and issubclass(field.default_factory, Model):
+                # Kubernetes applies the defaults of nested fields only where the object itself exists.
+                schema["properties"][field.alias or name]["default"] = {}
+        return reference
+
+
+class ListMap:
+    """Marks a list whose items merge by `key` (server-side apply of the VLLMServer itself)."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __get_pydantic_json_schema__(
+        self, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(source), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+
+
+QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+
+_INT_OR_STRING = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+
+Quantity = Annotated[
+    int | Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=64)],
+    WithJsonSchema({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}),
+]
+"""A Kubernetes quantity such as `16Gi` or `2`."""
+
+IntOrPercent = Annotated[
+    Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9]+%$", max_length=8)],
+    WithJsonSchema({**_INT_OR_STRING, "pattern": r"^[0-9]+%$"}),
+]
+"""A number of pods or a percentage of them."""
+
+FreeObject = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]
+"""An object that Kubernetes or vLLM validates, passed on as it is."""
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+ShortText = Annotated[str, Field(max_length=1024)]
+Text = Annotated[str, Field(max_length=65536)]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]], Field(max_length=64)
+]
+Annotations = Annotated[
+    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]], Field(max_length=64)
+]
+Quantities = Annotated[dict[Annotated[str, Field(max_length=317)], Quantity], Field(max_length=32)]

@@ -1,0 +1,60 @@
+"""Which model is served: `spec.model`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vllm_operator.api.core import SecretKeyReference
+from vllm_operator.api.fields import Model, Rule, ShortText
+
+URI_RULES = (
+    Rule(
+        "self.trim().size() > 0",
+        "model.uri is empty: name a model, such as hf://mistralai/Mistral-7B-Instruct-v0.3, "
+        "pvc://claim/path or file:///path/in/image",
+    ),
+    Rule(
+        "!self.matches('^(s3|gs|oci)://')",
+        "s3://, gs:// and oci:// are not supported yet: copy the model into a PersistentVolumeClaim and use "
+        "pvc://claim/path, or use hf://org/name or file:///path/in/image",
+    ),
+    Rule(
+        "!self.contains('://') || self.matches('^(hf|pvc|file|s3|gs|oci)://')",
+        "unknown scheme: use hf://org/name, pvc://claim/path or file:///path/in/image",
+    ),
+    Rule(
+        "!self.startsWith('file://') || self.matches('^file:///[^/]')",
+        "file:// needs an absolute path in the image, such as file:///models/mistral",
+    ),
+    Rule(
+        "!self.startsWith('pvc://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$')",
+        "pvc:// needs the name of a PersistentVolumeClaim, such as pvc://models/mistral-7b",
+    ),
+    Rule(
+        "self.contains('://') && !self.startsWith('hf://') || self.trim().size() == 0 "
+        "|| self.matches('^(hf://)?[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')",
+        "a Hugging Face model is named hf://org/name, such as hf://mistralai/Mistral-7B-Instruct-v0.3",
+    ),
+    Rule("!self.contains('/../') && !self.endsWith('/..')", "model.uri must not contain '..'"),
+)
+
+
+class ModelSource(Model):
+    """The model that vLLM loads, and the names it answers to."""
+
+    uri: Annotated[str, Field(max_length=1024), *URI_RULES] = Field(
+        description="Where the model comes from: hf://org/name (or plain org/name), pvc://claim/path, "
+        "or file:///path/in/image."
+    )
+    revision: ShortText | None = Field(
+        default=None,
+        description="Branch, tag or commit of a Hugging Face model; vLLM's own default when unset.",
+    )
+    served_names: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=32)] | None
+    ) = Field(default=None, description="Names that clients may send as `model`. Default: the last part of the uri.")
+    token_secret_ref: SecretKeyReference | None = Field(
+        default=None, description="Key of a Secret with the Hugging Face token, for gated and private models."
+    )

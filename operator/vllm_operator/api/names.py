@@ -1,0 +1,64 @@
+"""Group, kind, labels and the names of children."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+GROUP = "vllm-operator.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "VLLMServer"
+PLURAL = "vllmservers"
+SINGULAR = "vllmserver"
+SHORT_NAME = "vllm"
+
+MANAGER = "vllm-operator"
+"""Field manager of server-side apply, and the value of the managed-by label."""
+
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_PART_OF = "app.kubernetes.io/part-of"
+MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
+
+ANNOTATION_HASH = f"{GROUP}/applied-hash"
+"""Hash of the manifest as last applied: tells without a write whether the spec asks for something new."""
+
+ANNOTATION_SERVER = f"{GROUP}/server"
+"""The full name of the server that a child belongs to; the instance label may be shortened."""
+
+LABEL_LENGTH = 63
+"""Longest label value, Service name and DNS label (RFC 1123)."""
+
+SERVER_NAME_LENGTH = 128
+"""Longest name of a server. Children of names beyond 63 characters are shortened with a hash."""
+
+
+def shortened(text: str, limit: int = LABEL_LENGTH) -> str:
+    """Return `text`, or its beginning and a hash of the whole when it is longer than `limit`: stable and unique."""
+    if len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: limit - 9].rstrip('-.')}-{digest}"
+
+
+def child_name(server: str, suffix: str = "") -> str:
+    """Name of a child of `server`: the server's own, or with `-suffix`, at most 63 characters."""
+    return shortened(f"{server}-{suffix}" if suffix else server)
+
+
+def selector_labels(server: str) -> dict[str, str]:
+    """Labels that select the pods of `server`. Never extended: a Deployment's selector cannot change."""
+    return {LABEL_NAME: "vllm", LABEL_INSTANCE: child_name(server), LABEL_COMPONENT: "server"}
+
+
+def recommended_labels(server: str) -> dict[str, str]:
+    """The recommended labels that every child carries."""
+    return {**selector_labels(server), LABEL_MANAGED_BY: MANAGER, LABEL_PART_OF: "vllm-operator"}
+
+
+def kebab_case(camel: str) -> str:
+    """`maxNumSeqs` -> `max-num-seqs`, as vLLM spells its flags."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", camel).lower()

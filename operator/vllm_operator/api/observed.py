@@ -1,0 +1,111 @@
+"""What is known of a server at one moment: the frozen input of the status.
+
+`cluster` and `engine` fill these records, `status` judges them; none of the three knows another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Object = Mapping[str, Any]
+"""A Kubernetes object as the API server sends it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the manifest is not accepted: a CamelCase reason, and a message that names the field and the way out."""
+
+    reason: str
+    message: str
+
+
+HealthReason = Literal[
+    "Serving",
+    "NotProbed",
+    "ConnectionRefused",
+    "Timeout",
+    "Unreachable",
+    "HTTPError",
+    "Unauthorized",
+    "ModelNotServed",
+]
+
+
+@dataclass(frozen=True)
+class ReplicaHealth:
+    """What one replica answered to the last probe.
+
+    Attributes:
+        reason: `Serving` when healthy; `NotProbed` before the first answer.
+        message: the failure in one line, without secrets.
+        served_models: names listed by `/v1/models`.
+        version: answer of `/version`.
+        max_model_len: longest context in tokens, from `/v1/models`.
+        kv_cache_tokens: tokens in the KV cache, from the labels of `vllm:cache_config_info`.
+        concurrency: requests of the longest context that fit at once, from the same labels.
+    """
+
+    reason: HealthReason = "NotProbed"
+    message: str = ""
+    served_models: tuple[str, ...] = ()
+    version: str | None = None
+    max_model_len: int | None = None
+    kv_cache_tokens: int | None = None
+    concurrency: int | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """True when the engine answers and lists every name that the spec asks for."""
+        return self.reason == "Serving"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The children of one server as the watch caches hold them; None where a child does not exist."""
+
+    deployment: Object | None = None
+    claim: Object | None = None
+    autoscaler: Object | None = None
+    pods: tuple[Object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a status is computed from.
+
+    Attributes:
+        generation: `metadata.generation` of the spec that was judged.
+        previous: the status as it stands, for transition times.
+        problems: why the manifest is refused; empty when it is accepted.
+        notes: remarks on an accepted manifest, such as checks that could not be made.
+        selector: label selector of the pods.
+        endpoint: URL of the Service inside the cluster.
+        paused: the user paused the server.
+        autoscaling: a HorizontalPodAutoscaler is wanted.
+        cache_claim: name of the claim that holds the cache; None without one.
+        downloads: the model is downloaded at start (Hugging Face), so loading may mean downloading.
+        missing_crds: optional CRDs that monitoring wants and the cluster lacks.
+        monitoring: scraping or alerts are wanted.
+        observed: the children.
+        health: pod name -> what it answered last.
+        now: the time of this pass (UTC).
+    """
+
+    generation: int
+    previous: Object
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    selector: str
+    endpoint: str
+    paused: bool
+    autoscaling: bool
+    cache_claim: str | None
+    downloads: bool
+    missing_crds: tuple[str, ...]
+    monitoring: bool
+    observed: Observation
+    health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
+    now: datetime = datetime.min

@@ -1,0 +1,50 @@
+"""Errors whose message a user can act on; the edge decides from the type what is retried."""
+
+from __future__ import annotations
+
+
+class VLLMOperatorError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class InvalidSpecError(VLLMOperatorError):
+    """The manifest asks for something that cannot be; retrying is useless until the user changes it.
+
+    Args:
+        field: path of the offending field below the resource, such as `spec.engine.maxModelLen`.
+        reason: CamelCase reason for the `Accepted` condition.
+        message: what is wrong and the way out, without the field's name.
+    """
+
+    def __init__(self, field: str, message: str, reason: str = "InvalidSpec") -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.reason = reason
+        self.message = str(self)
+
+
+class TemplateError(VLLMOperatorError):
+    """A template broke a rule of the house: a defect of this operator, never of the user's manifest."""
+
+
+class ApiError(VLLMOperatorError):
+    """The API server answered with an error.
+
+    Args:
+        status: HTTP status code; 0 when there was no answer.
+        reason: the `reason` of the API server's Status object, such as `Conflict`.
+        message: the API server's own words.
+        retry_after: seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def is_refusal(self) -> bool:
+        """True when the request itself is at fault: sending it again unchanged cannot succeed."""
+        return self.status in {400, 403, 405, 413, 422}
