@@ -1,0 +1,1 @@
+"""The three kinds of cluster: one that is built here, one by kind, and one that is there already."""

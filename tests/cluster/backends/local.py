@@ -1,0 +1,160 @@
+"""The cluster that needs neither Docker nor a registry: real Kubernetes programs, nodes as network namespaces."""
+
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tests.cluster import build, images, network, packages, preflight, settings, teardown
+from tests.cluster.control_plane import COMPONENTS, ControlPlane
+from tests.cluster.node import ROLES, Node, Programs
+from tests.cluster.ports import USUAL, remembered
+from tests.cluster.errors import ClusterError
+from tests.cluster.processes import Processes, boot_id
+from tests.cluster.report import say, step
+from tests.cluster.settings import Folders, node_names
+from tests.cluster.shell import locked, run
+
+MANIFESTS = settings.HERE / "manifests"
+
+
+@dataclass
+class LocalCluster:
+    """The cluster in the state folder."""
+
+    folders: Folders = field(default_factory=settings.folders)
+
+    @cached_property
+    def programs(self) -> Programs:
+        """The executables, built where the cache lacks them."""
+        return Programs(build.built("kubernetes", self.folders), build.built("containerd", self.folders))
+
+    @property
+    def processes(self) -> Processes:
+        """What was started."""
+        return Processes(self.folders.state)
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        """The control plane, with the ports that this cluster got."""
+        return ControlPlane(
+            folder=self.folders.state,
+            programs=self.programs.kubernetes,
+            ports=remembered(self.folders.state, USUAL),
+            address=settings.HOST_ADDRESS,
+        )
+
+    def exists(self) -> bool:
+        """Whether `up` was called and `down` was not."""
+        return self.folders.state.is_dir()
+
+    def nodes(self) -> list[Node]:
+        """The nodes that the cluster has."""
+        found = sorted(path.name for path in self.folders.state.glob("node[0-9]*") if path.is_dir())
+        return [Node(name, self.folders, self.programs) for name in found]
+
+    def up(self, count: int) -> Path:
+        """Bring up what is not up; the path of the kubeconfig."""
+        preflight.check(self.folders)
+        packages.ensure(packages.FOR_NODES)
+        with locked(self.folders.cache / "cluster.lock"):
+            self._clear_leftovers()
+            layouts = self._build()
+            names = sorted({*node_names(count), *(node.name for node in self.nodes())})
+            nodes = [Node(name, self.folders, self.programs) for name in names]
+            self._start(nodes, layouts)
+            self._finish(nodes)
+        return self.folders.kubeconfig
+
+    def _clear_leftovers(self) -> None:
+        """Throw away a cluster that a reboot or a lost namespace made worthless: it cannot be mended."""
+        boot = self.folders.state / "boot"
+        if not self.exists():
+            return
+        rebooted = not boot.exists() or boot.read_text() != boot_id()
+        lost = [node.name for node in self.nodes() if not network.node_exists(node.addresses)]
+        if rebooted or lost:
+            reason = "another boot" if rebooted else f"a cluster whose {', '.join(lost)} lost the network"
+            say(f"found the remains of {reason}: clearing them away first")
+            teardown.remove(self.folders)
+
+    def _build(self) -> list[Path]:
+        _ = self.programs
+        layouts = images.system_layouts(self.folders)
+        self.folders.state.mkdir(parents=True, exist_ok=True)
+        (self.folders.state / "boot").write_text(boot_id())
+        return layouts
+
+    def _start(self, nodes: list[Node], layouts: list[Path]) -> None:
+        """Control plane and container runtimes at the same time, then the kubelets."""
+        plane = self.control_plane
+        with step("certificates and network"):
+            plane.prepare()
+            plane.authority.ensure([node.identity() for node in nodes])
+            network.ensure([node.addresses for node in nodes])
+            for node in nodes:
+                node.prepare(plane.ports.api)
+        with step("control plane and container runtimes"), ThreadPoolExecutor() as pool:
+            runtimes = [pool.submit(_start_runtime, node, layouts) for node in nodes]
+            _results([pool.submit(plane.start), *runtimes])
+        for node in nodes:
+            node.start_members()
+        self._start_volumes()
+
+    def _start_volumes(self) -> None:
+        kubeconfig = self.folders.state / "volumes.kubeconfig"
+        server = f"https://127.0.0.1:{self.control_plane.ports.api}"
+        self.control_plane.authority.write_kubeconfig(kubeconfig, "volumes", server)
+        folder = self.folders.state / "volumes"
+        command = [sys.executable, "-m", "tests.cluster.volumes", kubeconfig, folder]
+        env = {"PYTHONPATH": str(settings.REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        self.processes.start("volumes", command, env=env)
+
+    def _finish(self, nodes: list[Node]) -> None:
+        with step("DNS and storage applied"):
+            for name in ("dns.yaml", "storage.yaml"):
+                self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(MANIFESTS / name))
+        with step("nodes ready"):
+            for node in nodes:
+                name = node.process("kubelet")
+                self.processes.await_ready(name, lambda node=node: self._is_ready(node), 60)  # type: ignore[misc]
+        with step("DNS ready"):
+            self.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")
+
+    def _is_ready(self, node: Node) -> bool:
+        path = "{.status.conditions[?(@.type=='Ready')].status}"
+        return self._answer("get", "node", node.name, "-o", f"jsonpath={path}") == "True"
+
+    def _answer(self, *arguments: str) -> str:
+        try:
+            return self.kubectl(*arguments)
+        except ClusterError:
+            return ""
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl answers as the administrator."""
+        kubectl = self.programs.kubernetes / "kubectl"
+        return run([kubectl, f"--kubeconfig={self.folders.kubeconfig}", *arguments], timeout=120)
+
+    def down(self) -> list[str]:
+        """Remove every trace; what could not be removed, in words."""
+        with locked(self.folders.cache / "cluster.lock"):
+            teardown.remove(self.folders)
+            return teardown.left(self.folders)
+
+    def status(self) -> list[tuple[str, bool]]:
+        """Each process of the cluster, and whether it runs."""
+        expected = [*COMPONENTS, "volumes"]
+        expected += [node.process(role) for node in self.nodes() for role in ROLES]
+        return [(name, self.processes.alive(name)) for name in expected]
+
+
+def _start_runtime(node: Node, layouts: list[Path]) -> None:
+    node.start_containerd()
+    images.ensure_on(node, layouts)
+
+
+def _results(futures: list[Future[None]]) -> None:
+    for future in futures:
+        future.result()

@@ -1,0 +1,125 @@
+"""Versions, folders and addresses: all that is fixed about the cluster, in one place."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+KUBERNETES = "1.37.2"
+CONTAINERD = "2.4.2"
+COREDNS = "1.15.0"
+VLLM = "0.32.0"
+PROMETHEUS = "0.316.0"
+PROMETHEUS_OPERATOR = "0.85.0"
+KUBECONFORM = "0.8.0"
+KIND = "0.33.0"
+DEBIAN = "bookworm"
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+# Addresses. The bridge joins the host (.1) and the nodes (.11, .12, ...); pods and Services are as usual.
+HOST_ADDRESS = "10.89.0.1"
+NODE_NETWORK = "10.89.0.0/24"
+POD_NETWORK = "10.244.0.0/16"
+SERVICE_NETWORK = "10.96.0.0/16"
+API_SERVICE_ADDRESS = "10.96.0.1"
+DNS_ADDRESS = "10.96.0.10"
+MAX_NODES = 9
+
+BRIDGE = "vllm-op"
+NAMESPACE_PREFIX = "vllm-operator-"
+CGROUP = "vllm-operator"
+
+# Images. "localhost" is no registry: a container runtime that lacks the image can only fail, and at once.
+PAUSE_IMAGE = "localhost/pause:1"
+COREDNS_IMAGE = f"localhost/coredns:{COREDNS}"
+VLLM_IMAGE = f"localhost/vllm-cpu:{VLLM}"
+OPERATOR_IMAGE = "localhost/vllm-operator:dev"
+
+# Linux refuses longer paths for Unix sockets.
+MAX_SOCKET_PATH = 107
+
+
+def _xdg(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / default) / "vllm-operator"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things are kept: `cache` outlives a cluster, `state` is the cluster and goes with it."""
+
+    cache: Path
+    state: Path
+
+    @property
+    def programs(self) -> Path:
+        """Built Go programs, a folder for each name, version and source."""
+        return self.cache / "programs"
+
+    @property
+    def images(self) -> Path:
+        """Image archives and what they are made from."""
+        return self.cache / "images"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig of the local cluster."""
+        return self.state / "kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """Every request that the API server answered, one JSON object a line."""
+        return self.state / "logs" / "audit.log"
+
+    def node(self, name: str) -> Path:
+        """What a node keeps while the cluster lives."""
+        return self.state / name
+
+    def image_store(self, name: str) -> Path:
+        """The images of a node: kept when the cluster goes, since importing vLLM takes its time."""
+        return self.cache / "nodes" / f"{name}-containerd-{CONTAINERD}"
+
+
+def folders() -> Folders:
+    """The folders of this user, by the XDG variables."""
+    return Folders(
+        cache=_xdg("XDG_CACHE_HOME", ".cache"),
+        state=_xdg("XDG_STATE_HOME", ".local/state") / "cluster",
+    )
+
+
+def node_names(count: int) -> list[str]:
+    """`node1`, `node2`, ..."""
+    return [f"node{number}" for number in range(1, count + 1)]
+
+
+@dataclass(frozen=True)
+class NodeAddresses:
+    """The addresses of one node, all derived from its number."""
+
+    name: str
+
+    @property
+    def number(self) -> int:
+        """1 for node1."""
+        return int(self.name.removeprefix("node"))
+
+    @property
+    def address(self) -> str:
+        """The node's own address on the bridge."""
+        return f"10.89.0.{10 + self.number}"
+
+    @property
+    def pods(self) -> str:
+        """The network that the node's pods get their addresses from."""
+        return f"10.244.{self.number}.0/24"
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace that is the node."""
+        return f"{NAMESPACE_PREFIX}{self.name}"
+
+    @property
+    def link(self) -> str:
+        """The host's end of the cable between the bridge and the node (at most 15 characters)."""
+        return f"vllm-op-{self.number}"
