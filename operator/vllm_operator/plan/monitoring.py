@@ -1,0 +1,112 @@
+"""How a server is scraped, and which alerts watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vllm_operator.api.names import child_name, selector_labels
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.plan import alerts
+from vllm_operator.plan.alerts import AlertPlan, RecordPlan
+from vllm_operator.plan.arguments import PORT
+
+POD_MONITOR = "PodMonitor"
+PROMETHEUS_RULE = "PrometheusRule"
+MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
+"""Kinds of prometheus-operator that this operator uses where their CRDs are installed."""
+
+
+class Scrape(StrEnum):
+    """Who tells Prometheus to scrape the replicas."""
+
+    POD_MONITOR = "podMonitor"
+    ANNOTATIONS = "annotations"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class RulePlan:
+    """A PrometheusRule with one group."""
+
+    name: str
+    group: str
+    records: list[RecordPlan]
+    alerts: list[AlertPlan]
+
+
+@dataclass(frozen=True)
+class PodMonitorPlan:
+    """A PodMonitor over the replicas, in the server's own namespace."""
+
+    name: str
+    match_labels: dict[str, str]
+
+
+def scrape(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> Scrape:
+    """How the replicas are scraped, given the installed `kinds`.
+
+    `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing and is named by
+    `missing_crds`: annotations would be a second, unasked-for way once the CRD appears.
+    """
+    wanted = server.spec.monitoring.scrape
+    if wanted == "auto":
+        return Scrape.POD_MONITOR if POD_MONITOR in kinds else Scrape.ANNOTATIONS
+    if wanted == "podMonitor" and POD_MONITOR not in kinds:
+        return Scrape.NONE
+    return Scrape(wanted)
+
+
+def pod_annotations(server: VLLMServer) -> dict[str, str]:
+    """Scrape annotations of the pods, with `auto` too.
+
+    They must not depend on the CRDs of the cluster: installing prometheus-operator would restart every GPU pod.
+    The alerts count a replica once, however many jobs scrape it.
+    """
+    if server.spec.monitoring.scrape not in {"auto", "annotations"}:
+        return {}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+
+
+def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
+    """Kinds that the spec asks for and the cluster does not have, in alphabetical order."""
+    wanted: set[str] = set()
+    if server.spec.monitoring.scrape == "podMonitor":
+        wanted.add(POD_MONITOR)
+    if server.spec.monitoring.alerts.enabled:
+        wanted.add(PROMETHEUS_RULE)
+    return tuple(sorted(wanted - kinds))
+
+
+def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> PodMonitorPlan | None:
+    """The PodMonitor; None when the replicas are scraped another way, or not at all."""
+    if scrape(server, kinds) is not Scrape.POD_MONITOR:
+        return None
+    return PodMonitorPlan(name=child_name(server.name), match_labels=selector_labels(server.name))
+
+
+def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> RulePlan | None:
+    """The PrometheusRule; None when alerts are off or its CRD is absent.
+
+    Raises:
+        InvalidSpecError: a label of the alerts is none that Prometheus takes.
+    """
+    if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
+        return None
+    subject = alerts.subject(server)
+    watched = _expects_replicas(server) and scrape(server, kinds) is not Scrape.NONE
+    return RulePlan(
+        name=child_name(server.name),
+        group=f"vllmserver.{server.name}",
+        records=[alerts.replicas_serving(subject)] if watched else [],
+        alerts=[
+            *([alerts.no_replica_available(subject)] if watched else []),
+            *(alert(subject) for alert in alerts.LOAD_ALERTS),
+        ],
+    )
+
+
+def _expects_replicas(server: VLLMServer) -> bool:
+    """False for a server that its user scaled to nothing: that nobody answers is then no alarm."""
+    return server.spec.autoscaling is not None or server.spec.replicas > 0
