@@ -92,6 +92,7 @@ class Facts:
         observed: the children.
         health: pod name -> what it answered last.
         now: the time of this pass (UTC).
+        replicas: replicas that the spec asks for; None while autoscaling decides.
     """
 
     generation: int
@@ -109,3 +110,4 @@ class Facts:
     observed: Observation
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     now: datetime = datetime.min
+    replicas: int | None = None

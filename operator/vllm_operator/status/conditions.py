@@ -1,0 +1,156 @@
+"""The conditions of a VLLMServer: an ordered list of small judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vllm_operator.status.children import autoscaling_active, cache_ready, monitoring_active
+from vllm_operator.status.read import items, text, timestamp
+from vllm_operator.status.text import line, reason
+from vllm_operator.status.verdict import Verdict
+from vllm_operator.status.view import View, counted, told_with_way_out
+
+_ENGINE_TROUBLE = {"CrashLooping", "Stalled"}
+_ENGINE_REASONS = {"HTTPError", "ModelNotServed"}
+
+
+def accepted(view: View) -> Verdict:
+    """The manifest is valid and what it refers to exists."""
+    problems = view.facts.problems
+    if problems:
+        return Verdict("False", problems[0].reason, "; ".join(problem.message for problem in problems))
+    return Verdict("True", "Valid", "; ".join(view.facts.notes) or "the manifest is valid")
+
+
+def progressing(view: View) -> Verdict:
+    """A rollout is under way; False when it is `Complete`, `Stuck`, or not begun because the manifest is refused."""
+    rollout = view.rollout
+    if not rollout.exists:
+        return _not_begun(view)
+    if rollout.complete:
+        return Verdict("False", "Complete", f"{counted(rollout.updated, 'replica')} of the wanted revision rolled out")
+    if rollout.stuck:
+        return Verdict("False", "Stuck", f"{_updated(view)} before the deadline; {_way_out(view)}")
+    if not rollout.observed:
+        return Verdict("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
+    return Verdict("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))
+
+
+def _not_begun(view: View) -> Verdict:
+    if view.facts.problems:
+        return Verdict("False", "Refused", "nothing is rolled out until the manifest is accepted")
+    if view.facts.paused:
+        return Verdict("False", "Paused", "nothing is rolled out until spec.paused is false")
+    return Verdict("True", "Creating", "the Deployment is being created")
+
+
+def _updated(view: View) -> str:
+    rollout = view.rollout
+    return f"{rollout.updated} of {counted(rollout.wanted, 'replica')} of the wanted revision rolled out"
+
+
+def _way_out(view: View) -> str:
+    if view.cause:
+        return told_with_way_out(view.cause)
+    return view.rollout.failure
+
+
+def available(view: View) -> Verdict:
+    """At least one replica serves, if only of an older revision."""
+    if view.serving:
+        return _serving(view)
+    if any(replica.phase == "Unknown" and replica.ready for replica in view.replicas):
+        return Verdict("Unknown", "Unreachable", _way_out(view))
+    if not view.rollout.wanted and view.rollout.exists:
+        return Verdict("False", "Idle", "no replica is wanted: raise replicas to serve")
+    return Verdict("False", "NoReplicaServes", _way_out(view) or "no replica exists yet")
+
+
+def _serving(view: View) -> Verdict:
+    serving, old = len(view.serving), len(view.outdated)
+    if not old:
+        return Verdict("True", "Serving", f"{counted(serving, 'replica')} serving")
+    words = f"{old} of {counted(serving, 'serving replica')} of an older revision"
+    return Verdict("True", "OlderRevision" if old == serving else "MixedRevisions", words)
+
+
+def engine_healthy(view: View) -> Verdict:
+    """No replica is stalled, crash-looping or lost its model; Unknown while no engine can be asked."""
+    for replica in view.replicas:
+        if replica.phase in _ENGINE_TROUBLE or (replica.phase == "Failed" and replica.reason in _ENGINE_REASONS):
+            return Verdict("False", replica.reason, told_with_way_out(replica))
+    for replica in view.replicas:
+        if replica.phase == "Unknown":
+            return Verdict("Unknown", replica.reason, told_with_way_out(replica))
+    if view.serving:
+        return Verdict("True", "Answering", "every engine that is up answers and lists its model")
+    return Verdict("Unknown", "NoEngine", "no engine is up")
+
+
+def stalled(view: View) -> Verdict:
+    """True only when nothing will happen without a person."""
+    judged = accepted(view)
+    if not judged.holds:
+        return Verdict("True", judged.reason, judged.message)
+    if view.rollout.stuck and not view.rollout.complete:
+        return Verdict("True", "Stuck", progressing(view).message)
+    return Verdict("False", "NotStalled", "nothing waits for a person")
+
+
+def ready(view: View) -> Verdict:
+    """The summary: accepted, the wanted revision rolled out, every wanted replica serves."""
+    judged, progress = accepted(view), progressing(view)
+    if not judged.holds:
+        return Verdict("False", judged.reason, judged.message)
+    if progress.reason != "Complete":
+        return Verdict("False", progress.reason, progress.message)
+    if not view.whole:
+        return Verdict("False", *_missing(view))
+    if not view.rollout.wanted:
+        return Verdict("True", "Idle", "no replica is wanted")
+    return Verdict("True", "Serving", f"{len(view.serving)}/{view.rollout.wanted} replicas serve")
+
+
+def _missing(view: View) -> tuple[str, str]:
+    words = f"{len(view.serving)}/{view.rollout.wanted} replicas serve"
+    if not view.cause:
+        return "ReplicasMissing", f"{words}; {view.rollout.failure or 'the others are being created'}"
+    return view.cause.reason, f"{words}; {told_with_way_out(view.cause)}"
+
+
+CONDITIONS: tuple[tuple[str, Callable[[View], Verdict | None]], ...] = (
+    ("Ready", ready),
+    ("Accepted", accepted),
+    ("Progressing", progressing),
+    ("Available", available),
+    ("EngineHealthy", engine_healthy),
+    ("CacheReady", cache_ready),
+    ("AutoscalingActive", autoscaling_active),
+    ("MonitoringActive", monitoring_active),
+    ("Stalled", stalled),
+)
+"""In the order in which the user reads them; a check that returns None has no condition."""
+
+
+def conditions(view: View) -> list[dict[str, Any]]:
+    """The conditions as they are written, with the transition times of the previous status where nothing changed."""
+    before = {text(entry, "type"): entry for entry in items(view.facts.previous, "conditions")}
+    now = timestamp(view.facts.now)
+    return [
+        _written(kind, verdict, view.facts.generation, before.get(kind), now)
+        for kind, check in CONDITIONS
+        if (verdict := check(view)) is not None
+    ]
+
+
+def _written(kind: str, verdict: Verdict, generation: int, before: object, now: str) -> dict[str, Any]:
+    unchanged = text(before, "status") == verdict.status
+    return {
+        "type": kind,
+        "status": verdict.status,
+        "observedGeneration": generation,
+        "reason": reason(verdict.reason, "Other"),
+        "message": line(verdict.message) or verdict.reason,
+        "lastTransitionTime": (unchanged and text(before, "lastTransitionTime")) or now,
+    }

@@ -1,0 +1,83 @@
+"""The state of a running replica: what vLLM answered, beside what the kubelet says."""
+
+from __future__ import annotations
+
+from vllm_operator.api.observed import Facts, Object, ReplicaHealth
+from vllm_operator.api.status import MAX_REPLICA_STATUSES
+from vllm_operator.status.phases import crash_message
+from vllm_operator.status.pod import Pod, State
+from vllm_operator.status.read import items, mapping, number, text
+
+NOT_PROBED = ReplicaHealth()
+_SILENT = {"ConnectionRefused", "Timeout", "Unreachable"}
+_WRONG = {"HTTPError", "ModelNotServed"}
+_JUDGED_BY_PROBE = {*_SILENT, *_WRONG, "Unauthorized"}
+
+
+def engine_state(pod: Pod, facts: Facts, before: Object | None) -> State:
+    """The state of a replica whose container runs.
+
+    Args:
+        pod: the pod.
+        facts: for the health of its engine, and whether the model is downloaded.
+        before: its entry in the previous status, if it had one.
+    """
+    health = facts.health.get(pod.name, NOT_PROBED)
+    if health.reason == "NotProbed":
+        return _unasked(pod, facts, before)
+    if health.healthy:
+        return _answering(pod)
+    if health.reason in _SILENT:
+        return _silent(pod, facts, health)
+    # Without the key the operator cannot tell whether the engine is well.
+    phase = "Failed" if health.reason in _WRONG else "Unknown"
+    return State(phase, health.reason, health.message)  # type: ignore[arg-type]
+
+
+def _answering(pod: Pod) -> State:
+    if pod.ready:
+        return State("Serving", "Serving", "", text(pod.readiness, "lastTransitionTime"))
+    # Until the kubelet agrees the Service sends it nothing.
+    return State(
+        "Loading", "NotReady", "the engine answers; Kubernetes has not called the pod ready yet", _started(pod)
+    )
+
+
+def _silent(pod: Pod, facts: Facts, health: ReplicaHealth) -> State:
+    if pod.ready:
+        words = f"{health.message}; Kubernetes calls it ready: does a NetworkPolicy keep the operator out?"
+        return State("Unknown", health.reason, words)
+    if pod.main and pod.main.started:
+        # The kubelet on the pod's own node hears nothing either, so it is not the network.
+        return State("Stalled", health.reason, f"{health.message}; the kubelet gets no answer either")
+    return _loading(pod, facts)
+
+
+def _loading(pod: Pod, facts: Facts) -> State:
+    # vLLM opens its port when the model is loaded: from outside downloading and loading look the same.
+    work = "downloads or loads" if facts.downloads else "loads"
+    words = f"{work} the model; vLLM opens its port when that is done"
+    end = mapping(pod.main.last, "terminated") if pod.main else {}
+    if number(end, "exitCode"):
+        return State("Loading", "Restarted", f"{words}; restarted after {crash_message(pod, end)}", _started(pod))
+    return State("Loading", "Loading", words, _started(pod))
+
+
+def _unasked(pod: Pod, facts: Facts, before: Object | None) -> State:
+    """Before the first answer (the operator has just started) what was known goes on."""
+    if not pod.ready:
+        return _loading(pod, facts)
+    if before is None and len(items(facts.previous, "replicaStatuses")) >= MAX_REPLICA_STATUSES:
+        return _answering(pod)  # The full list named the worst ones, and this one was not among them.
+    if before is None:
+        return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
+    if before.get("phase") == "Serving":
+        return _answering(pod)
+    if before.get("reason") in _JUDGED_BY_PROBE and before.get("phase") in {"Failed", "Unknown"}:
+        return State(before["phase"], before["reason"], text(before, "message"))
+    return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
+
+
+def _started(pod: Pod) -> str:
+    begun = text(pod.main.state, "running", "startedAt") if pod.main else ""
+    return begun or text(pod.body, "status", "startTime")

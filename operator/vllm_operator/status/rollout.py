@@ -1,0 +1,102 @@
+"""How far the Deployment has rolled out what the spec asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vllm_operator.api.observed import Facts, Object
+from vllm_operator.status.read import at, condition, items, number, text
+from vllm_operator.status.text import line
+
+_REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A Deployment's word on its rollout.
+
+    Attributes:
+        exists: there is a Deployment.
+        wanted: replicas asked for.
+        replicas: pods of every revision.
+        updated: pods of the wanted revision.
+        ready: pods that Kubernetes calls ready.
+        observed: the Deployment controller has seen the latest spec, and that has the wanted number.
+        complete: every wanted replica is of the wanted revision and came up, none is left of an older one.
+        stuck: the progress deadline passed.
+        failure: why pods cannot be created, such as a quota; empty when they can.
+        revision: `pod-template-hash` of the wanted revision; empty when nothing tells it.
+    """
+
+    exists: bool
+    wanted: int
+    replicas: int
+    updated: int
+    ready: int
+    observed: bool
+    complete: bool
+    stuck: bool
+    failure: str
+    revision: str
+
+
+def rollout(facts: Facts) -> Rollout:
+    """Read the rollout from the Deployment; without one everything is 0 and nothing is complete."""
+    deployment = facts.observed.deployment
+    if deployment is None:
+        return Rollout(False, max(facts.replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
+    status = at(deployment, "status")
+    observed = _observed(deployment, facts)
+    progress = condition(deployment, "Progressing")
+    counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
+    return Rollout(
+        True,
+        *counts,
+        ready=_count(status, "readyReplicas"),
+        observed=observed,
+        complete=observed and _complete(*counts, _count(status, "availableReplicas"), text(progress, "reason")),
+        stuck=observed and text(progress, "reason") == "ProgressDeadlineExceeded",
+        failure=_failure(deployment),
+        revision=_revision(text(progress, "message"), counts, facts) if observed else "",
+    )
+
+
+def _wanted(deployment: Object) -> int:
+    asked = at(deployment, "spec", "replicas")
+    return max(asked, 0) if isinstance(asked, int) and not isinstance(asked, bool) else 1
+
+
+def _count(status: object, field: str) -> int:
+    return max(number(status, field), 0)
+
+
+def _observed(deployment: Object, facts: Facts) -> bool:
+    """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
+    if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
+        return False
+    held = facts.paused or bool(facts.problems) or facts.autoscaling or facts.replicas is None
+    return held or facts.replicas == _wanted(deployment)
+
+
+def _complete(wanted: int, replicas: int, updated: int, available: int, reason: str) -> bool:
+    # A replica that fails after the rollout does not make it incomplete: Kubernetes keeps NewReplicaSetAvailable.
+    return updated == wanted == replicas and (available >= wanted or reason == "NewReplicaSetAvailable")
+
+
+def _failure(deployment: Object) -> str:
+    entry = condition(deployment, "ReplicaFailure")
+    return line(text(entry, "message")) if text(entry, "status") == "True" else ""
+
+
+def _revision(message: str, counts: tuple[int, int, int], facts: Facts) -> str:
+    """The wanted revision: named by the Deployment, else that of the newest pod once one of it exists."""
+    if named := _REPLICA_SET.search(message):
+        return named.group(1)
+    if not counts[2]:
+        return ""
+    born = [
+        (text(pod, "metadata", "creationTimestamp"), text(pod, "metadata", "labels", "pod-template-hash"))
+        for pod in items({"pods": facts.observed.pods}, "pods")
+    ]
+    return max(born)[1] if born else ""

@@ -1,0 +1,216 @@
+"""The conditions of a server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.pods import (
+    OLD_REVISION,
+    condition,
+    crashed_pod,
+    deployment,
+    loading_pod,
+    ready_pod,
+    rolling,
+    scheduling_pod,
+    termination,
+    waiting_pod,
+)
+from tests.unit.status.support import MISSING_SECRET, NOW, REFUSED, conditions, facts, judged
+from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.status.build import build_status
+
+CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
+
+
+def stuck(wanted: int, **counts: int) -> dict[str, Any]:
+    return deployment(wanted, **counts, conditions=[rolling("ProgressDeadlineExceeded")])
+
+
+def old_pods(count: int) -> list[dict[str, Any]]:
+    return [ready_pod(f"mistral-old-{index}", OLD_REVISION) for index in range(count)]
+
+
+def test_three_serving_replicas_are_ready():
+    status = build_status(facts(*[ready_pod(f"mistral-{index}") for index in range(3)]))
+    assert judged(status, "Ready") == ("True", "Serving")
+    assert judged(status, "Progressing") == ("False", "Complete")
+    assert judged(status, "Available") == ("True", "Serving")
+    assert judged(status, "EngineHealthy") == ("True", "Answering")
+    assert judged(status, "Stalled") == ("False", "NotStalled")
+
+
+def test_ready_comes_first_and_every_condition_names_the_generation():
+    status = build_status(facts(ready_pod()))
+    assert status["conditions"][0]["type"] == "Ready"
+    assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
+
+
+def test_missing_secret_sets_ready_false():
+    status = build_status(facts(wanted=0, deployment=None, problems=(MISSING_SECRET,)))
+    assert judged(status, "Accepted") == ("False", "SecretNotFound")
+    assert judged(status, "Ready") == ("False", "SecretNotFound")
+    assert judged(status, "Stalled") == ("True", "SecretNotFound")
+    assert "spec.model.tokenSecretRef" in conditions(status)["Ready"]["message"]
+
+
+def test_refused_manifest_leaves_a_serving_server_available_but_not_ready():
+    status = build_status(facts(ready_pod(), problems=(MISSING_SECRET,)))
+    assert judged(status, "Available") == ("True", "Serving")
+    assert judged(status, "Ready") == ("False", "SecretNotFound")
+
+
+def test_notes_are_told_by_an_accepted_manifest():
+    status = build_status(facts(ready_pod(), notes=("flags could not be checked: unknown version",)))
+    assert conditions(status)["Accepted"]["message"] == "flags could not be checked: unknown version"
+
+
+def test_deployment_that_has_not_seen_its_spec_is_in_progress():
+    behind = deployment(1)
+    behind["metadata"]["generation"] = 5
+    status = build_status(facts(ready_pod(), deployment=behind))
+    assert judged(status, "Progressing") == ("True", "Starting")
+    assert judged(status, "Ready") == ("False", "Starting")
+
+
+def test_deployment_with_another_number_than_the_spec_is_in_progress():
+    assert judged(build_status(facts(ready_pod(), replicas=2)), "Progressing") == ("True", "Starting")
+
+
+def test_autoscaled_number_is_not_compared_with_the_spec():
+    assert judged(build_status(facts(ready_pod(), replicas=None)), "Ready") == ("True", "Serving")
+
+
+def test_rollout_under_way_tells_what_it_waits_for():
+    pods = [*old_pods(1), loading_pod("mistral-new")]
+    moving = deployment(2, updatedReplicas=1, availableReplicas=1, conditions=[rolling()])
+    status = build_status(facts(*pods, health={"mistral-new": REFUSED}, deployment=moving))
+    assert judged(status, "Progressing") == ("True", "RollingOut")
+    assert "mistral-new: downloads or loads the model" in conditions(status)["Progressing"]["message"]
+
+
+def test_broken_image_beside_serving_old_replicas_is_available_and_not_ready():
+    pods = [*old_pods(2), waiting_pod("ImagePullBackOff", "not found", "mistral-new")]
+    status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
+    assert judged(status, "Available") == ("True", "OlderRevision")
+    assert judged(status, "Progressing") == ("False", "Stuck")
+    assert judged(status, "Ready") == ("False", "Stuck")
+    assert "mistral-new: not found; check image and imagePullSecrets" in conditions(status)["Progressing"]["message"]
+    assert status["phase"] == "Degraded"
+
+
+def test_crash_loop_past_the_deadline_waits_for_a_person():
+    status = build_status(facts(CRASHED, deployment=stuck(1, availableReplicas=0)))
+    assert judged(status, "Stalled") == ("True", "Stuck")
+    assert judged(status, "EngineHealthy") == ("False", "ExitCode2")
+    assert "unrecognized arguments: --no-such-flag" in conditions(status)["Stalled"]["message"]
+
+
+def test_image_that_cannot_be_pulled_before_the_deadline_does_not_wait_for_a_person():
+    pods = [waiting_pod("ImagePullBackOff", "not found")]
+    status = build_status(facts(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))
+    assert judged(status, "Stalled") == ("False", "NotStalled")
+    assert judged(status, "Available") == ("False", "NoReplicaServes")
+
+
+def test_surge_replica_that_is_stuck_keeps_ready_false_though_enough_serve():
+    pods = [*old_pods(2), CRASHED]
+    status = build_status(facts(*pods, wanted=2, deployment=stuck(2, replicas=3, updatedReplicas=1)))
+    assert status["ready"] == "2/2"
+    assert judged(status, "Ready") == ("False", "Stuck")
+
+
+def test_replica_that_fails_after_the_rollout_makes_ready_false_with_its_cause():
+    lost = {"mistral-b": ReplicaHealth("ModelNotServed", "lists no mistral-7b (it lists tiny)")}
+    status = build_status(facts(ready_pod("mistral-a"), ready_pod("mistral-b"), health=lost))
+    assert judged(status, "Ready") == ("False", "ModelNotServed")
+    assert judged(status, "EngineHealthy") == ("False", "ModelNotServed")
+    assert judged(status, "Progressing") == ("False", "Complete")
+    assert "compare model.servedNames" in conditions(status)["Ready"]["message"]
+
+
+def test_replicas_that_only_the_operator_cannot_reach_leave_available_unknown():
+    status = build_status(facts(ready_pod("mistral-a"), health={"mistral-a": ReplicaHealth("Timeout", "no answer")}))
+    assert judged(status, "Available") == ("Unknown", "Unreachable")
+    assert judged(status, "EngineHealthy") == ("Unknown", "Timeout")
+    assert judged(status, "Ready") == ("False", "Timeout")
+
+
+def test_no_wanted_replica_is_ready_and_idle():
+    status = build_status(facts(deployment=deployment(0)))
+    assert judged(status, "Ready") == ("True", "Idle")
+    assert judged(status, "Available") == ("False", "Idle")
+    assert status["phase"] == "Idle"
+
+
+def test_exhausted_quota_is_named():
+    full = deployment(1, replicas=0, updatedReplicas=0, availableReplicas=0)
+    words = 'pods "mistral-5f9c" is forbidden: exceeded quota: gpus'
+    full["status"]["conditions"] = [rolling(), condition("ReplicaFailure", "True", "", "FailedCreate", words)]
+    status = build_status(facts(wanted=1, deployment=full))
+    assert words in conditions(status)["Progressing"]["message"]
+    assert words in status["message"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (None, ("False", "ClaimMissing")),
+        ({"status": {"phase": "Pending"}}, ("False", "ClaimPending")),
+        ({"status": {"phase": "Lost"}}, ("False", "ClaimLost")),
+        ({"status": {"phase": "Bound"}}, ("True", "Bound")),
+    ],
+)
+def test_cache_is_ready_when_its_claim_is_bound(claim: Any, expected: tuple[str, str]):
+    assert judged(build_status(facts(ready_pod(), cache_claim="mistral-cache", claim=claim)), "CacheReady") == expected
+
+
+def test_bound_cache_is_filling_until_a_replica_served_once():
+    known = {"cache_claim": "mistral-cache", "claim": {"status": {"phase": "Bound"}}}
+    loading = facts(scheduling_pod(), **known)
+    assert judged(build_status(loading), "CacheReady") == ("False", "Filling")
+    served = build_status(facts(ready_pod(), **known))
+    assert judged(build_status(facts(scheduling_pod(), previous=served, **known)), "CacheReady") == ("True", "Bound")
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (
+            [("AbleToScale", "True", "ReadyForNewScale"), ("ScalingActive", "True", "ValidMetricFound")],
+            ("True", "ValidMetricFound"),
+        ),
+        ([("ScalingActive", "False", "FailedGetPodsMetric")], ("False", "FailedGetPodsMetric")),
+        ([("AbleToScale", "False", "FailedGetScale"), ("ScalingActive", "True", "X")], ("False", "FailedGetScale")),
+        ([], ("Unknown", "Pending")),
+    ],
+)
+def test_autoscaling_tells_the_autoscalers_own_reason(entries: Any, expected: tuple[str, str]):
+    told = [condition(kind, status, "", reason, f"words of {reason}") for kind, status, reason in entries]
+    status = build_status(facts(ready_pod(), autoscaling=True, autoscaler={"status": {"conditions": told}}))
+    assert judged(status, "AutoscalingActive") == expected
+    if entries:
+        assert conditions(status)["AutoscalingActive"]["message"] == f"words of {expected[1]}"
+
+
+def test_missing_monitoring_crd_is_named_and_blocks_nothing():
+    status = build_status(facts(ready_pod(), monitoring=True, missing_crds=("podmonitors.monitoring.coreos.com",)))
+    assert judged(status, "MonitoringActive") == ("False", "CRDNotInstalled")
+    assert "podmonitors.monitoring.coreos.com" in conditions(status)["MonitoringActive"]["message"]
+    assert judged(status, "Ready") == ("True", "Serving")
+
+
+def test_what_is_not_wanted_has_no_condition():
+    kinds = conditions(build_status(facts(ready_pod()))).keys()
+    assert not kinds & {"CacheReady", "AutoscalingActive", "MonitoringActive"}
+
+
+def test_transition_time_moves_only_with_the_status():
+    first = build_status(facts(loading_pod("mistral-a"), health={"mistral-a": REFUSED}))
+    later = NOW + timedelta(minutes=5)
+    second = build_status(facts(ready_pod("mistral-a"), previous=first, now=later))
+    assert conditions(second)["Ready"]["lastTransitionTime"] == "2026-03-02T09:05:00Z"
+    assert conditions(second)["Accepted"]["lastTransitionTime"] == "2026-03-02T09:00:00Z"

@@ -1,0 +1,152 @@
+"""What holds for every status, whatever the API server and the replicas say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, get_args
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.pods import (
+    OLD_REVISION,
+    condition,
+    container,
+    crashed_pod,
+    deleted_pod,
+    deployment,
+    loading_pod,
+    pod,
+    ready_pod,
+    rolling,
+    scheduling_pod,
+    termination,
+    waiting_pod,
+    with_container,
+)
+from tests.unit.status.support import MISSING_SECRET, NOW, facts
+from vllm_operator.api.observed import Facts, HealthReason, ReplicaHealth
+from vllm_operator.api.status import Status
+from vllm_operator.status.build import build_status
+
+words = st.text(max_size=40)
+scalars = (
+    st.none() | st.booleans() | st.integers(-10, 10**12) | words | st.sampled_from(["True", "False", "2026-03-02"])
+)
+odd = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2), max_leaves=5
+)
+
+PODS = [
+    pod(),
+    scheduling_pod(),
+    waiting_pod("ImagePullBackOff", "not found"),
+    waiting_pod("CreateContainerConfigError", 'secret "hf" not found'),
+    loading_pod(),
+    ready_pod(),
+    ready_pod(revision=OLD_REVISION),
+    deleted_pod(),
+    crashed_pod(termination(137, reason="OOMKilled")),
+    with_container(pod(), container({"running": {}}, {"terminated": termination(1, "ValueError: x")}, restarts=1)),
+]
+DEPLOYMENTS = [
+    deployment(2),
+    deployment(0),
+    deployment(3, updatedReplicas=1, conditions=[rolling()]),
+    deployment(3, updatedReplicas=1, conditions=[rolling("ProgressDeadlineExceeded")]),
+    deployment(3, conditions=[condition("ReplicaFailure", "True", "", "FailedCreate", "exceeded quota")]),
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, bodies: list[dict[str, Any]]) -> dict[str, Any]:
+    """One of `bodies` in which some fields are missing or of another shape."""
+    body = json.loads(json.dumps(draw(st.sampled_from(bodies))))
+    for _ in range(draw(st.integers(0, 3))):
+        _spoil(draw, body)
+    return body
+
+
+def _spoil(draw: st.DrawFn, node: Any) -> None:
+    """Walk a few steps down and replace or remove what is there."""
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            return
+        key = draw(st.sampled_from(keys))
+        if isinstance(node[key], dict | list) and draw(st.booleans()):
+            node = node[key]
+            continue
+        if draw(st.booleans()):
+            node[key] = draw(odd)
+        else:
+            del node[key]
+        return
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Facts:
+    bodies = draw(st.lists(spoiled(PODS), max_size=4))
+    for index, body in enumerate(bodies):
+        # The API server knows no two pods of one name.
+        body["metadata"] = {**body["metadata"]} if isinstance(body.get("metadata"), dict) else {}
+        body["metadata"]["name"] = f"mistral-{index}"
+    health = {
+        f"mistral-{index}": ReplicaHealth(
+            draw(st.sampled_from(get_args(HealthReason))), draw(words), version=draw(st.none() | words)
+        )
+        for index in range(len(bodies))
+    }
+    return facts(
+        *bodies,
+        health=health,
+        deployment=draw(st.none() | spoiled(DEPLOYMENTS)),
+        claim=draw(st.none() | st.dictionaries(words, odd, max_size=2)),
+        autoscaler=draw(st.none() | st.just({"status": {"conditions": [draw(odd)]}})),
+        problems=draw(st.sampled_from([(), (MISSING_SECRET,)])),
+        paused=draw(st.booleans()),
+        autoscaling=draw(st.booleans()),
+        monitoring=draw(st.booleans()),
+        cache_claim=draw(st.sampled_from([None, "models"])),
+        replicas=draw(st.none() | st.integers(0, 3)),
+    )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_same_observation_gives_the_same_status_at_any_later_time(seen: Facts):
+    first = build_status(seen)
+    assert build_status(replace(seen, previous=first, now=NOW + timedelta(hours=1))) == first
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: Facts):
+    status = build_status(seen)
+    assert Status.model_validate(json.loads(json.dumps(status)))
+    assert None not in status.values()
+    assert all(entry["reason"] and entry["message"] for entry in status["conditions"])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: Facts):
+    status = build_status(seen)
+    told = {entry["type"]: entry["status"] for entry in status["conditions"]}
+    if told["Ready"] == "True":
+        healthy, wanted = map(int, status["ready"].split("/"))
+        assert told["Accepted"] == "True"
+        assert told["Progressing"] == "False"
+        assert healthy >= wanted
+        assert told["Stalled"] == "False"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(odd, max_size=3), odd, odd)
+def test_objects_of_any_shape_never_raise(bodies: list[Any], owner: Any, previous: Any):
+    seen = facts(deployment=owner if isinstance(owner, dict) else None)
+    observed = replace(seen.observed, pods=tuple(body for body in bodies if isinstance(body, dict)))
+    before = previous if isinstance(previous, dict) else {}
+    Status.model_validate(build_status(replace(seen, observed=observed, previous=before)))
