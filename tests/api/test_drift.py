@@ -1,0 +1,265 @@
+"""Children that someone deletes or edits come back within two seconds; strangers of the same name are left alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.api.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name, vllm_container
+from tests.support.kube import Object, essence
+
+NAME = "held"
+EVERYTHING: Object = {
+    "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]},
+    "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
+    "service": {"annotations": {"team": "ml"}},
+}
+PROMISED_SECONDS = 2.0
+
+Edit = Callable[[Object], None]
+
+
+@pytest.fixture(scope="module")
+def held(shared_servers: Servers) -> Servers:
+    """A server with a child of every kind."""
+    shared_servers.create(NAME, EVERYTHING)
+    shared_servers.kube.eventually(
+        lambda: set(shared_servers.children(NAME)) == {*CHILD_KINDS, *OPTIONAL_KINDS}, within=10
+    )
+    return shared_servers
+
+
+def comes_back(servers: Servers, kind: str, former: Object) -> None:
+    """Wait until the child equals the former one."""
+
+    def check() -> None:
+        now = servers.find_child(kind, NAME)
+        assert now is not None, f"the {kind} is gone"
+        assert essence(now) == former
+
+    servers.kube.eventually(check, within=PROMISED_SECONDS, namespace=servers.namespace)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in (*CHILD_KINDS, *OPTIONAL_KINDS) if "Claim" not in kind])
+def test_a_deleted_child_comes_back_within_two_seconds(held: Servers, kind: str) -> None:
+    before = held.child(kind, NAME)
+    held.kube.delete(kind, NAME, held.namespace)
+
+    def check() -> None:
+        now = held.find_child(kind, NAME)
+        assert now is not None, f"the {kind} is gone"
+        assert now["metadata"]["uid"] != before["metadata"]["uid"], "it has not even gone yet"
+        assert without_assigned(essence(now)) == without_assigned(essence(before))
+
+    held.kube.eventually(check, within=PROMISED_SECONDS, namespace=held.namespace)
+
+
+def without_assigned(body: Object) -> Object:
+    """Without what the API server assigns anew (addresses) and what the autoscaler owns (replicas)."""
+    spec = {key: value for key, value in body["spec"].items() if key not in ("clusterIP", "clusterIPs", "replicas")}
+    return {**body, "spec": spec}
+
+
+def test_a_deleted_claim_comes_back_when_kubernetes_lets_it_go(servers: Servers) -> None:
+    servers.create("claimed", {"cache": {"size": "1Gi"}, "replicas": 0})
+    before = servers.child("PersistentVolumeClaim", "claimed")
+    servers.kube.delete("PersistentVolumeClaim", "claimed-cache", servers.namespace)
+
+    def check() -> None:
+        now = servers.child("PersistentVolumeClaim", "claimed")
+        assert now["metadata"]["uid"] != before["metadata"]["uid"]
+        assert essence(now)["spec"] == essence(before)["spec"]
+
+    # Only the protection controller of Kubernetes takes its time here.
+    servers.kube.eventually(check, within=10, namespace=servers.namespace)
+
+
+def reach(body: Object, path: str) -> tuple[Any, Any]:
+    """The container of a place and its key or position; `~` stands for a slash in a label's name."""
+    place: Any = body
+    *steps, last = (step.replace("~", "/") for step in path.split("/"))
+    for step in steps:
+        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+    return place, int(last) if isinstance(place, list) else last
+
+
+def setting(path: str, value: Any) -> Edit:
+    """An edit that sets one place."""
+
+    def edit(body: Object) -> None:
+        place, key = reach(body, path)
+        place[key] = value
+
+    return edit
+
+
+def adding(path: str, item: Any) -> Edit:
+    """An edit that appends an item to a list."""
+
+    def edit(body: Object) -> None:
+        place, key = reach(body, path)
+        place.setdefault(key, []).append(item)
+
+    return edit
+
+
+def dropping(path: str) -> Edit:
+    """An edit that removes one place."""
+
+    def edit(body: Object) -> None:
+        place, key = reach(body, path)
+        del place[key]
+
+    return edit
+
+
+CONTAINER = "spec/template/spec/containers/0"
+MANAGED_BY = "metadata/labels/app.kubernetes.io~managed-by"
+EDITS: list[tuple[str, str, Edit]] = [
+    ("Deployment", "image changed", setting(f"{CONTAINER}/image", "evil:1")),
+    ("Deployment", "argument changed", setting(f"{CONTAINER}/args/1", "other/model")),
+    ("Deployment", "argument added", adding(f"{CONTAINER}/args", "--disable-everything")),
+    ("Deployment", "arguments removed", dropping(f"{CONTAINER}/args")),
+    ("Deployment", "variable changed", setting(f"{CONTAINER}/env/0/value", "/root")),
+    ("Deployment", "variable removed", dropping(f"{CONTAINER}/env/0")),
+    ("Deployment", "probe relaxed", setting(f"{CONTAINER}/livenessProbe/failureThreshold", 99)),
+    ("Deployment", "probe removed", dropping(f"{CONTAINER}/startupProbe")),
+    ("Deployment", "resources changed", setting(f"{CONTAINER}/resources/limits", {"nvidia.com/gpu": "8"})),
+    ("Deployment", "security weakened", setting(f"{CONTAINER}/securityContext/allowPrivilegeEscalation", True)),
+    ("Deployment", "volume removed", dropping("spec/template/spec/volumes/1/emptyDir/sizeLimit")),
+    ("Deployment", "grace period changed", setting("spec/template/spec/terminationGracePeriodSeconds", 1)),
+    ("Deployment", "service links on", setting("spec/template/spec/enableServiceLinks", True)),
+    ("Deployment", "toleration removed", dropping("spec/template/spec/tolerations")),
+    ("Deployment", "strategy changed", setting("spec/strategy", {"type": "Recreate"})),
+    ("Deployment", "deadline changed", setting("spec/progressDeadlineSeconds", 30)),
+    ("Deployment", "pod label changed", setting("spec/template/metadata/labels/app.kubernetes.io~part-of", "x")),
+    ("Deployment", "owner removed", dropping("metadata/ownerReferences")),
+    ("Deployment", "part-of label removed", dropping("metadata/labels/app.kubernetes.io~part-of")),
+    ("Deployment", "managed-by label removed", dropping(MANAGED_BY)),
+    ("Deployment", "all labels removed", dropping("metadata/labels")),
+    ("Service", "port changed", setting("spec/ports/0/port", 8081)),
+    ("Service", "port added", adding("spec/ports", {"name": "extra", "port": 9, "targetPort": 9, "protocol": "TCP"})),
+    ("Service", "target changed", setting("spec/ports/0/targetPort", 9000)),
+    ("Service", "selector extended", setting("spec/selector/version", "2")),
+    ("Service", "type changed", setting("spec/type", "NodePort")),
+    ("Service", "annotation changed", setting("metadata/annotations/team", "evil")),
+    ("Service", "managed-by label removed", dropping(MANAGED_BY)),
+    ("HorizontalPodAutoscaler", "bounds changed", setting("spec/maxReplicas", 100)),
+    ("HorizontalPodAutoscaler", "target changed", setting("spec/metrics/0/pods/target/averageValue", "1")),
+    ("HorizontalPodAutoscaler", "behaviour changed", setting("spec/behavior/scaleDown/stabilizationWindowSeconds", 0)),
+    ("HorizontalPodAutoscaler", "managed-by label removed", dropping(MANAGED_BY)),
+    ("PodDisruptionBudget", "budget changed", setting("spec/maxUnavailable", 0)),
+    ("PodDisruptionBudget", "managed-by label removed", dropping(MANAGED_BY)),
+    ("PersistentVolumeClaim", "managed-by label removed", dropping(MANAGED_BY)),
+    ("PersistentVolumeClaim", "all labels removed", dropping("metadata/labels")),
+    ("PodMonitor", "endpoint changed", setting("spec/podMetricsEndpoints/0/path", "/nothing")),
+    ("PodMonitor", "selector changed", setting("spec/selector/matchLabels/app.kubernetes.io~instance", "x")),
+    ("PrometheusRule", "rules removed", setting("spec/groups/0/rules", [])),
+    ("PrometheusRule", "managed-by label removed", dropping(MANAGED_BY)),
+]
+
+
+@pytest.mark.parametrize(("kind", "what", "edit"), EDITS, ids=[f"{kind}: {what}" for kind, what, _ in EDITS])
+def test_an_edited_child_comes_back_within_two_seconds(held: Servers, kind: str, what: str, edit: Edit) -> None:
+    former = essence(held.child(kind, NAME))
+    written = held.kube.replace(kind, child_name(kind, NAME), held.namespace, edit)
+    assert essence(written) != former, f"{what}: the edit changed nothing"
+    comes_back(held, kind, former)
+
+
+ADDED: list[tuple[str, str, Edit]] = [
+    ("Deployment", "container added", adding("spec/template/spec/containers", {"name": "side", "image": "s:1"})),
+    ("Deployment", "variable added", adding(f"{CONTAINER}/env", {"name": "ADDED", "value": "1"})),
+    ("Deployment", "volume added", adding("spec/template/spec/volumes", {"name": "more", "emptyDir": {}})),
+]
+
+
+@pytest.mark.parametrize(("kind", "what", "edit"), ADDED, ids=[f"{kind}: {what}" for kind, what, _ in ADDED])
+def test_an_item_that_someone_adds_to_a_list_goes_again(held: Servers, kind: str, what: str, edit: Edit) -> None:
+    former = essence(held.child(kind, NAME))
+    held.kube.replace(kind, NAME, held.namespace, edit)
+    comes_back(held, kind, former)
+
+
+def test_labels_and_annotations_that_others_add_stay(held: Servers) -> None:
+    added = {"metadata": {"annotations": {"example.com/note": "mine"}, "labels": {"example.com/team": "ml"}}}
+    held.kube.patch("Service", NAME, held.namespace, added)
+    time.sleep(1)
+    metadata = held.child("Service", NAME)["metadata"]
+    held.kube.patch(
+        "Service",
+        NAME,
+        held.namespace,
+        {"metadata": {"annotations": {"example.com/note": None}, "labels": {"example.com/team": None}}},
+    )
+    assert metadata["annotations"]["example.com/note"] == "mine"
+    assert metadata["labels"]["example.com/team"] == "ml"
+
+
+def test_replicas_that_someone_edits_are_put_back(servers: Servers) -> None:
+    servers.create("counted", {"replicas": 2})
+    servers.kube.patch("Deployment", "counted", servers.namespace, {"spec": {"replicas": 7}})
+    servers.kube.eventually(
+        lambda: servers.child("Deployment", "counted")["spec"]["replicas"] == 2,
+        within=PROMISED_SECONDS,
+        namespace=servers.namespace,
+    )
+
+
+def test_replicas_belong_to_the_autoscaler_while_it_is_on(servers: Servers) -> None:
+    servers.create("scaled", {"autoscaling": {"minReplicas": 2, "maxReplicas": 8}})
+    servers.kube.patch("Deployment", "scaled", servers.namespace, {"spec": {"replicas": 5}})
+    servers.patch("scaled", {"engine": {"maxModelLen": 1024}})
+    deployment = servers.child("Deployment", "scaled")
+    assert "--max-model-len" in vllm_container(deployment)["args"]
+    assert deployment["spec"]["replicas"] == 5
+    managers = [entry for entry in deployment["metadata"]["managedFields"] if entry["manager"] == "vllm-operator"]
+    assert ["f:replicas" in entry["fieldsV1"].get("f:spec", {}) for entry in managers] == [False]
+
+
+def stranger(kind: str, name: str) -> Object:
+    """An object of this kind and name that is not the operator's."""
+    selector = {"matchLabels": {"app": "other"}}
+    pod = {"containers": [{"name": "c", "image": "other:1"}]}
+    template = {"metadata": {"labels": {"app": "other"}}, "spec": pod}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    kinds: dict[str, tuple[str, Object]] = {
+        "Deployment": ("apps/v1", {"selector": selector, "template": template}),
+        "Service": ("v1", {"selector": {"app": "other"}, "ports": [{"port": 1234}]}),
+        "PersistentVolumeClaim": ("v1", claim),
+        "HorizontalPodAutoscaler": ("autoscaling/v2", {"scaleTargetRef": target, "maxReplicas": 3}),
+        "PodDisruptionBudget": ("policy/v1", {"selector": selector, "maxUnavailable": 1}),
+        "PodMonitor": ("monitoring.coreos.com/v1", {"selector": selector, "podMetricsEndpoints": []}),
+        "PrometheusRule": ("monitoring.coreos.com/v1", {"groups": []}),
+    }
+    version, spec = kinds[kind]
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize("kind", [*CHILD_KINDS, *OPTIONAL_KINDS])
+def test_a_stranger_of_the_same_name_is_left_alone_and_named(servers: Servers, kind: str) -> None:
+    name = child_name(kind, "crowded")
+    servers.kube.create(stranger(kind, name), servers.namespace)
+    before = essence(servers.kube.must_get(kind, name, servers.namespace))
+    servers.create("crowded", EVERYTHING)
+    servers.refused("crowded", kind, f'"{name}"', reason="NameTaken")
+    time.sleep(0.5)
+    assert essence(servers.kube.must_get(kind, name, servers.namespace)) == before
+
+    servers.kube.delete(kind, name, servers.namespace)
+    servers.accepted("crowded", within=30)
+    owned = servers.kube.eventually(lambda: servers.find_child(kind, "crowded") or False, within=10)
+    assert owned["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "vllm-operator"
+
+
+def test_deleting_a_server_leaves_the_stranger_of_its_name(servers: Servers) -> None:
+    servers.kube.create(stranger("Service", "guest"), servers.namespace)
+    servers.create("guest")
+    servers.refused("guest", reason="NameTaken")
+    servers.kube.delete("VLLMServer", "guest", servers.namespace)
+    time.sleep(1)
+    assert servers.kube.get("Service", "guest", servers.namespace) is not None

@@ -1,0 +1,173 @@
+"""Each field of the spec, changed on a live server, arrives at its child; changed back, the child is what it was."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api import fields
+from tests.api.fields import Change, leaves, merged, nested
+from tests.api.servers import MODEL, Servers
+from tests.support.kube import KIND, Kube, Object
+
+NAME = "live"
+LOOPBACK = "127.0.0.77"
+"""An address of the loopback interface that nobody else uses: here a pod's."""
+
+
+def claim(name: str) -> Object:
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def secret(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": {"token": "t", "other": "o"},
+    }
+
+
+@pytest.fixture(scope="module")
+def live(shared_servers: Servers) -> Servers:
+    """A live server, and all that the changes refer to."""
+    for body in (secret("hf"), secret("keys"), secret("registry"), claim("models")):
+        shared_servers.kube.create(body, shared_servers.namespace)
+    shared_servers.create(NAME)
+    return shared_servers
+
+
+def set_spec(servers: Servers, spec: Object) -> None:
+    """Replace the whole spec and wait until it is carried out."""
+    whole = merged({"model": MODEL}, spec)
+    servers.kube.patch(
+        KIND, NAME, servers.namespace, [{"op": "replace", "path": "/spec", "value": whole}], json_patch=True
+    )
+    servers.settled(NAME)
+    servers.accepted(NAME)
+
+
+def test_every_leaf_field_of_the_spec_has_a_change() -> None:
+    covered = [*(change.path for change in fields.CHANGES), *fields.ONE_VALUE, *fields.ELSEWHERE]
+    assert sorted(covered) == sorted(leaves())
+
+
+def test_tests_that_stand_in_for_the_table_exist() -> None:
+    assert [name for name in fields.ELSEWHERE.values() if not callable(globals().get(name))] == []
+
+
+@pytest.mark.parametrize("change", fields.CHANGES, ids=[change.path for change in fields.CHANGES])
+def test_a_change_arrives_and_is_undone_without_trace(live: Servers, change: Change) -> None:
+    set_spec(live, change.given)
+    former = live.essences(NAME)
+    uid = live.child("Deployment", NAME)["metadata"]["uid"]
+    assert change.look(former) != change.expected, "the change would show nothing"
+
+    set_spec(live, change.changed)
+    assert change.look(live.children(NAME)) == change.expected
+
+    set_spec(live, change.given)
+    assert live.essences(NAME) == former
+    assert live.child("Deployment", NAME)["metadata"]["uid"] == uid
+
+
+def test_paused_leaves_the_children_alone_until_it_is_lifted(servers: Servers) -> None:
+    servers.create("still")
+    servers.patch("still", {"paused": True})
+    before = servers.child("Deployment", "still")
+    paused = servers.patch("still", {"replicas": 3})
+    assert paused["status"]["phase"] == "Paused"
+    servers.kube.delete("Service", "still", servers.namespace)
+    time.sleep(1)
+    assert servers.child("Deployment", "still")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert servers.find_child("Service", "still") is None
+    servers.patch("still", {"paused": False})
+    assert servers.child("Deployment", "still")["spec"]["replicas"] == 3
+    assert servers.find_child("Service", "still") is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "current"),
+    [("accessModes", ["ReadWriteMany"], "ReadWriteOnce"), ("storageClassName", "fast", "")],
+)
+def test_what_a_claim_cannot_change_is_said_and_leaves_it_alone(
+    servers: Servers, field: str, value: object, current: str
+) -> None:
+    servers.create("fixed", {"cache": {"size": "1Gi"}})
+    former = servers.essences("fixed")
+    servers.patch("fixed", {"cache": {field: value}})
+    servers.refused("fixed", f"spec.cache.{field}", current)
+    assert servers.essences("fixed") == former
+    servers.patch("fixed", {"cache": {field: None}})
+    servers.accepted("fixed")
+    assert servers.essences("fixed") == former
+
+
+@pytest.mark.parametrize(("field", "value"), [("accessModes", ["ReadWriteMany"]), ("storageClassName", "fast")])
+def test_a_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, value: object) -> None:
+    servers.create("fresh", {"cache": merged({"size": "1Gi"}, nested(field, value))})
+    assert servers.child("PersistentVolumeClaim", "fresh")["spec"][field] == value
+
+
+class AskedServer(http.server.ThreadingHTTPServer):
+    """Stands in for a replica and notes when /health is asked."""
+
+    def __init__(self) -> None:
+        super().__init__((LOOPBACK, 8000), AskedHandler)
+        self.moments: list[float] = []
+
+
+class AskedHandler(http.server.BaseHTTPRequestHandler):
+    server: AskedServer
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self.server.moments.append(time.monotonic())
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def asked() -> Iterator[AskedServer]:
+    with AskedServer() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+def run_pod(kube: Kube, namespace: str, server: str) -> None:
+    """Give the server's pod an address and call it running and ready, as a kubelet would."""
+    found = kube.eventually(
+        lambda: kube.list("Pod", namespace, f"app.kubernetes.io/instance={server}") or False, within=10
+    )
+    state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    container = {"name": "vllm", "image": "x", "imageID": "x", "ready": True, "restartCount": 0, "started": True}
+    status = {
+        "phase": "Running",
+        "podIP": LOOPBACK,
+        "podIPs": [{"ip": LOOPBACK}],
+        "conditions": [{"type": kind, "status": "True"} for kind in ("PodScheduled", "ContainersReady", "Ready")],
+        "containerStatuses": [{**container, "state": state}],
+    }
+    kube.patch("Pod", found[0]["metadata"]["name"], namespace, {"status": status}, status=True)
+
+
+def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: AskedServer) -> None:
+    servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
+    run_pod(servers.kube, servers.namespace, "asked")
+    servers.kube.eventually(lambda: len(asked.moments) >= 3, within=10, namespace=servers.namespace)
+    servers.patch("asked", {"health": {"probeIntervalSeconds": 60}})
+    time.sleep(1)
+    before = len(asked.moments)
+    time.sleep(3)
+    assert len(asked.moments) - before <= 1, "asked more often than once a minute"

@@ -1,0 +1,80 @@
+"""The API server's audit log: who asked for what, and what was answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+OPERATOR = "vllm-operator/"
+"""How the User-Agent of every call of the operator begins."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answered request."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    user: str
+    agent: str
+    uri: str
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in WRITES
+
+    @property
+    def target(self) -> str:
+        """`deployments/mistral` or `vllmservers/mistral/status`."""
+        return "/".join(part for part in (self.resource, self.name, self.subresource) if part)
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """The log file of one API server."""
+
+    path: Path
+
+    def mark(self) -> int:
+        """A position to count from."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def since(self, mark: int, agent: str = OPERATOR) -> list[Request]:
+        """Requests whose User-Agent begins with `agent`, answered after the mark."""
+        return [request for request in self._requests(mark) if request.agent.startswith(agent)]
+
+    def writes(self, mark: int, agent: str = OPERATOR, namespace: str | None = None) -> list[Request]:
+        """The writes among them, of one namespace or of all."""
+        found = [request for request in self.since(mark, agent) if request.is_write]
+        return [request for request in found if namespace is None or request.namespace == namespace]
+
+    def _requests(self, mark: int) -> Iterator[Request]:
+        with self.path.open("rb") as log:
+            log.seek(mark)
+            for line in log:
+                if line.endswith(b"\n"):
+                    yield _request(json.loads(line))
+
+
+def _request(event: dict) -> Request:
+    target = event.get("objectRef") or {}
+    return Request(
+        verb=event["verb"],
+        group=target.get("apiGroup", ""),
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
+        code=(event.get("responseStatus") or {}).get("code", 0),
+        user=event["user"].get("username", ""),
+        agent=event.get("userAgent", ""),
+        uri=event["requestURI"],
+    )
