@@ -1,1 +1,3 @@
 """vllm-operator: run vLLM on Kubernetes from one manifest."""
+
+__version__ = "0.1.0"

@@ -11,8 +11,8 @@ from vllm_operator.api.status import Status
 
 NAME_RULE = Rule(
     f"self.metadata.name.size() <= {SERVER_NAME_LENGTH} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-    f"metadata.name must have at most {SERVER_NAME_LENGTH} characters, start with a letter and hold only a-z, 0-9 and '-', "
-    "because the Service is named after it: choose a shorter or simpler name",
+    f"metadata.name must have at most {SERVER_NAME_LENGTH} characters, start with a letter and hold only a-z, "
+    "0-9 and '-', because the Service is named after it: choose a shorter or simpler name",
 )
 
 COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (

@@ -18,10 +18,10 @@ class Autoscaling(Model):
     target_running_requests: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=50, description="Average of vllm_num_requests_running per replica; below engine.maxNumSeqs."
     )
-    target_kv_cache_usage: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    target_kv_cache_usage: Annotated[float, Field(ge=0.001, le=1)] | None = Field(
         default=None,
         alias="targetKVCacheUsage",
-        description="Average fraction of the KV cache in use per replica, 0 < x <= 1.",
+        description="Average fraction of the KV cache in use per replica, 0.001 <= x <= 1.",
     )
     source: Literal["prometheus-adapter"] = Field(
         default="prometheus-adapter", description="Who serves the metrics to the HorizontalPodAutoscaler."
@@ -96,7 +96,8 @@ class Rollout(Model):
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!(self.maxSurge == 0 || self.maxSurge == '0%') || !(self.maxUnavailable == 0 || self.maxUnavailable == '0%')",
+            "!has(self.maxSurge) || !has(self.maxUnavailable) || !(self.maxSurge == 0 || self.maxSurge == '0%') "
+            "|| !(self.maxUnavailable == 0 || self.maxUnavailable == '0%')",
             "maxSurge and maxUnavailable must not both be 0: set maxUnavailable: 1, or maxSurge: 1 if a GPU is spare",
             field_path=".maxUnavailable",
         ),

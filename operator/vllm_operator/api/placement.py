@@ -23,7 +23,7 @@ class Accelerator(Model):
     product: Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")] | None = (
         Field(
             default=None,
-            description="Product as the device plugin labels its nodes, such as NVIDIA-A100-SXM4-80GB: a node selector.",
+            description="Product as the nodes are labelled, such as NVIDIA-A100-SXM4-80GB: becomes a node selector.",
         )
     )
 

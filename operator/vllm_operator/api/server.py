@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,27 @@ class VLLMServer:
             "name": self.name,
             "uid": self.uid,
             "controller": True,
-            "blockOwnerDeletion": True,
         }
+
+
+DEEPEST_NESTING = 64
+"""No real pod template comes near; deeper ones would exhaust the stack of whoever walks them."""
+
+
+def nesting_exceeds(value: Any, limit: int) -> bool:
+    """True when objects and lists are nested deeper than `limit`; never recurses."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [item for part in level for item in _children(part)]
+        if not level:
+            return False
+    return True
+
+
+def _children(part: Any) -> Iterable[Any]:
+    if isinstance(part, Mapping):
+        return part.values()
+    return part if isinstance(part, list) else ()
 
 
 def parse(body: Mapping[str, Any]) -> VLLMServer:
@@ -49,14 +68,14 @@ def parse(body: Mapping[str, Any]) -> VLLMServer:
         InvalidSpecError: names the first field that is wrong. The API server refuses most of these already.
     """
     metadata = body["metadata"]
+    if nesting_exceeds(body.get("spec"), DEEPEST_NESTING):
+        raise InvalidSpecError("spec", f"is nested more than {DEEPEST_NESTING} levels deep: flatten it")
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(["spec", *(str(part) for part in first["loc"])])
         raise InvalidSpecError(path, first["msg"]) from None
-    except RecursionError:
-        raise InvalidSpecError("spec", "is nested too deeply") from None
     return VLLMServer(
         namespace=metadata["namespace"],
         name=metadata["name"],

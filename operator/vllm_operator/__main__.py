@@ -1,0 +1,92 @@
+"""Command line of the operator: `python -m vllm_operator run`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from vllm_operator import __version__
+
+DEEPEST_JSON = 12_000
+"""Go's JSON decoder lets 10,000 levels through; Python's must not fail on what the API server accepted."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vllm-operator")
+def main() -> None:
+    """Run vLLM on Kubernetes: one VLLMServer manifest becomes a serving, watched, autoscaled deployment."""
+    sys.setrecursionlimit(DEEPEST_JSON)
+
+
+@main.command()
+@click.option("--namespace", "-n", envvar="VLLM_OPERATOR_NAMESPACE", help="Serve this namespace only. [default: all]")
+@click.option("--listen", default=":8080", show_default=True, help="Address of /healthz, /readyz and /metrics.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1000), default=32, show_default=True, help="Servers worked on at once."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto: text on a terminal, else JSON.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least severe message that is logged.",
+)
+def run(namespace: str | None, listen: str, workers: int, log_format: str, log_level: str) -> None:
+    """Run the operator until it is stopped.
+
+    Inside a cluster it uses the service account of its pod, outside the kubeconfig of KUBECONFIG or ~/.kube/config.
+    """
+    from vllm_operator.errors import VLLMOperatorError
+    from vllm_operator.logs import configure
+    from vllm_operator.operate import operate
+    from vllm_operator.settings import Settings
+
+    configure(log_format, log_level)
+    try:
+        asyncio.run(operate(Settings(namespace=namespace or None, listen=listen, workers=workers)))
+    except VLLMOperatorError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("stopped")
+
+
+@main.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition, generated from the models."""
+    from vllm_operator.api.crd import crd as definition
+    from vllm_operator.render.deploy import to_text
+
+    click.echo(to_text([definition()]), nl=False)
+
+
+@main.command()
+@click.option("--image", default=f"vllm-operator:{__version__}", show_default=True, help="Image of the operator.")
+@click.option("--namespace", "-n", default="vllm-operator-system", show_default=True, help="Namespace of the operator.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: stdout]"
+)
+def manifests(image: str, namespace: str, output: Path | None) -> None:
+    """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
+    from vllm_operator.render.deploy import deploy_manifests, to_text
+
+    text = to_text(deploy_manifests(image, namespace))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Apply what the plan wants, remove what it no longer wants, and leave alone what is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, LABEL_MANAGED_BY, MANAGER
+from vllm_operator.api.observed import Object, Problem
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.drift import adopted_fields, differs
+from vllm_operator.cluster.kinds import CHILDREN, Kind
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.errors import ApiError
+from vllm_operator.render.manifests import Manifest
+
+HANDOVER_MANAGER = "vllm-operator-handover"
+"""Keeps `spec.replicas` for a moment when an autoscaler takes over: a field without owner falls back to 1."""
+
+FIELDS = {
+    "PersistentVolumeClaim": "spec.cache",
+    "Service": "spec.service",
+    "Deployment": "spec",
+    "HorizontalPodAutoscaler": "spec.autoscaling",
+    "PodDisruptionBudget": "spec.disruption",
+    "PodMonitor": "spec.monitoring",
+    "PrometheusRule": "spec.monitoring.alerts",
+}
+"""Field of the spec that a refused child comes from."""
+
+logger = logging.getLogger(__name__)
+
+
+class OwnerGoneError(ApiError):
+    """The VLLMServer was deleted or replaced during the pass."""
+
+    def __init__(self, server: VLLMServer) -> None:
+        super().__init__(0, "OwnerGone", f"{server.key} is gone")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a pass over the children."""
+
+    problems: tuple[Problem, ...] = ()
+    created: tuple[str, ...] = ()
+
+
+class Children:
+    """Writes the children of servers."""
+
+    def __init__(self, client: ApiClient, store: Store) -> None:
+        self._client = client
+        self._store = store
+
+    async def apply(self, key: Key, server: VLLMServer, manifests: Sequence[Manifest]) -> Outcome:
+        """Apply every manifest that is new, changed or drifted, all at once.
+
+        Raises:
+            ApiError: a failure that may pass; refusals of single children are in the outcome instead.
+        """
+        results = await asyncio.gather(
+            *(self._apply_one(key, server, manifest) for manifest in manifests), return_exceptions=True
+        )
+        problems: list[Problem] = []
+        for manifest, result in zip(manifests, results, strict=True):
+            if isinstance(result, ApiError) and result.is_refusal:
+                problems.append(_refusal(manifest, result))
+            elif isinstance(result, BaseException):
+                raise result
+            elif isinstance(result, Problem):
+                problems.append(result)
+        created = tuple(m.kind for m, result in zip(manifests, results, strict=True) if result is True)
+        return Outcome(tuple(problems), created)
+
+    async def prune(self, key: Key, server: VLLMServer, manifests: Iterable[Manifest]) -> None:
+        """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
+        wanted = {(manifest.kind, manifest.name) for manifest in manifests}
+        for kind in CHILDREN.values():
+            for child in self._store.of(key, kind.name):
+                name = child["metadata"]["name"]
+                if (kind.name, name) not in wanted and _is_owned(child, server) and not _is_terminating(child):
+                    self._check_owner(key, server)
+                    await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
+                    logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
+
+    async def _apply_one(self, key: Key, server: VLLMServer, manifest: Manifest) -> Problem | bool | None:
+        """None when nothing was to be done, True when the child is new, a problem when the name is taken."""
+        kind = CHILDREN[manifest.kind]
+        live: Object | None = self._store.get(kind.name, server.namespace, manifest.name)
+        is_new = live is None
+        if live is None:
+            # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
+            live = await self._client.get(kind, server.namespace, manifest.name)
+        if live is not None and not _is_ours(live, server):
+            return _name_taken(manifest)
+        if live is not None and (_is_terminating(live) or _is_up_to_date(manifest, live)):
+            return None
+        self._check_owner(key, server)
+        await self._write(kind, manifest, live)
+        return is_new
+
+    async def _write(self, kind: Kind, manifest: Manifest, live: Object | None) -> None:
+        body = manifest.body
+        if live is not None:
+            await self._take_fields(kind, live)
+            if kind.name == "Deployment" and "replicas" not in body["spec"]:
+                await self._hand_over_replicas(kind, live)
+            # With its UID, an apply cannot bring back an object that was deleted meanwhile.
+            body = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
+        answer = await self._client.apply(kind, body)
+        self._store.put(kind.name, answer)
+        logger.info(
+            "%s/%s: applied %s %s", body["metadata"]["namespace"], body["metadata"]["name"], kind.name, manifest.hash
+        )
+
+    async def _take_fields(self, kind: Kind, live: Object) -> None:
+        """Take over what others wrote into the spec, so that applying the manifest removes it."""
+        if not live["metadata"].get("managedFields"):
+            return
+        metadata = live["metadata"]
+        current = await self._client.get(kind, metadata["namespace"], metadata["name"])
+        if current is None:
+            return
+        patch = {
+            "metadata": {
+                "resourceVersion": current["metadata"]["resourceVersion"],
+                "managedFields": adopted_fields(current),
+            }
+        }
+        await self._client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
+
+    async def _hand_over_replicas(self, kind: Kind, live: Object) -> None:
+        replicas = (live.get("spec") or {}).get("replicas")
+        metadata = live["metadata"]
+        current = await self._client.get(kind, metadata["namespace"], metadata["name"])
+        if current is None or replicas is None or not _owns_replicas(current):
+            return
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+            "spec": {"replicas": current["spec"]["replicas"]},
+        }
+        await self._client.apply_as(HANDOVER_MANAGER, kind, body)
+
+    def _check_owner(self, key: Key, server: VLLMServer) -> None:
+        current = self._store.server(key)
+        if current is None or current["metadata"]["uid"] != server.uid or _is_terminating(current):
+            raise OwnerGoneError(server)
+
+
+def _is_up_to_date(manifest: Manifest, live: Object) -> bool:
+    metadata = live["metadata"]
+    applied = (metadata.get("annotations") or {}).get(ANNOTATION_HASH)
+    return applied == manifest.hash and not metadata.get("managedFields") and not differs(manifest.body, live)
+
+
+def _is_ours(live: Object, server: VLLMServer) -> bool:
+    """True for a child of this server, or of a deleted one of the same name, such as a kept claim."""
+    metadata = live["metadata"]
+    if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
+        return True
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    unowned = not any(True for _ in _controllers(live))
+    return unowned and labels.get(LABEL_MANAGED_BY) == MANAGER and annotations.get(ANNOTATION_SERVER) == server.name
+
+
+def _is_owned(live: Object, server: VLLMServer) -> bool:
+    return any(owner.get("uid") == server.uid for owner in _controllers(live))
+
+
+def _controllers(live: Object) -> Iterable[dict[str, Any]]:
+    return (owner for owner in live["metadata"].get("ownerReferences") or () if owner.get("controller"))
+
+
+def _is_our_kind(owner: dict[str, Any]) -> bool:
+    return owner.get("kind") == KIND
+
+
+def _is_terminating(live: Object) -> bool:
+    return bool(live["metadata"].get("deletionTimestamp"))
+
+
+def _owns_replicas(live: Object) -> bool:
+    entries = live["metadata"].get("managedFields") or ()
+    own = [entry for entry in entries if entry.get("manager") == MANAGER and not entry.get("subresource")]
+    return any("f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}) for entry in own)
+
+
+def _name_taken(manifest: Manifest) -> Problem:
+    return Problem(
+        "NameTaken",
+        f"metadata.name: a {manifest.kind} named {manifest.name} exists and is not this server's: "
+        "delete or rename it, or choose another name for the server",
+    )
+
+
+def _refusal(manifest: Manifest, error: ApiError) -> Problem:
+    return Problem(
+        "ChildRefused",
+        f"{FIELDS[manifest.kind]}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
+    )

@@ -1,0 +1,154 @@
+"""The calls that the operator makes to the API server. No retries here: the queue backs off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+
+from vllm_operator.api.names import MANAGER
+from vllm_operator.cluster.kinds import Kind
+from vllm_operator.cluster.session import Connection
+from vllm_operator.errors import ApiError
+
+APPLY = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+TIMEOUT_SECONDS = 30.0
+LIST_CHUNK = 500
+
+Body = Mapping[str, Any]
+
+
+class ApiClient:
+    """Reads and writes single objects; every failure is an ApiError."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object; None when it does not exist."""
+        try:
+            return await self._request("GET", kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def get_path(self, path: str) -> dict[str, Any] | None:
+        """What the API server answers to a GET of `path`; None for 404."""
+        try:
+            return await self._request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> list[dict[str, Any]]:
+        """All objects of a kind, in chunks; an absent kind has none."""
+        items: list[dict[str, Any]] = []
+        parameters = {"limit": str(LIST_CHUNK), **({"labelSelector": selector} if selector else {})}
+        while True:
+            page = await self.list_page(kind.path(namespace), parameters)
+            items += page.get("items", [])
+            following = page.get("metadata", {}).get("continue")
+            if not following:
+                return items
+            parameters["continue"] = following
+
+    async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """One chunk of a list; empty when the kind does not exist."""
+        try:
+            return await self._request("GET", path, parameters=parameters)
+        except ApiError as error:
+            if error.status == 404:
+                return {}
+            raise
+
+    async def apply(self, kind: Kind, body: Body, *, subresource: str | None = None) -> dict[str, Any]:
+        """Server-side apply as the operator's one field manager; the answer is the object as it now is."""
+        metadata = body["metadata"]
+        path = kind.path(metadata["namespace"], metadata["name"], subresource)
+        return await self._request(
+            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": MANAGER, "force": "true"}
+        )
+
+    async def apply_as(self, manager: str, kind: Kind, body: Body) -> dict[str, Any]:
+        """Server-side apply under another name, to hand a field over."""
+        path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        return await self._request(
+            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, "force": "true"}
+        )
+
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Body, manager: str) -> dict[str, Any]:
+        """A JSON merge patch (RFC 7386): objects merge, lists are replaced."""
+        return await self._request(
+            "PATCH", kind.path(namespace, name), patch, content_type=MERGE_PATCH, parameters={"fieldManager": manager}
+        )
+
+    async def create(self, kind: Kind, namespace: str, body: Body) -> dict[str, Any]:
+        """Create an object."""
+        return await self._request("POST", kind.path(namespace), body, parameters={"fieldManager": MANAGER})
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete exactly the object with this UID; one that is gone or replaced already is left alone."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._request("DELETE", kind.path(namespace, name), options)
+        except ApiError as error:
+            if error.status not in {404, 409}:
+                raise
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        content_type: str = "application/json",
+        parameters: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            async with self._connection.session.request(
+                method,
+                self._connection.server + path,
+                data=None if body is None else orjson.dumps(body),
+                headers={"Content-Type": content_type} if body is not None else None,
+                params=parameters,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            ) as response:
+                raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+            # RuntimeError: the session was closed to be renewed.
+            text = str(error) or type(error).__name__
+            raise ApiError(0, "Unreachable", f"the API server cannot be reached: {text}") from error
+        if response.status >= 400:
+            raise _error(response.status, raw, response.headers.get("Retry-After"))
+        return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # orjson stops at 1,024 levels, which a user's podTemplate may exceed; a cut answer fails here too.
+        try:
+            answer = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise ApiError(0, "BadAnswer", f"the API server sent no valid JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise ApiError(0, "BadAnswer", "the API server sent no object")
+    return answer
+
+
+def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
+    reason, message = "Unknown", raw[:1024].decode(errors="replace")
+    try:
+        answer = orjson.loads(raw)
+        reason, message = str(answer.get("reason") or reason), str(answer.get("message") or message)
+    except (orjson.JSONDecodeError, AttributeError):
+        pass
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return ApiError(status, reason, message, seconds)

@@ -1,0 +1,133 @@
+"""Does a live object still say what was applied? Pure comparison, under the API server's own rules.
+
+The API server adds defaults and drops what is empty, so a manifest is compared as a part of the live object. What
+someone else added to the spec shows in the object's field managers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vllm_operator.api.names import MANAGER
+from vllm_operator.api.quantity import quantity
+
+QUANTITY_MAPS = frozenset({"limits", "requests"})
+QUANTITY_FIELDS = frozenset({"sizeLimit", "averageValue", "divisor"})
+
+MERGE_KEYS: dict[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "env": ("name",),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "imagePullSecrets": ("name",),
+    "ownerReferences": ("uid",),
+    "ports": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+"""Lists that merge item by item, whose order is the API server's; all others are compared in order."""
+
+CONTROLLERS = frozenset({MANAGER, "kube-controller-manager", "kube-scheduler"})
+"""Field managers that may own a part of a child's spec: a claim's volume is written by its controller."""
+
+RESTART = "f:kubectl.kubernetes.io/restartedAt"
+"""What `kubectl rollout restart` writes: the one edit of a child that is no drift."""
+
+
+def differs(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """True when something in `manifest` is missing or different in `live`."""
+    return not all(
+        _holds(value, live.get(key), key) for key, value in manifest.items() if key not in {"apiVersion", "kind"}
+    )
+
+
+def _holds(wanted: Any, live: Any, key: str) -> bool:
+    if isinstance(wanted, Mapping):
+        return _holds_map(wanted, live, key)
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return _holds_list(wanted, live, key)
+    if key in QUANTITY_FIELDS:
+        return _same_quantity(wanted, live)
+    return _same(wanted, live)
+
+
+def _holds_map(wanted: Mapping[str, Any], live: Any, key: str) -> bool:
+    if not isinstance(live, Mapping):
+        return live is None and _is_empty(wanted)
+    if key in QUANTITY_MAPS:
+        return all(_same_quantity(value, live.get(name)) for name, value in wanted.items())
+    return all(_holds(value, live.get(name), name) for name, value in wanted.items())
+
+
+def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
+    if not isinstance(live, list):
+        return not wanted and live is None
+    keys = MERGE_KEYS.get(key)
+    if keys is None or not all(isinstance(item, Mapping) for item in [*wanted, *live]):
+        return len(wanted) == len(live) and all(_holds(a, b, key) for a, b in zip(wanted, live, strict=True))
+    by_identity = {tuple(item.get(name) for name in keys): item for item in live}
+    return all(_holds(item, by_identity.get(tuple(item.get(name) for name in keys)), key) for item in wanted)
+
+
+def _same_quantity(wanted: Any, live: Any) -> bool:
+    first, second = quantity(wanted), quantity(live)
+    return first == second if first is not None and second is not None else _same(wanted, live)
+
+
+def _same(wanted: Any, live: Any) -> bool:
+    if live is None:
+        return _is_empty(wanted)
+    return bool(wanted == live) and isinstance(wanted, bool) == isinstance(live, bool)
+
+
+def _is_empty(value: Any) -> bool:
+    """What the API server leaves out when it stores an object."""
+    if isinstance(value, Mapping):
+        return all(_is_empty(item) for item in value.values())
+    return value is None or value is False or value in ("", 0) or value == []
+
+
+def foreign_entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Entries of `metadata.managedFields` by which someone else owns a part of the spec."""
+    entries = body.get("metadata", {}).get("managedFields") or ()
+    return [entry for entry in entries if _is_foreign(entry)]
+
+
+def _is_foreign(entry: Mapping[str, Any]) -> bool:
+    if entry.get("manager") in CONTROLLERS or entry.get("subresource"):
+        return False
+    spec = (entry.get("fieldsV1") or {}).get("f:spec")
+    return bool(spec) and _leaves(spec or {}) != {RESTART}
+
+
+def _leaves(fields: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for name, below in fields.items():
+        if name != ".":
+            found |= _leaves(below) if below and set(below) != {"."} else {name}
+    return found
+
+
+def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`metadata.managedFields` with everything foreign made the operator's own.
+
+    Applying the manifest then removes what it does not hold, as the API server does with any field that its
+    owner no longer applies.
+    """
+    entries = list(body["metadata"].get("managedFields") or ())
+    foreign = foreign_entries(body)
+    own = next((entry for entry in entries if _is_own(entry)), None)
+    fields: dict[str, Any] = dict((own or {}).get("fieldsV1") or {})
+    for entry in foreign:
+        fields = _union(fields, {"f:spec": entry["fieldsV1"]["f:spec"]})
+    adopted = {**(own or foreign[0]), "manager": MANAGER, "operation": "Apply", "fieldsV1": fields}
+    return [dict(entry) for entry in entries if entry not in foreign and entry is not own] + [adopted]
+
+
+def _is_own(entry: Mapping[str, Any]) -> bool:
+    return entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _union(first.get(name, {}), second.get(name, {})) for name in dict.fromkeys([*first, *second])}

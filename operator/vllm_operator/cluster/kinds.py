@@ -1,0 +1,53 @@
+"""The kinds that the operator reads and writes, and their URLs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllm_operator.api.names import GROUP, KIND, PLURAL, VERSION
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A namespaced kind of the API server."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    optional: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the version alone for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection, of one object, or of its subresource."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        parts += ["namespaces", namespace] if namespace else []
+        return "/".join([*parts, self.plural, *[part for part in (name, subresource) if part]])
+
+
+SERVER = Kind(KIND, GROUP, VERSION, PLURAL)
+POD = Kind("Pod", "", "v1", "pods")
+SECRET = Kind("Secret", "", "v1", "secrets")
+CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
+EVENT = Kind("Event", "events.k8s.io", "v1", "events")
+
+CHILDREN: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        CLAIM,
+        Kind("Service", "", "v1", "services"),
+        Kind("Deployment", "apps", "v1", "deployments"),
+        Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
+        Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
+        Kind("PodMonitor", "monitoring.coreos.com", "v1", "podmonitors", optional=True),
+        Kind("PrometheusRule", "monitoring.coreos.com", "v1", "prometheusrules", optional=True),
+    )
+}
+"""Kinds of which a server has at most one child each."""
+
+OPTIONAL = tuple(kind for kind in CHILDREN.values() if kind.optional)
+WATCHED = (SERVER, POD, *CHILDREN.values())

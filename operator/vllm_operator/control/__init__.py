@@ -1,0 +1,1 @@
+"""When a server is looked at: the keyed queue and its back-off."""

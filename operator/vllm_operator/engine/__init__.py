@@ -1,0 +1,1 @@
+"""Talking to vLLM: asking every replica how it is."""

@@ -1,0 +1,92 @@
+"""What vLLM's answers say, read from bodies that may hold anything."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+MAX_MODELS = 64
+_NAME_LENGTH = 253
+_VERSION = re.compile(r"[\w.+\-]{1,64}")
+_CACHE_INFO = re.compile(rb"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)
+_LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """`/v1/models`: every listed name, and the longest context in tokens of each that tells it."""
+
+    names: tuple[str, ...]
+    max_model_lens: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the KV cache holds, over all engines of a replica: tokens, and requests of the longest context at once."""
+
+    kv_cache_tokens: int | None = None
+    concurrency: int | None = None
+
+
+def parsed_models(body: bytes) -> Models | None:
+    """Read `{"object": "list", "data": [{"id": "...", "max_model_len": 8192}, ...]}`; None when it is no such list."""
+    document = _json(body)
+    entries = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return None
+    listed = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    lengths = {entry["id"]: entry.get("max_model_len") for entry in listed}
+    return Models(
+        names=tuple(dict.fromkeys(entry["id"][:_NAME_LENGTH] for entry in listed)),
+        max_model_lens={name: length for name, length in lengths.items() if type(length) is int and length > 0},
+    )
+
+
+def parsed_version(body: bytes) -> str | None:
+    """Read `{"version": "0.32.0"}`; None when it is something else."""
+    document = _json(body)
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+
+
+def parsed_capacity(body: bytes) -> Capacity:
+    """Read the labels of `vllm:cache_config_info`, one series for each engine of the replica.
+
+    Older versions lack `kv_cache_size_tokens`: there it is `num_gpu_blocks` x `block_size`.
+    """
+    engines = [dict(_LABEL.findall(labels)) for labels in _CACHE_INFO.findall(body)]
+    return Capacity(
+        kv_cache_tokens=_total([_tokens(labels) for labels in engines]),
+        concurrency=_total([_whole(labels.get(b"kv_cache_max_concurrency")) for labels in engines]),
+    )
+
+
+def _tokens(labels: dict[bytes, bytes]) -> int | None:
+    told = _whole(labels.get(b"kv_cache_size_tokens"))
+    blocks, size = _whole(labels.get(b"num_gpu_blocks")), _whole(labels.get(b"block_size"))
+    return told if told is not None else blocks * size if blocks and size else None
+
+
+def _total(values: list[int | None]) -> int | None:
+    told = [value for value in values if value is not None]
+    return sum(told) if told else None
+
+
+def _whole(label: bytes | None) -> int | None:
+    """`2048.0` -> 2048; None for `None` and for junk."""
+    try:
+        value = float(label or b"")
+    except ValueError:
+        return None
+    return int(value) if math.isfinite(value) and 0 <= value < 2**53 else None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,200 @@
+"""Asks every replica at its interval and tells which servers changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import httpx
+
+from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.engine.http import replica_client
+from vllm_operator.engine.lane import Lane, Watched
+from vllm_operator.engine.probe import TIMEOUT_SECONDS, probe
+from vllm_operator.engine.timing import REFRESH_SECONDS, ProbeTarget, next_probe
+
+logger = logging.getLogger(__name__)
+
+CONCURRENCY = 200
+SILENT_CONCURRENCY = 100
+
+
+class Prober:
+    """Keeps the health of every replica up to date.
+
+    One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
+
+    Args:
+        on_change: called with `namespace/name` when the health of one of its pods changed; must not block.
+        clock: monotonic seconds.
+        timeout: seconds for each answer of a replica.
+        concurrency: probes at once, apart from those of silent replicas.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        timeout: float = TIMEOUT_SECONDS,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        self._on_change = on_change
+        self._clock = clock
+        self._timeout = timeout
+        self._servers: dict[str, dict[str, Watched]] = {}
+        self._quick = Lane(concurrency)
+        self._silent = Lane(min(concurrency, SILENT_CONCURRENCY))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: httpx.AsyncClient | None = None
+        self._wake = asyncio.Event()
+        self._wake_at = math.inf
+        self._stopped = False
+
+    def set_targets(self, server_key: str, targets: Iterable[ProbeTarget]) -> None:
+        """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
+        before = self._servers.pop(server_key, {})
+        after = {target.pod: self._watched(before.pop(target.pod, None), target) for target in targets}
+        for removed in before.values():
+            self._forget(removed)
+        if after:
+            self._servers[server_key] = after
+
+    def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
+        """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
+        return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
+
+    async def run(self) -> None:
+        """Ask until `stop` is called or the task is cancelled, then close every connection."""
+        try:
+            while not self._stopped:
+                self._wake.clear()
+                await self._sleep(self.tick())
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopped = True
+        self._wake.set()
+
+    def tick(self) -> float:
+        """Start every probe that is due and has a place; return the seconds until the next one is due."""
+        now = self._clock()
+        for lane in (self._quick, self._silent):
+            while (watched := lane.take(now)) is not None:
+                self._start(watched, lane)
+        dues = [lane.next_due() for lane in (self._quick, self._silent) if not lane.full]
+        self._wake_at = min((due for due in dues if due is not None), default=math.inf)
+        return max(self._wake_at - now, 0.0)
+
+    async def settle(self) -> None:
+        """Wait until every probe that runs has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
+        now = self._clock()
+        if old is None or old.target.uid != target.uid:
+            if old is not None:
+                self._forget(old)
+            new = Watched(target, ReplicaHealth())
+            self._plan(new, now)
+            return new
+        former, old.target = old.target, target
+        if old.task is not None:  # the end of the probe that runs plans the next one
+            old.urgent = old.urgent or former.question != target.question
+        elif former.question != target.question:
+            self._plan(old, now)
+        elif former.interval != target.interval:
+            self._plan_next(old)
+        return old
+
+    def _forget(self, watched: Watched) -> None:
+        watched.gone = True
+        watched.ticket = 0
+        if watched.task is not None:
+            watched.task.cancel()
+
+    def _plan_next(self, watched: Watched) -> None:
+        now = self._clock()
+        due = next_probe(watched.target, watched.health, served=watched.served, doubted=watched.doubted, now=now)
+        self._plan(watched, due)
+
+    def _plan(self, watched: Watched, due: float) -> None:
+        (self._silent if watched.silent else self._quick).add(watched, due)
+        if due < self._wake_at:
+            self._wake.set()
+
+    def _start(self, watched: Watched, lane: Lane) -> None:
+        lane.running += 1
+        watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.target.key} {watched.target.pod}")
+        self._tasks.add(watched.task)
+        watched.task.add_done_callback(lambda task: self._ended(task, watched, lane))
+
+    async def _ask(self, watched: Watched) -> None:
+        now = self._clock()
+        refresh = now >= watched.refresh_at
+        health = await self._probe(watched.target, watched.health, refresh)
+        if watched.urgent:
+            return
+        if refresh and health.healthy:
+            watched.refresh_at = now + REFRESH_SECONDS
+        self._take(watched, health)
+
+    async def _probe(self, target: ProbeTarget, known: ReplicaHealth, refresh: bool) -> ReplicaHealth:
+        self._client = self._client or replica_client()
+        try:
+            key = target.current_key()
+        except Exception as error:
+            # Only the type: the text of the error may hold the key.
+            words = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
+            return replace(known, reason="Unauthorized", message=words)
+        asked = (target.base_url, target.served_names, key, known)
+        return await probe(self._client, *asked, refresh=refresh, timeout=self._timeout)
+
+    def _ended(self, task: asyncio.Task[None], watched: Watched, lane: Lane) -> None:
+        if lane.full:
+            self._wake.set()  # others wait for the place
+        lane.running -= 1
+        self._tasks.discard(task)
+        watched.task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s: probe of %s broke", watched.target.key, watched.target.pod, exc_info=error)
+        if watched.gone or self._stopped:
+            return
+        if watched.urgent:
+            watched.urgent = False
+            self._plan(watched, self._clock())
+        else:
+            self._plan_next(watched)
+
+    def _take(self, watched: Watched, health: ReplicaHealth) -> None:
+        """Let an answer count, unless it is the first bad one of a serving replica: that waits for a second."""
+        watched.silent = health.reason == "Timeout"
+        if watched.health.healthy and not health.healthy and not watched.doubted:
+            watched.doubted = True
+            return
+        watched.doubted = False
+        watched.served = watched.served or health.healthy
+        changed, watched.health = health != watched.health, health
+        if changed and not watched.gone:
+            self._on_change(watched.target.key)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _close(self) -> None:
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        await self.settle()
+        if self._client is not None:
+            await self._client.aclose()

@@ -1,0 +1,58 @@
+"""The kopf edge: events only put an object into the caches and wake the queue of its server."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import kopf
+
+from vllm_operator.api.names import GROUP, MANAGED_SELECTOR
+from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
+from vllm_operator.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """kopf without its own writes: no events, no annotations, and watches that see our children only."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{GROUP}/unused"
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.queueing.idle_timeout = 1
+    settings.process.ultimate_exiting_timeout = 30
+    for kind in WATCHED:
+        if kind is not SERVER:
+            settings.watching.label_selectors[kind.group, kind.plural] = MANAGED_SELECTOR
+    return settings
+
+
+def register(runtime: Runtime) -> kopf.OperatorRegistry:
+    """All handlers, in a registry of their own."""
+    registry = kopf.OperatorRegistry()
+    _register_lifecycle(registry, runtime)
+    for kind in WATCHED:
+        _register_kind(registry, runtime, kind)
+    return registry
+
+
+def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
+    @kopf.on.startup(registry=registry)
+    async def start(**_: Any) -> None:
+        await runtime.start()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=runtime.connection.server, aiohttp_session=await runtime.session_for_kopf())
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await runtime.stop()
+
+
+def _register_kind(registry: kopf.OperatorRegistry, runtime: Runtime, kind: Kind) -> None:
+    @kopf.on.event(kind.group or "", kind.version, kind.plural, registry=registry, id=f"wake-{kind.plural}")
+    async def wake(event: kopf.RawEvent, **_: Any) -> None:
+        runtime.saw(kind, event["type"], event["object"])

@@ -1,0 +1,47 @@
+"""Structured logs: text on a terminal, JSON in a pod."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+NOISY = ("kopf", "aiohttp.access", "asyncio", "httpx")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for kopf's warning about absent CRDs: they are optional, and their state is logged by the operator."""
+    return "Unresolved resources cannot be served" not in record.getMessage()
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339), level, logger, message, and the traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure(log_format: str, level: str) -> None:
+    """Set up the root logger.
+
+    Args:
+        log_format: `text`, `json`, or `auto` for text on a terminal and JSON elsewhere.
+        level: least severe level that is logged.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(text if as_text else JsonFormatter())
+    handler.addFilter(_is_news)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

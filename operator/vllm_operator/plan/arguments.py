@@ -1,0 +1,132 @@
+"""The arguments of the vLLM server, and what they amount to wherever they were written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.engine import Engine, flag_fields, set_flags
+from vllm_operator.api.names import kebab_case
+from vllm_operator.api.spec import Spec
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.plan.flags import Flag, read_flags
+from vllm_operator.plan.source import Source
+from vllm_operator.plan.versions import SHUTDOWN_TIMEOUT_SINCE, vllm_version
+
+PORT = 8000
+"""Port of the vLLM server in its container: vLLM's own default."""
+
+NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
+"""Switches that vLLM turns on by itself, so that false must be said aloud."""
+
+OWNED_FLAGS = {
+    "--model": "use spec.model.uri",
+    "--host": "remove it: the server listens on all addresses of its pod",
+    "--port": f"remove it: the server listens on port {PORT}, and spec.service.port is free to choose",
+    "--uds": "remove it: probes and the Service need a port",
+    "--api-key": "use spec.security.apiKeySecretRef, which keeps the key out of the manifest",
+    "--hf-token": "use spec.model.tokenSecretRef, which keeps the token out of the manifest",
+    "--shutdown-timeout": "use spec.rollout.drainTimeoutSeconds, which the grace period follows",
+    "--ssl-certfile": "end TLS in front of the Service: probes speak plain HTTP",
+    "--ssl-keyfile": "end TLS in front of the Service: probes speak plain HTTP",
+}
+"""Flags that the operator sets or that would cut it off from the server, and what to do instead."""
+
+MODEL_FLAGS = {"--served-model-name": "served_names", "--revision": "revision"}
+
+
+@dataclass(frozen=True)
+class EngineValues:
+    """Engine settings that other decisions need, from a typed field or from extraArgs; None when unset."""
+
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    data_parallel_size: int
+    max_num_seqs: int | None
+    served_names: tuple[str, ...] | None
+
+
+def known_flags() -> tuple[str, ...]:
+    """Flags whose prefixes are understood: the typed ones, the model's and the operator's own."""
+    return (*flag_fields().values(), *MODEL_FLAGS, *OWNED_FLAGS)
+
+
+def extra_flags(engine: Engine) -> tuple[Flag, ...]:
+    """The flags in extraArgs."""
+    return read_flags(engine.extra_args, known_flags())
+
+
+def engine_values(spec: Spec) -> EngineValues:
+    """Settings that count, from wherever they were written.
+
+    Raises:
+        InvalidSpecError: a number in extraArgs is none.
+    """
+    flags = {flag.name: flag for flag in extra_flags(spec.engine)}
+    engine = spec.engine
+    served = flags.get("--served-model-name")
+    return EngineValues(
+        tensor_parallel_size=engine.tensor_parallel_size or _whole(flags, "--tensor-parallel-size") or 1,
+        pipeline_parallel_size=engine.pipeline_parallel_size or _whole(flags, "--pipeline-parallel-size") or 1,
+        data_parallel_size=engine.data_parallel_size or _whole(flags, "--data-parallel-size") or 1,
+        max_num_seqs=engine.max_num_seqs or _whole(flags, "--max-num-seqs"),
+        served_names=served.values if served and served.values else None,
+    )
+
+
+def _whole(flags: dict[str, Flag], name: str) -> int | None:
+    flag = flags.get(name)
+    if flag is None:
+        return None
+    if flag.value is None or not flag.value.isascii() or not flag.value.isdigit() or int(flag.value[:9]) == 0:
+        raise InvalidSpecError(
+            f"spec.engine.extraArgs[{flag.position}]", f"{name} needs a whole number above 0, not {flag.value!r}"
+        )
+    return int(flag.value)
+
+
+def arguments(spec: Spec, source: Source) -> tuple[str, ...]:
+    """Arguments of the container, in a stable order: model, names, typed flags, drain, the user's own."""
+    result = ["--model", source.argument]
+    if spec.model.revision:
+        result += _pair("--revision", spec.model.revision)
+    if engine_values(spec).served_names is None:
+        result += ["--served-model-name", *source.served_names]
+    for flag, value in set_flags(spec.engine).items():
+        result += _typed(flag, value)
+    if drains(spec):
+        result += ["--shutdown-timeout", str(spec.rollout.drain_timeout_seconds)]
+    return (*result, *spec.engine.extra_args)
+
+
+def drains(spec: Spec) -> bool:
+    """True when the server's version is known to have --shutdown-timeout."""
+    version = vllm_version(spec)
+    return version is not None and version >= SHUTDOWN_TIMEOUT_SINCE
+
+
+def _typed(flag: str, value: Any) -> list[str]:
+    if value is True:
+        return [flag]
+    if value is False:
+        return [f"--no-{flag.removeprefix('--')}"] if flag in NEGATABLE else []
+    if isinstance(value, dict):
+        return [flag, json.dumps(value, sort_keys=True, separators=(",", ":"))]
+    return _pair(flag, f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _pair(flag: str, value: str) -> list[str]:
+    # argparse takes a value that begins with a dash for a flag, unless an equals sign binds it.
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
+
+
+def field_of(flag: str) -> str:
+    """The spec field that sets `flag`, for messages."""
+    if flag in MODEL_FLAGS:
+        return f"spec.model.{'servedNames' if MODEL_FLAGS[flag] == 'served_names' else 'revision'}"
+    return next(
+        f"spec.engine.{alias}"
+        for name, field in Engine.model_fields.items()
+        if (alias := field.alias or name) and f"--{kebab_case(alias)}" == flag
+    )

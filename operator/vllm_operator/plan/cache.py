@@ -1,0 +1,129 @@
+"""The volume that keeps downloads and compile caches, and the variables that point to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import child_name
+from vllm_operator.api.observed import Object, Problem
+from vllm_operator.api.placement import Cache
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import Spec
+
+CACHE_PATH = "/cache"
+"""Where the cache volume is mounted. Not below /root, which a non-root user cannot enter."""
+
+CACHE_ENV = {
+    "HOME": CACHE_PATH,
+    "USER": "vllm",
+    "LOGNAME": "vllm",
+    "XDG_CACHE_HOME": f"{CACHE_PATH}/xdg",
+    "XDG_CONFIG_HOME": f"{CACHE_PATH}/config",
+    "HF_HOME": f"{CACHE_PATH}/huggingface",
+    "VLLM_CACHE_ROOT": f"{CACHE_PATH}/vllm",
+    "VLLM_CONFIG_ROOT": f"{CACHE_PATH}/config/vllm",
+    "TORCHINDUCTOR_CACHE_DIR": f"{CACHE_PATH}/torchinductor",
+    "TRITON_CACHE_DIR": f"{CACHE_PATH}/triton",
+    "FLASHINFER_WORKSPACE_BASE": CACHE_PATH,
+    "NUMBA_CACHE_DIR": f"{CACHE_PATH}/numba",
+}
+"""Every place that vLLM, torch and their helpers write to. USER spares torch the look-up of a nameless uid."""
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """A PersistentVolumeClaim for the cache."""
+
+    name: str
+    size: str | int
+    storage_class_name: str | None
+    access_modes: tuple[str, ...]
+
+
+def possible_replicas(spec: Spec) -> int:
+    """The most replicas that the spec allows."""
+    return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+
+
+def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | None:
+    """The claim to create; None when the server brings its own or has no cache.
+
+    What the spec leaves open is taken from the live claim, which cannot change it.
+    """
+    cache = server.spec.cache
+    if cache is None or cache.size is None:
+        return None
+    default = "ReadWriteMany" if possible_replicas(server.spec) > 1 else "ReadWriteOnce"
+    return ClaimPlan(
+        name=child_name(server.name, "cache"),
+        size=cache.size,
+        storage_class_name=cache.storage_class_name,
+        access_modes=tuple(cache.access_modes or _access_modes(live) or (default,)),
+    )
+
+
+def claim_problems(server: VLLMServer, live: Object | None) -> tuple[Problem, ...]:
+    """What the spec asks of the claim that is there already and that Kubernetes cannot give."""
+    cache = server.spec.cache
+    if cache is None or live is None:
+        return ()
+    return tuple(
+        problem
+        for problem in (_changed_modes(cache, live), _changed_class(cache, live), _unshareable(server, live))
+        if problem
+    )
+
+
+def _changed_modes(cache: Cache, live: Object) -> Problem | None:
+    modes = _access_modes(live)
+    if not cache.access_modes or set(cache.access_modes) == set(modes):
+        return None
+    return _immutable("accessModes", live, ", ".join(modes))
+
+
+def _changed_class(cache: Cache, live: Object) -> Problem | None:
+    current = live.get("spec", {}).get("storageClassName")
+    if cache.storage_class_name is None or cache.storage_class_name == (current or ""):
+        return None
+    return _immutable("storageClassName", live, current or "none")
+
+
+def _immutable(field: str, live: Object, current: str) -> Problem:
+    name = live["metadata"]["name"]
+    return Problem(
+        "ImmutableClaim",
+        f"spec.cache.{field}: PersistentVolumeClaim {name} has {current}, which cannot change: set it back, delete "
+        "the claim to lose the cache, or use cache.existingClaim",
+    )
+
+
+def _unshareable(server: VLLMServer, live: Object) -> Problem | None:
+    modes = set(_access_modes(live))
+    if possible_replicas(server.spec) < 2 or not modes or modes & {"ReadWriteMany", "ReadOnlyMany"}:
+        return None
+    name = live["metadata"]["name"]
+    return Problem(
+        "CacheNotShareable",
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and cannot serve several replicas: "
+        "run one replica, use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
+    )
+
+
+def _access_modes(live: Object | None) -> tuple[str, ...]:
+    return tuple((live or {}).get("spec", {}).get("accessModes") or ())
+
+
+def cache_claim(server: VLLMServer) -> str | None:
+    """Name of the claim that holds the cache; None when the cache is as short-lived as the pod."""
+    cache = server.spec.cache
+    if cache is None:
+        return None
+    return cache.existing_claim or child_name(server.name, "cache")
+
+
+def cache_volume(server: VLLMServer) -> dict[str, Any]:
+    """The pod's cache volume: the claim, else an emptyDir."""
+    claim = cache_claim(server)
+    source = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    return {"name": "model-cache", **source}

@@ -1,0 +1,110 @@
+"""What the CRD cannot refuse: an ordered list of small checks, each of which names the field and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vllm_operator.api.engine import set_flags
+from vllm_operator.api.observed import Problem
+from vllm_operator.api.spec import Spec
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.plan.arguments import MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.plan.versions import vllm_version
+
+Check = Callable[[Spec], Iterator[Problem]]
+
+
+def problems(spec: Spec) -> tuple[Problem, ...]:
+    """Everything that is wrong with a spec, in the order of the checks."""
+    found: list[Problem] = []
+    for check in CHECKS:
+        try:
+            found.extend(check(spec))
+        except InvalidSpecError as error:
+            found.append(Problem(error.reason, error.message))
+    return tuple(dict.fromkeys(found))
+
+
+def notes(spec: Spec) -> tuple[str, ...]:
+    """Remarks on an accepted spec."""
+    if vllm_version(spec) is None:
+        return (
+            "the image does not tell vLLM's version, so --shutdown-timeout was left out and running requests are "
+            "cut when a replica stops: set spec.version",
+        )
+    return ()
+
+
+def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
+    """Refuse `--flag value` in one item, which vLLM would take for one unknown flag."""
+    for position, argument in enumerate(spec.engine.extra_args):
+        flag, separator, value = argument.partition(" ")
+        if argument.startswith("--") and separator and "=" not in flag:
+            yield Problem(
+                "InvalidArgument",
+                f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space in it: "
+                f"write {_quoted(f'{flag}={value.strip()}')}",
+            )
+
+
+def flags_are_said_once(spec: Spec) -> Iterator[Problem]:
+    """Refuse a flag in extraArgs whose field is set too."""
+    fields = set_flags(spec.engine)
+    for flag in extra_flags(spec.engine):
+        if flag.name in fields or flag.name in _model_flags(spec):
+            yield Problem(
+                "DuplicateArgument",
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is also set by {field_of(flag.name)}: "
+                "remove one of the two",
+            )
+
+
+def _model_flags(spec: Spec) -> set[str]:
+    return {flag for flag, name in MODEL_FLAGS.items() if getattr(spec.model, name)}
+
+
+def owned_flags_stay_out(spec: Spec) -> Iterator[Problem]:
+    """Refuse flags that another field owns or that would hide the server from its probes."""
+    for flag in extra_flags(spec.engine):
+        if flag.name in OWNED_FLAGS:
+            yield Problem(
+                "InvalidArgument",
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is not allowed here: {OWNED_FLAGS[flag.name]}",
+            )
+
+
+def target_is_reachable(spec: Spec) -> Iterator[Problem]:
+    """Refuse a target that running requests can never exceed, also when --max-num-seqs stands in extraArgs."""
+    limit = engine_values(spec).max_num_seqs
+    if spec.autoscaling and limit is not None and spec.autoscaling.target_running_requests >= limit:
+        yield Problem(
+            "UnreachableTarget",
+            f"spec.autoscaling.targetRunningRequests: {spec.autoscaling.target_running_requests} must be below "
+            f"--max-num-seqs ({limit}): a replica never runs more requests than that",
+        )
+
+
+def environment_has_one_source(spec: Spec) -> Iterator[Problem]:
+    """Refuse variables with two sources or the same name twice, which Kubernetes would refuse in its own words."""
+    names = [variable.name for variable in spec.engine.env]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield Problem("InvalidEnvironment", f"spec.engine.env: {_quoted(name)} is listed twice: remove one")
+    for variable in spec.engine.env:
+        if variable.value and variable.value_from:
+            yield Problem(
+                "InvalidEnvironment",
+                f"spec.engine.env[{variable.name}]: has a value and valueFrom: remove one of the two",
+            )
+
+
+def _quoted(text: str, limit: int = 80) -> str:
+    return f'"{text if len(text) <= limit else text[: limit - 3] + "..."}"'
+
+
+CHECKS: tuple[Check, ...] = (
+    arguments_are_single_items,
+    flags_are_said_once,
+    owned_flags_stay_out,
+    target_is_reachable,
+    environment_has_one_source,
+)

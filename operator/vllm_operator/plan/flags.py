@@ -1,0 +1,82 @@
+"""Read vLLM's flags out of plain arguments, by the rules of Python's argparse and vLLM's parser.
+
+vLLM takes `--flag value`, `--flag=value`, underscores for dashes, `--no-flag` for booleans, unique prefixes
+of a flag, a few short options and `--flag.key=value` for JSON (vLLM, `utils/argparse_utils.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SHORT_OPTIONS = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "-dp": "--data-parallel-size",
+    "-q": "--quantization",
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag among the arguments.
+
+    Attributes:
+        name: the full flag, such as `--max-model-len`.
+        values: the values that follow it; empty for a switch.
+        position: index of the flag among the arguments.
+        negated: it was written as `--no-...`.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    position: int
+    negated: bool = False
+
+    @property
+    def value(self) -> str | None:
+        """The last value, which is the one that counts; None for a switch."""
+        return self.values[-1] if self.values else None
+
+
+def read_flags(arguments: Sequence[str], known: Iterable[str]) -> tuple[Flag, ...]:
+    """The flags among `arguments`; a unique prefix of a flag in `known` is completed to it."""
+    known = tuple(known)
+    flags: list[Flag] = []
+    for position, argument in enumerate(arguments):
+        if not _is_flag(argument):
+            continue
+        written, separator, value = argument.partition("=")
+        name, negated = _full_name(written, known)
+        values = (value,) if separator else _following_values(arguments, position)
+        flags.append(Flag(name, values, position, negated))
+    return tuple(flags)
+
+
+def _is_flag(argument: str) -> bool:
+    return argument.startswith("--") or argument.partition("=")[0] in SHORT_OPTIONS
+
+
+def _following_values(arguments: Sequence[str], position: int) -> tuple[str, ...]:
+    values: list[str] = []
+    for argument in arguments[position + 1 :]:
+        if argument.startswith("-") and not argument.lstrip("-").replace(".", "", 1).isdigit():
+            break
+        values.append(argument)
+    return tuple(values)
+
+
+def _full_name(written: str, known: tuple[str, ...]) -> tuple[str, bool]:
+    if written in SHORT_OPTIONS:
+        return SHORT_OPTIONS[written], False
+    name = written.partition(".")[0].replace("_", "-")
+    positive = "--" + name.removeprefix("--no-") if name.startswith("--no-") else name
+    complete = _completed(positive, known)
+    return complete, positive != name
+
+
+def _completed(name: str, known: tuple[str, ...]) -> str:
+    if name in known:
+        return name
+    matches = [flag for flag in known if flag.startswith(name)]
+    return matches[0] if len(matches) == 1 and len(name) > len("--") else name

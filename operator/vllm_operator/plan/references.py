@@ -1,0 +1,39 @@
+"""What a manifest refers to and the cluster must have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.plan.source import resolve
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Secret's key or a claim, and the field that names it."""
+
+    kind: Literal["Secret", "PersistentVolumeClaim"]
+    name: str
+    field: str
+    key: str | None = None
+
+
+def references(server: VLLMServer) -> tuple[Reference, ...]:
+    """Everything that must exist before the pods can start."""
+    spec = server.spec
+    found: list[Reference] = []
+    if (token := spec.model.token_secret_ref) is not None:
+        found.append(Reference("Secret", token.name, "spec.model.tokenSecretRef", token.key))
+    if (key := spec.security.api_key_secret_ref) is not None:
+        found.append(Reference("Secret", key.name, "spec.security.apiKeySecretRef", key.key))
+    for variable in spec.engine.env:
+        secret = variable.value_from.secret_key_ref if variable.value_from else None
+        if secret is not None and not secret.optional:
+            field = f"spec.engine.env[{variable.name}].valueFrom.secretKeyRef"
+            found.append(Reference("Secret", secret.name, field, secret.key))
+    if (claim := resolve(spec.model).claim) is not None:
+        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri"))
+    if spec.cache is not None and spec.cache.existing_claim is not None:
+        found.append(Reference("PersistentVolumeClaim", spec.cache.existing_claim, "spec.cache.existingClaim"))
+    return tuple(found)

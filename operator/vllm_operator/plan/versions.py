@@ -1,0 +1,28 @@
+"""Which vLLM a server runs, as far as its spec tells."""
+
+from __future__ import annotations
+
+import re
+
+from vllm_operator.api.spec import Spec
+
+Version = tuple[int, int]
+"""Major and minor version of vLLM."""
+
+SHUTDOWN_TIMEOUT_SINCE: Version = (0, 18)
+"""First version with --shutdown-timeout; an older one would refuse the flag and crash."""
+
+_NUMBER = re.compile(r"(?:^|[^0-9.])v?([0-9]+)\.([0-9]+)(?:\.[0-9]+)?")
+
+
+def vllm_version(spec: Spec) -> Version | None:
+    """Version from `spec.version`, else from the tag of the image; None for a digest or a private tag."""
+    text = spec.version or _tag(spec.image)
+    match = _NUMBER.search(text) if text else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _tag(image: str) -> str | None:
+    name = image.partition("@")[0]
+    last = name.rpartition("/")[2]
+    return last.partition(":")[2] or None

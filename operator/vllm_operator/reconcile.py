@@ -1,0 +1,165 @@
+"""One pass over one server: parse, plan, render, apply, observe, judge. Events only wake it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from vllm_operator.api.names import child_name, selector_labels
+from vllm_operator.api.observed import Facts, Object, Problem
+from vllm_operator.cluster.capabilities import Capabilities
+from vllm_operator.cluster.children import Children, OwnerGoneError
+from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.events import record
+from vllm_operator.cluster.kinds import CLAIM
+from vllm_operator.cluster.observe import observe
+from vllm_operator.cluster.references import References
+from vllm_operator.cluster.status import write_status
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.desired import Desired, DesiredStates
+from vllm_operator.engine.prober import Prober
+from vllm_operator.engine.timing import ProbeTarget
+from vllm_operator.plan.cache import cache_claim
+from vllm_operator.plan.monitoring import Scrape, missing_crds, scrape
+from vllm_operator.plan.probing import Probe, probe_of
+from vllm_operator.plan.server import endpoint
+from vllm_operator.plan.source import resolve
+from vllm_operator.status.build import build_status, needs_write
+from vllm_operator.status.notices import notices
+
+MISSING_AGAIN_SECONDS = 5.0
+"""When to look again for a Secret or a claim that is missing: they are not watched."""
+
+REFUSED_AGAIN_SECONDS = 30.0
+"""When to try again what the API server refused or another owner holds."""
+
+REFERENCES_AGAIN_SECONDS = 60.0
+"""When to look again whether the Secrets are still there."""
+
+DEFAULT_PROBE_SECONDS = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pass reads and writes."""
+
+    client: ApiClient
+    store: Store
+    children: Children
+    references: References
+    capabilities: Capabilities
+    prober: Prober
+
+
+class Reconciler:
+    """Brings servers to what their specs ask for, and tells the truth about them."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._desired = DesiredStates()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass over the server of `key`; returns the seconds after which to look again, if any.
+
+        Raises:
+            ApiError: something that may pass.
+        """
+        body = self._cluster.store.server(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            self._forget(key)
+            return None
+        desired = self._desired.of(body, self._cluster.capabilities.installed, self._claim(key, body))
+        missing = await self._cluster.references.problems(key.namespace, desired.references)
+        refused = await self._apply(key, desired, missing)
+        await self._probe(key, desired)
+        await self._report(key, body, desired, desired.problems + missing + refused)
+        return _again(desired, missing, refused)
+
+    def _forget(self, key: Key) -> None:
+        self._cluster.prober.set_targets(str(key), ())
+        self._desired.forget(key.namespace, key.instance)
+
+    def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
+        name = child_name(body["metadata"]["name"], "cache")
+        return self._cluster.store.get(CLAIM.name, key.namespace, name)
+
+    async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
+        server = desired.server
+        if server is None or desired.plan is None or missing or server.spec.paused:
+            return ()
+        try:
+            outcome = await self._cluster.children.apply(key, server, desired.manifests)
+            await self._cluster.children.prune(key, server, desired.manifests)
+        except OwnerGoneError:
+            return ()
+        return outcome.problems
+
+    async def _probe(self, key: Key, desired: Desired) -> None:
+        """Tell the prober which replicas there are."""
+        names = desired.plan.served_names if desired.plan else ()
+        found = (probe_of(pod, names) for pod in self._cluster.store.pods(key))
+        interval = desired.server.spec.health.probe_interval_seconds if desired.server else DEFAULT_PROBE_SECONDS
+        targets = [await self._target(key, probe, interval) for probe in found if probe]
+        self._cluster.prober.set_targets(str(key), targets)
+
+    async def _target(self, key: Key, probe: Probe, interval: int) -> ProbeTarget:
+        api_key = await self._cluster.references.secret_value(key.namespace, *probe.api_key) if probe.api_key else None
+        return ProbeTarget(
+            key=str(key),
+            pod=probe.pod,
+            uid=probe.uid,
+            base_url=probe.url,
+            served_names=probe.served_names,
+            interval=interval,
+            api_key=api_key,
+        )
+
+    async def _report(self, key: Key, body: Object, desired: Desired, problems: tuple[Problem, ...]) -> None:
+        """Judge what is seen and write the status, when it says something new."""
+        current = self._cluster.store.server(key) or body
+        previous = current.get("status") or {}
+        status = build_status(self._facts(key, current, desired, problems))
+        if not needs_write(previous, status):
+            return
+        await write_status(self._cluster.client, self._cluster.store, body["metadata"], status)
+        for notice in notices(previous, status):
+            logger.info("%s: %s: %s", key, notice.reason, notice.note)
+            await record(self._cluster.client, body["metadata"], notice.type, notice.reason, notice.note, self._clock())
+
+    def _facts(self, key: Key, body: Object, desired: Desired, problems: tuple[Problem, ...]) -> Facts:
+        metadata, server = body["metadata"], desired.server
+        installed = self._cluster.capabilities.installed
+        claim = cache_claim(server) if server else None
+        missing = missing_crds(server, installed) if server else ()
+        return Facts(
+            generation=metadata.get("generation", 0),
+            previous=body.get("status") or {},
+            problems=problems,
+            notes=desired.notes,
+            selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
+            endpoint=endpoint(server) if server else "",
+            paused=server is not None and server.spec.paused,
+            autoscaling=server is not None and server.spec.autoscaling is not None,
+            cache_claim=claim,
+            downloads=server is not None and resolve(server.spec.model).downloads,
+            missing_crds=missing,
+            monitoring=bool(missing) or (server is not None and scrape(server, installed) is not Scrape.NONE),
+            observed=observe(self._cluster.store, key, metadata["name"], claim),
+            health=self._cluster.prober.health(str(key)),
+            now=self._clock(),
+        )
+
+
+def _again(desired: Desired, missing: tuple[Problem, ...], refused: tuple[Problem, ...]) -> float | None:
+    if missing:
+        return MISSING_AGAIN_SECONDS
+    if refused:
+        return REFUSED_AGAIN_SECONDS
+    return REFERENCES_AGAIN_SECONDS if desired.references else None

@@ -1,0 +1,70 @@
+"""Kubernetes' strategic merge for pod templates (apimachinery `pkg/util/strategicpatch`)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from vllm_operator.errors import InvalidSpecError
+
+MERGE_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "env": "name",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "volumeDevices": "devicePath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+    "resourceClaims": "name",
+}
+"""Lists of a pod that merge item by item, and the key that tells items apart; all other lists are replaced."""
+
+DIRECTIVE = "$patch"
+
+
+def strategic_merge(base: dict[str, Any], patch: dict[str, Any], path: str) -> dict[str, Any]:
+    """`base` with `patch` merged over it; null removes a key, `$patch: delete|replace` removes or replaces an item.
+
+    Raises:
+        InvalidSpecError: an unknown directive, or a list item without its merge key; `path` names it.
+    """
+    if patch.get(DIRECTIVE) == "replace":
+        return copy.deepcopy({key: value for key, value in patch.items() if key != DIRECTIVE})
+    result = dict(base)
+    for key, value in patch.items():
+        where = f"{path}.{key}"
+        if key.startswith("$") and not (key == DIRECTIVE and value == "merge"):
+            raise InvalidSpecError(where, "unknown directive: use $patch: replace, delete or merge")
+        if key == DIRECTIVE:
+            continue
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged_value(key, result.get(key), value, where)
+    return result
+
+
+def _merged_value(key: str, base: Any, value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return strategic_merge(base if isinstance(base, dict) else {}, value, where)
+    if isinstance(value, list) and isinstance(base, list) and key in MERGE_KEYS:
+        return _merged_list(base, value, MERGE_KEYS[key], where)
+    return copy.deepcopy(value)
+
+
+def _merged_list(base: list[Any], patch: list[Any], merge_key: str, where: str) -> list[Any]:
+    items = [item for item in patch if item != {DIRECTIVE: "replace"}]
+    merged = {} if len(items) < len(patch) else {item[merge_key]: item for item in base}
+    for position, item in enumerate(items):
+        here = f"{where}[{position}]"
+        if not isinstance(item, dict) or not isinstance(item.get(merge_key), str | int):
+            raise InvalidSpecError(here, f"an item of this list needs its {merge_key}")
+        identity = item[merge_key]
+        if item.get(DIRECTIVE) == "delete":
+            merged.pop(identity, None)
+        else:
+            merged[identity] = strategic_merge(merged.get(identity, {}), item, here)
+    return list(merged.values())

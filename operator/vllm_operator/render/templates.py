@@ -1,0 +1,50 @@
+"""The Jinja environment and the templates."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from vllm_operator.render.encoding import from_yaml, to_yaml, without_none
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@functools.cache
+def template_folder() -> Path:
+    """The folder of the templates: inside the installed package, or at the top of a checkout."""
+    installed = _PACKAGE / "templates"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "templates"
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """An environment in which every expression becomes JSON and an unknown name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_folder()),
+        undefined=jinja2.StrictUndefined,
+        finalize=to_yaml,
+        # The output is YAML, and JSON-encoding is its escaping.
+        autoescape=False,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, plan: object) -> dict[str, Any]:
+    """Render one template with the fields of its plan.
+
+    Args:
+        template: path below the template folder without `.yaml.j2`, such as `kubernetes/service`.
+        plan: the frozen dataclass whose fields are the template's variables.
+
+    Raises:
+        TemplateError: the template rendered anything but one object.
+    """
+    text = environment().get_template(f"{template}.yaml.j2").render(vars(plan))
+    manifest: dict[str, Any] = without_none(from_yaml(text))
+    return manifest

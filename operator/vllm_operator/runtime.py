@@ -1,0 +1,158 @@
+"""What lives as long as the process: connection, caches, queue, prober and the tasks around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import aiohttp
+
+from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
+from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.kinds import WATCHED, Kind
+from vllm_operator.cluster.references import References
+from vllm_operator.cluster.relist import Relist
+from vllm_operator.cluster.session import Connection
+from vllm_operator.cluster.store import Key, Store, key_of
+from vllm_operator.control.queue import KeyedQueue
+from vllm_operator.endpoints import Endpoints
+from vllm_operator.engine.prober import Prober
+from vllm_operator.errors import ApiError, VLLMOperatorError
+from vllm_operator.metrics import Metrics
+from vllm_operator.reconcile import Cluster, Reconciler
+from vllm_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The running operator, apart from kopf. Created inside the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.connection = Connection()
+        self.metrics = Metrics()
+        self._client = ApiClient(self.connection)
+        self._store = Store()
+        self._capabilities = Capabilities(self._client)
+        self._prober = Prober(on_change=self._on_health)
+        self._relist = Relist(self._client, self._store, settings.namespace)
+        self._reconciler = Reconciler(
+            Cluster(
+                client=self._client,
+                store=self._store,
+                children=Children(self._client, self._store),
+                references=References(self._client, time.monotonic),
+                capabilities=self._capabilities,
+                prober=self._prober,
+            )
+        )
+        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers)
+        self._endpoints = Endpoints(settings.listen, self.metrics, self.is_alive)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lent = False
+
+    async def start(self) -> None:
+        """Fill the caches, then start to work: a pass on half-filled caches would write what is there already."""
+        await self._endpoints.start()
+        await self._fill_caches()
+        self._spawn("queue", self._queue.run())
+        self._spawn("prober", self._prober.run())
+        self._spawn("capabilities", self._watch_capabilities())
+        self._spawn("relist", self._relist.run(self._wake_all))
+        self._wake_all(self._store.servers())
+        self._endpoints.ready = True
+        logger.info("ready: %d servers", len(self._store.servers()))
+
+    async def stop(self) -> None:
+        """End all tasks and close the connections."""
+        self._endpoints.ready = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._endpoints.stop()
+        await self.connection.close()
+
+    async def session_for_kopf(self) -> aiohttp.ClientSession:
+        """The shared session; a new one when kopf asks again, because the API server refused the last."""
+        if self._lent or self.connection.session.closed:
+            await self.connection.renew()
+        self._lent = True
+        return self.connection.session
+
+    def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+        """Take over one watch event and wake the server that it concerns."""
+        self._relist.saw(kind, event)
+        key = key_of(kind.name, body)
+        if event == "DELETED":
+            self._store.remove(kind.name, body)
+        elif not self._store.put(kind.name, body):
+            return
+        if key is not None:
+            self._queue.add(key)
+
+    def is_alive(self) -> bool:
+        """False when one of the tasks has ended: the process is then to be restarted."""
+        return not any(task.done() for task in self._tasks)
+
+    async def _fill_caches(self) -> None:
+        pause = 0.5
+        while True:
+            try:
+                await self._capabilities.refresh()
+                for kind in WATCHED:
+                    await self._relist.once(kind)
+                return
+            except ApiError as error:
+                logger.warning("waiting for the API server: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 15.0)
+
+    async def _pass(self, key: Key) -> float | None:
+        self.metrics.queue_depth.set(self._queue.depth)
+        started, outcome = time.perf_counter(), "success"
+        try:
+            return await self._reconciler.reconcile(key)
+        except VLLMOperatorError as error:
+            outcome = "error"
+            logger.warning("%s: will try again: %s", key, error)
+            raise
+        except Exception:
+            outcome = "defect"
+            logger.exception("%s: the pass failed", key)
+            raise
+        finally:
+            self.metrics.reconciles.labels(outcome).inc()
+            self.metrics.reconcile_seconds.observe(time.perf_counter() - started)
+
+    async def _watch_capabilities(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                if await self._capabilities.refresh():
+                    logger.info("optional kinds now: %s", ", ".join(sorted(self._capabilities.installed)) or "none")
+                    self._wake_all(self._store.servers())
+            except ApiError as error:
+                logger.warning("optional CRDs could not be looked up: %s", error)
+
+    def _on_health(self, key: str) -> None:
+        namespace, _, instance = key.partition("/")
+        self._queue.add(Key(namespace, instance))
+
+    def _wake_all(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._queue.add(key)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_log_end)
+        self._tasks.append(task)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("task %s ended: %r", task.get_name(), error, exc_info=error)
