@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
@@ -51,39 +52,50 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
-async def fetch(client: httpx.AsyncClient, url: str, headers: Mapping[str, str], timeout: float, limit: int) -> bytes:  # noqa: ASYNC109
-    """GET `url` and return the body of its answer 200.
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """How one replica is asked.
 
-    Args:
-        timeout: seconds for the whole answer.
-        limit: bytes that are read at most.
-
-    Raises:
-        ProbeError: whatever else happened.
+    Attributes:
+        client: see `replica_client`.
+        base_url: such as `http://10.1.2.3:8000`, without a slash at the end.
+        timeout: seconds for each whole answer.
+        headers: sent with every request.
     """
-    path = httpx.URL(url).path
-    try:
-        async with asyncio.timeout(timeout):
-            return await _read(client, url, path, headers, timeout, limit)
-    except ProbeError:
-        raise
-    except Exception as error:
-        # A replica may send anything; no kind of junk must stop the one who asks.
-        raise failure(error, path, timeout) from None
 
+    client: httpx.AsyncClient
+    base_url: str
+    timeout: float
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-async def _read(
-    client: httpx.AsyncClient, url: str, path: str, headers: Mapping[str, str], seconds: float, limit: int
-) -> bytes:
-    body = bytearray()
-    async with client.stream("GET", url, headers=headers, timeout=seconds, follow_redirects=False) as response:
-        if response.status_code != 200:
-            raise refusal(response.status_code, path)
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > limit:
-                raise ProbeError("HTTPError", f"{path} answered with more than {limit} bytes")
-    return bytes(body)
+    async def get(self, path: str, limit: int) -> bytes:
+        """GET `path` and return the body, at most `limit` bytes, of its answer 200.
+
+        Raises:
+            ProbeError: whatever else happened.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._read(path, limit)
+        except ProbeError:
+            raise
+        except Exception as error:
+            # A replica may send anything; no kind of junk must stop the one who asks.
+            raise failure(error, path, self.timeout) from None
+
+    async def _read(self, path: str, limit: int) -> bytes:
+        body = bytearray()
+        sent = self.client.stream(
+            "GET", self.base_url + path, headers=self.headers, timeout=self.timeout, follow_redirects=False
+        )
+        async with sent as response:
+            if response.status_code != 200:
+                raise refusal(response.status_code, path)
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > limit:
+                    raise ProbeError("HTTPError", f"{path} answered with more than {limit} bytes")
+        return bytes(body)
 
 
 def refusal(status: int, path: str) -> ProbeError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import httpx
 
 from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.engine.answers import MAX_MODELS, Capacity, Models, parsed_capacity, parsed_models, parsed_version
-from vllm_operator.engine.http import ProbeError, fetch
+from vllm_operator.engine.http import ProbeError, Replica
 
 TIMEOUT_SECONDS = 10.0
 """For each answer: a busy engine answers slowly and must not be called dead."""
@@ -17,19 +16,6 @@ TIMEOUT_SECONDS = 10.0
 _SMALL = 1024 * 1024
 _METRICS = 4 * 1024 * 1024
 _UNASKED = ReplicaHealth()
-
-
-@dataclass(frozen=True, slots=True)
-class _Replica:
-    """How to ask one replica."""
-
-    client: httpx.AsyncClient
-    base_url: str
-    headers: Mapping[str, str]
-    timeout: float
-
-    async def get(self, path: str, limit: int = _SMALL) -> bytes:
-        return await fetch(self.client, self.base_url + path, self.headers, self.timeout, limit)
 
 
 async def probe(
@@ -56,9 +42,9 @@ async def probe(
         timeout: seconds for each answer.
     """
     before = known or _UNASKED
-    replica = _Replica(client, base_url, {}, timeout)
+    replica = Replica(client, base_url, timeout)
     try:
-        await replica.get("/health")
+        await replica.get("/health", _SMALL)
         models = await _models(replica, api_key)
     except ProbeError as error:
         return replace(before, reason=error.reason, message=error.message)
@@ -68,9 +54,9 @@ async def probe(
     return health
 
 
-async def _models(replica: _Replica, api_key: str | None) -> Models:
+async def _models(replica: Replica, api_key: str | None) -> Models:
     try:
-        body = await replace(replica, headers=_authorization(api_key)).get("/v1/models")
+        body = await replace(replica, headers=_authorization(api_key)).get("/v1/models", _SMALL)
     except ProbeError as error:
         if error.reason == "Unauthorized":
             raise ProbeError("Unauthorized", f"{error.message}: {_key_advice(api_key)}") from None
@@ -114,11 +100,11 @@ def _listed(before: ReplicaHealth, models: Models, served_names: tuple[str, ...]
     return replace(health, reason="ModelNotServed", message=words[:1024])
 
 
-async def _with_facts(replica: _Replica, health: ReplicaHealth) -> ReplicaHealth:
+async def _with_facts(replica: Replica, health: ReplicaHealth) -> ReplicaHealth:
     """`health` with version and capacity; a replica that does not tell them serves all the same."""
     version, capacity = health.version, Capacity(health.kv_cache_tokens, health.concurrency)
     try:
-        version = parsed_version(await replica.get("/version"))
+        version = parsed_version(await replica.get("/version", _SMALL))
         capacity = parsed_capacity(await replica.get("/metrics", _METRICS))
     except ProbeError:
         pass
