@@ -10,7 +10,7 @@ from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan import alerts
 from vllm_operator.plan.alerts import AlertPlan, RecordPlan
-from vllm_operator.plan.arguments import PORT
+from vllm_operator.plan.arguments import PORT, extra_flags
 
 POD_MONITOR = "PodMonitor"
 PROMETHEUS_RULE = "PrometheusRule"
@@ -95,7 +95,8 @@ def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> RulePla
     if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
         return None
     subject = alerts.subject(server)
-    watched = _expects_replicas(server) and scrape(server, kinds) is not Scrape.NONE
+    scraped = scrape(server, kinds) is not Scrape.NONE and _exports_metrics(server)
+    watched = scraped and _expects_replicas(server)
     return RulePlan(
         name=child_name(server.name),
         group=f"vllmserver.{server.name}",
@@ -110,3 +111,9 @@ def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> RulePla
 def _expects_replicas(server: VLLMServer) -> bool:
     """False for a server that its user scaled to nothing: that nobody answers is then no alarm."""
     return server.spec.autoscaling is not None or server.spec.replicas > 0
+
+
+def _exports_metrics(server: VLLMServer) -> bool:
+    """False with --disable-log-stats: vLLM then exports none of its own metrics, and would look absent for ever."""
+    flags = [flag for flag in extra_flags(server.spec.engine) if flag.name == "--disable-log-stats"]
+    return not flags or flags[-1].negated

@@ -64,6 +64,16 @@ def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> No
     assert "VLLMNoReplicaAvailable" not in {alert.name for alert in plan.alerts}
 
 
+@pytest.mark.parametrize(
+    ("flags", "watched"),
+    [(["--disable-log-stats"], False), (["--disable-log-stats", "--no-disable-log-stats"], True), (["--seed=1"], True)],
+)
+def test_no_alarm_for_absence_when_vllm_exports_nothing(flags: list[str], watched: bool) -> None:
+    plan = rule_plan(server(engine={"extraArgs": flags}))
+    assert plan is not None
+    assert bool(plan.records) is watched
+
+
 def test_autoscaled_servers_are_expected_to_have_replicas() -> None:
     plan = rule_plan(server(replicas=0, autoscaling={"minReplicas": 1, "maxReplicas": 2}))
     assert plan is not None
