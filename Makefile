@@ -1,0 +1,92 @@
+# Two commands to know: `make demo` and `make test`. Both set up all that they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-operator
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
+RUN := $(UV) run --frozen
+CLUSTER_TOOL := $(PYTHON) -m tests.cluster
+IMAGE ?= localhost/vllm-operator:dev
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+## --- the two commands
+
+.PHONY: demo
+demo: setup ## Bring up a cluster and the operator, serve a model and ask it
+	$(RUN) python -m tests.demo
+
+.PHONY: test
+test: setup check unit test-api test-e2e ## Run all checks and tests: unit, golden, API server, real cluster
+
+## --- set-up
+
+$(CACHE)/uv/bin/uv:
+	$(PYTHON) -m venv $(CACHE)/uv
+	$(CACHE)/uv/bin/pip install --quiet "uv>=0.9"
+
+.PHONY: setup
+setup: $(UV) ## Install the Python environment
+	$(UV) sync --frozen --quiet
+
+## --- checks and tests
+
+.PHONY: check
+check: setup ## Format, lint, types, layers
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+.PHONY: unit
+unit: setup ## Unit and golden tests: no cluster
+	$(RUN) pytest tests/unit tests/golden -q
+
+.PHONY: test-api
+test-api: setup ## Tests against a real API server and controller manager
+	$(RUN) pytest tests/api -q
+
+.PHONY: test-e2e
+test-e2e: setup ## Tests on the whole cluster with real vLLM
+	$(RUN) pytest tests/e2e -q
+
+.PHONY: bench
+bench: setup ## Seconds to the first completion, calls per server, cost at rest
+	$(RUN) python -m tests.benchmark.first_completion
+
+.PHONY: golden
+golden: setup ## Rewrite the golden files
+	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q
+
+## --- generated files
+
+.PHONY: crds
+crds: setup ## Generate crds/vllmserver.yaml from the models
+	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
+
+.PHONY: manifests
+manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-operator.yaml
+	$(RUN) python -m vllm_operator manifests --image $(IMAGE) --output dist/vllm-operator.yaml
+	@echo "kubectl apply --server-side -f dist/vllm-operator.yaml"
+
+## --- cluster and images
+
+.PHONY: cluster
+cluster: ## Bring up a cluster (CLUSTER=current|kind|local, NODES=1) and print its KUBECONFIG line
+	@$(CLUSTER_TOOL) up
+
+.PHONY: cluster-down
+cluster-down: ## Remove every trace of the cluster
+	@$(CLUSTER_TOOL) down
+
+.PHONY: vllm-image
+vllm-image: ## Build the CPU vLLM image and bring it to the nodes
+	@$(CLUSTER_TOOL) vllm-image
+
+.PHONY: operator-image
+operator-image: ## Build the operator's image and bring it to the nodes
+	@$(CLUSTER_TOOL) operator-image
