@@ -17,6 +17,7 @@ from vllm_operator.api.observed import HealthReason
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept. vLLM closes its end after 5 s unless VLLM_HTTP_TIMEOUT_KEEP_ALIVE says more."""
 
+_HEADERS = {"user-agent": "vllm-operator", "accept": "*/*", "accept-encoding": "identity"}
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
 _CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError, httpx.RemoteProtocolError)
 
@@ -42,7 +43,6 @@ def replica_client() -> httpx.AsyncClient:
         trust_env=False,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"user-agent": "vllm-operator", "accept": "*/*", "accept-encoding": "identity"},
     )
 
 
@@ -85,16 +85,23 @@ class Replica:
 
     async def _read(self, path: str, limit: int) -> bytes:
         body = bytearray()
-        sent = self.client.stream(
-            "GET", self.base_url + path, headers=self.headers, timeout=self.timeout, follow_redirects=False
+        # The client's defaults play no part: a compressed answer could grow beyond any bound.
+        request = httpx.Request(
+            "GET",
+            self.base_url + path,
+            headers={**_HEADERS, **self.headers},
+            extensions={"timeout": httpx.Timeout(self.timeout).as_dict()},
         )
-        async with sent as response:
+        response = await self.client.send(request, stream=True, follow_redirects=False)
+        try:
             if response.status_code != 200:
                 raise refusal(response.status_code, path)
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > limit:
                     raise ProbeError("HTTPError", f"{path} answered with more than {limit} bytes")
+        finally:
+            await response.aclose()
         return bytes(body)
 
 

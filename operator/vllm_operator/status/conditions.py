@@ -31,7 +31,7 @@ def progressing(view: View) -> Verdict:
     if rollout.complete:
         return Verdict("False", "Complete", f"{counted(rollout.updated, 'replica')} of the wanted revision rolled out")
     if rollout.stuck:
-        return Verdict("False", "Stuck", f"{_updated(view)} before the deadline; {_way_out(view)}")
+        return Verdict("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)} at the deadline", _way_out(view)])))
     if not rollout.observed:
         return Verdict("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
     return Verdict("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))
@@ -46,8 +46,8 @@ def _not_begun(view: View) -> Verdict:
 
 
 def _updated(view: View) -> str:
-    rollout = view.rollout
-    return f"{rollout.updated} of {counted(rollout.wanted, 'replica')} of the wanted revision rolled out"
+    new = len(view.serving) - len(view.outdated)
+    return f"{new} of {counted(view.rollout.wanted, 'replica')} of the wanted revision serving"
 
 
 def _way_out(view: View) -> str:

@@ -90,8 +90,13 @@ def _scheduler_cause(words: str) -> tuple[str, str]:
     if found := _INSUFFICIENT.search(words):
         return "InsufficientGPU", f"no node with a free {found.group(1).rstrip('.')}{count}"
     if "unbound immediate PersistentVolumeClaims" in words or "persistentvolumeclaim" in words.lower():
-        return "VolumeNotBound", f"its volume claim is not bound: {line(words, 200)}"
-    return "Unschedulable", line(words.partition(". preemption:")[0], 300)
+        return "VolumeNotBound", f"its volume claim is not bound: {_brief(words)}"
+    return "Unschedulable", _brief(words)
+
+
+def _brief(words: str) -> str:
+    """The scheduler's words without what it says of preemption."""
+    return line(words.partition(" preemption:")[0].rstrip("."), 300)
 
 
 def unusable(pod: Pod) -> State | None:
@@ -127,7 +132,7 @@ def crashing(pod: Pod) -> State | None:
 def _crash(container: Container) -> Object | None:
     """How the container ended, when it crashed and no later start got through; None otherwise."""
     if container.waiting == "CrashLoopBackOff":
-        return mapping(container.last, "terminated") or {"reason": "CrashLoopBackOff"}
+        return mapping(container.last, "terminated") or mapping(container.state, "waiting")
     now = mapping(container.state, "terminated")
     if now:
         return now if number(now, "exitCode") else None
@@ -148,6 +153,8 @@ def _crash_state(pod: Pod, container: Container, end: Object) -> State:
     if text(end, "reason") == "OOMKilled":
         words = f"container {container.name} was killed for want of memory{_memory_limit(pod, container)}"
         return State("CrashLooping", "OOMKilled", f"{words}: raise resources.limits.memory", since)
+    if at(end, "exitCode") is None:
+        return State("CrashLooping", "CrashLoopBackOff", text(end, "message") or "the container keeps ending", since)
     return State("CrashLooping", f"ExitCode{number(end, 'exitCode')}", crash_message(pod, end), since)
 
 

@@ -109,6 +109,15 @@ def test_crash_loop_past_the_deadline_waits_for_a_person():
     assert "unrecognized arguments: --no-such-flag" in conditions(status)["Stalled"]["message"]
 
 
+def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
+    pods = [*old_pods(2), CRASHED]
+    status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
+    assert conditions(status)["Progressing"]["message"] == (
+        "0 of 3 replicas of the wanted revision serving at the deadline; mistral-new: exit code 2: api_server.py: error: "
+        "unrecognized arguments: --no-such-flag; correct the spec, or see kubectl logs --previous mistral-new"
+    )
+
+
 def test_image_that_cannot_be_pulled_before_the_deadline_does_not_wait_for_a_person():
     pods = [waiting_pod("ImagePullBackOff", "not found")]
     status = build_status(facts(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))

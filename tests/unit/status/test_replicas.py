@@ -159,6 +159,12 @@ def test_crash_without_words_points_to_the_log():
     assert "kubectl logs --previous" in only(crashed_pod(termination(1)))["message"]
 
 
+def test_crash_loop_whose_end_is_not_known_names_no_exit_code():
+    entry = only(waiting_pod("CrashLoopBackOff", "back-off 5m0s restarting failed container=vllm"))
+    assert state(entry) == ("CrashLooping", "CrashLoopBackOff")
+    assert entry["message"] == "back-off 5m0s restarting failed container=vllm"
+
+
 def test_out_of_memory_tells_the_limit_and_the_way_out():
     entry = only(crashed_pod(termination(137, reason="OOMKilled")))
     assert state(entry) == ("CrashLooping", "OOMKilled")
