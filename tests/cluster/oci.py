@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 from tests.cluster.errors import ClusterError
@@ -25,14 +26,17 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob of a layout."""
+    """A blob of a layout; a compressed layer has a `diff_id`, the digest of what it holds, of its own."""
 
     digest: str
     size: int
+    media_type: str = LAYER
+    diff_id: str = ""
 
-    def descriptor(self, media_type: str) -> dict[str, Any]:
+    def descriptor(self, media_type: str = "") -> dict[str, Any]:
         """How a manifest or an index refers to it."""
-        return {"mediaType": media_type, "digest": f"sha256:{self.digest}", "size": self.size}
+        kind = media_type or self.media_type
+        return {"mediaType": kind, "digest": f"sha256:{self.digest}", "size": self.size}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Config:
     architecture: str = "amd64"
 
     def document(self, layers: Sequence[Blob]) -> dict[str, Any]:
-        """The image configuration; layers are not compressed, so their digests are their diff ids."""
+        """The image configuration."""
         settings: dict[str, Any] = {
             "Entrypoint": list(self.entrypoint),
             "Env": [f"{name}={value}" for name, value in self.env.items()],
@@ -58,7 +62,7 @@ class Config:
             "architecture": self.architecture,
             "os": "linux",
             "config": settings,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.diff_id or layer.digest}" for layer in layers]},
         }
 
 
@@ -80,18 +84,44 @@ def add_json(layout: Path, document: dict[str, Any]) -> Blob:
     return add_stream(layout, io.BytesIO(json.dumps(document, sort_keys=True).encode()))
 
 
-def add_folder(layout: Path, folder: Path, exclude: Iterable[str] = ()) -> Blob:
-    """Store a folder as a layer that belongs to root and does not depend on the time of the build."""
-    command = ["tar", "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]
+def add_folder(layout: Path, folder: Path, exclude: Iterable[str] = (), compress: bool = False) -> Blob:
+    """Store a folder as a layer that belongs to root.
+
+    A compressed layer (zstd) is worth it from some hundred megabytes on: a node stores it as it is.
+    """
+    command = ["tar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"]
     command += [f"--exclude={pattern}" for pattern in exclude]
-    with subprocess.Popen(
-        [*command, "-C", str(folder), "-cf", "-", "."], stdout=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen([*command, "-C", str(folder), "-cf", "-", "."], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        blob = add_stream(layout, process.stdout)
+        blob = _add_compressed(layout, process.stdout) if compress else add_stream(layout, process.stdout)
     if process.returncode != 0:
         raise ClusterError(f"packing {folder} failed (tar: exit code {process.returncode})")
     return blob
+
+
+def _add_compressed(layout: Path, stream: IO[bytes]) -> Blob:
+    """Store the stream compressed; one thread feeds and hashes while this one takes what comes out."""
+    plain = hashlib.sha256()
+    with subprocess.Popen(
+        ["zstd", "-1", "-T0", "-q", "-c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as compressor:
+        assert compressor.stdin is not None
+        assert compressor.stdout is not None
+        sink = compressor.stdin
+
+        def feed() -> None:
+            with sink:
+                while chunk := stream.read(CHUNK):
+                    plain.update(chunk)
+                    sink.write(chunk)
+
+        feeder = Thread(target=feed)
+        feeder.start()
+        blob = add_stream(layout, compressor.stdout)
+        feeder.join()
+    if compressor.returncode != 0:
+        raise ClusterError(f"zstd failed with exit code {compressor.returncode}")
+    return replace(blob, media_type=f"{LAYER}+zstd", diff_id=plain.hexdigest())
 
 
 def add_files(layout: Path, files: dict[str, Path]) -> Blob:
@@ -116,7 +146,7 @@ def finish(layout: Path, name: str, config: Config, layers: Sequence[Blob]) -> N
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": described,
-            "layers": [layer.descriptor(LAYER) for layer in layers],
+            "layers": [layer.descriptor() for layer in layers],
         },
     )
     entry = {
@@ -140,9 +170,21 @@ def identity(layout: Path) -> tuple[str, str]:
 
 def layers_of(layout: Path) -> list[Blob]:
     """The layers of the layout's image."""
-    digest = identity(layout)[1].removeprefix("sha256:")
-    manifest = json.loads((layout / "blobs" / "sha256" / digest).read_text())
-    return [Blob(layer["digest"].removeprefix("sha256:"), layer["size"]) for layer in manifest["layers"]]
+    manifest = _document(layout, identity(layout)[1])
+    diff_ids = _document(layout, manifest["config"]["digest"])["rootfs"]["diff_ids"]
+    return [
+        Blob(_hex(layer["digest"]), layer["size"], layer["mediaType"], _hex(diff_id))
+        for layer, diff_id in zip(manifest["layers"], diff_ids, strict=True)
+    ]
+
+
+def _document(layout: Path, digest: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((layout / "blobs" / "sha256" / _hex(digest)).read_text())
+    return document
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
 
 
 def link_layers(source: Path, target: Path) -> list[Blob]:
