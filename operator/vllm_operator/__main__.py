@@ -11,15 +11,16 @@ import click
 
 from vllm_operator import __version__
 
-DEEPEST_JSON = 12_000
-"""Go's JSON decoder lets 10,000 levels through; Python's must not fail on what the API server accepted."""
+RECURSION_LIMIT = 60_000
+"""The API server lets JSON of 10,000 levels through, and kopf copies what it sends: three calls a level. Such a
+manifest is refused, but reading it must not fail."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vllm-operator")
 def main() -> None:
     """Run vLLM on Kubernetes: one VLLMServer manifest becomes a serving, watched, autoscaled deployment."""
-    sys.setrecursionlimit(DEEPEST_JSON)
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @main.command()
@@ -27,6 +28,11 @@ def main() -> None:
 @click.option("--listen", default=":8080", show_default=True, help="Address of /healthz, /readyz and /metrics.")
 @click.option(
     "--workers", type=click.IntRange(1, 1000), default=32, show_default=True, help="Servers worked on at once."
+)
+@click.option(
+    "--leader-elect/--no-leader-elect",
+    default=None,
+    help="Lead only while holding a Lease, so that several operators may run. [default: in a pod yes, outside no]",
 )
 @click.option(
     "--log-format",
@@ -42,7 +48,9 @@ def main() -> None:
     show_default=True,
     help="Least severe message that is logged.",
 )
-def run(namespace: str | None, listen: str, workers: int, log_format: str, log_level: str) -> None:
+def run(
+    namespace: str | None, listen: str, workers: int, leader_elect: bool | None, log_format: str, log_level: str
+) -> None:
     """Run the operator until it is stopped.
 
     Inside a cluster it uses the service account of its pod, outside the kubeconfig of KUBECONFIG or ~/.kube/config.
@@ -50,11 +58,17 @@ def run(namespace: str | None, listen: str, workers: int, log_format: str, log_l
     from vllm_operator.errors import VLLMOperatorError
     from vllm_operator.logs import configure
     from vllm_operator.operate import operate
-    from vllm_operator.settings import Settings
+    from vllm_operator.settings import Settings, lease_namespace
 
     configure(log_format, log_level)
+    settings = Settings(
+        namespace=namespace or None,
+        listen=listen,
+        workers=workers,
+        lease_namespace=lease_namespace(leader_elect, namespace),
+    )
     try:
-        asyncio.run(operate(Settings(namespace=namespace or None, listen=listen, workers=workers)))
+        asyncio.run(operate(settings))
     except VLLMOperatorError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.names import child_name
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.api.server import VLLMServer, parse
 from vllm_operator.errors import InvalidSpecError
@@ -66,12 +65,11 @@ class DesiredStates:
     """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[tuple[Any, ...], Desired]] = {}
+        self._known: dict[Hashable, tuple[tuple[Any, ...], Desired]] = {}
 
-    def of(self, body: Mapping[str, Any], installed: frozenset[str], claim: Object | None) -> Desired:
+    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str], claim: Object | None) -> Desired:
         """The desired state of `body`, worked out again only when something that it depends on changed."""
-        metadata = body["metadata"]
-        spec = (claim or {}).get("spec", {})
+        metadata, spec = body["metadata"], (claim or {}).get("spec", {})
         cause = (
             metadata["uid"],
             metadata.get("generation"),
@@ -79,13 +77,11 @@ class DesiredStates:
             tuple(spec.get("accessModes") or ()),
             spec.get("storageClassName"),
         )
-        identity = (metadata["namespace"], metadata["name"])
-        known = self._known.get(identity)
+        known = self._known.get(key)
         if known is None or known[0] != cause:
-            known = self._known[identity] = (cause, desired_state(body, installed, claim))
+            known = self._known[key] = (cause, desired_state(body, installed, claim))
         return known[1]
 
-    def forget(self, namespace: str, instance: str) -> None:
+    def forget(self, key: Hashable) -> None:
         """Drop what is remembered of a server that is gone."""
-        for identity in [key for key in self._known if key[0] == namespace and child_name(key[1]) == instance]:
-            del self._known[identity]
+        self._known.pop(key, None)

@@ -47,4 +47,16 @@ class ApiError(VLLMOperatorError):
     @property
     def is_refusal(self) -> bool:
         """True when the request itself is at fault: sending it again unchanged cannot succeed."""
-        return self.status in {400, 403, 405, 413, 422}
+        return self.status in {400, 403, 405, 413, 422} or self._is_schema_error
+
+    @property
+    def _is_schema_error(self) -> bool:
+        """True when server-side apply met a field that the kind does not have, which it answers with 500."""
+        return self.status == 500 and ("typed patch object" in self.message or "smd typed" in self.message)
+
+
+class NotLeaderError(ApiError):
+    """Another operator may lead now: nothing may be written."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "NotLeader", "not the leader: nothing was written")

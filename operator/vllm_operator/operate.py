@@ -6,9 +6,15 @@ import logging
 
 import kopf
 
+from vllm_operator.errors import VLLMOperatorError
 from vllm_operator.handlers import operator_settings, register
 from vllm_operator.runtime import Runtime
 from vllm_operator.settings import Settings
+
+
+class StoppedError(VLLMOperatorError):
+    """A task of the operator ended by itself, or the lease was lost."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +25,7 @@ async def operate(settings: Settings) -> None:
     Raises:
         LoginError: no credentials.
         ListenError: the address of the endpoints is taken.
+        StoppedError: it cannot go on; a new process can.
     """
     runtime = Runtime(settings)
     logger.info("connecting to %s", runtime.connection.server)
@@ -29,6 +36,9 @@ async def operate(settings: Settings) -> None:
             standalone=True,
             clusterwide=settings.namespace is None,
             namespaces=[settings.namespace] if settings.namespace else [],
+            stop_flag=runtime.failed,
         )
     finally:
         await runtime.stop()
+    if runtime.failed.is_set():
+        raise StoppedError("a part of the operator ended: see above; it starts afresh when it is run again")

@@ -74,7 +74,7 @@ class Reconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
             return None
-        desired = self._desired.of(body, self._cluster.capabilities.installed, self._claim(key, body))
+        desired = self._desired.of(key, body, self._cluster.capabilities.installed, self._claim(key, body))
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         refused = await self._apply(key, desired, missing)
         await self._probe(key, desired)
@@ -83,7 +83,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
-        self._desired.forget(key.namespace, key.instance)
+        self._desired.forget(key)
 
     def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
         name = child_name(body["metadata"]["name"], "cache")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import socket
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -14,6 +16,7 @@ from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import WATCHED, Kind
+from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.relist import Relist
 from vllm_operator.cluster.session import Connection
@@ -26,6 +29,8 @@ from vllm_operator.metrics import Metrics
 from vllm_operator.reconcile import Cluster, Reconciler
 from vllm_operator.settings import Settings
 
+LEASE_NAME = "vllm-operator"
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +41,8 @@ class Runtime:
         self.settings = settings
         self.connection = Connection()
         self.metrics = Metrics()
-        self._client = ApiClient(self.connection)
+        self._client = ApiClient(self.connection, self._may_write)
+        self._lease = self._own_lease()
         self._store = Store()
         self._capabilities = Capabilities(self._client)
         self._prober = Prober(on_change=self._on_health)
@@ -45,7 +51,7 @@ class Runtime:
             Cluster(
                 client=self._client,
                 store=self._store,
-                children=Children(self._client, self._store),
+                children=Children(self._client, self._store, time.monotonic),
                 references=References(self._client, time.monotonic),
                 capabilities=self._capabilities,
                 prober=self._prober,
@@ -55,12 +61,16 @@ class Runtime:
         self._endpoints = Endpoints(settings.listen, self.metrics, self.is_alive)
         self._tasks: list[asyncio.Task[None]] = []
         self._lent = False
+        self.failed = asyncio.Event()
+        """Set when a task has ended by itself: the process is then to be replaced."""
 
     async def start(self) -> None:
         """Fill the caches, then start to work: a pass on half-filled caches would write what is there already."""
         await self._endpoints.start()
         await self._fill_caches()
-        self._spawn("queue", self._queue.run())
+        if self._lease is not None:
+            self._spawn("lease", self._lease.run())
+        self._spawn("queue", self._run_queue())
         self._spawn("prober", self._prober.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))
@@ -69,11 +79,14 @@ class Runtime:
         logger.info("ready: %d servers", len(self._store.servers()))
 
     async def stop(self) -> None:
-        """End all tasks and close the connections."""
+        """End all tasks, give the lease back, and close the connections."""
         self._endpoints.ready = False
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._lease is not None:
+            await self._lease.release()
         await self._endpoints.stop()
         await self.connection.close()
 
@@ -96,8 +109,24 @@ class Runtime:
             self._queue.add(key)
 
     def is_alive(self) -> bool:
-        """False when one of the tasks has ended: the process is then to be restarted."""
-        return not any(task.done() for task in self._tasks)
+        """False when one of the tasks has ended by itself."""
+        return not self.failed.is_set()
+
+    def _own_lease(self) -> Lease | None:
+        namespace = self.settings.lease_namespace
+        if namespace is None:
+            return None
+        identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+        return Lease(ApiClient(self.connection), namespace, LEASE_NAME, identity, time.monotonic)
+
+    def _may_write(self) -> bool:
+        return self._lease is None or self._lease.is_held()
+
+    async def _run_queue(self) -> None:
+        """Work as soon as this is the leader; a standby fills its caches and its queue meanwhile."""
+        if self._lease is not None:
+            await self._lease.acquired.wait()
+        await self._queue.run()
 
     async def _fill_caches(self) -> None:
         pause = 0.5
@@ -149,10 +178,11 @@ class Runtime:
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_log_end)
+        task.add_done_callback(self._ended)
         self._tasks.append(task)
 
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("task %s ended: %r", task.get_name(), error, exc_info=error)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        logger.error("the task %s ended", task.get_name(), exc_info=task.exception())
+        self.failed.set()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
@@ -13,8 +16,31 @@ class Settings:
         namespace: the one namespace to serve; None for the whole cluster.
         listen: `host:port` of /healthz, /readyz and /metrics.
         workers: servers that are worked on at once.
+        lease_namespace: namespace of the Lease by which one of several operators leads; None to lead without one.
     """
 
     namespace: str | None = None
     listen: str = ":8080"
     workers: int = 32
+    lease_namespace: str | None = None
+
+
+def lease_namespace(elect: bool | None, served: str | None) -> str | None:
+    """Namespace of the Lease: the pod's own, else the served one; None without election.
+
+    Args:
+        elect: what the user asked for; None means in a pod only.
+        served: the one namespace that is served, if any.
+    """
+    own = own_namespace()
+    if elect is False or (elect is None and own is None):
+        return None
+    return own or served or "default"
+
+
+def own_namespace() -> str | None:
+    """Namespace of the pod that this process runs in; None outside of a cluster."""
+    try:
+        return NAMESPACE_FILE.read_text().strip() or None
+    except OSError:
+        return None

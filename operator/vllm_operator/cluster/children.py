@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import adopted_fields, differs
 from vllm_operator.cluster.kinds import CHILDREN, Kind
+from vllm_operator.cluster.repairs import RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.render.manifests import Manifest
@@ -42,6 +43,16 @@ class OwnerGoneError(ApiError):
         super().__init__(0, "OwnerGone", f"{server.key} is gone")
 
 
+class ContestedError(ApiError):
+    """Someone else changes a child again and again: it is left for a while."""
+
+    def __init__(self, manifest: Manifest, live: Object, pause: float) -> None:
+        others = {entry.get("manager", "?") for entry in live["metadata"].get("managedFields") or ()}
+        whom = ", ".join(sorted(others)) or "someone"
+        message = f"{whom} keeps changing {manifest.kind} {manifest.name}: repaired again in {pause:.0f} s"
+        super().__init__(0, "Contested", message, retry_after=pause)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a pass over the children."""
@@ -53,9 +64,10 @@ class Outcome:
 class Children:
     """Writes the children of servers."""
 
-    def __init__(self, client: ApiClient, store: Store) -> None:
+    def __init__(self, client: ApiClient, store: Store, clock: Callable[[], float]) -> None:
         self._client = client
         self._store = store
+        self._repairs = RepairBudget(clock)
 
     async def apply(self, key: Key, server: VLLMServer, manifests: Sequence[Manifest]) -> Outcome:
         """Apply every manifest that is new, changed or drifted, all at once.
@@ -100,6 +112,8 @@ class Children:
             return _name_taken(manifest)
         if live is not None and (_is_terminating(live) or _is_up_to_date(manifest, live)):
             return None
+        if live is not None and _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
+            raise ContestedError(manifest, live, pause)
         self._check_owner(key, server)
         await self._write(kind, manifest, live)
         return is_new
@@ -158,6 +172,11 @@ def _is_up_to_date(manifest: Manifest, live: Object) -> bool:
     metadata = live["metadata"]
     applied = (metadata.get("annotations") or {}).get(ANNOTATION_HASH)
     return applied == manifest.hash and not metadata.get("managedFields") and not differs(manifest.body, live)
+
+
+def _is_repair(manifest: Manifest, live: Object) -> bool:
+    """True when the spec asks for nothing new: the live object itself has changed."""
+    return (live["metadata"].get("annotations") or {}).get(ANNOTATION_HASH) == manifest.hash
 
 
 def _is_ours(live: Object, server: VLLMServer) -> bool:

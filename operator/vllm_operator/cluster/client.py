@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -12,7 +12,7 @@ import orjson
 from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.kinds import Kind
 from vllm_operator.cluster.session import Connection
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NotLeaderError
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -23,10 +23,16 @@ Body = Mapping[str, Any]
 
 
 class ApiClient:
-    """Reads and writes single objects; every failure is an ApiError."""
+    """Reads and writes single objects; every failure is an ApiError.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: the shared session.
+        may_write: asked before every write, so that a leader that lost its lease writes nothing.
+    """
+
+    def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
+        self._may_write = may_write
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """One object; None when it does not exist."""
@@ -92,6 +98,11 @@ class ApiClient:
         """Create an object."""
         return await self._request("POST", kind.path(namespace), body, parameters={"fieldManager": MANAGER})
 
+    async def replace(self, kind: Kind, body: Body) -> dict[str, Any]:
+        """Replace an object, unless it changed since it was read."""
+        path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        return await self._request("PUT", path, body, parameters={"fieldManager": MANAGER})
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete exactly the object with this UID; one that is gone or replaced already is left alone."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
@@ -110,6 +121,8 @@ class ApiClient:
         content_type: str = "application/json",
         parameters: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        if method != "GET" and not self._may_write():
+            raise NotLeaderError
         try:
             async with self._connection.session.request(
                 method,

@@ -11,7 +11,16 @@ import yaml
 from vllm_operator.api.crd import crd
 from vllm_operator.render.templates import render
 
-TEMPLATES = ("namespace", "serviceaccount", "clusterrole", "clusterrolebinding", "service", "deployment")
+TEMPLATES = (
+    "namespace",
+    "serviceaccount",
+    "clusterrole",
+    "clusterrolebinding",
+    "role",
+    "rolebinding",
+    "service",
+    "deployment",
+)
 
 
 @dataclass(frozen=True)
