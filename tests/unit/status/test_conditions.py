@@ -113,8 +113,9 @@ def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
     pods = [*old_pods(2), CRASHED]
     status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
     assert conditions(status)["Progressing"]["message"] == (
-        "0 of 3 replicas of the wanted revision serving at the deadline; mistral-new: exit code 2: api_server.py: error: "
-        "unrecognized arguments: --no-such-flag; correct the spec, or see kubectl logs --previous mistral-new"
+        "0 of 3 replicas of the wanted revision serving at the deadline; mistral-new: exit code 2: "
+        "api_server.py: error: unrecognized arguments: --no-such-flag; "
+        "correct the spec, or see kubectl logs --previous mistral-new"
     )
 
 
