@@ -14,7 +14,7 @@ def program(folders: Folders) -> Path:
     found = shutil.which("uv")
     if found:
         return Path(found)
-    environment = folders.programs / "uv"
+    environment = folders.cache / "uv"
     with locked(folders.programs / ".uv.lock"):
         if not (environment / "bin" / "uv").exists():
             with step("install uv", announce=True):

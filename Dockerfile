@@ -1,0 +1,44 @@
+# The image of the operator. Any base with Python 3.11 or later, its venv module and a C library of Debian's age will do.
+ARG BASE_IMAGE=python:3.12-slim
+
+FROM ${BASE_IMAGE} AS builder
+# For builds behind a proxy, a mirror or an authority of one's own; none of them reaches the final image.
+ARG SSL_CERT_FILE
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+ENV UV_SYSTEM_CERTS=1 \
+    UV_LINK_MODE=copy \
+    UV_COMPILE_BYTECODE=1 \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_PROJECT_ENVIRONMENT=/opt/vllm-operator/venv \
+    UV_CACHE_DIR=/var/cache/uv
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check "uv>=0.9,<1"
+WORKDIR /src
+# Dependencies and the build backend change seldom: their layers are reused when only the sources change.
+COPY pyproject.toml uv.lock ./
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project
+RUN /opt/uv/bin/uv venv /opt/build \
+    && /opt/uv/bin/uv pip install --python /opt/build/bin/python "hatchling>=1.27,<2"
+COPY README.md LICENSE ./
+COPY templates templates
+COPY crds crds
+COPY operator operator
+RUN /opt/uv/bin/uv pip install --python /opt/build/bin/python --no-build-isolation --no-deps \
+    --target /opt/vllm-operator/app .
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="vllm-operator" \
+      org.opencontainers.image.description="A Kubernetes operator for vLLM" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=builder /opt/vllm-operator/venv /opt/vllm-operator/venv
+COPY --from=builder /opt/vllm-operator/app /opt/vllm-operator/app
+# Nothing is written at run time: the root file system may be read-only.
+ENV PATH=/opt/vllm-operator/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/vllm-operator/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /opt/vllm-operator
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "vllm_operator"]
+CMD ["run"]
