@@ -29,6 +29,7 @@ from vllm_operator.plan.server import endpoint
 from vllm_operator.plan.source import resolve
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.notices import notices
+from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
 
 MISSING_AGAIN_SECONDS = 5.0
 """When to look again for a Secret or a claim that is missing: they are not watched."""
@@ -63,6 +64,8 @@ class Reconciler:
         self._cluster = cluster
         self._clock = clock
         self._desired = DesiredStates()
+        self._changed: dict[Key, datetime] = {}
+        """When children were last written, until Kubernetes' controllers have answered."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over the server of `key`; returns the seconds after which to look again, if any.
@@ -78,12 +81,16 @@ class Reconciler:
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         refused = await self._apply(key, desired, missing)
         await self._probe(key, desired)
-        await self._report(key, body, desired, desired.problems + missing + refused)
+        facts = self._facts(key, body, desired, desired.problems + missing + refused)
+        if (pause := self._settling_pause(key, facts)) is not None:
+            return pause
+        await self._report(key, body["metadata"], facts)
         return _again(desired, missing, refused)
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
         self._desired.forget(key)
+        self._changed.pop(key, None)
 
     def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
         name = child_name(body["metadata"]["name"], "cache")
@@ -99,6 +106,8 @@ class Reconciler:
             await self._cluster.children.prune(key, server, desired.manifests)
         except OwnerGoneError:
             return ()
+        if outcome.written:
+            self._changed[key] = self._clock()
         return outcome.problems
 
     async def _probe(self, key: Key, desired: Desired) -> None:
@@ -121,32 +130,44 @@ class Reconciler:
             api_key=api_key,
         )
 
-    async def _report(self, key: Key, body: Object, desired: Desired, problems: tuple[Problem, ...]) -> None:
+    def _settling_pause(self, key: Key, facts: Facts) -> float | None:
+        """Seconds to wait before a status says something lasting; None when it does now."""
+        since = self._changed.get(key)
+        if since is None:
+            return None
+        left = SETTLE_SECONDS - (facts.now - since).total_seconds()
+        if left > 0 and not facts.problems and is_settling(facts.observed):
+            return left
+        del self._changed[key]
+        return None
+
+    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> None:
         """Judge what is seen and write the status, when it says something new."""
-        current = self._cluster.store.server(key) or body
-        previous = current.get("status") or {}
-        status = build_status(self._facts(key, current, desired, problems))
-        if not needs_write(previous, status):
+        status = build_status(facts)
+        if not needs_write(facts.previous, status):
             return
-        await write_status(self._cluster.client, self._cluster.store, body["metadata"], status)
-        for notice in notices(previous, status):
+        await write_status(self._cluster.client, self._cluster.store, metadata, status)
+        for notice in notices(facts.previous, status):
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
-            await record(self._cluster.client, body["metadata"], notice.type, notice.reason, notice.note, self._clock())
+            await record(self._cluster.client, metadata, notice.type, notice.reason, notice.note, facts.now)
 
     def _facts(self, key: Key, body: Object, desired: Desired, problems: tuple[Problem, ...]) -> Facts:
         metadata, server = body["metadata"], desired.server
+        # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
+        newest = self._cluster.store.server(key) or body
         installed = self._cluster.capabilities.installed
         claim = cache_claim(server) if server else None
         missing = missing_crds(server, installed) if server else ()
         return Facts(
             generation=metadata.get("generation", 0),
-            previous=body.get("status") or {},
+            previous=newest.get("status") or {},
             problems=problems,
             notes=desired.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=endpoint(server) if server else "",
             paused=server is not None and server.spec.paused,
             autoscaling=server is not None and server.spec.autoscaling is not None,
+            replicas=server.spec.replicas if server is not None and server.spec.autoscaling is None else None,
             cache_claim=claim,
             downloads=server is not None and resolve(server.spec.model).downloads,
             missing_crds=missing,

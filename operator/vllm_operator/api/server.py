@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,21 +44,35 @@ class VLLMServer:
 DEEPEST_NESTING = 64
 """No real pod template comes near; deeper ones would exhaust the stack of whoever walks them."""
 
+LARGEST_NUMBER = 2**63 - 1
+"""Kubernetes has no larger whole number; the API server lets one through where the schema is open."""
 
-def nesting_exceeds(value: Any, limit: int) -> bool:
-    """True when objects and lists are nested deeper than `limit`; never recurses."""
-    level = [value]
-    for _ in range(limit + 1):
+_VARIANTS = frozenset({"int", "constrained-int", "constrained-str"})
+"""What pydantic appends to the path of a field that takes a number or a string."""
+
+
+def _check_shape(spec: Any) -> None:
+    """Refuse what the code that walks the open parts of a spec could not stand; never recurses."""
+    level = [spec]
+    for _ in range(DEEPEST_NESTING + 1):
+        if any(isinstance(part, int) and abs(part) > LARGEST_NUMBER for part in level):
+            raise InvalidSpecError("spec", "holds a whole number beyond 64 bits: write a smaller one or a string")
         level = [item for part in level for item in _children(part)]
         if not level:
-            return False
-    return True
+            return
+    raise InvalidSpecError("spec", f"is nested more than {DEEPEST_NESTING} levels deep: flatten it")
 
 
 def _children(part: Any) -> Iterable[Any]:
     if isinstance(part, Mapping):
         return part.values()
     return part if isinstance(part, list) else ()
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """`("engine", "env", 0, "name")` -> `spec.engine.env[0].name`."""
+    steps = location[:-1] if location[-1] in _VARIANTS and len(location) > 1 else location
+    return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
 def parse(body: Mapping[str, Any]) -> VLLMServer:
@@ -68,14 +82,12 @@ def parse(body: Mapping[str, Any]) -> VLLMServer:
         InvalidSpecError: names the first field that is wrong. The API server refuses most of these already.
     """
     metadata = body["metadata"]
-    if nesting_exceeds(body.get("spec"), DEEPEST_NESTING):
-        raise InvalidSpecError("spec", f"is nested more than {DEEPEST_NESTING} levels deep: flatten it")
+    _check_shape(body.get("spec"))
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(["spec", *(str(part) for part in first["loc"])])
-        raise InvalidSpecError(path, first["msg"]) from None
+        raise InvalidSpecError(_path(first["loc"]), first["msg"]) from None
     return VLLMServer(
         namespace=metadata["namespace"],
         name=metadata["name"],

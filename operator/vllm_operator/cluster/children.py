@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, LABEL_MANAGED_BY, MANAGER
+from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, MANAGER
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.cluster.client import ApiClient
@@ -58,7 +58,7 @@ class Outcome:
     """What came of a pass over the children."""
 
     problems: tuple[Problem, ...] = ()
-    created: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
 
 
 class Children:
@@ -86,8 +86,8 @@ class Children:
                 raise result
             elif isinstance(result, Problem):
                 problems.append(result)
-        created = tuple(m.kind for m, result in zip(manifests, results, strict=True) if result is True)
-        return Outcome(tuple(problems), created)
+        written = tuple(m.kind for m, result in zip(manifests, results, strict=True) if result is True)
+        return Outcome(tuple(problems), written)
 
     async def prune(self, key: Key, server: VLLMServer, manifests: Iterable[Manifest]) -> None:
         """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
@@ -101,10 +101,9 @@ class Children:
                     logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
     async def _apply_one(self, key: Key, server: VLLMServer, manifest: Manifest) -> Problem | bool | None:
-        """None when nothing was to be done, True when the child is new, a problem when the name is taken."""
+        """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
         live: Object | None = self._store.get(kind.name, server.namespace, manifest.name)
-        is_new = live is None
         if live is None:
             # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
             live = await self._client.get(kind, server.namespace, manifest.name)
@@ -116,7 +115,7 @@ class Children:
             raise ContestedError(manifest, live, pause)
         self._check_owner(key, server)
         await self._write(kind, manifest, live)
-        return is_new
+        return True
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object | None) -> None:
         body = manifest.body
@@ -184,9 +183,8 @@ def _is_ours(live: Object, server: VLLMServer) -> bool:
     metadata = live["metadata"]
     if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
         return True
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    unowned = not any(True for _ in _controllers(live))
-    return unowned and labels.get(LABEL_MANAGED_BY) == MANAGER and annotations.get(ANNOTATION_SERVER) == server.name
+    annotations = metadata.get("annotations") or {}
+    return not any(_controllers(live)) and annotations.get(ANNOTATION_SERVER) == server.name
 
 
 def _is_owned(live: Object, server: VLLMServer) -> bool:

@@ -6,14 +6,15 @@ someone else added to the spec shows in the object's field managers.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.quantity import quantity
 
-QUANTITY_MAPS = frozenset({"limits", "requests"})
-QUANTITY_FIELDS = frozenset({"sizeLimit", "averageValue", "divisor"})
+QUANTITY_MAPS = frozenset({"limits", "requests", "overhead"})
+QUANTITY_FIELDS = frozenset({"sizeLimit", "averageValue", "divisor", "tolerance"})
 
 MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
@@ -66,8 +67,14 @@ def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
     keys = MERGE_KEYS.get(key)
     if keys is None or not all(isinstance(item, Mapping) for item in [*wanted, *live]):
         return len(wanted) == len(live) and all(_holds(a, b, key) for a, b in zip(wanted, live, strict=True))
-    by_identity = {tuple(item.get(name) for name in keys): item for item in live}
-    return all(_holds(item, by_identity.get(tuple(item.get(name) for name in keys)), key) for item in wanted)
+    # Several items may be nameless, such as ports: each must be found in one of its equals.
+    by_identity = defaultdict(list)
+    for item in live:
+        by_identity[tuple(item.get(name) for name in keys)].append(item)
+    return all(
+        any(_holds(item, other, key) for other in by_identity[tuple(item.get(name) for name in keys)])
+        for item in wanted
+    )
 
 
 def _same_quantity(wanted: Any, live: Any) -> bool:
@@ -117,6 +124,8 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     entries = list(body["metadata"].get("managedFields") or ())
     foreign = foreign_entries(body)
+    if not foreign:
+        return entries
     own = next((entry for entry in entries if _is_own(entry)), None)
     fields: dict[str, Any] = dict((own or {}).get("fieldsV1") or {})
     for entry in foreign:

@@ -107,7 +107,7 @@ class KeyedQueue(Generic[K]):
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         pause: float = min(FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 16), LONGEST_RETRY_SECONDS)
         asked = float(getattr(error, "retry_after", None) or 0.0)
-        return max(pause, asked) * random.uniform(0.8, 1.2)
+        return max(pause * random.uniform(0.8, 1.2), asked)
 
     async def _run_timers(self) -> None:
         loop = asyncio.get_running_loop()

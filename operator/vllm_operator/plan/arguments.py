@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,20 @@ from vllm_operator.plan.versions import SHUTDOWN_TIMEOUT_SINCE, vllm_version
 PORT = 8000
 """Port of the vLLM server in its container: vLLM's own default."""
 
+CONTAINER = "vllm"
+"""Name of its container in the pod."""
+
+API_KEY = "VLLM_API_KEY"
+"""Variable with the key that clients must send."""
+
 NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
 """Switches that vLLM turns on by itself, so that false must be said aloud."""
 
 OWNED_FLAGS = {
     "--model": "use spec.model.uri",
     "--host": "remove it: the server listens on all addresses of its pod",
+    "--headless": "remove it: without an API server nothing could be served",
+    "--grpc": "remove it: probes and the Service speak HTTP",
     "--port": f"remove it: the server listens on port {PORT}, and spec.service.port is free to choose",
     "--uds": "remove it: probes and the Service need a port",
     "--api-key": "use spec.security.apiKeySecretRef, which keeps the key out of the manifest",
@@ -32,6 +41,8 @@ OWNED_FLAGS = {
     "--ssl-keyfile": "end TLS in front of the Service: probes speak plain HTTP",
 }
 """Flags that the operator sets or that would cut it off from the server, and what to do instead."""
+
+_WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
 
 MODEL_FLAGS = {"--served-model-name": "served_names", "--revision": "revision"}
 
@@ -79,7 +90,7 @@ def _whole(flags: dict[str, Flag], name: str) -> int | None:
     flag = flags.get(name)
     if flag is None:
         return None
-    if flag.value is None or not flag.value.isascii() or not flag.value.isdigit() or int(flag.value[:9]) == 0:
+    if flag.value is None or not _WHOLE_NUMBER.fullmatch(flag.value):
         raise InvalidSpecError(
             f"spec.engine.extraArgs[{flag.position}]", f"{name} needs a whole number above 0, not {flag.value!r}"
         )
@@ -88,11 +99,12 @@ def _whole(flags: dict[str, Flag], name: str) -> int | None:
 
 def arguments(spec: Spec, source: Source) -> tuple[str, ...]:
     """Arguments of the container, in a stable order: model, names, typed flags, drain, the user's own."""
-    result = ["--model", source.argument]
+    result = _pair("--model", source.argument)
     if spec.model.revision:
         result += _pair("--revision", spec.model.revision)
     if engine_values(spec).served_names is None:
-        result += ["--served-model-name", *source.served_names]
+        first, *more = source.served_names
+        result += [*_pair("--served-model-name", first), *map(literal, more)]
     for flag, value in set_flags(spec.engine).items():
         result += _typed(flag, value)
     if drains(spec):
@@ -112,13 +124,23 @@ def _typed(flag: str, value: Any) -> list[str]:
     if value is False:
         return [f"--no-{flag.removeprefix('--')}"] if flag in NEGATABLE else []
     if isinstance(value, dict):
-        return [flag, json.dumps(value, sort_keys=True, separators=(",", ":"))]
+        return _pair(flag, json.dumps(value, sort_keys=True, separators=(",", ":")))
     return _pair(flag, f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _pair(flag: str, value: str) -> list[str]:
     # argparse takes a value that begins with a dash for a flag, unless an equals sign binds it.
-    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
+    return [f"{flag}={literal(value)}"] if value.startswith("-") else [flag, literal(value)]
+
+
+def literal(value: str) -> str:
+    """A value that the kubelet hands over as it is: it would take `$(NAME)` for a variable, and `$$` for `$`."""
+    return value.replace("$", "$$")
+
+
+def unescaped(argument: str) -> str:
+    """An argument of a running container as vLLM sees it, apart from variables."""
+    return argument.replace("$$", "$")
 
 
 def field_of(flag: str) -> str:

@@ -49,7 +49,7 @@ def possible_replicas(spec: Spec) -> int:
 def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | None:
     """The claim to create; None when the server brings its own or has no cache.
 
-    What the spec leaves open is taken from the live claim, which cannot change it.
+    Access modes are those of the live claim, which cannot change even their order.
     """
     cache = server.spec.cache
     if cache is None or cache.size is None:
@@ -59,14 +59,14 @@ def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | No
         name=child_name(server.name, "cache"),
         size=cache.size,
         storage_class_name=cache.storage_class_name,
-        access_modes=tuple(cache.access_modes or _access_modes(live) or (default,)),
+        access_modes=tuple(_access_modes(live) or cache.access_modes or (default,)),
     )
 
 
 def claim_problems(server: VLLMServer, live: Object | None) -> tuple[Problem, ...]:
     """What the spec asks of the claim that is there already and that Kubernetes cannot give."""
     cache = server.spec.cache
-    if cache is None or live is None:
+    if cache is None or cache.size is None or live is None:
         return ()
     return tuple(
         problem

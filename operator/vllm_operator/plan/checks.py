@@ -8,7 +8,8 @@ from vllm_operator.api.engine import set_flags
 from vllm_operator.api.observed import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.plan.arguments import MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.plan.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.plan.flags import SHORT_OPTIONS
 from vllm_operator.plan.versions import vllm_version
 
 Check = Callable[[Spec], Iterator[Problem]]
@@ -39,7 +40,7 @@ def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
     """Refuse `--flag value` in one item, which vLLM would take for one unknown flag."""
     for position, argument in enumerate(spec.engine.extra_args):
         flag, separator, value = argument.partition(" ")
-        if argument.startswith("--") and separator and "=" not in flag:
+        if separator and "=" not in flag and (flag.startswith("--") or flag in SHORT_OPTIONS):
             yield Problem(
                 "InvalidArgument",
                 f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space in it: "
@@ -70,6 +71,40 @@ def owned_flags_stay_out(spec: Spec) -> Iterator[Problem]:
             yield Problem(
                 "InvalidArgument",
                 f"spec.engine.extraArgs[{flag.position}]: {flag.name} is not allowed here: {OWNED_FLAGS[flag.name]}",
+            )
+
+
+def served_names_are_no_flags(spec: Spec) -> Iterator[Problem]:
+    """Refuse a name with a dash among several: vLLM would take it for a flag, and no equals sign can bind them all."""
+    names = spec.model.served_names or []
+    for position, name in enumerate(names):
+        if name.startswith("-") and len(names) > 1:
+            yield Problem(
+                "InvalidArgument",
+                f"spec.model.servedNames[{position}]: {_quoted(name)} begins with a dash: rename it, or make it the "
+                "only name",
+            )
+
+
+def product_needs_an_accelerator(spec: Spec) -> Iterator[Problem]:
+    """Refuse a product where there is no resource whose label could name it."""
+    if spec.accelerator.product and not spec.accelerator.resource_name:
+        yield Problem(
+            "InvalidAccelerator",
+            "spec.accelerator.product: without an accelerator there is no product: set accelerator.resourceName, or "
+            "choose nodes by scheduling.nodeSelector",
+        )
+
+
+def api_key_is_in_a_secret(spec: Spec) -> Iterator[Problem]:
+    """Refuse an API key that the operator cannot read: it would not get past it to see whether a replica serves."""
+    for variable in spec.engine.env:
+        secret = variable.value_from.secret_key_ref if variable.value_from else None
+        if variable.name == API_KEY and secret is None:
+            yield Problem(
+                "InvalidEnvironment",
+                f"spec.engine.env[{API_KEY}]: use spec.security.apiKeySecretRef, which keeps the key out of the "
+                "manifest",
             )
 
 
@@ -105,6 +140,9 @@ CHECKS: tuple[Check, ...] = (
     arguments_are_single_items,
     flags_are_said_once,
     owned_flags_stay_out,
+    served_names_are_no_flags,
+    product_needs_an_accelerator,
     target_is_reachable,
     environment_has_one_source,
+    api_key_is_in_a_secret,
 )

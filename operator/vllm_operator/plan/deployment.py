@@ -9,7 +9,7 @@ from typing import Any
 from vllm_operator.api.names import child_name, recommended_labels, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan.accelerator import device_count, node_selector, resources, tolerations
-from vllm_operator.plan.arguments import PORT, arguments, engine_values
+from vllm_operator.plan.arguments import API_KEY, PORT, arguments, engine_values
 from vllm_operator.plan.cache import CACHE_ENV, CACHE_PATH, cache_volume
 from vllm_operator.plan.objects import manifest, merged
 from vllm_operator.plan.rollout import RolloutPlan, rollout_plan
@@ -86,9 +86,9 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         tolerations=tolerations(spec, devices) or None,
         affinity=scheduling.affinity,
         topology_spread_constraints=_spread(server) or None,
-        priority_class_name=scheduling.priority_class_name,
-        runtime_class_name=scheduling.runtime_class_name,
-        scheduler_name=scheduling.scheduler_name,
+        priority_class_name=scheduling.priority_class_name or None,
+        runtime_class_name=scheduling.runtime_class_name or None,
+        scheduler_name=scheduling.scheduler_name or None,
         overlay=spec.pod_template,
     )
 
@@ -97,12 +97,14 @@ def _environment(server: VLLMServer) -> list[dict[str, Any]]:
     """Cache variables, secrets by reference, and the user's own, which win."""
     spec = server.spec
     env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in CACHE_ENV.items()}
-    secrets = {"HF_TOKEN": spec.model.token_secret_ref, "VLLM_API_KEY": spec.security.api_key_secret_ref}
+    secrets = {"HF_TOKEN": spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
     for name, reference in secrets.items():
         if reference is not None:
             env[name] = {"name": name, "valueFrom": {"secretKeyRef": manifest(reference)}}
-    env |= {item["name"]: item for item in manifest(spec.engine.env)}
-    return list(env.values())
+    own = manifest(spec.engine.env)
+    # The user's stay together, in their order: `$(NAME)` means a variable that stands before.
+    replaced = {item["name"] for item in own}
+    return [item for name, item in env.items() if name not in replaced] + own
 
 
 def _volumes(server: VLLMServer, source: Source) -> list[dict[str, Any]]:

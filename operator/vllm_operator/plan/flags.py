@@ -6,6 +6,7 @@ of a flag, a few short options and `--flag.key=value` for JSON (vLLM, `utils/arg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ SHORT_OPTIONS = {
     "-dp": "--data-parallel-size",
     "-q": "--quantization",
 }
+
+
+_NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,25 @@ def read_flags(arguments: Sequence[str], known: Iterable[str]) -> tuple[Flag, ..
 
 
 def _is_flag(argument: str) -> bool:
+    if _is_value(argument):
+        return False
     return argument.startswith("--") or argument.partition("=")[0] in SHORT_OPTIONS
 
 
 def _following_values(arguments: Sequence[str], position: int) -> tuple[str, ...]:
     values: list[str] = []
     for argument in arguments[position + 1 :]:
-        if argument.startswith("-") and not argument.lstrip("-").replace(".", "", 1).isdigit():
+        if not _is_value(argument):
             break
         values.append(argument)
     return tuple(values)
+
+
+def _is_value(argument: str) -> bool:
+    """argparse's rule: a lone dash, a negative number, and a text with a space before any equals sign are values."""
+    if not argument.startswith("-") or argument == "-" or _NEGATIVE_NUMBER.fullmatch(argument):
+        return True
+    return " " in argument.partition("=")[0]
 
 
 def _full_name(written: str, known: tuple[str, ...]) -> tuple[str, bool]:

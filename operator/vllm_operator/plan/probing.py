@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.plan.arguments import PORT
+from vllm_operator.plan.arguments import API_KEY, CONTAINER, PORT, unescaped
 from vllm_operator.plan.flags import read_flags
 
 
@@ -48,11 +48,13 @@ def probe_of(pod: Mapping[str, Any], default_names: tuple[str, ...]) -> Probe | 
 
 def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     containers = (pod.get("spec") or {}).get("containers") or [{}]
-    return next((container for container in containers if container.get("name") == "vllm"), containers[0])
+    return next((container for container in containers if container.get("name") == CONTAINER), containers[0])
 
 
 def _is_running(status: Mapping[str, Any]) -> bool:
-    states = [item.get("state") or {} for item in status.get("containerStatuses") or () if item.get("name") == "vllm"]
+    states = [
+        item.get("state") or {} for item in status.get("containerStatuses") or () if item.get("name") == CONTAINER
+    ]
     return any("running" in state for state in states)
 
 
@@ -62,13 +64,13 @@ def _port(container: Mapping[str, Any]) -> int:
 
 
 def _served_names(container: Mapping[str, Any]) -> tuple[str, ...]:
-    flags = read_flags([str(argument) for argument in container.get("args") or ()], ("--served-model-name",))
+    flags = read_flags([unescaped(str(argument)) for argument in container.get("args") or ()], ("--served-model-name",))
     return next((flag.values for flag in reversed(flags) if flag.name == "--served-model-name"), ())
 
 
 def _api_key(container: Mapping[str, Any]) -> tuple[str, str] | None:
     for variable in container.get("env") or ():
         reference = (variable.get("valueFrom") or {}).get("secretKeyRef")
-        if variable.get("name") == "VLLM_API_KEY" and reference:
+        if variable.get("name") == API_KEY and reference:
             return reference.get("name", ""), reference.get("key", "")
     return None

@@ -12,7 +12,8 @@ Version = tuple[int, int]
 SHUTDOWN_TIMEOUT_SINCE: Version = (0, 18)
 """First version with --shutdown-timeout; an older one would refuse the flag and crash."""
 
-_NUMBER = re.compile(r"(?:^|[^0-9.])v?([0-9]+)\.([0-9]+)(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"(?:^|[-_+]|vllm)v?([0-9])\.([0-9]+)")
+"""vLLM's own number among others in a tag: not `rocm6.4.1`, `cuda12.8` or the `25.09` of a vendor's calendar."""
 
 
 def vllm_version(spec: Spec) -> Version | None:

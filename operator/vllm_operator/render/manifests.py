@@ -11,7 +11,8 @@ import orjson
 
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, recommended_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.errors import TemplateError
+from vllm_operator.errors import InvalidSpecError, TemplateError
+from vllm_operator.plan.arguments import CONTAINER
 from vllm_operator.plan.deployment import DeploymentPlan
 from vllm_operator.plan.server import ServerPlan
 from vllm_operator.render.overlay import strategic_merge
@@ -78,11 +79,23 @@ def _manifest(server: VLLMServer, plan: ServerPlan, kind: str, part: Any) -> Man
 def _overlay(body: dict[str, Any], plan: DeploymentPlan) -> None:
     """Merge the user's pod template; the labels that select the pods stay as they are."""
     template = strategic_merge(body["spec"]["template"], plan.overlay or {}, "spec.podTemplate")
+    _check_container(template)
     metadata = template.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     labels = metadata.get("labels")
     metadata["labels"] = {**(labels if isinstance(labels, dict) else {}), **plan.pod_labels}
     body["spec"]["template"] = {**template, "metadata": metadata}
+
+
+def _check_container(template: dict[str, Any]) -> None:
+    spec = template.get("spec")
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    names = [item.get("name") for item in containers if isinstance(item, dict)] if isinstance(containers, list) else []
+    if CONTAINER not in names:
+        raise InvalidSpecError(
+            "spec.podTemplate.spec.containers",
+            f"the container {CONTAINER} must stay, it is the server: change it by an item with name: {CONTAINER}",
+        )
 
 
 def _stamp(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:

@@ -26,7 +26,7 @@ DIRECTIVE = "$patch"
 
 
 def strategic_merge(base: dict[str, Any], patch: dict[str, Any], path: str) -> dict[str, Any]:
-    """`base` with `patch` merged over it; null removes a key, `$patch: delete|replace` removes or replaces an item.
+    """`base` with `patch` merged over it; null removes a key, `$patch: delete|replace` removes or replaces an object.
 
     Raises:
         InvalidSpecError: an unknown directive, or a list item without its merge key; `path` names it.
@@ -40,7 +40,7 @@ def strategic_merge(base: dict[str, Any], patch: dict[str, Any], path: str) -> d
             raise InvalidSpecError(where, "unknown directive: use $patch: replace, delete or merge")
         if key == DIRECTIVE:
             continue
-        if value is None:
+        if value is None or value == {DIRECTIVE: "delete"}:
             result.pop(key, None)
         else:
             result[key] = _merged_value(key, result.get(key), value, where)
