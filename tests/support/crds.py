@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,10 +20,12 @@ MONITORING_CRDS = ("podmonitors.monitoring.coreos.com", "prometheusrules.monitor
 def monitoring_crds() -> tuple[dict[str, Any], ...]:
     """PodMonitor and PrometheusRule, as the Prometheus operator ships them."""
     command = [sys.executable, "-m", "tests.cluster", "crds", "prometheus-operator"]
-    text = subprocess.run(command, cwd=settings.REPOSITORY, capture_output=True, text=True, check=True).stdout
-    documents = (document for document in yaml.load_all(text, yaml.CSafeLoader) if document)
+    done = subprocess.run(command, cwd=settings.REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    folder = Path(done.stdout.strip().splitlines()[-1])
+    texts = (file.read_text() for file in sorted(folder.glob("*.yaml")))
+    documents = (document for text in texts for document in yaml.load_all(text, yaml.CSafeLoader) if document)
     found = tuple(document for document in documents if document["metadata"]["name"] in MONITORING_CRDS)
-    assert len(found) == len(MONITORING_CRDS), f"the cluster tool prints {len(found)} of {MONITORING_CRDS}"
+    assert len(found) == len(MONITORING_CRDS), f"{folder} holds {len(found)} of {MONITORING_CRDS}"
     return found
 
 
