@@ -103,7 +103,7 @@ PROGRAMS = {
 
 # What `tool NAME` can print the path of, and the program that it is a part of.
 TOOLS = {
-    **{component: "kubernetes" for component in KUBERNETES_COMPONENTS},
+    **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
     "containerd": "containerd",
     "ctr": "containerd",
     **{name: name for name in ("coredns", "promtool", "prometheus", "kubeconform", "kind")},

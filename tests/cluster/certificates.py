@@ -54,9 +54,7 @@ class Authority:
     def _issue(self, identity: Identity) -> None:
         request = self.folder / f"{identity.name}.csr"
         extensions = self.folder / f"{identity.name}.ext"
-        extensions.write_text(
-            f"subjectAltName={','.join(identity.serves)}\nextendedKeyUsage=serverAuth,clientAuth\n"
-        )
+        extensions.write_text(f"subjectAltName={','.join(identity.serves)}\nextendedKeyUsage=serverAuth,clientAuth\n")
         run(["openssl", "req", *EC_KEY, "-keyout", self.key(identity.name), "-out", request,
              "-subj", identity.subject])  # fmt: skip
         certificate = self.certificate(identity.name)
@@ -85,9 +83,7 @@ class Authority:
                     },
                 }
             ],
-            "contexts": [
-                {"name": "vllm-operator", "context": {"cluster": "vllm-operator", "user": identity}}
-            ],
+            "contexts": [{"name": "vllm-operator", "context": {"cluster": "vllm-operator", "user": identity}}],
             "current-context": "vllm-operator",
         }
         text = json.dumps(config, indent=1)

@@ -95,7 +95,7 @@ class ControlPlane:
             return False
 
     def _start(self, name: str, arguments: list[str]) -> None:
-        command = [self.programs / name, *arguments]
+        command = [str(self.programs / name), *arguments]
         self.processes.start(name, command, dies_with_caller=self.dies_with_caller)
 
     def _etcd(self) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from tests.cluster import images, oci, packages, settings
+from tests.cluster import oci, packages, settings
 from tests.cluster.report import step
 from tests.cluster.settings import Folders
 from tests.cluster.shell import locked, run

@@ -6,7 +6,7 @@ each other and the host. No setting of the host is changed but the bridge and th
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from tests.cluster.settings import (
@@ -34,7 +34,7 @@ class Route:
 def routes(text: str) -> list[Route]:
     """Parse the answer of `ip -json route`, without the default route, which covers all and clashes with none."""
     return [
-        Route(ip_network(row["dst"]), row.get("dev", ""))
+        Route(IPv4Network(row["dst"]), row.get("dev", ""))
         for row in json.loads(text or "[]")
         if row["dst"] != "default"
     ]
@@ -42,7 +42,7 @@ def routes(text: str) -> list[Route]:
 
 def clashes(known: list[Route]) -> list[Route]:
     """Routes of others into the networks that the cluster uses."""
-    ours = [ip_network(network) for network in (NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK)]
+    ours = [IPv4Network(network) for network in (NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK)]
     return [
         route
         for route in known

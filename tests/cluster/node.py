@@ -138,9 +138,7 @@ class Node:
 
     def _start(self, role: str, command: list[str | Path]) -> None:
         path = f"{self.programs.containerd}:{SEARCH_PATH}"
-        self.processes.start(
-            self.process(role), command, namespace=self.addresses.namespace, env={"PATH": path}
-        )
+        self.processes.start(self.process(role), command, namespace=self.addresses.namespace, env={"PATH": path})
 
     def ctr(self, *arguments: str) -> list[str | Path]:
         """A command line of containerd's client for this node."""

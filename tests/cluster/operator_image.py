@@ -62,9 +62,10 @@ def _build(folders: Folders, work: Path) -> None:
     if docker_answers():
         build_with_docker()
         save = ["docker", "save", settings.OPERATOR_IMAGE]
-        with subprocess.Popen(save, stdout=subprocess.PIPE) as saving, tarfile.open(
-            fileobj=saving.stdout, mode="r|"
-        ) as archive:
+        with (
+            subprocess.Popen(save, stdout=subprocess.PIPE) as saving,
+            tarfile.open(fileobj=saving.stdout, mode="r|") as archive,
+        ):
             archive.extractall(work, filter="data")
     else:
         Buildah(folders).build(work)
@@ -85,7 +86,7 @@ class Buildah:
 
     def command(self, *arguments: str | Path) -> list[str | Path]:
         """A command line of buildah for this storage."""
-        where = ["--root", self.storage / "root", "--runroot", self.storage / "run"]
+        where: list[str | Path] = ["--root", self.storage / "root", "--runroot", self.storage / "run"]
         return ["buildah", *where, "--storage-driver", "overlay", *arguments]
 
     def build(self, work: Path) -> None:

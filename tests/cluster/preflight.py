@@ -60,8 +60,7 @@ def socket_path_lack(node: Path) -> Iterator[Lack]:
     longest = len(str(node / DEEPEST_SOCKET))
     if longest > settings.MAX_SOCKET_PATH:
         yield Lack(
-            f"socket paths below {node} would be {longest} characters long (the limit is "
-            f"{settings.MAX_SOCKET_PATH})",
+            f"socket paths below {node} would be {longest} characters long (the limit is {settings.MAX_SOCKET_PATH})",
             "Set XDG_STATE_HOME to a folder with a shorter path.",
         )
 

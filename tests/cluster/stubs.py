@@ -14,7 +14,9 @@ from pathlib import Path
 from tests.cluster.shell import run
 
 CUDA_FUNCTION = re.compile(r"(cublas|cudnn|cuFile|cufft|curand|cusolver|cusparse|nccl|nvrtc|nvshmem)")
-CUDA_LIBRARY = re.compile(r"lib(cublas|cublasLt|cudnn|cufile|cufft|curand|cusolver|cusparse|cusparseLt|nccl|nvrtc|nvshmem_host)\.so")
+CUDA_LIBRARY = re.compile(
+    r"lib(cublas|cublasLt|cudnn|cufile|cufft|curand|cusolver|cusparse|cusparseLt|nccl|nvrtc|nvshmem_host)\.so"
+)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.cluster import build, images, network, packages, preflight, settings, teardown
+from tests.cluster import build, images, network, operator_image, packages, preflight, settings, teardown, vllm_image
 from tests.cluster.control_plane import COMPONENTS, ControlPlane
+from tests.cluster.errors import ClusterError
 from tests.cluster.node import ROLES, Node, Programs
 from tests.cluster.ports import USUAL, remembered
-from tests.cluster.errors import ClusterError
 from tests.cluster.processes import Processes, boot_id
 from tests.cluster.report import say, step
 from tests.cluster.settings import Folders, node_names
@@ -107,7 +107,7 @@ class LocalCluster:
         server = f"https://127.0.0.1:{self.control_plane.ports.api}"
         self.control_plane.authority.write_kubeconfig(kubeconfig, "volumes", server)
         folder = self.folders.state / "volumes"
-        command = [sys.executable, "-m", "tests.cluster.volumes", kubeconfig, folder]
+        command = [sys.executable, "-m", "tests.cluster.volumes", str(kubeconfig), str(folder)]
         env = {"PYTHONPATH": str(settings.REPOSITORY), "PYTHONUNBUFFERED": "1"}
         self.processes.start("volumes", command, env=env)
 
@@ -142,6 +142,26 @@ class LocalCluster:
         with locked(self.folders.cache / "cluster.lock"):
             teardown.remove(self.folders)
             return teardown.left(self.folders)
+
+    def bring_vllm(self, names: list[str]) -> None:
+        """Build the vLLM image and import it into the nodes of these names, or into all."""
+        nodes = self._running_nodes()
+        unknown = set(names) - {node.name for node in nodes}
+        if unknown:
+            raise ClusterError(f"no such node: {', '.join(sorted(unknown))}")
+        chosen = [node for node in nodes if not names or node.name in names]
+        images.ensure_on_all(chosen, [vllm_image.layout(self.folders)])
+
+    def bring_operator(self) -> None:
+        """Build the operator's image and import it into all nodes."""
+        nodes = self._running_nodes()
+        images.ensure_on_all(nodes, [operator_image.layout(self.folders)])
+
+    def _running_nodes(self) -> list[Node]:
+        nodes = self.nodes()
+        if not nodes or not all(self.processes.alive(node.process("containerd")) for node in nodes):
+            raise ClusterError("the local cluster does not run", "Bring it up first: `up`.")
+        return nodes
 
     def status(self) -> list[tuple[str, bool]]:
         """Each process of the cluster, and whether it runs."""

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Writes tiny random Llama models, as a user would find them on a hub: `make_models.py FOLDER`.
 
 They are small enough to load in a second, and differ in size and name, so that a change of the model shows.
