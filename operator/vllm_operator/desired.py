@@ -11,10 +11,10 @@ from vllm_operator.api.server import VLLMServer, parse
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.cache import claim_problems
 from vllm_operator.plan.checks import notes, problems
+from vllm_operator.plan.manifest import Manifest
 from vllm_operator.plan.references import Reference, references
 from vllm_operator.plan.server import ServerPlan, build_plan
 from vllm_operator.render import render_all
-from vllm_operator.render.manifests import Manifest
 
 
 @dataclass(frozen=True)

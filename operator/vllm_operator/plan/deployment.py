@@ -101,7 +101,7 @@ def _environment(server: VLLMServer) -> list[dict[str, Any]]:
     for name, reference in secrets.items():
         if reference is not None:
             env[name] = {"name": name, "valueFrom": {"secretKeyRef": manifest(reference)}}
-    own = manifest(spec.engine.env)
+    own: list[dict[str, Any]] = manifest(spec.engine.env)
     # The user's stay together, in their order: `$(NAME)` means a variable that stands before.
     replaced = {item["name"] for item in own}
     return [item for name, item in env.items() if name not in replaced] + own

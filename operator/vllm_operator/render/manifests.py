@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,6 +13,7 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.errors import InvalidSpecError, TemplateError
 from vllm_operator.plan.arguments import CONTAINER
 from vllm_operator.plan.deployment import DeploymentPlan
+from vllm_operator.plan.manifest import Manifest
 from vllm_operator.plan.server import ServerPlan
 from vllm_operator.render.overlay import strategic_merge
 from vllm_operator.render.templates import render
@@ -28,16 +28,6 @@ TEMPLATES = {
     "PrometheusRule": "monitoring/prometheusrule",
 }
 """Kind -> template, in the order in which children are applied."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A rendered child: its kind, name and hash, and the object to apply."""
-
-    kind: str
-    name: str
-    hash: str
-    body: dict[str, Any]
 
 
 def render_all(server: VLLMServer, plan: ServerPlan) -> tuple[Manifest, ...]:
