@@ -17,7 +17,7 @@ from vllm_operator.cluster.kinds import CHILDREN, Kind
 from vllm_operator.cluster.repairs import RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
-from vllm_operator.render.manifests import Manifest
+from vllm_operator.plan.manifest import Manifest
 
 HANDOVER_MANAGER = "vllm-operator-handover"
 """Keeps `spec.replicas` for a moment when an autoscaler takes over: a field without owner falls back to 1."""
@@ -107,6 +107,8 @@ class Children:
         if live is None:
             # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
             live = await self._client.get(kind, server.namespace, manifest.name)
+            if live is not None and _is_ours(live, server):
+                self._store.put(kind.name, live)
         if live is not None and not _is_ours(live, server):
             return _name_taken(manifest)
         if live is not None and (_is_terminating(live) or _is_up_to_date(manifest, live)):

@@ -47,10 +47,11 @@ class Relist:
             ApiError: the list failed.
         """
         selector = None if kind is SERVER else MANAGED_SELECTOR
+        before = self._store.uids(kind.name)
         bodies = await self._client.list(kind, self._namespace, selector)
         # Items of a list carry neither kind nor version.
         return self._store.replace(
-            kind.name, ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in bodies)
+            kind.name, ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in bodies), before
         )
 
     def saw(self, kind: Kind, event: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
@@ -22,16 +22,23 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.instance}"
 
 
+REMEMBERED_DEAD = 10_000
+
+
 class Store:
     """Objects by kind, namespace and name, and by the server that they belong to."""
 
     def __init__(self) -> None:
+        self._dead: dict[str, None] = {}
+        """UIDs of deleted objects, oldest first: the answer to a write may come after the deletion's event."""
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Object]]] = defaultdict(lambda: defaultdict(dict))
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Keep an object as it is now; False when the store holds this or a newer state already."""
+        """Keep an object as it is now; False when the store holds this or a newer state, or knows it to be deleted."""
         metadata = body["metadata"]
+        if metadata.get("uid") in self._dead:
+            return False
         identity = (metadata.get("namespace", ""), metadata["name"])
         known = self._objects[kind].get(identity)
         if known is not None and not _is_newer(body, known):
@@ -48,17 +55,29 @@ class Store:
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Forget an object that was deleted, unless one of the same name has taken its place."""
         metadata = body["metadata"]
+        self._bury(metadata)
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and known["metadata"].get("uid") == metadata.get("uid"):
             self._forget(kind, known)
 
-    def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> set[Key]:
-        """Take over a complete list; returns the servers of which something changed or vanished."""
+    def uids(self, kind: str) -> frozenset[str]:
+        """UIDs of all objects of a kind."""
+        return frozenset(body["metadata"].get("uid", "") for body in self._objects[kind].values())
+
+    def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]], before: Set[str]) -> set[Key]:
+        """Take over a complete list; returns the servers of which something changed or vanished.
+
+        Args:
+            kind: kind of the list.
+            bodies: its objects.
+            before: `uids` when the list was asked for; what came in since cannot have vanished.
+        """
         listed = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]): body for body in bodies}
         touched: set[Key] = set()
         for identity, known in list(self._objects[kind].items()):
-            if identity not in listed:
+            if identity not in listed and known["metadata"].get("uid", "") in before:
                 touched |= {key for key in [key_of(kind, known)] if key}
+                self._bury(known["metadata"])
                 self._forget(kind, known)
         for body in listed.values():
             if self.put(kind, body):
@@ -89,6 +108,11 @@ class Store:
     def _group(self, key: Key, kind: str) -> dict[str, Object]:
         members = self._members.get(key)
         return members[kind] if members and kind in members else {}
+
+    def _bury(self, metadata: Mapping[str, Any]) -> None:
+        self._dead[metadata.get("uid", "")] = None
+        while len(self._dead) > REMEMBERED_DEAD:
+            del self._dead[next(iter(self._dead))]
 
     def _forget(self, kind: str, known: Object) -> None:
         metadata = known["metadata"]
