@@ -20,10 +20,7 @@ COPY pyproject.toml uv.lock ./
 RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project
 RUN /opt/uv/bin/uv venv /opt/build \
     && /opt/uv/bin/uv pip install --python /opt/build/bin/python "hatchling>=1.27,<2"
-COPY README.md LICENSE ./
-COPY templates templates
-COPY crds crds
-COPY operator operator
+COPY . .
 RUN /opt/uv/bin/uv pip install --python /opt/build/bin/python --no-build-isolation --no-deps \
     --target /opt/vllm-operator/app .
 

@@ -20,6 +20,8 @@ class Hierarchies:
 
     version: int
     roots: tuple[Path, ...]
+    # In a hybrid, container runtimes make groups in the hierarchy for naming, too.
+    others: tuple[Path, ...] = ()
 
     def controllers(self) -> set[str]:
         """Names of the controllers, by folder on v1 and by the kernel's list on v2."""
@@ -29,7 +31,7 @@ class Hierarchies:
 
     def folders(self, group: str) -> list[Path]:
         """The group's folder in every hierarchy."""
-        return [root / group for root in self.roots]
+        return [root / group for root in (*self.roots, *self.others)]
 
 
 def hierarchies(mounts: str) -> Hierarchies:
@@ -39,9 +41,9 @@ def hierarchies(mounts: str) -> Hierarchies:
     """
     rows = [line.split() for line in mounts.splitlines()]
     first = tuple(dict.fromkeys(Path(row[1]) for row in rows if row[2] == "cgroup"))
+    second = tuple(dict.fromkeys(Path(row[1]) for row in rows if row[2] == "cgroup2"))
     if first:
-        return Hierarchies(1, first)
-    second = tuple(Path(row[1]) for row in rows if row[2] == "cgroup2")
+        return Hierarchies(1, first, second)
     if not second:
         raise ClusterError("no control groups are mounted", "Mount cgroup2 at /sys/fs/cgroup.")
     return Hierarchies(2, second[:1])

@@ -176,6 +176,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  Root = "{self.folder / "runc"}"
 """
 
     def _cni_config(self) -> dict[str, object]:

@@ -19,6 +19,8 @@ SOURCES = (
 )  # fmt: skip
 # Settings of package managers that a build behind a proxy or a mirror needs.
 PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")
+# Every build leaves its layers for the next one; above this many, one build from the start is the better deal.
+MOST_LAYERS = 400
 CERTIFICATES_INSIDE = "/etc/ssl/certs/of-the-host.crt"
 
 
@@ -104,8 +106,9 @@ class Buildah:
 
     def _base(self) -> str:
         name = f"localhost/{debian.key()}:base"
-        if not succeeds(self.command("inspect", "--type", "image", name)):
-            # Images of a former base, and the layers on it, are worth nothing now.
+        kept = run(self.command("images", "--all", "--quiet")).split()
+        if len(kept) > MOST_LAYERS or not succeeds(self.command("inspect", "--type", "image", name)):
+            # Layers of a former base, or of very many former builds, are worth nothing now.
             run(self.command("rmi", "--all", "--force"))
             base = debian.layout(self.folders)
             layer = base / "blobs" / "sha256" / oci.layers_of(base)[0].digest
