@@ -20,9 +20,9 @@ def quantity(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value)
-    if not re.match(QUANTITY_PATTERN, text):
+    if not re.fullmatch(QUANTITY_PATTERN, text):
         return None
-    match = _SPLIT.match(text)
+    match = _SPLIT.fullmatch(text)
     if match is None:
         return None
     number, suffix = match.groups()
