@@ -1,11 +1,9 @@
-"""The operator's image, from the project's Dockerfile: with Docker where an engine answers, else with buildah."""
+"""The operator's image, from the project's Dockerfile: by buildah for the local cluster, by Docker for kind."""
 
 import hashlib
 import json
 import os
 import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 
 from tests.cluster import debian, oci, packages, settings
@@ -53,25 +51,12 @@ def layout(folders: Folders) -> Path:
         if not target.is_dir():
             work = oci.fresh(target)
             with step(f"image {settings.OPERATOR_IMAGE}", announce=True):
-                _build(folders, work)
+                Buildah(folders).build(work)
+                _name(work)
             for older in folders.images.glob("operator-*"):
                 shutil.rmtree(older)
             work.rename(target)
     return target
-
-
-def _build(folders: Folders, work: Path) -> None:
-    if docker_answers():
-        build_with_docker()
-        save = ["docker", "save", settings.OPERATOR_IMAGE]
-        with (
-            subprocess.Popen(save, stdout=subprocess.PIPE) as saving,
-            tarfile.open(fileobj=saving.stdout, mode="r|") as archive,
-        ):
-            archive.extractall(work, filter="data")
-    else:
-        Buildah(folders).build(work)
-    _name(work)
 
 
 def build_with_docker() -> None:

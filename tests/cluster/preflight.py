@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import build, network, settings
+from tests.cluster import build, cgroups, network, packages, settings
 from tests.cluster.errors import ClusterError
 from tests.cluster.settings import Folders
 from tests.cluster.shell import succeeds
@@ -31,14 +31,21 @@ class Lack:
 
 
 def check(folders: Folders) -> None:
-    """Raises ClusterError that lists all that is missing."""
-    lacks = list(_lacks(folders))
+    """Install what can be installed; raises ClusterError that lists all else that is missing."""
+    _refuse(_without_programs(folders))
+    packages.ensure(packages.FOR_NODES)
+    _refuse(_with_programs())
+
+
+def _refuse(found: Iterator[Lack]) -> None:
+    lacks = list(found)
     if lacks:
         lines = "\n".join(f"- {lack.what}\n  {lack.advice}" for lack in lacks)
         raise ClusterError(f"this machine cannot run the local cluster:\n{lines}")
 
 
-def _lacks(folders: Folders) -> Iterator[Lack]:
+def _without_programs(folders: Folders) -> Iterator[Lack]:
+    """What can be seen before any package is installed."""
     if platform.system() != "Linux":
         yield Lack("it does not run Linux", "Use a Linux machine, or Docker with `--backend kind`.")
         return
@@ -47,12 +54,24 @@ def _lacks(folders: Folders) -> Iterator[Lack]:
             "you are not root, and nodes are network namespaces with mounts and control groups",
             "Run it with `sudo -E env PATH=$PATH`, or use Docker with `--backend kind`.",
         )
-    else:
-        yield from _kernel()
-        yield from _addresses()
+    yield from _control_groups()
     yield from _go(folders)
     yield from _room(folders)
     yield from socket_path_lack(folders.node("node1"))
+
+
+def _with_programs() -> Iterator[Lack]:
+    yield from _kernel()
+    yield from _addresses()
+
+
+def _control_groups() -> Iterator[Lack]:
+    absent = set(cgroups.NEEDED) - cgroups.current().controllers()
+    if absent:
+        yield Lack(
+            f"the control group controllers {', '.join(sorted(absent))} are not there",
+            "Enable them on the kernel's command line; inside a container, pass /sys/fs/cgroup on to it.",
+        )
 
 
 def socket_path_lack(node: Path) -> Iterator[Lack]:
@@ -68,6 +87,8 @@ def socket_path_lack(node: Path) -> Iterator[Lack]:
 def _kernel() -> Iterator[Lack]:
     if "overlay" not in Path("/proc/filesystems").read_text() and not succeeds(["modprobe", "overlay"]):
         yield Lack("the kernel has no overlay file system", "Load or build the module `overlay`.")
+    if not succeeds(["nft", "list", "tables"]):
+        yield Lack("the kernel has no nf_tables, and kube-proxy needs it", "Load or build the module `nf_tables`.")
     if network.bridge_exists():
         return
     probe, end = "vllm-op-probe", "vllm-op-probe2"

@@ -13,7 +13,7 @@ from tests.cluster.shell import run
 NAME = "vllm-operator"
 CONFIG = settings.HERE / "kind.yaml"
 # What kind cannot load from here: it pulls the CPU image that the vLLM project publishes.
-VLLM_IMAGE = f"docker.io/vllm/vllm-openai-cpu:v{settings.VLLM}"
+VLLM_IMAGE = f"vllm/vllm-openai-cpu:v{settings.VLLM}"
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """The cluster that needs neither Docker nor a registry: real Kubernetes programs, nodes as network namespaces."""
 
+import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.cluster import build, images, network, operator_image, packages, preflight, settings, teardown, vllm_image
+from tests.cluster import build, images, network, operator_image, preflight, settings, teardown, vllm_image
 from tests.cluster.control_plane import COMPONENTS, ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.node import ROLES, Node, Programs
@@ -57,7 +58,6 @@ class LocalCluster:
     def up(self, count: int) -> Path:
         """Bring up what is not up; the path of the kubeconfig."""
         preflight.check(self.folders)
-        packages.ensure(packages.FOR_NODES)
         with locked(self.folders.cache / "cluster.lock"):
             self._clear_leftovers()
             layouts = self._build()
@@ -139,6 +139,8 @@ class LocalCluster:
 
     def down(self) -> list[str]:
         """Remove every trace; what could not be removed, in words."""
+        if os.geteuid() != 0:
+            raise ClusterError("you are not root, and the local cluster was made by root", "Run it with sudo.")
         with locked(self.folders.cache / "cluster.lock"):
             teardown.remove(self.folders)
             return teardown.left(self.folders)
