@@ -53,5 +53,13 @@ def node_selector(spec: Spec) -> dict[str, str]:
 
 def tolerations(spec: Spec, devices: int) -> list[dict[str, Any]]:
     """The taint that keeps other pods off the accelerator's nodes, and what the user tolerates."""
-    own = [{"key": spec.accelerator.resource_name, "operator": "Exists", "effect": "NoSchedule"}] if devices else []
+    keys = _taints(spec.accelerator.resource_name) if devices else ()
+    own = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
     return own + [item for item in manifest(spec.scheduling.tolerations) if item not in own]
+
+
+def _taints(resource_name: str) -> tuple[str, ...]:
+    """Keys of the usual taints; a node of MIG slices or shared GPUs carries that of the whole GPU."""
+    whole = "nvidia.com/gpu"
+    is_part = resource_name.startswith("nvidia.com/") and resource_name != whole
+    return (resource_name, whole) if is_part else (resource_name,)

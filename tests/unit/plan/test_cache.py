@@ -1,0 +1,157 @@
+"""The cache volume: its claim, and what cannot change in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.specs import children, named, pod_template, server
+from vllm_operator.plan.cache import CACHE_ENV, CACHE_PATH, claim_plan, claim_problems
+
+
+def live(*modes: str, storage_class: str | None = "standard", name: str = "mistral-cache") -> dict[str, Any]:
+    """The claim as the cluster has it."""
+    return {"metadata": {"name": name}, "spec": {"accessModes": list(modes), "storageClassName": storage_class}}
+
+
+def modes(claim: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]:
+    plan = claim_plan(server(**fields), claim)
+    assert plan is not None
+    return plan.access_modes
+
+
+SIZED = {"cache": {"size": "10Gi"}}
+SCALED = {"autoscaling": {"maxReplicas": 3}}
+MODES: list[tuple[str, dict[str, Any], dict[str, Any] | None, tuple[str, ...]]] = [
+    ("one replica", SIZED, None, ("ReadWriteOnce",)),
+    ("several replicas", {**SIZED, "replicas": 2}, None, ("ReadWriteMany",)),
+    ("several possible replicas", {**SIZED, **SCALED}, None, ("ReadWriteMany",)),
+    (
+        "replicas ignored while scaled",
+        {**SIZED, "replicas": 5, "autoscaling": {"maxReplicas": 1}},
+        None,
+        ("ReadWriteOnce",),
+    ),
+    ("the user's", {"cache": {"size": "1Gi", "accessModes": ["ReadOnlyMany"]}}, None, ("ReadOnlyMany",)),
+    ("the live claim's", SIZED, live("ReadWriteOncePod"), ("ReadWriteOncePod",)),
+    (
+        "the live claim's order",
+        {"cache": {"size": "1Gi", "accessModes": ["ReadWriteOnce", "ReadWriteMany"]}},
+        live("ReadWriteMany", "ReadWriteOnce"),
+        ("ReadWriteMany", "ReadWriteOnce"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "claim", "expected"), [row[1:] for row in MODES], ids=[row[0] for row in MODES])
+def test_access_modes(fields: dict[str, Any], claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
+    assert modes(claim, **fields) == expected
+
+
+PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
+    (
+        "other access modes",
+        {"cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}},
+        live("ReadWriteOnce"),
+        *("ImmutableClaim", "spec.cache.accessModes: PersistentVolumeClaim mistral-cache has ReadWriteOnce"),
+    ),
+    (
+        "another class",
+        {"cache": {"size": "1Gi", "storageClassName": "efs"}},
+        live("ReadWriteOnce"),
+        *("ImmutableClaim", "spec.cache.storageClassName: PersistentVolumeClaim mistral-cache has standard"),
+    ),
+    (
+        "a class where there is none",
+        {"cache": {"size": "1Gi", "storageClassName": "efs"}},
+        live("ReadWriteOnce", storage_class=None),
+        *("ImmutableClaim", "spec.cache.storageClassName: PersistentVolumeClaim mistral-cache has none"),
+    ),
+    (
+        "several replicas on a claim for one",
+        {**SIZED, "replicas": 2},
+        live("ReadWriteOnce"),
+        *("CacheNotShareable", "spec.cache: PersistentVolumeClaim mistral-cache is ReadWriteOnce"),
+    ),
+    (
+        "several possible replicas on a claim for one",
+        {**SIZED, **SCALED},
+        live("ReadWriteOncePod"),
+        *("CacheNotShareable", "spec.cache: PersistentVolumeClaim mistral-cache is ReadWriteOncePod"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "claim", "reason", "start"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS]
+)
+def test_what_a_claim_cannot_become_is_refused(
+    fields: dict[str, Any], claim: dict[str, Any], reason: str, start: str
+) -> None:
+    (problem,) = claim_problems(server(**fields), claim)
+
+    assert problem.reason == reason
+    assert problem.message.startswith(start)
+    assert "cache.existingClaim" in problem.message
+
+
+FINE: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
+    ("no claim yet", SIZED, None),
+    ("no cache", {}, live("ReadWriteOnce")),
+    (
+        "the same modes in another order",
+        {"cache": {"size": "1Gi", "accessModes": ["ReadWriteMany", "ReadOnlyMany"]}},
+        live("ReadOnlyMany", "ReadWriteMany"),
+    ),
+    (
+        "no class for no class",
+        {"cache": {"size": "1Gi", "storageClassName": ""}},
+        live("ReadWriteOnce", storage_class=None),
+    ),
+    ("several replicas on a shared claim", {**SIZED, "replicas": 2}, live("ReadWriteMany")),
+    (
+        "a former claim beside an existing one",
+        {"cache": {"existingClaim": "models"}, "replicas": 2},
+        live("ReadWriteOnce"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "claim"), [row[1:] for row in FINE], ids=[row[0] for row in FINE])
+def test_what_a_claim_can_be_is_accepted(fields: dict[str, Any], claim: dict[str, Any] | None) -> None:
+    assert claim_problems(server(**fields), claim) == ()
+
+
+def test_an_existing_claim_is_mounted_and_not_made() -> None:
+    fields = {"cache": {"existingClaim": "models"}}
+
+    assert claim_plan(server(**fields)) is None
+    volume = named(pod_template(**fields)["spec"]["volumes"], "model-cache")
+    assert volume["persistentVolumeClaim"] == {"claimName": "models"}
+
+
+def test_without_a_cache_the_volume_lives_as_long_as_the_pod() -> None:
+    assert named(pod_template()["spec"]["volumes"], "model-cache") == {"name": "model-cache", "emptyDir": {}}
+
+
+def test_a_kept_claim_has_no_owner_and_a_passing_one_has() -> None:
+    kept = children(cache={"size": "1Gi"})["PersistentVolumeClaim"]
+    passing = children(cache={"size": "1Gi", "retain": False})["PersistentVolumeClaim"]
+
+    assert "ownerReferences" not in kept["metadata"]
+    assert passing["metadata"]["ownerReferences"][0]["name"] == "mistral"
+
+
+def test_the_claim_of_a_long_name_is_the_one_that_is_mounted() -> None:
+    name = "m" * 61
+    found = children(name, cache={"size": "1Gi"})
+    volume = named(found["Deployment"]["spec"]["template"]["spec"]["volumes"], "model-cache")
+
+    assert volume["persistentVolumeClaim"]["claimName"] == found["PersistentVolumeClaim"]["metadata"]["name"]
+
+
+def test_every_cache_variable_points_into_the_volume() -> None:
+    paths = {name: value for name, value in CACHE_ENV.items() if name not in {"USER", "LOGNAME"}}
+
+    assert [name for name, path in paths.items() if not path.startswith(CACHE_PATH)] == []
