@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from tests.api.servers import Servers
-from tests.cluster.control_plane import ControlPlane
-from tests.support import control_plane as planes
 from tests.support.audit import AuditLog
+from tests.support.control_plane import Plane, control_plane, missing
+from tests.support.crds import install_monitoring_crds
 from tests.support.kube import Kube
 from tests.support.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
+def plane() -> Iterator[Plane]:
     """etcd, API server and controller manager."""
-    if reason := planes.missing():
+    if reason := missing():
         pytest.skip(reason)
-    with TemporaryDirectory(prefix="vllm-operator-api-") as folder, planes.control_plane(Path(folder)) as running:
+    with control_plane() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def bare(plane: ControlPlane) -> Kube:
+def bare(plane: Plane) -> Kube:
     """The cluster before the CRD is in it."""
-    return planes.kube_of(plane)
+    return plane.kube()
 
 
 @pytest.fixture(scope="session")
-def audit(plane: ControlPlane) -> AuditLog:
-    return planes.audit_of(plane)
+def audit(plane: Plane) -> AuditLog:
+    return plane.audit
 
 
 @pytest.fixture(scope="session")
@@ -48,12 +46,13 @@ def crd_applied(bare: Kube) -> Any:
 
 @pytest.fixture(scope="session")
 def kube(bare: Kube, crd_applied: Any) -> Kube:
-    """The cluster with the CRD."""
+    """The cluster with the CRD, and with the optional ones."""
+    install_monitoring_crds(bare)
     return bare
 
 
 @pytest.fixture(scope="session")
-def operator_session(kube: Kube, plane: ControlPlane) -> Iterator[OperatorProcess]:
+def operator_session(kube: Kube, plane: Plane) -> Iterator[OperatorProcess]:
     """The operator; tests that may find it ended ask for `operator`."""
     process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
     kube.reports.append(process.tail)

@@ -283,7 +283,6 @@ PLACEMENT = [
     Change("scheduling.priorityClassName", "high", pod("priorityClassName"), "high"),
     Change("scheduling.runtimeClassName", "nvidia", pod("runtimeClassName"), "nvidia"),
     Change("scheduling.schedulerName", "other", pod("schedulerName"), "other"),
-    Change("cache.size", "1Gi", at("PersistentVolumeClaim", "spec/resources/requests/storage"), "1Gi"),
     Change("cache.existingClaim", "models", pod("volumes/name=model-cache/persistentVolumeClaim/claimName"), "models"),
     Change("cache.retain", False, owned("PersistentVolumeClaim"), True, {"cache": {"size": "1Gi"}}),
     Change("security.apiKeySecretRef.name", "hf", env("VLLM_API_KEY", "valueFrom/secretKeyRef/name"), "hf", API_KEY),
@@ -351,6 +350,7 @@ ONE_VALUE = {"autoscaling.source", "engine.env[].valueFrom.fieldRef.apiVersion"}
 ELSEWHERE = {
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
     "health.probeIntervalSeconds": "test_probe_interval_says_how_often_replicas_are_asked",
+    "cache.size": "test_a_larger_cache_grows_its_claim_and_a_smaller_one_gives_back",
     "cache.storageClassName": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
     "cache.accessModes": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -61,10 +62,18 @@ def test_tests_that_stand_in_for_the_table_exist() -> None:
     assert [name for name in fields.ELSEWHERE.values() if not callable(globals().get(name))] == []
 
 
+def restored(servers: Servers) -> Object:
+    """The children to compare; the number of replicas is the autoscaler's while there is one."""
+    children = servers.essences(NAME)
+    if "HorizontalPodAutoscaler" in children:
+        children["Deployment"]["spec"].pop("replicas")
+    return children
+
+
 @pytest.mark.parametrize("change", fields.CHANGES, ids=[change.path for change in fields.CHANGES])
 def test_a_change_arrives_and_is_undone_without_trace(live: Servers, change: Change) -> None:
     set_spec(live, change.given)
-    former = live.essences(NAME)
+    former = restored(live)
     uid = live.child("Deployment", NAME)["metadata"]["uid"]
     assert change.look(former) != change.expected, "the change would show nothing"
 
@@ -72,7 +81,7 @@ def test_a_change_arrives_and_is_undone_without_trace(live: Servers, change: Cha
     assert change.look(live.children(NAME)) == change.expected
 
     set_spec(live, change.given)
-    assert live.essences(NAME) == former
+    assert restored(live) == former
     assert live.child("Deployment", NAME)["metadata"]["uid"] == uid
 
 
@@ -114,8 +123,44 @@ def test_a_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, 
     assert servers.child("PersistentVolumeClaim", "fresh")["spec"][field] == value
 
 
+def grow(kube: Kube, namespace: str, name: str) -> None:
+    """A class of growing volumes, and a volume of it for the claim of this name."""
+    if kube.get("StorageClass", "grows") is None:
+        body = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "grows"}}
+        kube.create({**body, "provisioner": "example.com/none", "allowVolumeExpansion": True})
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "grows",
+        "persistentVolumeReclaimPolicy": "Delete",
+        "claimRef": {"namespace": namespace, "name": name},
+        "csi": {"driver": "example.com", "volumeHandle": name},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{namespace}-{name}"}}
+    kube.create({**volume, "spec": spec})
+
+
+def test_a_larger_cache_grows_its_claim_and_a_smaller_one_gives_back(servers: Servers) -> None:
+    grow(servers.kube, servers.namespace, "grown-cache")
+    servers.create("grown", {"cache": {"size": "1Gi", "storageClassName": "grows"}})
+    servers.kube.eventually(
+        lambda: servers.child("PersistentVolumeClaim", "grown")["status"]["phase"] == "Bound", within=10
+    )
+    former = servers.essences("grown")
+    servers.patch("grown", {"cache": {"size": "2Gi"}})
+    claim = servers.child("PersistentVolumeClaim", "grown")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    servers.patch("grown", {"cache": {"size": "1Gi"}})
+    servers.kube.delete("PersistentVolume", f"{servers.namespace}-grown-cache")
+    asked = servers.condition("grown")
+    if asked["status"] == "False":
+        assert "spec.cache.size" in asked["message"], "Kubernetes gives back no space: that must be said"
+    else:
+        assert servers.essences("grown") == former
+
+
 class AskedServer(http.server.ThreadingHTTPServer):
-    """Stands in for a replica and notes when /health is asked."""
+    """Stands in for a replica that serves, and notes when it is asked for its health."""
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 8000), AskedHandler)
@@ -128,9 +173,13 @@ class AskedHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self.server.moments.append(time.monotonic())
+        answers = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 512}]}, "/version": {"version": "0.32.0"}}
+        body = json.dumps(answers.get(self.path, {})).encode()
         self.send_response(200)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -166,6 +215,9 @@ def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, aske
     servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
     run_pod(servers.kube, servers.namespace, "asked")
     servers.kube.eventually(lambda: len(asked.moments) >= 3, within=10, namespace=servers.namespace)
+    servers.kube.eventually(
+        lambda: servers.get("asked")["status"].get("healthyReplicas") == 1, within=10, namespace=servers.namespace
+    )
     servers.patch("asked", {"health": {"probeIntervalSeconds": 60}})
     time.sleep(1)
     before = len(asked.moments)

@@ -121,38 +121,41 @@ def test_plain_arguments_of_real_configurations_are_accepted(shared_servers: Ser
 TOKEN = {"model": {"uri": "org/name", "tokenSecretRef": {"name": "later", "key": "token"}}}
 API_KEY = {"security": {"apiKeySecretRef": {"name": "later", "key": "token"}}}
 ENV = {"engine": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "later", "key": "token"}}}]}}
-REFERENCES = [
-    ("a token", TOKEN, "spec.model.tokenSecretRef"),
-    ("an API key", API_KEY, "spec.security.apiKeySecretRef"),
-    ("an environment variable", ENV, "spec.engine.env[A].valueFrom.secretKeyRef"),
+SECRETS = [
+    ("token", TOKEN, "spec.model.tokenSecretRef"),
+    ("api-key", API_KEY, "spec.security.apiKeySecretRef"),
+    ("variable", ENV, "spec.engine.env[A].valueFrom.secretKeyRef"),
+]
+CLAIMS: list[tuple[str, Object, str]] = [
+    ("cache", {"cache": {"existingClaim": "later"}}, "spec.cache.existingClaim"),
+    ("model", {"model": {"uri": "pvc://later/model"}}, "spec.model.uri"),
 ]
 
 
-@pytest.mark.parametrize(("name", "spec", "field"), REFERENCES, ids=[case[0] for case in REFERENCES])
-def test_a_missing_secret_is_named_until_it_appears(servers: Servers, name: str, spec: Object, field: str) -> None:
-    servers.create("waiting", spec)
-    servers.refused("waiting", field, '"later"', "create")
+def test_a_missing_secret_is_named_until_it_appears(servers: Servers) -> None:
+    for name, spec, _ in SECRETS:
+        servers.create(name, spec)
+    for name, _, field in SECRETS:
+        servers.refused(name, field, "later", "create")
+        assert servers.find_child("Deployment", name) is None
     servers.kube.create(secret("later", wrong="x"), servers.namespace)
-    servers.refused("waiting", field, '"later"', '"token"')
+    for name, _, field in SECRETS:
+        servers.refused(name, field, "later", "key token")
     servers.kube.patch("Secret", "later", servers.namespace, {"stringData": {"token": "t"}})
-    servers.accepted("waiting", within=30)
-    assert servers.find_child("Deployment", "waiting") is not None
+    for name, _, _ in SECRETS:
+        servers.accepted(name, within=20)
+        assert servers.find_child("Deployment", name) is not None
 
 
-@pytest.mark.parametrize(
-    ("spec", "field"),
-    [
-        ({"cache": {"existingClaim": "later"}}, "spec.cache.existingClaim"),
-        ({"model": {"uri": "pvc://later/model"}}, "spec.model.uri"),
-    ],
-    ids=["a cache", "a model"],
-)
-def test_a_missing_claim_is_named_until_it_appears(servers: Servers, spec: Object, field: str) -> None:
-    servers.create("waiting", spec)
-    servers.refused("waiting", field, '"later"', "PersistentVolumeClaim")
+def test_a_missing_claim_is_named_until_it_appears(servers: Servers) -> None:
+    for name, spec, _ in CLAIMS:
+        servers.create(name, spec)
+    for name, _, field in CLAIMS:
+        servers.refused(name, field, "later", "PersistentVolumeClaim")
     servers.kube.create(claim("later"), servers.namespace)
-    servers.accepted("waiting", within=30)
-    assert servers.find_child("Deployment", "waiting") is not None
+    for name, _, _ in CLAIMS:
+        servers.accepted(name, within=20)
+        assert servers.find_child("Deployment", name) is not None
 
 
 def test_an_optional_secret_may_be_missing(servers: Servers) -> None:

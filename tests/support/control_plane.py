@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import build, settings
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.ports import pick
+from tests.cluster.apiserver import ApiServer
 from tests.support.audit import AuditLog
 from tests.support.kube import Kube
 
@@ -22,29 +22,26 @@ def missing() -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Plane:
+    """A running control plane."""
+
+    folder: Path
+    kubeconfig: Path
+    audit: AuditLog
+
+    def kube(self) -> Kube:
+        """The administrator's view of it."""
+        return Kube(self.kubeconfig, kubectl_program())
+
+
+def kubectl_program() -> Path:
+    """The kubectl of the cluster's own version."""
+    return build.built("kubernetes", settings.folders()) / "kubectl"
+
+
 @contextlib.contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """A running control plane in `folder`, on ports that nothing else uses; it dies with this process."""
-    plane = ControlPlane(
-        folder=folder,
-        programs=build.built("kubernetes", settings.folders()),
-        ports=pick({"api": 0, "etcd": 0, "etcd_peer": 0}),
-        with_scheduler=False,
-        dies_with_caller=True,
-    )
-    try:
-        plane.prepare()
-        plane.start()
-        yield plane
-    finally:
-        plane.processes.stop(plane.processes.names())
-
-
-def kube_of(plane: ControlPlane) -> Kube:
-    """The administrator's view of it."""
-    return Kube(plane.kubeconfig, plane.programs / "kubectl")
-
-
-def audit_of(plane: ControlPlane) -> AuditLog:
-    """Its audit log."""
-    return AuditLog(plane.folder / "logs" / "audit.log")
+def control_plane() -> Iterator[Plane]:
+    """A running control plane on ports that nothing else uses; it dies with this process."""
+    with ApiServer.temporary() as server:
+        yield Plane(server.folder, server.kubeconfig, AuditLog(server.audit_log))

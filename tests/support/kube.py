@@ -206,4 +206,6 @@ def essence(body: Object) -> Object:
         result["metadata"].pop(name, None)
     annotations = result["metadata"].get("annotations") or {}
     annotations.pop("deployment.kubernetes.io/revision", None)
+    if not annotations:
+        result["metadata"].pop("annotations", None)
     return result
