@@ -68,16 +68,22 @@ class LocalCluster:
         return self.folders.kubeconfig
 
     def _clear_leftovers(self) -> None:
-        """Throw away a cluster that a reboot or a lost namespace made worthless: it cannot be mended."""
-        boot = self.folders.state / "boot"
-        if not self.exists():
-            return
-        rebooted = not boot.exists() or boot.read_text() != boot_id()
-        lost = [node.name for node in self.nodes() if not network.node_exists(node.addresses)]
-        if rebooted or lost:
-            reason = "another boot" if rebooted else f"a cluster whose {', '.join(lost)} lost the network"
-            say(f"found the remains of {reason}: clearing them away first")
+        """Throw away a cluster that cannot be mended, or that nobody would expect to come back."""
+        reason = self._worthless() if self.exists() else ""
+        if reason:
+            say(f"found the remains of a cluster {reason}: clearing them away first")
             teardown.remove(self.folders)
+
+    def _worthless(self) -> str:
+        """Why the cluster in the state folder is not to be gone on with; empty if it is."""
+        boot = self.folders.state / "boot"
+        if not boot.exists() or boot.read_text() != boot_id():
+            return "of another boot"
+        names = self.processes.names()
+        if names and not any(self.processes.alive(name) for name in names):
+            return "that was ended as a whole"
+        lost = [node.name for node in self.nodes() if not network.node_exists(node.addresses)]
+        return f"whose {', '.join(lost)} lost the network" if lost else ""
 
     def _build(self) -> list[Path]:
         _ = self.programs
