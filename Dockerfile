@@ -30,8 +30,10 @@ LABEL org.opencontainers.image.title="vllm-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=builder /opt/vllm-operator/venv /opt/vllm-operator/venv
 COPY --from=builder /opt/vllm-operator/app /opt/vllm-operator/app
-# Nothing is written at run time: the root file system may be read-only.
-ENV PATH=/opt/vllm-operator/venv/bin:/usr/local/bin:/usr/bin:/bin \
+# Nothing is written at run time: the root file system may be read-only. The user has a name for any user id, since
+# kopf asks for one.
+ENV USER=vllm-operator \
+    PATH=/opt/vllm-operator/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/vllm-operator/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
