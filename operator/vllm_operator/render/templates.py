@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from vllm_operator.errors import TemplateError
 from vllm_operator.render.encoding import from_yaml, to_yaml, without_none
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -23,16 +24,24 @@ def template_folder() -> Path:
 @functools.cache
 def environment() -> jinja2.Environment:
     """An environment in which every expression becomes JSON and an unknown name is an error."""
-    return jinja2.Environment(
+    result = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_folder()),
         undefined=jinja2.StrictUndefined,
-        finalize=to_yaml,
+        finalize=_shown,
         # The output is YAML, and JSON-encoding is its escaping.
         autoescape=False,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # A template sees its plan, and nothing of Jinja's own: `namespace` and `dict` would hide a missing field.
+    result.globals.clear()
+    return result
+
+
+def _shown(value: object) -> str:
+    # Turning an undefined value into text raises jinja2's own error, which names it.
+    return to_yaml(str(value) if isinstance(value, jinja2.Undefined) else value)
 
 
 def render(template: str, plan: object) -> dict[str, Any]:
@@ -43,8 +52,11 @@ def render(template: str, plan: object) -> dict[str, Any]:
         plan: the frozen dataclass whose fields are the template's variables.
 
     Raises:
-        TemplateError: the template rendered anything but one object.
+        TemplateError: the template rendered anything but one object, or names what the plan has not.
     """
-    text = environment().get_template(f"{template}.yaml.j2").render(vars(plan))
+    try:
+        text = environment().get_template(f"{template}.yaml.j2").render(vars(plan))
+    except jinja2.TemplateError as error:
+        raise TemplateError(f"template {template}: {error}") from error
     manifest: dict[str, Any] = without_none(from_yaml(text))
     return manifest
