@@ -139,7 +139,8 @@ def test_negatable_and_owned_flags_are_spelled_as_flags() -> None:
 
 
 @given(
-    st.text(min_size=1, max_size=40).filter(str.strip),
+    # argparse before Python 3.13 drops a value that is nothing but two dashes.
+    st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and text != "--"),
     st.lists(st.text(min_size=1, max_size=20).filter(lambda name: not name.startswith("-")), min_size=1, max_size=3),
 )
 def test_vllms_parser_gets_back_what_the_manifest_says(template: str, names: list[str]) -> None:

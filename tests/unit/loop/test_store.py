@@ -1,0 +1,167 @@
+"""The watch caches: what the API server said last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vllm_operator.cluster import store as module
+from vllm_operator.cluster.store import Key, Store
+
+KEY = Key("llm", "mistral")
+
+
+def thing(name: str = "mistral", version: int = 1, uid: str = "u1", instance: str | None = "mistral") -> dict[str, Any]:
+    """A child as the API server sends it."""
+    labels = {"app.kubernetes.io/instance": instance} if instance else None
+    metadata = {"namespace": "llm", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata, "spec": {"version": version}}
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def held(store: Store, name: str = "mistral") -> int | None:
+    """Version of the object that the store holds."""
+    found = store.get("Service", "llm", name)
+    return found["spec"]["version"] if found else None
+
+
+def test_a_newer_state_replaces_an_older_one(store: Store) -> None:
+    assert store.put("Service", thing(version=9))
+    assert store.put("Service", thing(version=10))
+
+    assert held(store) == 10
+
+
+@pytest.mark.parametrize("version", [9, 10])
+def test_a_stale_or_repeated_event_is_ignored(store: Store, version: int) -> None:
+    store.put("Service", thing(version=10))
+
+    assert not store.put("Service", thing(version=version))
+    assert held(store) == 10
+
+
+def test_a_new_object_of_the_name_replaces_the_old_whatever_its_version(store: Store) -> None:
+    store.put("Service", thing(version=10))
+
+    assert store.put("Service", thing(version=2, uid="u2"))
+    assert held(store) == 2
+
+
+def test_a_deleted_object_is_forgotten(store: Store) -> None:
+    store.put("Service", thing())
+    store.remove("Service", thing(version=2))
+
+    assert held(store) is None
+    assert store.of(KEY, "Service") == []
+
+
+def test_the_deletion_of_a_former_object_leaves_its_successor(store: Store) -> None:
+    store.put("Service", thing(uid="u2"))
+    store.remove("Service", thing(uid="u1", version=9))
+
+    assert held(store) == 1
+
+
+def test_an_answer_that_comes_after_the_deletion_brings_nothing_back(store: Store) -> None:
+    store.put("Service", thing())
+    store.remove("Service", thing(version=3))
+
+    assert not store.put("Service", thing(version=2))
+    assert held(store) is None
+
+
+def test_the_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_DEAD", 2)
+    for uid in ("u1", "u2", "u3"):
+        store.remove("Service", thing(uid=uid))
+
+    assert [store.put("Service", thing(uid=uid, version=9)) for uid in ("u3", "u2", "u1")] == [False, False, True]
+
+
+def test_a_complete_list_forgets_the_dead_and_tells_whom_it_concerns(store: Store) -> None:
+    store.put("Service", thing("a", instance="a", uid="ua"))
+    store.put("Service", thing("b", instance="b", uid="ub"))
+    store.put("Service", thing("c", instance="c", uid="uc"))
+
+    listed = [
+        thing("b", instance="b", uid="ub", version=2),
+        thing("c", instance="c", uid="uc"),
+        thing("d", instance="d"),
+    ]
+
+    assert store.replace("Service", listed, store.uids("Service")) == {
+        Key("llm", "a"),
+        Key("llm", "b"),
+        Key("llm", "d"),
+    }
+    assert [held(store, name) for name in "abcd"] == [None, 2, 1, 1]
+
+
+def test_what_came_in_while_the_list_was_under_way_stays(store: Store) -> None:
+    before = store.uids("Service")
+    store.put("Service", thing())
+
+    assert store.replace("Service", [], before) == set()
+    assert held(store) == 1
+
+
+def test_a_complete_list_is_of_one_kind(store: Store) -> None:
+    store.put("Deployment", thing())
+    store.put("Service", thing(uid="u2"))
+
+    store.replace("Service", [], store.uids("Service"))
+
+    assert store.get("Deployment", "llm", "mistral") is not None
+
+
+def test_children_are_found_by_their_server(store: Store) -> None:
+    store.put("Service", thing("mistral"))
+    store.put("Service", thing("other", instance="other", uid="u2"))
+    store.put("Service", thing("foreign", instance=None, uid="u3"))
+
+    assert [child["metadata"]["name"] for child in store.of(KEY, "Service")] == ["mistral"]
+
+
+def test_a_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
+    store.put("Service", thing())
+    store.put("Service", thing(version=2, instance=None))
+
+    assert store.of(KEY, "Service") == []
+    assert held(store) == 2
+
+
+def test_pods_come_by_name(store: Store) -> None:
+    for name in ("b", "c", "a"):
+        store.put("Pod", thing(name, uid=name))
+
+    assert [pod["metadata"]["name"] for pod in store.pods(KEY)] == ["a", "b", "c"]
+
+
+def test_a_server_is_found_by_its_shortened_name(store: Store) -> None:
+    name = "m" * 70
+    store.put("VLLMServer", thing(name, instance=None))
+    (key,) = store.servers()
+
+    assert len(key.instance) <= 63
+    assert store.server(key)["metadata"]["name"] == name  # type: ignore[index]
+
+
+def test_nothing_is_found_for_a_server_that_is_unknown(store: Store) -> None:
+    assert store.server(KEY) is None
+    assert store.pods(KEY) == ()
+
+
+def test_managed_fields_are_kept_only_where_someone_else_owns_a_part_of_the_spec(store: Store) -> None:
+    own = {"manager": "vllm-operator", "operation": "Apply", "fieldsV1": {"f:spec": {"f:type": {}}}}
+    edit = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:type": {}}}}
+    body = thing()
+    body["metadata"]["managedFields"] = [own, edit]
+    store.put("Service", body)
+
+    assert store.get("Service", "llm", "mistral")["metadata"]["managedFields"] == [edit]  # type: ignore[index]
+    assert body["metadata"]["managedFields"] == [own, edit]
