@@ -13,10 +13,12 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.settings import OPERATOR_IMAGE, REPOSITORY, VLLM_IMAGE
+from tests.cluster import operator_image, settings
+from vllm_operator.render.deploy import deploy_manifests, to_text
 
 NAME = "quickstart"
 NAMESPACE = "default"
+OPERATOR_NAMESPACE = "vllm-operator-system"
 SERVING_SECONDS = 900
 PUBLISHED = {"image": "vllm/vllm-openai-cpu:v0.32.0-x86_64", "model": {"uri": "hf://Qwen/Qwen3-0.6B"}}
 """What a cluster that cannot be given a local image serves instead."""
@@ -47,7 +49,7 @@ class Cluster:
     def __init__(self, kubeconfig: str, kubectl: str, is_local: bool) -> None:
         self.kubeconfig = kubeconfig
         self.is_local = is_local
-        self._command = [kubectl, f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}"]
+        self._command = [kubectl, f"--kubeconfig={kubeconfig}"]
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Output of one kubectl call."""
@@ -62,7 +64,7 @@ def bring_up() -> Cluster:
     line = _tool("up").strip().splitlines()[-1]
     kubeconfig = line.partition("KUBECONFIG=")[2]
     kubectl = _tool("tool", "kubectl").strip()
-    is_local = "local" in _tool("backend")
+    is_local = Path(kubeconfig) == settings.folders().kubeconfig
     if is_local:
         _tool("vllm-image")
     _tool("operator-image")
@@ -71,7 +73,7 @@ def bring_up() -> Cluster:
 
 def _tool(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cluster", *arguments], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [sys.executable, "-m", "tests.cluster", *arguments], stdout=subprocess.PIPE, text=True, cwd=settings.REPOSITORY
     )
     if done.returncode:
         raise DemoError(f"python -m tests.cluster {' '.join(arguments)} failed: see above")
@@ -80,14 +82,15 @@ def _tool(*arguments: str) -> str:
 
 def install_operator(cluster: Cluster) -> None:
     """Apply the operator's manifests and wait until it is ready."""
-    command = [sys.executable, "-m", "vllm_operator", "manifests", "--image", OPERATOR_IMAGE]
-    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    _restart_if_image_changed(cluster)
+    documents = deploy_manifests(settings.OPERATOR_IMAGE, OPERATOR_NAMESPACE)
+    # The tag of a local image stays the same when its content changes: the annotation starts new pods then.
+    deployment = next(document for document in documents if document["kind"] == "Deployment")
+    deployment["spec"]["template"]["metadata"]["annotations"] = {"vllm-operator.dev/image-id": operator_image.key()}
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=to_text(documents))
 
     def is_ready() -> tuple[bool, str]:
         found = json.loads(
-            cluster.kubectl("get", "deployment", "vllm-operator", "-n", "vllm-operator-system", "-o", "json")
+            cluster.kubectl("get", "deployment", "vllm-operator", "-n", OPERATOR_NAMESPACE, "-o", "json")
         )
         status = found.get("status", {})
         fresh = status.get("observedGeneration") == found["metadata"]["generation"]
@@ -96,26 +99,17 @@ def install_operator(cluster: Cluster) -> None:
     wait("the operator's pod", 120, is_ready)
 
 
-def _restart_if_image_changed(cluster: Cluster) -> None:
-    """The tag of a local image stays the same when its content changes: the pod carries its content's name."""
-    content = _tool("operator-image", "--print-id").strip()
-    patch = {"spec": {"template": {"metadata": {"annotations": {"vllm-operator.dev/image-id": content}}}}}
-    cluster.kubectl(
-        "patch", "deployment", "vllm-operator", "-n", "vllm-operator-system", "--type=merge", "-p", json.dumps(patch)
-    )
-
-
 def serve(cluster: Cluster) -> None:
     """Apply the quickstart and wait until it serves."""
-    manifest = yaml.safe_load((REPOSITORY / "examples" / "quickstart.yaml").read_text())
+    manifest = yaml.safe_load((settings.REPOSITORY / "examples" / "quickstart.yaml").read_text())
     if cluster.is_local:
-        assert manifest["spec"]["image"] == VLLM_IMAGE, "examples/quickstart.yaml names another image"
+        assert manifest["spec"]["image"] == settings.VLLM_IMAGE, "examples/quickstart.yaml names another image"
     else:
         manifest["spec"].update(PUBLISHED)
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+    cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=yaml.safe_dump(manifest))
 
     def is_serving() -> tuple[bool, str]:
-        status = json.loads(cluster.kubectl("get", "vllmserver", NAME, "-o", "json")).get("status", {})
+        status = json.loads(cluster.kubectl("get", "vllmserver", NAME, "-n", NAMESPACE, "-o", "json")).get("status", {})
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
         return ready, f"{status.get('phase', 'Pending')}: {status.get('message', 'not seen yet')}"
 
@@ -141,7 +135,9 @@ def wait(what: str, seconds: float, is_done: Callable[[], tuple[bool, str]]) -> 
 
 def ask(cluster: Cluster) -> dict[str, Any]:
     """One chat completion through the Service, by way of the API server's proxy: works on every cluster."""
-    served = json.loads(cluster.kubectl("get", "vllmserver", NAME, "-o", "json"))["status"]["servedModels"]
+    served = json.loads(cluster.kubectl("get", "vllmserver", NAME, "-n", NAMESPACE, "-o", "json"))["status"][
+        "servedModels"
+    ]
     body = {
         "model": served[0],
         "messages": [{"role": "user", "content": "Say hello to Kubernetes."}],
@@ -157,7 +153,7 @@ def ask(cluster: Cluster) -> dict[str, Any]:
 
 def show(cluster: Cluster, answer: dict[str, Any], seconds: float) -> None:
     """What came of it, and what to try next."""
-    print(f"\n$ kubectl get vllmservers\n{cluster.kubectl('get', 'vllmservers')}")
+    print(f"\n$ kubectl get vllmservers\n{cluster.kubectl('get', 'vllmservers', '-n', NAMESPACE)}")
     text = answer["choices"][0]["message"]["content"]
     print(f"{answer['model']} answers (a tiny random model: expect no sense):\n  {text!r}")
     print(f"\nDone in {seconds:.0f} s. Try next:\n")

@@ -34,6 +34,8 @@ async def operate(settings: Settings) -> None:
             registry=register(runtime),
             settings=operator_settings(),
             standalone=True,
+            # kopf would look the user up, and a pod's user need not have a name.
+            identity="vllm-operator",  # type: ignore[arg-type]  # a NewType that kopf does not export
             clusterwide=settings.namespace is None,
             namespaces=[settings.namespace] if settings.namespace else [],
             stop_flag=runtime.failed,

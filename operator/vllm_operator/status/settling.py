@@ -10,7 +10,7 @@ SETTLE_SECONDS = 5.0
 
 
 def is_settling(observed: Observation) -> bool:
-    """True while the Deployment's controller has not seen its spec, or has not made the pods it asks for."""
+    """True while the Deployment's controller has not seen its spec, or has not made the pods that it asks for."""
     deployment = observed.deployment
     if deployment is None:
         return True
@@ -20,4 +20,5 @@ def is_settling(observed: Observation) -> bool:
         return False
     wanted = at(deployment, "spec", "replicas")
     wanted = wanted if isinstance(wanted, int) else 1
-    return min(number(deployment, "status", "replicas"), len(observed.pods)) < wanted
+    counted = (number(deployment, "status", name) for name in ("replicas", "updatedReplicas"))
+    return min(*counted, len(observed.pods)) < wanted
