@@ -28,8 +28,6 @@ FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="vllm-operator" \
       org.opencontainers.image.description="A Kubernetes operator for vLLM" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=builder /opt/vllm-operator/venv /opt/vllm-operator/venv
-COPY --from=builder /opt/vllm-operator/app /opt/vllm-operator/app
 # Nothing is written at run time: the root file system may be read-only. The user has a name for any user id, since
 # kopf asks for one.
 ENV USER=vllm-operator \
@@ -41,3 +39,6 @@ WORKDIR /opt/vllm-operator
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "vllm_operator"]
 CMD ["run"]
+# What changes most comes last: all before it is a cached layer.
+COPY --from=builder /opt/vllm-operator/venv /opt/vllm-operator/venv
+COPY --from=builder /opt/vllm-operator/app /opt/vllm-operator/app
