@@ -68,6 +68,8 @@ def ensure_on(node: Node, layouts: list[Path], announce: bool = False) -> list[s
         else:
             _import(node, layout)
         imported.append(name)
+    if imported:
+        node.forget_replaced_images()
     return imported
 
 

@@ -150,6 +150,14 @@ class Node:
         rows = [line.split() for line in run(self.ctr("images", "ls"), timeout=60).splitlines()[1:]]
         return {row[0]: row[2] for row in rows if len(row) > 2}
 
+    def forget_replaced_images(self) -> None:
+        """Delete images that lost their name to another build; only the reference by digest still holds them."""
+        digests = self.image_digests()
+        named = {digest for name, digest in digests.items() if not name.startswith("sha256:")}
+        replaced = [name for name, digest in digests.items() if digest not in named]
+        if replaced:
+            run(self.ctr("images", "rm", *replaced), timeout=60)
+
     def _containerd_config(self) -> str:
         restrict = "false" if cgroups.may_lower_oom_score() else "true"
         return f"""\
