@@ -1,0 +1,48 @@
+"""Golden files: what is rendered, parsed, in block style. `make golden` writes them anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MANIFESTS = Path(__file__).parent / "manifests"
+EXPECTED = Path(__file__).parent / "expected"
+UPDATES = bool(os.environ.get("UPDATE_GOLDEN"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style, sorted keys, texts of several lines as such."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def in_block_style(objects: Iterable[Any]) -> str:
+    """The objects as one YAML stream that reads well in a diff."""
+    return yaml.dump_all(objects, Dumper=_Dumper, width=1000, allow_unicode=True, default_flow_style=False)
+
+
+def load(name: str) -> Any:
+    """A manifest of the folder `manifests`, as the API server would send it."""
+    body = yaml.safe_load((MANIFESTS / f"{name}.yaml").read_text())
+    body["metadata"].update(namespace="llm", uid="4a1f0e7e-9a43-4a38-9d0a-6f2c7f5d8b11", generation=1)
+    return body
+
+
+def check(name: str, objects: Iterable[Any]) -> None:
+    """Fail where the objects are not those of the golden file; with UPDATE_GOLDEN=1, write it."""
+    path, text = EXPECTED / f"{name}.yaml", in_block_style(objects)
+    if UPDATES:
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} changed: `make golden` writes it anew, and the diff is to be read"

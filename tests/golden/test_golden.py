@@ -1,0 +1,93 @@
+"""Rendered objects against golden files, for servers from the smallest to the fullest, and for the operator itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.api.fields import leaves
+from tests.golden import documents
+from vllm_operator.api.server import parse
+from vllm_operator.desired import desired_state
+from vllm_operator.plan.monitoring import MONITORING_KINDS
+from vllm_operator.render import deploy, manifests
+from vllm_operator.render.deploy import deploy_manifests, to_text
+
+NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
+
+
+def rendered(name: str) -> list[Any]:
+    """The children of a server of the folder, in the order in which they are applied."""
+    desired = desired_state(documents.load(name), MONITORING_KINDS, None)
+    assert desired.problems == ()
+    return [manifest.body for manifest in desired.manifests]
+
+
+def operator() -> list[Any]:
+    """The operator's own objects, without the CRD, which has a file of its own."""
+    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system")
+    return [body for body in found if body["kind"] != "CustomResourceDefinition"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_server(name: str) -> None:
+    documents.check(name, rendered(name))
+
+
+def test_operator() -> None:
+    documents.check("operator", operator())
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in documents.EXPECTED.glob("*.yaml")} == {*NAMES, "operator"}
+
+
+def test_every_template_of_a_server_is_shown() -> None:
+    assert {body["kind"] for name in NAMES for body in rendered(name)} == set(manifests.TEMPLATES)
+
+
+def test_every_template_of_the_operator_is_shown() -> None:
+    assert {body["kind"].lower() for body in operator()} == set(deploy.TEMPLATES)
+
+
+def test_full_manifest_sets_every_field() -> None:
+    spec = documents.load("full")["spec"]
+    alternatives = {"cache.existingClaim", "scheduling.topologySpreadConstraints[].labelSelector"}
+    optional = {"engine.env[].valueFrom.secretKeyRef.optional", "engine.env[].valueFrom.fieldRef.apiVersion"}
+
+    missing = {path for path in leaves() if not found(spec, path.split("."))}
+
+    assert {path for path in missing if not path.startswith("autoscaling.behavior")} == alternatives | optional
+
+
+def found(place: Any, steps: list[str]) -> bool:
+    """Whether a path, in which `[]` stands for any item, is set."""
+    if not steps:
+        return True
+    name, many = steps[0].removesuffix("[]"), steps[0].endswith("[]")
+    if not isinstance(place, dict) or name not in place:
+        return False
+    return any(found(item, steps[1:]) for item in (place[name] if many else [place[name]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_manifests_are_parsed_as_they_are_written(name: str) -> None:
+    body = documents.load(name)
+    server = parse(body)
+
+    assert server.spec.model_dump(mode="json", by_alias=True, exclude_unset=True) == body["spec"]
+
+
+def test_text_of_the_operators_manifests_is_what_was_rendered() -> None:
+    objects = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system")
+
+    assert list(yaml.safe_load_all(to_text(objects))) == objects
+
+
+def test_operators_objects_are_all_in_its_namespace() -> None:
+    scoped = [body for body in operator() if body["kind"] not in {"Namespace", "ClusterRole", "ClusterRoleBinding"}]
+
+    assert {body["metadata"]["namespace"] for body in scoped} == {"vllm-operator-system"}
+    assert operator()[0]["kind"] == "Namespace", "it must be there before what is in it"
