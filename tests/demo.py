@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import yaml
 
 from tests.cluster import operator_image, settings
@@ -144,10 +144,14 @@ def ask(cluster: Cluster) -> dict[str, Any]:
         "max_tokens": 24,
     }
     path = f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}:http/proxy/v1/chat/completions"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "request.json"
-        file.write_text(json.dumps(body))
-        answer: dict[str, Any] = json.loads(cluster.kubectl("create", "--raw", path, "-f", str(file)))
+    api = kubernetes.config.new_client_from_config(cluster.kubeconfig)
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    request = api.param_serialize("POST", path, header_params=headers, body=body, auth_settings=["BearerToken"])
+    response = api.call_api(*request)
+    text = response.read().decode()
+    if response.status != 200:
+        raise DemoError(f"the Service answered {response.status}: {text[:500]}")
+    answer: dict[str, Any] = json.loads(text)
     return answer
 
 
