@@ -73,6 +73,10 @@ manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-ope
 	$(RUN) python -m vllm_operator manifests --image $(IMAGE) --output dist/vllm-operator.yaml
 	@echo "kubectl apply --server-side -f dist/vllm-operator.yaml"
 
+.PHONY: vllm-versions
+vllm-versions: setup ## Measure flags and metrics of vLLM releases (VERSIONS="0.32.0 ..."): plan/releases/
+	$(RUN) python -m tests.versions $(VERSIONS)
+
 ## --- cluster and images
 
 .PHONY: cluster

@@ -12,8 +12,9 @@ from vllm_operator.api.names import kebab_case
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.flags import Flag, read_flags
+from vllm_operator.plan.known import known, nearest
 from vllm_operator.plan.source import Source
-from vllm_operator.plan.versions import SHUTDOWN_TIMEOUT_SINCE, vllm_version
+from vllm_operator.plan.versions import vllm_version
 
 PORT = 8000
 """Port of the vLLM server in its container: vLLM's own default."""
@@ -27,6 +28,9 @@ API_KEY = "VLLM_API_KEY"
 NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
 """Switches that vLLM turns on by itself, so that false must be said aloud."""
 
+DRAIN_FLAG = "--shutdown-timeout"
+"""Seconds in which running requests may end once the server was told to stop."""
+
 OWNED_FLAGS = {
     "--model": "use spec.model.uri",
     "--host": "remove it: the server listens on all addresses of its pod",
@@ -36,11 +40,14 @@ OWNED_FLAGS = {
     "--uds": "remove it: probes and the Service need a port",
     "--api-key": "use spec.security.apiKeySecretRef, which keeps the key out of the manifest",
     "--hf-token": "use spec.model.tokenSecretRef, which keeps the token out of the manifest",
-    "--shutdown-timeout": "use spec.rollout.drainTimeoutSeconds, which the grace period follows",
+    DRAIN_FLAG: "use spec.rollout.drainTimeoutSeconds, which the grace period follows",
     "--ssl-certfile": "end TLS in front of the Service: probes speak plain HTTP",
     "--ssl-keyfile": "end TLS in front of the Service: probes speak plain HTTP",
 }
 """Flags that the operator sets or that would cut it off from the server, and what to do instead."""
+
+COUNTS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs")
+"""Flags whose numbers other decisions need."""
 
 _WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
 
@@ -63,9 +70,11 @@ def known_flags() -> tuple[str, ...]:
     return (*flag_fields().values(), *MODEL_FLAGS, *OWNED_FLAGS)
 
 
-def extra_flags(engine: Engine) -> tuple[Flag, ...]:
-    """The flags in extraArgs."""
-    return read_flags(engine.extra_args, known_flags())
+def extra_flags(spec: Spec) -> tuple[Flag, ...]:
+    """The flags in extraArgs; prefixes are completed among all flags of the server's vLLM where they are known."""
+    release = known(spec)
+    names = {*known_flags(), *release.flags} if release and release.measured else known_flags()
+    return read_flags(spec.engine.extra_args, names)
 
 
 def engine_values(spec: Spec) -> EngineValues:
@@ -74,14 +83,15 @@ def engine_values(spec: Spec) -> EngineValues:
     Raises:
         InvalidSpecError: a number in extraArgs is none.
     """
-    flags = {flag.name: flag for flag in extra_flags(spec.engine)}
+    flags = {flag.name: flag for flag in extra_flags(spec)}
     engine = spec.engine
+    tensor, pipeline, data, sequences = (_whole(flags, name) for name in COUNTS)
     served = flags.get("--served-model-name")
     return EngineValues(
-        tensor_parallel_size=engine.tensor_parallel_size or _whole(flags, "--tensor-parallel-size") or 1,
-        pipeline_parallel_size=engine.pipeline_parallel_size or _whole(flags, "--pipeline-parallel-size") or 1,
-        data_parallel_size=engine.data_parallel_size or _whole(flags, "--data-parallel-size") or 1,
-        max_num_seqs=engine.max_num_seqs or _whole(flags, "--max-num-seqs"),
+        tensor_parallel_size=engine.tensor_parallel_size or tensor or 1,
+        pipeline_parallel_size=engine.pipeline_parallel_size or pipeline or 1,
+        data_parallel_size=engine.data_parallel_size or data or 1,
+        max_num_seqs=engine.max_num_seqs or sequences,
         served_names=served.values if served and served.values else None,
     )
 
@@ -106,19 +116,20 @@ def arguments(spec: Spec, source: Source) -> tuple[str, ...]:
         first, *more = source.served_names
         result += [*_pair("--served-model-name", first), *map(literal, more)]
     for flag, value in set_flags(spec.engine).items():
-        result += _typed(flag, value)
+        result += typed_arguments(flag, value)
     if drains(spec):
-        result += ["--shutdown-timeout", str(spec.rollout.drain_timeout_seconds)]
+        result += [DRAIN_FLAG, str(spec.rollout.drain_timeout_seconds)]
     return (*result, *spec.engine.extra_args)
 
 
 def drains(spec: Spec) -> bool:
-    """True when the server's version is known to have --shutdown-timeout."""
+    """True when the server's version is known to have --shutdown-timeout: an older one would refuse it and crash."""
     version = vllm_version(spec)
-    return version is not None and version >= SHUTDOWN_TIMEOUT_SINCE
+    return version is not None and DRAIN_FLAG in nearest(version).flags
 
 
-def _typed(flag: str, value: Any) -> list[str]:
+def typed_arguments(flag: str, value: Any) -> list[str]:
+    """The arguments that a typed field becomes; none where false is what vLLM does anyway."""
     if value is True:
         return [flag]
     if value is False:

@@ -9,8 +9,9 @@ from vllm_operator.api.observed import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.plan.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
 from vllm_operator.plan.flags import SHORT_OPTIONS
-from vllm_operator.plan.versions import vllm_version
+from vllm_operator.plan.known import known
 
 Check = Callable[[Spec], Iterator[Problem]]
 
@@ -27,11 +28,17 @@ def problems(spec: Spec) -> tuple[Problem, ...]:
 
 
 def notes(spec: Spec) -> tuple[str, ...]:
-    """Remarks on an accepted spec."""
-    if vllm_version(spec) is None:
+    """Remarks on an accepted spec: what could not be checked."""
+    release = known(spec)
+    if release is None:
         return (
-            "the image does not tell vLLM's version, so --shutdown-timeout was left out and running requests are "
-            "cut when a replica stops: set spec.version",
+            "the image does not tell vLLM's version: its flags could not be checked, and --shutdown-timeout was left "
+            "out, so that running requests are cut when a replica stops; set spec.version",
+        )
+    if unknown := unknown_flags_of_newer(spec):
+        return (
+            f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
+            "the newest vLLM that this operator knows",
         )
     return ()
 
@@ -51,7 +58,7 @@ def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
 def flags_are_said_once(spec: Spec) -> Iterator[Problem]:
     """Refuse a flag in extraArgs whose field is set too."""
     fields = set_flags(spec.engine)
-    for flag in extra_flags(spec.engine):
+    for flag in extra_flags(spec):
         if flag.name in fields or flag.name in _model_flags(spec):
             yield Problem(
                 "DuplicateArgument",
@@ -66,7 +73,7 @@ def _model_flags(spec: Spec) -> set[str]:
 
 def owned_flags_stay_out(spec: Spec) -> Iterator[Problem]:
     """Refuse flags that another field owns or that would hide the server from its probes."""
-    for flag in extra_flags(spec.engine):
+    for flag in extra_flags(spec):
         if flag.name in OWNED_FLAGS:
             yield Problem(
                 "InvalidArgument",
@@ -140,6 +147,8 @@ CHECKS: tuple[Check, ...] = (
     arguments_are_single_items,
     flags_are_said_once,
     owned_flags_stay_out,
+    flags_exist,
+    values_fit,
     served_names_are_no_flags,
     product_needs_an_accelerator,
     target_is_reachable,

@@ -115,5 +115,5 @@ def _expects_replicas(server: VLLMServer) -> bool:
 
 def _exports_metrics(server: VLLMServer) -> bool:
     """False with --disable-log-stats: vLLM then exports none of its own metrics, and would look absent for ever."""
-    flags = [flag for flag in extra_flags(server.spec.engine) if flag.name == "--disable-log-stats"]
+    flags = [flag for flag in extra_flags(server.spec) if flag.name == "--disable-log-stats"]
     return not flags or flags[-1].negated

@@ -34,9 +34,9 @@ class MetricNames:
 
 
 def metric_names(version: Version | None) -> MetricNames:
-    """Names of a version of vLLM; None means one like the tested release.
+    """Names of a version of vLLM; None means one like the tested release. The tests hold them against `releases/`.
 
-    vllm#18354 introduced kv_cache_usage_perc shortly before 0.10, and vllm#29330 removed the old name.
+    0.9.2 exports kv_cache_usage_perc (vllm#18354) beside the old name, 0.9.0 the old one alone; vllm#29330 removed it.
     """
     if version is not None and version < (0, 10):
         return replace(MetricNames(), kv_cache="vllm:gpu_cache_usage_perc")

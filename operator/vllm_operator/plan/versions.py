@@ -9,18 +9,21 @@ from vllm_operator.api.spec import Spec
 Version = tuple[int, int]
 """Major and minor version of vLLM."""
 
-SHUTDOWN_TIMEOUT_SINCE: Version = (0, 18)
-"""First version with --shutdown-timeout; an older one would refuse the flag and crash."""
-
-_NUMBER = re.compile(r"(?:^|[-_+]|vllm)v?([0-9])\.([0-9]+)")
+_NUMBER = re.compile(r"(?:^|[-_+]|vllm)v?([0-9])\.([0-9]+)(?:\.([0-9]+))?")
 """vLLM's own number among others in a tag: not `rocm6.4.1`, `cuda12.8` or the `25.09` of a vendor's calendar."""
 
 
 def vllm_version(spec: Spec) -> Version | None:
     """Version from `spec.version`, else from the tag of the image; None for a digest or a private tag."""
+    number = vllm_number(spec)
+    return (number[0], number[1]) if number else None
+
+
+def vllm_number(spec: Spec) -> tuple[int, ...] | None:
+    """The same with the patch version, as far as it is told."""
     text = spec.version or _tag(spec.image)
     match = _NUMBER.search(text) if text else None
-    return (int(match[1]), int(match[2])) if match else None
+    return tuple(int(part) for part in match.groups() if part is not None) if match else None
 
 
 def _tag(image: str) -> str | None:

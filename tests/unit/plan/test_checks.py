@@ -129,7 +129,10 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("plain arguments in both forms", extra("--max-model-len", "8192", "--max-num-seqs=256", "--enforce-eager")),
     ("JSON with spaces", extra("--limit-mm-per-prompt", '{"image": 2}', '--hf-overrides={"a": 1}')),
     ("a flag bound to a text with spaces", extra("--chat-template={{ a }} b")),
-    ("flags whose names begin like owned ones", extra("--model-impl=auto", "--hf-config-path=x", "--host-x", "1")),
+    (
+        "flags whose names begin like owned ones",
+        extra("--model-impl=auto", "--hf-config-path=x", "--api-server-count", "1"),
+    ),
     ("data-parallel flags beside the size", extra("--data-parallel-size-local=1", dataParallelSize=2)),
     ("a repeated flag, whose last value counts", extra("--seed=1", "--seed=2")),
     ("a negative number", extra("--max-logprobs", "-1")),
