@@ -11,7 +11,7 @@ from typing import Any
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.observed import Facts, Object, Problem
 from vllm_operator.cluster.capabilities import Capabilities
-from vllm_operator.cluster.children import Children, OwnerGoneError
+from vllm_operator.cluster.children import Children, Outcome, OwnerGoneError
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import record
 from vllm_operator.cluster.kinds import CLAIM
@@ -79,13 +79,13 @@ class Reconciler:
             return None
         desired = self._desired.of(key, body, self._cluster.capabilities.installed, self._claim(key, body))
         missing = await self._cluster.references.problems(key.namespace, desired.references)
-        refused = await self._apply(key, desired, missing)
+        outcome = await self._apply(key, desired, missing)
         await self._probe(key, desired)
-        facts = self._facts(key, body, desired, desired.problems + missing + refused)
+        facts = self._facts(key, body, desired, desired.problems + missing + outcome.problems, outcome.unmonitored)
         if (pause := self._settling_pause(key, facts)) is not None:
             return pause
         await self._report(key, body["metadata"], facts)
-        return _again(desired, missing, refused)
+        return _again(desired, missing, outcome)
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
@@ -96,19 +96,20 @@ class Reconciler:
         name = child_name(body["metadata"]["name"], "cache")
         return self._cluster.store.get(CLAIM.name, key.namespace, name)
 
-    async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> Outcome:
         """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
         server = desired.server
         if server is None or desired.plan is None or missing or server.spec.paused:
-            return ()
+            return Outcome()
         try:
             outcome = await self._cluster.children.apply(key, server, desired.manifests)
             await self._cluster.children.prune(key, server, desired.manifests)
         except OwnerGoneError:
-            return ()
+            return Outcome()
         if outcome.written:
             self._changed[key] = self._clock()
-        return outcome.problems
+        self._cluster.capabilities.drop(outcome.vanished)
+        return outcome
 
     async def _probe(self, key: Key, desired: Desired) -> None:
         """Tell the prober which replicas there are."""
@@ -151,7 +152,14 @@ class Reconciler:
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
             await record(self._cluster.client, metadata, notice.type, notice.reason, notice.note, facts.now)
 
-    def _facts(self, key: Key, body: Object, desired: Desired, problems: tuple[Problem, ...]) -> Facts:
+    def _facts(
+        self,
+        key: Key,
+        body: Object,
+        desired: Desired,
+        problems: tuple[Problem, ...],
+        unmonitored: tuple[Problem, ...],
+    ) -> Facts:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
         newest = self._cluster.store.server(key) or body
@@ -175,12 +183,13 @@ class Reconciler:
             observed=observe(self._cluster.store, key, metadata["name"], claim),
             health=self._cluster.prober.health(str(key)),
             now=self._clock(),
+            monitoring_problems=unmonitored,
         )
 
 
-def _again(desired: Desired, missing: tuple[Problem, ...], refused: tuple[Problem, ...]) -> float | None:
+def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
-    if refused:
+    if outcome.problems or outcome.unmonitored or outcome.vanished:
         return REFUSED_AGAIN_SECONDS
     return REFERENCES_AGAIN_SECONDS if desired.references else None

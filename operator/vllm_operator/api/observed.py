@@ -93,6 +93,7 @@ class Facts:
         health: pod name -> what it answered last.
         now: the time of this pass (UTC).
         replicas: replicas that the spec asks for; None while autoscaling decides.
+        monitoring_problems: refusals of monitoring objects, which block nothing.
     """
 
     generation: int
@@ -111,3 +112,4 @@ class Facts:
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     now: datetime = datetime.min
     replicas: int | None = None
+    monitoring_problems: tuple[Problem, ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import OPTIONAL
 
@@ -29,3 +31,7 @@ class Capabilities:
         changed = frozenset(found) != self.installed
         self.installed = frozenset(found)
         return changed
+
+    def drop(self, kinds: Iterable[str]) -> None:
+        """Take note that the API server no longer serves these kinds."""
+        self.installed -= frozenset(kinds)

@@ -55,10 +55,19 @@ class ContestedError(ApiError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a pass over the children."""
+    """What came of a pass over the children.
+
+    Attributes:
+        problems: refusals and taken names.
+        written: kinds that were written.
+        unmonitored: refusals of optional kinds, which block nothing.
+        vanished: optional kinds that the API server no longer serves.
+    """
 
     problems: tuple[Problem, ...] = ()
     written: tuple[str, ...] = ()
+    unmonitored: tuple[Problem, ...] = ()
+    vanished: tuple[str, ...] = ()
 
 
 class Children:
@@ -78,16 +87,20 @@ class Children:
         results = await asyncio.gather(
             *(self._apply_one(key, server, manifest) for manifest in manifests), return_exceptions=True
         )
-        problems: list[Problem] = []
-        for manifest, result in zip(manifests, results, strict=True):
-            if isinstance(result, ApiError) and result.is_refusal:
-                problems.append(_refusal(manifest, result))
-            elif isinstance(result, BaseException):
+        pairs = list(zip(manifests, results, strict=True))
+        for manifest, result in pairs:
+            if isinstance(result, BaseException) and not _is_final(manifest, result):
                 raise result
-            elif isinstance(result, Problem):
-                problems.append(result)
-        written = tuple(m.kind for m, result in zip(manifests, results, strict=True) if result is True)
-        return Outcome(tuple(problems), written)
+        refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
+        return Outcome(
+            problems=(
+                *(_refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
+                *(result for result in results if isinstance(result, Problem)),
+            ),
+            written=tuple(m.kind for m, result in pairs if result is True),
+            unmonitored=tuple(_refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
+            vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.status == 404),
+        )
 
     async def prune(self, key: Key, server: VLLMServer, manifests: Iterable[Manifest]) -> None:
         """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
@@ -167,6 +180,13 @@ class Children:
         current = self._store.server(key)
         if current is None or current["metadata"]["uid"] != server.uid or _is_terminating(current):
             raise OwnerGoneError(server)
+
+
+def _is_final(manifest: Manifest, error: BaseException) -> bool:
+    """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
+    if not isinstance(error, ApiError):
+        return False
+    return error.is_refusal or (error.status == 404 and CHILDREN[manifest.kind].optional)
 
 
 def _is_up_to_date(manifest: Manifest, live: Object) -> bool:

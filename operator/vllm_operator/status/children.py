@@ -69,4 +69,7 @@ def monitoring_active(view: View) -> Verdict | None:
         names = ", ".join(facts.missing_crds)
         words = f"install {names} (Prometheus operator), or set monitoring.scrape and monitoring.alerts to do without"
         return Verdict("False", "CRDNotInstalled", f"{words}; serving is not affected")
+    if facts.monitoring_problems:
+        words = "; ".join(problem.message for problem in facts.monitoring_problems)
+        return Verdict("False", facts.monitoring_problems[0].reason, f"{words}; serving is not affected")
     return Verdict("True", "Configured", "scraping and alerts are in place")
