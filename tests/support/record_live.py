@@ -40,8 +40,9 @@ def children(name: str, namespace: str) -> Iterator[dict[str, Any]]:
     body = documents.load(name)
     body["metadata"]["namespace"] = namespace
     for manifest in desired_state(body, frozenset(), None).manifests:
-        manifest.body["metadata"].pop("ownerReferences", None)
-        yield manifest.body
+        child = manifest.body
+        child["metadata"].pop("ownerReferences", None)
+        yield child
 
 
 def kubectl(*arguments: str, stdin: Mapping[str, Any] | None = None) -> str:

@@ -106,12 +106,17 @@ class Children:
         """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
         for kind in CHILDREN.values():
-            for child in self._store.of(key, kind.name):
-                name = child["metadata"]["name"]
-                if (kind.name, name) not in wanted and _is_owned(child, server) and not _is_terminating(child):
-                    self._check_owner(key, server)
-                    await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
-                    logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
+            for name in self._store.names(key, kind.name):
+                if (kind.name, name) not in wanted:
+                    await self._remove(key, server, kind, name)
+
+    async def _remove(self, key: Key, server: VLLMServer, kind: Kind, name: str) -> None:
+        child = self._store.get(kind.name, server.namespace, name)
+        if child is None or not _is_owned(child, server) or _is_terminating(child):
+            return
+        self._check_owner(key, server)
+        await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
+        logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
     async def _apply_one(self, key: Key, server: VLLMServer, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""

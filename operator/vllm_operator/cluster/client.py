@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
 import orjson
 
+from vllm_operator.api.codec import packed, unpacked
 from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.kinds import Kind
 from vllm_operator.cluster.session import Connection
@@ -127,7 +127,7 @@ class ApiClient:
             async with self._connection.session.request(
                 method,
                 self._connection.server + path,
-                data=None if body is None else orjson.dumps(body),
+                data=None if body is None else packed(body),
                 headers={"Content-Type": content_type} if body is not None else None,
                 params=parameters,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
@@ -144,16 +144,9 @@ class ApiClient:
 
 def _decoded(raw: bytes) -> dict[str, Any]:
     try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        # orjson stops at 1,024 levels, which a user's podTemplate may exceed; a cut answer fails here too.
-        try:
-            answer = json.loads(raw)
-        except (ValueError, RecursionError) as error:
-            raise ApiError(0, "BadAnswer", f"the API server sent no valid JSON: {error}") from error
-    if not isinstance(answer, dict):
-        raise ApiError(0, "BadAnswer", "the API server sent no object")
-    return answer
+        return unpacked(raw)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(0, "BadAnswer", f"the API server sent no valid JSON object: {error}") from error
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:

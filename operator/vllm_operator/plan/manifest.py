@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vllm_operator.api.codec import unpacked
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """A rendered child: its kind, name and hash, and the object to apply."""
+    """A rendered child: its kind, name and hash, and the object to apply as JSON.
+
+    Every server keeps its manifests for as long as it lives, so they are kept small.
+    """
 
     kind: str
     name: str
     hash: str
-    body: dict[str, Any]
+    raw: bytes
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The object to apply; a new one at each call."""
+        return unpacked(self.raw)

@@ -57,7 +57,7 @@ def test_a_deleted_object_is_forgotten(store: Store) -> None:
     store.remove("Service", thing(version=2))
 
     assert held(store) is None
-    assert store.of(KEY, "Service") == []
+    assert store.names(KEY, "Service") == []
 
 
 def test_the_deletion_of_a_former_object_leaves_its_successor(store: Store) -> None:
@@ -124,14 +124,14 @@ def test_children_are_found_by_their_server(store: Store) -> None:
     store.put("Service", thing("other", instance="other", uid="u2"))
     store.put("Service", thing("foreign", instance=None, uid="u3"))
 
-    assert [child["metadata"]["name"] for child in store.of(KEY, "Service")] == ["mistral"]
+    assert store.names(KEY, "Service") == ["mistral"]
 
 
 def test_a_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
     store.put("Service", thing())
     store.put("Service", thing(version=2, instance=None))
 
-    assert store.of(KEY, "Service") == []
+    assert store.names(KEY, "Service") == []
     assert held(store) == 2
 
 

@@ -1,0 +1,34 @@
+"""Objects as compact bytes: a parsed Kubernetes object takes ten times the memory of its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+
+def packed(value: Mapping[str, Any]) -> bytes:
+    """The value as JSON."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        # orjson stops at 254 levels and at lone surrogates; a user's podTemplate may hold both.
+        return json.dumps(value).encode()
+
+
+def unpacked(raw: bytes) -> dict[str, Any]:
+    """The object that `raw` holds.
+
+    Raises:
+        ValueError: no JSON object.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # orjson stops at 1,024 levels.
+        value = json.loads(raw)
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
