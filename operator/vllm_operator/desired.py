@@ -7,34 +7,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.api.observed import Object, Problem
-from vllm_operator.api.server import VLLMServer, parse
+from vllm_operator.api.server import parse
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.cache import claim_problems
 from vllm_operator.plan.checks import notes, problems
 from vllm_operator.plan.manifest import Manifest
+from vllm_operator.plan.outline import Outline, outline
 from vllm_operator.plan.references import Reference, references
-from vllm_operator.plan.server import ServerPlan, build_plan
+from vllm_operator.plan.server import build_plan
 from vllm_operator.render import render_all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """The answer to a manifest. With problems there is no plan: the children stay as they are.
+    """The answer to a manifest. One that is refused has no manifests: the children stay as they are.
+
+    Every server keeps its answer for as long as it lives, so neither spec nor plan is kept in it.
 
     Attributes:
-        server: the parsed resource; None when it cannot be parsed.
+        server: the server in short.
         problems: why it is refused, as far as the manifest itself tells.
         notes: remarks on an accepted manifest.
         references: what must exist in the cluster.
-        plan: the plan; None with problems.
+        served_names: names that the replicas are told to serve.
         manifests: the rendered children, in the order in which they are applied.
     """
 
-    server: VLLMServer | None
+    server: Outline
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
-    plan: ServerPlan | None = None
+    served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
 
 
@@ -49,16 +52,19 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], claim: Obj
     try:
         server = parse(body)
     except InvalidSpecError as error:
-        return Desired(None, (Problem(error.reason, error.message),))
+        metadata = body["metadata"]
+        nobody = Outline(metadata["namespace"], metadata["name"], metadata["uid"])
+        return Desired(nobody, (Problem(error.reason, error.message),))
+    short, wanted = outline(server, installed), references(server)
     found = problems(server.spec) + claim_problems(server, claim)
     if found:
-        return Desired(server, found, references=references(server))
+        return Desired(short, found, references=wanted)
     try:
         plan = build_plan(server, installed, claim)
         manifests = render_all(server, plan)
     except InvalidSpecError as error:
-        return Desired(server, (Problem(error.reason, error.message),), references=references(server))
-    return Desired(server, (), notes(server.spec), references(server), plan, manifests)
+        return Desired(short, (Problem(error.reason, error.message),), references=wanted)
+    return Desired(short, (), notes(server.spec), wanted, plan.served_names, manifests)
 
 
 class DesiredStates:

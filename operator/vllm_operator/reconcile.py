@@ -22,11 +22,7 @@ from vllm_operator.cluster.store import Key, Store
 from vllm_operator.desired import Desired, DesiredStates
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
-from vllm_operator.plan.cache import cache_claim
-from vllm_operator.plan.monitoring import Scrape, missing_crds, scrape
 from vllm_operator.plan.probing import Probe, probe_of
-from vllm_operator.plan.server import endpoint
-from vllm_operator.plan.source import resolve
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.notices import notices
 from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
@@ -39,8 +35,6 @@ REFUSED_AGAIN_SECONDS = 30.0
 
 REFERENCES_AGAIN_SECONDS = 60.0
 """When to look again whether the Secrets are still there."""
-
-DEFAULT_PROBE_SECONDS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +93,7 @@ class Reconciler:
     async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> Outcome:
         """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
         server = desired.server
-        if server is None or desired.plan is None or missing or server.spec.paused:
+        if desired.problems or missing or server.paused:
             return Outcome()
         try:
             outcome = await self._cluster.children.apply(key, server, desired.manifests)
@@ -113,10 +107,8 @@ class Reconciler:
 
     async def _probe(self, key: Key, desired: Desired) -> None:
         """Tell the prober which replicas there are."""
-        names = desired.plan.served_names if desired.plan else ()
-        found = (probe_of(pod, names) for pod in self._cluster.store.pods(key))
-        interval = desired.server.spec.health.probe_interval_seconds if desired.server else DEFAULT_PROBE_SECONDS
-        targets = [await self._target(key, probe, interval) for probe in found if probe]
+        found = (probe_of(pod, desired.served_names) for pod in self._cluster.store.pods(key))
+        targets = [await self._target(key, probe, desired.server.probe_interval) for probe in found if probe]
         self._cluster.prober.set_targets(str(key), targets)
 
     async def _target(self, key: Key, probe: Probe, interval: int) -> ProbeTarget:
@@ -163,24 +155,21 @@ class Reconciler:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
         newest = self._cluster.store.server(key) or body
-        installed = self._cluster.capabilities.installed
-        claim = cache_claim(server) if server else None
-        missing = missing_crds(server, installed) if server else ()
         return Facts(
             generation=metadata.get("generation", 0),
             previous=newest.get("status") or {},
             problems=problems,
             notes=desired.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
-            endpoint=endpoint(server) if server else "",
-            paused=server is not None and server.spec.paused,
-            autoscaling=server is not None and server.spec.autoscaling is not None,
-            replicas=server.spec.replicas if server is not None and server.spec.autoscaling is None else None,
-            cache_claim=claim,
-            downloads=server is not None and resolve(server.spec.model).downloads,
-            missing_crds=missing,
-            monitoring=bool(missing) or (server is not None and scrape(server, installed) is not Scrape.NONE),
-            observed=observe(self._cluster.store, key, metadata["name"], claim),
+            endpoint=server.endpoint,
+            paused=server.paused,
+            autoscaling=server.autoscaling,
+            replicas=server.replicas,
+            cache_claim=server.cache_claim,
+            downloads=server.downloads,
+            missing_crds=server.missing_crds,
+            monitoring=server.monitoring,
+            observed=observe(self._cluster.store, key, metadata["name"], server.cache_claim),
             health=self._cluster.prober.health(str(key)),
             now=self._clock(),
             monitoring_problems=unmonitored,

@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, MANAGER
 from vllm_operator.api.observed import Object, Problem
-from vllm_operator.api.server import VLLMServer
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import adopted_fields, differs
 from vllm_operator.cluster.kinds import CHILDREN, Kind
@@ -36,10 +35,30 @@ FIELDS = {
 logger = logging.getLogger(__name__)
 
 
+class Owner(Protocol):
+    """The server whose children these are."""
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+
+
 class OwnerGoneError(ApiError):
     """The VLLMServer was deleted or replaced during the pass."""
 
-    def __init__(self, server: VLLMServer) -> None:
+    def __init__(self, server: Owner) -> None:
         super().__init__(0, "OwnerGone", f"{server.key} is gone")
 
 
@@ -78,7 +97,7 @@ class Children:
         self._store = store
         self._repairs = RepairBudget(clock)
 
-    async def apply(self, key: Key, server: VLLMServer, manifests: Sequence[Manifest]) -> Outcome:
+    async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> Outcome:
         """Apply every manifest that is new, changed or drifted, all at once.
 
         Raises:
@@ -102,7 +121,7 @@ class Children:
             vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.status == 404),
         )
 
-    async def prune(self, key: Key, server: VLLMServer, manifests: Iterable[Manifest]) -> None:
+    async def prune(self, key: Key, server: Owner, manifests: Iterable[Manifest]) -> None:
         """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
         for kind in CHILDREN.values():
@@ -110,7 +129,7 @@ class Children:
                 if (kind.name, name) not in wanted:
                     await self._remove(key, server, kind, name)
 
-    async def _remove(self, key: Key, server: VLLMServer, kind: Kind, name: str) -> None:
+    async def _remove(self, key: Key, server: Owner, kind: Kind, name: str) -> None:
         child = self._store.get(kind.name, server.namespace, name)
         if child is None or not _is_owned(child, server) or _is_terminating(child):
             return
@@ -118,7 +137,7 @@ class Children:
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
         logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
-    async def _apply_one(self, key: Key, server: VLLMServer, manifest: Manifest) -> Problem | bool | None:
+    async def _apply_one(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
         live: Object | None = self._store.get(kind.name, server.namespace, manifest.name)
@@ -181,7 +200,7 @@ class Children:
         }
         await self._client.apply_as(HANDOVER_MANAGER, kind, body)
 
-    def _check_owner(self, key: Key, server: VLLMServer) -> None:
+    def _check_owner(self, key: Key, server: Owner) -> None:
         current = self._store.server(key)
         if current is None or current["metadata"]["uid"] != server.uid or _is_terminating(current):
             raise OwnerGoneError(server)
@@ -205,7 +224,7 @@ def _is_repair(manifest: Manifest, live: Object) -> bool:
     return (live["metadata"].get("annotations") or {}).get(ANNOTATION_HASH) == manifest.hash
 
 
-def _is_ours(live: Object, server: VLLMServer) -> bool:
+def _is_ours(live: Object, server: Owner) -> bool:
     """True for a child of this server, or of a deleted one of the same name, such as a kept claim."""
     metadata = live["metadata"]
     if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
@@ -214,7 +233,7 @@ def _is_ours(live: Object, server: VLLMServer) -> bool:
     return not any(_controllers(live)) and annotations.get(ANNOTATION_SERVER) == server.name
 
 
-def _is_owned(live: Object, server: VLLMServer) -> bool:
+def _is_owned(live: Object, server: Owner) -> bool:
     return any(owner.get("uid") == server.uid for owner in _controllers(live))
 
 

@@ -74,7 +74,9 @@ def _from_kubeconfig() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
         context = info.as_ssl_context() if info else None
     except Exception as error:
         # kopf reads the file without checks: a broken one fails in any way.
-        raise LoginError(f"the kubeconfig cannot be used: {type(error).__name__}: {error}") from error
+        raise LoginError(
+            f"the kubeconfig cannot be used: {type(error).__name__}: {error}: set KUBECONFIG to a kubeconfig file"
+        ) from error
     if info is None or context is None or not info.server:
         raise LoginError(
             "no cluster: set KUBECONFIG to a kubeconfig file (or write ~/.kube/config), or run in a pod "
