@@ -39,7 +39,8 @@ def register(runtime: Runtime) -> kopf.OperatorRegistry:
 
 
 def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
-    @kopf.on.startup(registry=registry)
+    # kopf would try a failed start again and again, where a new process tells more.
+    @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: Any) -> None:
         await runtime.start()
 

@@ -30,6 +30,7 @@ async def operate(settings: Settings) -> None:
     runtime = Runtime(settings)
     logger.info("connecting to %s", runtime.connection.server)
     try:
+        await runtime.listen()
         await kopf.operator(
             registry=register(runtime),
             settings=operator_settings(),

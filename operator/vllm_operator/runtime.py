@@ -64,9 +64,16 @@ class Runtime:
         self.failed = asyncio.Event()
         """Set when a task has ended by itself: the process is then to be replaced."""
 
+    async def listen(self) -> None:
+        """Open the endpoints, before anything else: an address that is taken must end the process, with a message.
+
+        Raises:
+            ListenError: the address is taken or wrong.
+        """
+        await self._endpoints.start()
+
     async def start(self) -> None:
         """Fill the caches, then start to work: a pass on half-filled caches would write what is there already."""
-        await self._endpoints.start()
         await self._fill_caches()
         if self._lease is not None:
             self._spawn("lease", self._lease.run())

@@ -1,0 +1,129 @@
+"""The command line: help that helps, and messages for what goes wrong at the start."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from vllm_operator import __version__
+from vllm_operator.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def process_settings() -> Iterator[None]:
+    """Give back what a command sets for its whole process."""
+    handlers, level, depth = logging.root.handlers[:], logging.root.level, sys.getrecursionlimit()
+    yield
+    logging.root.handlers[:], logging.root.level = handlers, level
+    sys.setrecursionlimit(depth)
+
+
+def invoke(*arguments: str, **environment: str | None) -> Result:
+    return CliRunner(env=environment).invoke(main, list(arguments))
+
+
+def run(kubeconfig: Path | None, *options: str, home: Path) -> Result:
+    """The operator, which is to end by itself and to say why."""
+    path = str(kubeconfig) if kubeconfig else None
+    shown = invoke("run", "--log-level=error", *options, KUBECONFIG=path, HOME=str(home))
+    assert shown.exit_code == 1
+    assert "Traceback" not in shown.output
+    assert isinstance(shown.exception, SystemExit)
+    return shown
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A kubeconfig whose API server does not answer."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "current-context": "a",
+                "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+                "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "a", "user": {"token": "secret-token"}}],
+            }
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_help_names_the_commands() -> None:
+    shown = invoke("--help").output
+
+    assert [name for name in ("run", "crd", "manifests") if f"  {name} " not in shown] == []
+
+
+@pytest.mark.parametrize("command", ["run", "crd", "manifests"])
+def test_help_of_every_option_says_something(command: str) -> None:
+    options = {option.name: getattr(option, "help", None) for option in main.commands[command].params}
+
+    assert [name for name, text in options.items() if not text] == []
+    assert invoke(command, "-h").exit_code == 0
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert __version__ in invoke("--version").output
+
+
+def test_an_unknown_option_is_an_error_of_usage() -> None:
+    assert invoke("run", "--no-such-option").exit_code == 2
+
+
+def test_manifests_are_printed_for_kubectl() -> None:
+    objects = list(yaml.safe_load_all(invoke("manifests", "--image", "x/y:1", "-n", "ops").output))
+    (deployment,) = [body for body in objects if body["kind"] == "Deployment"]
+
+    assert [body["kind"] for body in objects[:2]] == ["Namespace", "CustomResourceDefinition"]
+    assert deployment["metadata"]["namespace"] == "ops"
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "x/y:1"
+
+
+def test_manifests_are_written_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "install.yaml"
+
+    assert invoke("manifests", "-o", str(path)).output == ""
+    assert path.read_text() == invoke("manifests").output
+
+
+def test_without_kubeconfig_the_message_says_where_one_is_looked_for(tmp_path: Path) -> None:
+    assert "set KUBECONFIG to a kubeconfig file" in run(None, home=tmp_path).output
+
+
+def test_a_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "missing") in run(tmp_path / "missing", home=tmp_path).output
+
+
+@pytest.mark.parametrize("text", ["", "clusters: [", "[]", "current-context: a\ncontexts: []\n", "\x00"])
+def test_a_broken_kubeconfig_is_said_to_be_unusable(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken"
+    path.write_text(text)
+
+    assert "kubeconfig" in run(path, home=tmp_path).output
+
+
+def test_a_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_path: Path) -> None:
+    shown = run(kubeconfig, "--listen", f"127.0.0.1:{taken_port}", home=tmp_path)
+
+    assert f"--listen 127.0.0.1:{taken_port}" in shown.output
+    assert "secret-token" not in shown.output
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:http", "127.0.0.1:99999", "nowhere", ""])
+def test_an_address_that_is_none_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
+    assert f"--listen {listen}" in run(kubeconfig, "--listen", listen, home=tmp_path).output
