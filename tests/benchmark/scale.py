@@ -16,13 +16,11 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 
 from tests.benchmark.loop import FastClient
-from tests.cluster.control_plane import ControlPlane
 from tests.support import control_plane as planes
 from tests.support.crds import install_monitoring_crds
 from tests.support.kube import Kube
@@ -73,9 +71,9 @@ async def each(items: Iterable[Any], work: Callable[[Any], Awaitable[Any]], limi
 class Bench:
     """The measurements, in the order in which they are taken."""
 
-    def __init__(self, plane: ControlPlane, kube: Kube, client: FastClient, operator: OperatorProcess) -> None:
+    def __init__(self, plane: planes.Plane, kube: Kube, client: FastClient, operator: OperatorProcess) -> None:
         self.plane, self.kube, self.client, self.operator = plane, kube, client, operator
-        self.audit = planes.audit_of(plane)
+        self.audit = plane.audit
         self.figures: dict[str, Any] = {"servers": SERVERS, "children_per_server": len(CHILDREN), "pods": "pending"}
 
     async def run(self) -> dict[str, Any]:
@@ -296,13 +294,13 @@ def _spread(seconds: list[float]) -> dict[str, int]:
     return {"p50": round(statistics.median(ordered)), "max": round(ordered[-1])}
 
 
-async def measure(plane: ControlPlane) -> dict[str, Any]:
+async def measure(plane: planes.Plane) -> dict[str, Any]:
     """Prepare the cluster and run the bench."""
-    kube = planes.kube_of(plane)
+    kube = plane.kube()
     kube.apply(crd(), "--server-side")
     install_monitoring_crds(kube)
     await asyncio.sleep(2)
-    operator = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
+    operator = OperatorProcess(plane.kubeconfig, plane.folder / "operator.log")
     try:
         async with FastClient(plane.kubeconfig) as client:
             return await Bench(plane, kube, client, operator).run()
@@ -315,7 +313,7 @@ def main() -> int:
     if reason := planes.missing():
         print(reason, file=sys.stderr)
         return 1
-    with TemporaryDirectory(prefix="vllm-operator-bench-") as folder, planes.control_plane(Path(folder)) as plane:
+    with planes.control_plane() as plane:
         figures = asyncio.run(measure(plane))
     for name, value in figures.items():
         print(f"{name:32} {value}")

@@ -176,12 +176,12 @@ class Kube:
     def report(self, namespace: str | None = None) -> str:
         """Servers with their status, pods, events, and what the other reports tell."""
         parts = [report() for report in self.reports]
+        scope = ["-n", namespace] if namespace else ["-A"]
         with contextlib.suppress(Exception):
-            for server in self.list(KIND, namespace):
-                parts.append(f"{name_of(server)} status:\n{yaml.safe_dump(server.get('status'), width=160)}")
-            scope = ["-n", namespace] if namespace else ["-A"]
-            for kind in ("pods", "events"):
-                parts.append(self.kubectl(*scope, "get", kind, "-o", "wide", check=False, timeout=20).text[-6000:])
+            parts += [
+                f"{name_of(server)} {yaml.safe_dump(server.get('status'))}" for server in self.list(KIND, namespace)
+            ]
+            parts += [self.kubectl(*scope, "get", kind, "-o", "wide").text[-6000:] for kind in ("pods", "events")]
         return "\n".join(parts)
 
 

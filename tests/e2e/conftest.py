@@ -1,0 +1,116 @@
+"""One cluster with the shipped operator for all tests of this folder; servers load side by side, to save time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import settings
+from tests.support import in_cluster, real_cluster
+from tests.support.in_cluster import InCluster
+from tests.support.kube import KIND, Kube, Object, condition
+from tests.support.real_cluster import RealCluster
+
+LOADING_SECONDS = 240
+"""Two servers that load at the same time on two cores take a minute; a busy machine takes longer."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RealCluster]:
+    if reason := real_cluster.missing():
+        pytest.skip(reason)
+    with real_cluster.real_cluster() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def audit_mark(cluster: RealCluster) -> int:
+    """The place in the audit log where these tests begin."""
+    return cluster.audit.mark() if cluster.audit else 0
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: RealCluster, audit_mark: int) -> Iterator[Kube]:
+    """The cluster with the operator in it."""
+    with real_cluster.installed_operator(cluster.kube):
+        yield cluster.kube
+
+
+@pytest.fixture(scope="session")
+def namespace(kube: Kube) -> Iterator[str]:
+    """A namespace with the restricted Pod Security Standard; gone, with all that is in it, at the end."""
+    with kube.namespace("e2e", {"pod-security.kubernetes.io/enforce": "baseline"}) as name:
+        try:
+            yield name
+        finally:
+            kube.kubectl("-n", name, "delete", "vllmservers,pvc,pods", "--all", "--timeout=60s", check=False)
+
+
+@pytest.fixture(scope="session")
+def inside(cluster: RealCluster, kube: Kube, namespace: str) -> InCluster:
+    """A pod in the cluster, which is the hub and the client."""
+    found = in_cluster.start(kube, namespace, cluster.vllm_image)
+    in_cluster.wait(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def gated(cluster: RealCluster, kube: Kube, inside: InCluster) -> str:
+    """A server of a gated model on the hub, with a cache and an API key; it loads while other tests run."""
+    for name, value in (("hub", in_cluster.TOKEN), ("clients", "key-of-the-tests")):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": value}}
+        kube.create(secret, inside.namespace)
+    environment = {"HF_ENDPOINT": inside.url("hub"), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    spec: dict[str, Any] = {
+        "model": {"uri": f"hf://{in_cluster.REPOSITORY}", "tokenSecretRef": {"name": "hub"}},
+        "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]},
+        "security": {"apiKeySecretRef": {"name": "clients"}},
+    }
+    body = on_cpu(cluster, "gated", spec)
+    body["spec"]["engine"]["env"] = [{"name": name, "value": value} for name, value in environment.items()]
+    kube.apply(body, namespace=inside.namespace)
+    return "gated"
+
+
+@pytest.fixture(scope="session")
+def quickstart(cluster: RealCluster, kube: Kube, inside: InCluster, gated: str) -> str:
+    """The server of examples/quickstart.yaml, applied as the file is."""
+    path = settings.REPOSITORY / "examples" / "quickstart.yaml"
+    kube.kubectl("-n", inside.namespace, "apply", "-f", str(path))
+    return next(document["metadata"]["name"] for document in yaml.safe_load_all(path.read_text()) if document)
+
+
+def on_cpu(cluster: RealCluster, name: str, spec: Object) -> Object:
+    """A server of the tiny model that needs no GPU."""
+    small = {
+        "image": cluster.vllm_image,
+        "engine": {"maxModelLen": 512, "enforceEager": True},
+        "accelerator": {"resourceName": ""},
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
+        "sharedMemory": "256Mi",
+        "rollout": {"drainTimeoutSeconds": 5},
+    }
+    spec = {**small, **spec}
+    return {"apiVersion": "vllm-operator.dev/v1alpha1", "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def wait_ready(inside: InCluster, name: str) -> Object:
+    """Wait with kubectl, as a pipeline does, until the server is ready."""
+
+    def ready() -> Object:
+        server = inside.kube.must_get(KIND, name, inside.namespace)
+        generation = (server.get("status") or {}).get("observedGeneration")
+        assert generation == server["metadata"]["generation"], server.get("status")
+        assert condition(server, "Ready").get("status") == "True", condition(server, "Ready")
+        return server
+
+    return inside.kube.eventually(ready, within=LOADING_SECONDS, namespace=inside.namespace)
+
+
+def pods(inside: InCluster, server: str) -> list[Object]:
+    """The pods of a server that are not on their way out."""
+    found = inside.kube.list("Pod", inside.namespace, f"app.kubernetes.io/instance={server}")
+    return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
