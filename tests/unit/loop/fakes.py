@@ -1,0 +1,95 @@
+"""A small API server in memory, which notes every request."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vllm_operator.cluster.kinds import Kind
+from vllm_operator.errors import ApiError
+
+Json = dict[str, Any]
+
+
+class FakeClock:
+    """A monotonic clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeApiClient:
+    """The calls of ApiClient over a dict of objects.
+
+    Attributes:
+        objects: (kind, name) -> object.
+        requests: (verb, kind, name), as they came.
+        sent: bodies of the writes, in the same order.
+        errors: (verb, kind) -> the error that such a request gets.
+        before_write: called with the verb before a write takes effect.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Json] = {}
+        self.requests: list[tuple[str, str, str]] = []
+        self.sent: list[Any] = []
+        self.errors: dict[tuple[str, str], ApiError] = {}
+        self.before_write: Callable[[str], None] = lambda _: None
+        self._version = itertools.count(100)
+
+    def hold(self, body: Mapping[str, Any], **metadata: Any) -> Json:
+        """Put an object on the server."""
+        held = copy.deepcopy(dict(body))
+        version = str(next(self._version))
+        held["metadata"] = {"uid": f"uid-{version}", **held["metadata"], "resourceVersion": version, **metadata}
+        self.objects[held["kind"], held["metadata"]["name"]] = held
+        return copy.deepcopy(held)
+
+    @property
+    def writes(self) -> list[tuple[str, str, str]]:
+        """The requests that were no reading."""
+        return [request for request in self.requests if request[0] != "get"]
+
+    def _note(self, verb: str, kind: Kind, name: str, sent: Any) -> None:
+        if verb != "get":
+            self.before_write(verb)
+        self.requests.append((verb, kind.name, name))
+        if verb != "get":
+            self.sent.append(copy.deepcopy(sent))
+        if error := self.errors.get((verb, kind.name)):
+            raise error
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        self._note("get", kind, name, None)
+        return copy.deepcopy(self.objects.get((kind.name, name)))
+
+    async def apply(self, kind: Kind, body: Mapping[str, Any], *, subresource: str | None = None) -> Json:
+        name = body["metadata"]["name"]
+        self._note(f"apply {subresource}" if subresource else "apply", kind, name, body)
+        known = self.objects.get((kind.name, name), {"metadata": {}})
+        own = {"uid": known["metadata"].get("uid", f"uid-{next(self._version)}")}
+        held = {**known, **copy.deepcopy(dict(body))}
+        held["metadata"] = {**known["metadata"], **body["metadata"], **own, "resourceVersion": str(next(self._version))}
+        self.objects[kind.name, name] = held
+        return copy.deepcopy(held)
+
+    async def apply_as(self, manager: str, kind: Kind, body: Mapping[str, Any]) -> Json:
+        self._note(f"apply as {manager}", kind, body["metadata"]["name"], body)
+        return {}
+
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], manager: str) -> Json:
+        self._note("merge patch", kind, name, patch)
+        return {}
+
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Json:
+        self._note("create", kind, body["metadata"]["name"], body)
+        return dict(body)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        self._note("delete", kind, name, uid)
+        self.objects.pop((kind.name, name), None)

@@ -1,0 +1,307 @@
+"""Applying and pruning children: what is ours, what is not, and what goes wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.specs import UID, body
+from tests.unit.loop.fakes import FakeApiClient, FakeClock
+from vllm_operator.cluster import repairs
+from vllm_operator.cluster.children import HANDOVER_MANAGER, Children, Outcome, OwnerGoneError
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.desired import desired_state
+from vllm_operator.errors import ApiError
+
+KEY = Key("llm", "mistral")
+Json = dict[str, Any]
+
+
+class Scene:
+    """A server in the caches, and an API server in memory."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
+        self.children = Children(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.wants(**spec)
+
+    def wants(self, **spec: Any) -> None:
+        """Change the spec."""
+        desired = desired_state(body(**spec), frozenset(), None)
+        self.server = desired.server
+        self.manifests = {manifest.kind: manifest for manifest in desired.manifests}
+        self.store.put("VLLMServer", body(**spec))
+
+    async def apply(self) -> Outcome:
+        return await self.children.apply(KEY, self.server, list(self.manifests.values()))
+
+    async def prune(self) -> None:
+        await self.children.prune(KEY, self.server, list(self.manifests.values()))
+
+    def hold(self, kind: str, *, seen: bool = True, **metadata: Any) -> Json:
+        """Have a child on the server, and in the caches when it was `seen`."""
+        held = self.api.hold(self.manifests[kind].body, **metadata)
+        if seen:
+            self.store.put(kind, held)
+        return held
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
+    outcome = await scene.apply()
+
+    assert sorted(outcome.written) == ["Deployment", "Service"]
+    assert [sent for sent in scene.api.sent if sent["kind"] == "Service"] == [scene.manifests["Service"].body]
+
+
+async def test_a_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
+    await scene.apply()
+    scene.api.requests.clear()
+
+    assert await scene.apply() == Outcome()
+    assert scene.api.requests == []
+
+
+async def test_only_what_changed_is_applied(scene: Scene) -> None:
+    await scene.apply()
+    scene.wants(service={"port": 81})
+    scene.api.requests.clear()
+
+    assert (await scene.apply()).written == ("Service",)
+    assert scene.api.requests == [("apply", "Service", "mistral")]
+
+
+async def test_an_apply_names_the_object_that_it_means(scene: Scene) -> None:
+    held = scene.hold("Service", annotations={})
+    await scene.apply()
+    (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
+
+    assert sent["metadata"]["uid"] == held["metadata"]["uid"]
+
+
+async def test_a_drifted_child_is_repaired(scene: Scene) -> None:
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["type"] = "NodePort"
+    live["metadata"]["resourceVersion"] = "9999"
+    scene.store.put("Service", live)
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_a_child_that_is_not_in_the_cache_is_looked_up_before_it_is_written(scene: Scene) -> None:
+    scene.hold("Service", seen=False)
+    scene.hold("Deployment", seen=False)
+
+    assert await scene.apply() == Outcome()
+    assert scene.api.writes == []
+    assert scene.store.get("Service", "llm", "mistral") is not None
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
+    scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
+
+    outcome = await scene.apply()
+
+    assert [problem.reason for problem in outcome.problems] == ["NameTaken"]
+    assert "Service named mistral" in outcome.problems[0].message
+    assert outcome.problems[0].message.startswith("metadata.name: ")
+    assert scene.api.writes == [("apply", "Deployment", "mistral")], "the others are applied all the same"
+
+
+async def test_the_child_of_another_owner_is_left_alone(scene: Scene) -> None:
+    other = {"apiVersion": "apps/v1", "kind": "Other", "name": "mistral", "uid": "x", "controller": True}
+    scene.hold("Service", ownerReferences=[other])
+
+    assert [problem.reason for problem in (await scene.apply()).problems] == ["NameTaken"]
+
+
+async def test_the_child_of_a_former_server_of_the_name_is_taken_over(scene: Scene) -> None:
+    (owner,) = scene.manifests["Service"].body["metadata"]["ownerReferences"]
+    former = {**owner, "uid": "former"}
+    scene.hold("Service", ownerReferences=[former])
+
+    assert "Service" in (await scene.apply()).written
+
+
+async def test_a_kept_claim_is_taken_up_again() -> None:
+    scene = Scene(cache={"size": "1Gi", "retain": False})
+    scene.hold("PersistentVolumeClaim", ownerReferences=[])
+
+    outcome = await scene.apply()
+
+    assert outcome.problems == ()
+    assert "PersistentVolumeClaim" in outcome.written
+
+
+async def test_a_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None:
+    scene.hold("Service", deletionTimestamp="2026-03-02T08:00:00Z", annotations={})
+
+    await scene.apply()
+
+    assert ("apply", "Service", "mistral") not in scene.api.requests
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 413, 422])
+async def test_a_refusal_is_a_problem_that_names_the_field(scene: Scene, status: int) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
+
+    outcome = await scene.apply()
+
+    assert [problem.reason for problem in outcome.problems] == ["ChildRefused"]
+    assert outcome.problems[0].message == "spec.service: the API server refuses Service mistral: spec.ports[0]: no"
+    assert outcome.written == ("Deployment",)
+
+
+@pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
+async def test_what_may_pass_is_raised_when_all_others_are_written(scene: Scene, status: int) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(status, "Later", "not now")
+
+    with pytest.raises(ApiError, match="not now"):
+        await scene.apply()
+
+    assert ("apply", "Deployment", "mistral") in scene.api.requests
+
+
+@pytest.mark.parametrize("change", ["gone", "replaced", "deleted"])
+async def test_nothing_is_written_for_a_server_that_has_gone(scene: Scene, change: str) -> None:
+    successor: Json = body(uid="another")
+    scene.store.remove("VLLMServer", body())
+    if change == "replaced":
+        scene.store.put("VLLMServer", successor)
+    if change == "deleted":
+        scene = Scene()
+        dying = body()
+        dying["metadata"].update(resourceVersion="2", deletionTimestamp="2026-03-02T08:00:00Z")
+        scene.store.put("VLLMServer", dying)
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+
+    assert scene.api.writes == []
+
+
+async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> None:
+    scene.api.before_write = lambda _: scene.store.remove("VLLMServer", body())
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+
+    assert len(scene.api.writes) == 1
+
+
+async def test_prune_removes_what_the_spec_no_longer_asks_for_and_that_very_object() -> None:
+    scene = Scene(replicas=2)
+    held = scene.hold("PodDisruptionBudget")
+    scene.wants(replicas=1)
+
+    await scene.prune()
+
+    assert scene.api.requests == [("delete", "PodDisruptionBudget", "mistral")]
+    assert scene.api.sent == [held["metadata"]["uid"]]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": []},
+        {"ownerReferences": [{"kind": "VLLMServer", "name": "mistral", "uid": "former", "controller": True}]},
+        {"ownerReferences": [{"kind": "VLLMServer", "name": "mistral", "uid": UID}]},
+        {"deletionTimestamp": "2026-03-02T08:00:00Z"},
+    ],
+    ids=["unowned", "of a former server", "not controlled", "being deleted"],
+)
+async def test_prune_leaves_what_is_not_the_servers(metadata: Json) -> None:
+    scene = Scene(replicas=2)
+    scene.hold("PodDisruptionBudget", **metadata)
+    scene.wants(replicas=1)
+
+    await scene.prune()
+
+    assert scene.api.requests == []
+
+
+async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
+    await scene.apply()
+    scene.api.requests.clear()
+
+    await scene.prune()
+
+    assert scene.api.requests == []
+
+
+async def test_a_kept_claim_is_not_pruned() -> None:
+    scene = Scene(cache={"size": "1Gi"})
+    scene.hold("PersistentVolumeClaim")
+    scene.wants()
+
+    await scene.prune()
+
+    assert scene.api.requests == []
+
+
+def owner_of_replicas(manager: str) -> list[Json]:
+    return [{"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+
+
+async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
+    """A field that loses its last owner falls back to 1 replica."""
+    scene = Scene(replicas=5)
+    scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
+    scene.wants(replicas=5, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+    deployment = [request[0] for request in scene.api.writes if request[1] == "Deployment"]
+    (handed,) = [sent for sent in scene.api.sent if sent["spec"].keys() == {"replicas"}]
+
+    assert deployment == [f"apply as {HANDOVER_MANAGER}", "apply"]
+    assert handed["spec"] == {"replicas": 5}
+
+
+async def test_replicas_that_another_owns_are_not_touched() -> None:
+    scene = Scene(replicas=5)
+    scene.hold("Deployment", managedFields=owner_of_replicas("kube-controller-manager"))
+    scene.wants(replicas=5, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+
+    assert [request[0] for request in scene.api.writes if request[1] == "Deployment"] == ["apply"]
+
+
+async def test_what_others_wrote_into_the_spec_is_adopted_before_the_apply() -> None:
+    scene = Scene()
+    edit = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    held = scene.hold("Deployment", managedFields=[edit])
+
+    await scene.apply()
+    (patch,) = [sent for sent in scene.api.sent if "managedFields" in sent["metadata"] and "spec" not in sent]
+
+    assert [request[0] for request in scene.api.writes if request[1] == "Deployment"] == ["merge patch", "apply"]
+    assert patch["metadata"]["resourceVersion"] == held["metadata"]["resourceVersion"], "lest newer edits are lost"
+    assert [entry["manager"] for entry in patch["metadata"]["managedFields"]] == ["vllm-operator"]
+
+
+async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+    await scene.apply()
+
+    async def fight() -> None:
+        live = scene.api.objects["Service", "mistral"]
+        live["spec"] = {**live["spec"], "type": "NodePort"}
+        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        scene.store.put("Service", live)
+        await scene.apply()
+
+    for _ in range(repairs.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
+        await fight()
+    assert caught.value.retry_after == repairs.WINDOW_SECONDS
+
+    scene.clock.now += repairs.WINDOW_SECONDS
+    await fight()

@@ -1,0 +1,246 @@
+"""One pass: what it writes, when it looks again, and what it leaves alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.specs import MODEL, body, container
+from tests.unit.loop.fakes import FakeApiClient, FakeClock
+from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.references import References
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.engine.timing import ProbeTarget
+from vllm_operator.errors import ApiError
+from vllm_operator.reconcile import (
+    MISSING_AGAIN_SECONDS,
+    REFERENCES_AGAIN_SECONDS,
+    REFUSED_AGAIN_SECONDS,
+    Cluster,
+    Reconciler,
+)
+
+KEY = Key("llm", "mistral")
+TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
+
+
+class FakeProber:
+    """Remembers whom it is to ask."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, list[ProbeTarget]] = {}
+
+    def set_targets(self, key: str, targets: Iterable[ProbeTarget]) -> None:
+        self.targets[key] = list(targets)
+
+    def health(self, key: str) -> dict[str, ReplicaHealth]:
+        return {}
+
+
+class Scene:
+    """A reconciler over an API server in memory; the clock moves on by a minute with every pass."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.api = FakeApiClient()
+        self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+        self.start()
+        self.wants(**spec)
+
+    def start(self) -> None:
+        """Start the operator: its caches hold what the API server holds, and it knows nothing else."""
+        self.store, self.prober = Store(), FakeProber()
+        for (kind, _), held in self.api.objects.items():
+            self.store.put(kind, held)
+        clock, api = FakeClock(), self.api
+        self.reconciler = Reconciler(
+            Cluster(
+                client=api,  # type: ignore[arg-type]
+                store=self.store,
+                children=Children(api, self.store, clock),  # type: ignore[arg-type]
+                references=References(api, clock),  # type: ignore[arg-type]
+                capabilities=SimpleNamespace(installed=frozenset(), drop=lambda _: None),  # type: ignore[arg-type]
+                prober=self.prober,  # type: ignore[arg-type]
+            ),
+            clock=lambda: self.now,
+        )
+
+    def wants(self, generation: int = 1, **spec: Any) -> None:
+        """Have the server ask for this."""
+        self.store.put("VLLMServer", self.api.hold({**self.server, **body(generation=generation, **spec)}))
+
+    @property
+    def server(self) -> dict[str, Any]:
+        return self.api.objects.get(("VLLMServer", "mistral"), {})
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition as it was written."""
+        found = next(entry for entry in self.server["status"]["conditions"] if entry["type"] == kind)
+        return found["status"], found["reason"]
+
+    async def passes(self, times: int = 1) -> float | None:
+        again = None
+        for _ in range(times):
+            self.now += timedelta(minutes=1)
+            again = await self.reconciler.reconcile(KEY)
+        return again
+
+    @property
+    def applied(self) -> list[str]:
+        return sorted(kind for verb, kind, _ in self.api.requests if verb == "apply")
+
+
+async def test_a_server_gets_its_children_and_its_status() -> None:
+    scene = Scene()
+    await scene.passes(2)
+
+    assert scene.applied == ["Deployment", "Service"]
+    assert scene.condition("Accepted")[0] == "True"
+    assert scene.server["status"]["observedGeneration"] == 1
+
+
+async def test_a_pass_over_an_unchanged_server_costs_nothing() -> None:
+    scene = Scene()
+    await scene.passes(3)
+    scene.api.requests.clear()
+
+    assert await scene.passes(5) is None
+    assert scene.api.requests == []
+
+
+async def test_a_restart_writes_nothing_where_all_is_in_place() -> None:
+    scene = Scene()
+    await scene.passes(3)
+    scene.api.requests.clear()
+
+    scene.start()
+    await scene.passes(3)
+
+    assert scene.api.requests == []
+
+
+async def test_a_restart_in_the_middle_ends_in_the_same_state() -> None:
+    whole, broken = Scene(replicas=2), Scene(replicas=2)
+    await whole.passes(3)
+    broken.api.errors["apply", "Deployment"] = ApiError(0, "Unreachable", "killed")
+    with pytest.raises(ApiError):
+        await broken.passes()
+
+    broken.api.errors.clear()
+    broken.start()
+    await broken.passes(3)
+
+    assert {key: held.get("spec") for key, held in broken.api.objects.items()} == {
+        key: held.get("spec") for key, held in whole.api.objects.items()
+    }
+
+
+async def test_a_refused_manifest_is_told_and_leaves_the_children() -> None:
+    scene = Scene()
+    await scene.passes(2)
+    scene.api.requests.clear()
+    scene.wants(2, engine={"extraArgs": ["--port=1"]})
+    await scene.passes(2)
+
+    assert scene.applied == []
+    assert scene.condition("Accepted") == ("False", "InvalidArgument")
+    assert ("Deployment", "mistral") in scene.api.objects
+
+
+async def test_a_manifest_that_cannot_be_parsed_is_told() -> None:
+    scene = Scene(engine={"maxModelLen": "many"})
+    await scene.passes()
+
+    assert scene.condition("Accepted") == ("False", "InvalidSpec")
+
+
+async def test_a_missing_secret_is_told_and_looked_for_again_soon() -> None:
+    scene = Scene(**TOKEN)
+
+    assert await scene.passes() == MISSING_AGAIN_SECONDS
+    assert scene.applied == []
+    assert scene.condition("Accepted") == ("False", "SecretNotFound")
+
+
+async def test_secrets_that_are_there_are_looked_at_now_and_then() -> None:
+    scene = Scene(**TOKEN)
+    scene.api.hold({"kind": "Secret", "metadata": {"name": "hf"}, "data": {"token": base64.b64encode(b"x").decode()}})
+
+    assert await scene.passes(2) == REFERENCES_AGAIN_SECONDS
+    assert scene.applied == ["Deployment", "Service"]
+
+
+async def test_a_refused_child_is_told_and_tried_again() -> None:
+    scene = Scene()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+
+    assert await scene.passes() == REFUSED_AGAIN_SECONDS
+    assert scene.condition("Accepted") == ("False", "ChildRefused")
+
+
+async def test_what_may_pass_is_left_to_the_queue() -> None:
+    scene = Scene()
+    scene.api.errors["apply", "Service"] = ApiError(503, "ServiceUnavailable", "later")
+
+    with pytest.raises(ApiError, match="later"):
+        await scene.passes()
+
+
+async def test_a_paused_server_keeps_its_children_as_they_are() -> None:
+    scene = Scene()
+    await scene.passes(2)
+    scene.api.requests.clear()
+    scene.wants(2, paused=True, service={"port": 81}, replicas=3)
+    await scene.passes(2)
+
+    assert scene.applied == []
+    assert scene.server["status"]["phase"] == "Paused"
+
+
+@pytest.mark.parametrize("dying", [True, False])
+async def test_a_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
+    scene = Scene()
+    await scene.passes(2)
+    scene.api.requests.clear()
+    live = scene.store.server(KEY)
+    assert live is not None
+    if dying:
+        metadata = {**live["metadata"], "resourceVersion": "9999", "deletionTimestamp": "2026-03-02T08:00:00Z"}
+        scene.store.put("VLLMServer", {**live, "metadata": metadata})
+    else:
+        scene.store.remove("VLLMServer", live)
+
+    assert await scene.passes() is None
+    assert scene.api.requests == []
+    assert scene.prober.targets["llm/mistral"] == []
+
+
+async def test_running_replicas_are_asked_with_the_key_of_their_pod() -> None:
+    key = {"security": {"apiKeySecretRef": {"name": "keys"}}}
+    scene = Scene(health={"probeIntervalSeconds": 7}, **key)
+    scene.api.hold({"kind": "Secret", "metadata": {"name": "keys"}, "data": {"token": base64.b64encode(b"k").decode()}})
+    labels = {"app.kubernetes.io/instance": "mistral", "app.kubernetes.io/managed-by": "vllm-operator"}
+    scene.store.put(
+        "Pod",
+        {
+            "metadata": {"namespace": "llm", "name": "p", "uid": "p1", "resourceVersion": "1", "labels": labels},
+            "spec": {"containers": [container(**key)]},
+            "status": {"podIP": "10.0.0.7", "containerStatuses": [{"name": "vllm", "state": {"running": {}}}]},
+        },
+    )
+    await scene.passes()
+    (target,) = scene.prober.targets["llm/mistral"]
+
+    assert (target.base_url, target.interval, target.api_key) == ("http://10.0.0.7:8000", 7, "k")
+
+
+async def test_events_tell_what_changed_once() -> None:
+    scene = Scene(**TOKEN)
+    await scene.passes(3)
+
+    assert [sent["reason"] for sent in scene.api.sent if sent.get("kind") == "Event"] == ["SecretNotFound"]

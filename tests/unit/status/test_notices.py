@@ -1,0 +1,101 @@
+"""Events: changes that a person wants to read of, and never one per pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vllm_operator.status.notices import notices
+
+
+def status(**conditions: tuple[str, str]) -> dict[str, Any]:
+    """A status with these conditions: type -> (status, reason)."""
+    return {
+        "conditions": [
+            {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"}
+            for kind, (value, reason) in conditions.items()
+        ]
+    }
+
+
+SERVING = status(Accepted=("True", "Valid"), Available=("True", "Serving"), Progressing=("False", "Complete"))
+ROWS: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
+    ("nothing new", SERVING, SERVING, []),
+    ("a new server that is accepted", {}, status(Accepted=("True", "Valid")), []),
+    ("a new server that is refused", {}, status(Accepted=("False", "InvalidSpec")), [("Warning", "InvalidSpec")]),
+    (
+        "refused as before",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("False", "InvalidSpec")),
+        [],
+    ),
+    (
+        "refused for another reason",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("False", "SecretNotFound")),
+        [("Warning", "SecretNotFound")],
+    ),
+    (
+        "accepted again",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("True", "Valid")),
+        [("Normal", "Accepted")],
+    ),
+    (
+        "serving",
+        status(Available=("False", "NoReplica")),
+        status(Available=("True", "Serving")),
+        [("Normal", "Available")],
+    ),
+    ("serving at first sight", {}, status(Available=("True", "Serving")), [("Normal", "Available")]),
+    (
+        "no longer serving",
+        status(Available=("True", "Serving")),
+        status(Available=("False", "NoReplica")),
+        [("Warning", "Unavailable")],
+    ),
+    ("not serving yet", {}, status(Available=("False", "NoReplica")), []),
+    (
+        "rolled out",
+        status(Progressing=("True", "RollingOut")),
+        status(Progressing=("False", "Complete")),
+        [("Normal", "RolledOut")],
+    ),
+    (
+        "a stuck rollout",
+        status(Progressing=("True", "RollingOut")),
+        status(Progressing=("False", "Stuck")),
+        [("Warning", "RolloutStuck")],
+    ),
+    (
+        "a sick engine",
+        status(EngineHealthy=("True", "Healthy")),
+        status(EngineHealthy=("False", "ModelNotServed")),
+        [("Warning", "ModelNotServed")],
+    ),
+    (
+        "an engine sick as before",
+        status(EngineHealthy=("False", "ModelNotServed")),
+        status(EngineHealthy=("False", "ModelNotServed")),
+        [],
+    ),
+    ("a healed engine", status(EngineHealthy=("False", "Timeout")), status(EngineHealthy=("True", "Healthy")), []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_notices(before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert [(notice.type, notice.reason) for notice in notices(before, after)] == expected
+
+
+def test_numbers_make_no_event() -> None:
+    changed = {**SERVING, "readyReplicas": 7, "message": "7/7 replicas serve"}
+
+    assert notices(SERVING, changed) == ()
+
+
+def test_the_note_is_the_conditions_message() -> None:
+    (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
+
+    assert notice.note == "Accepted is False"
