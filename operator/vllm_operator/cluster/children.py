@@ -13,7 +13,7 @@ from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import adopted_fields, differs
 from vllm_operator.cluster.kinds import CHILDREN, Kind
-from vllm_operator.cluster.repairs import RepairBudget
+from vllm_operator.cluster.repairs import KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
@@ -96,6 +96,7 @@ class Children:
         self._client = client
         self._store = store
         self._repairs = RepairBudget(clock)
+        self._answers = KnownAnswers()
 
     async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> Outcome:
         """Apply every manifest that is new, changed or drifted, all at once.
@@ -148,13 +149,18 @@ class Children:
                 self._store.put(kind.name, live)
         if live is not None and not _is_ours(live, server):
             return _name_taken(manifest)
-        if live is not None and (_is_terminating(live) or _is_up_to_date(manifest, live)):
+        if live is not None and (_is_terminating(live) or self._is_up_to_date(manifest, live)):
             return None
         if live is not None and _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
             raise ContestedError(manifest, live, pause)
         self._check_owner(key, server)
         await self._write(kind, manifest, live)
         return True
+
+    def _is_up_to_date(self, manifest: Manifest, live: Object) -> bool:
+        if not _is_repair(manifest, live) or live["metadata"].get("managedFields"):
+            return False
+        return not differs(manifest.body, live) or self._answers.holds(manifest.hash, live)
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object | None) -> None:
         body = manifest.body
@@ -166,6 +172,7 @@ class Children:
             body = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
         answer = await self._client.apply(kind, body)
         self._store.put(kind.name, answer)
+        self._answers.note(manifest.hash, answer, differs=differs(manifest.body, answer))
         logger.info(
             "%s/%s: applied %s %s", body["metadata"]["namespace"], body["metadata"]["name"], kind.name, manifest.hash
         )
@@ -211,12 +218,6 @@ def _is_final(manifest: Manifest, error: BaseException) -> bool:
     if not isinstance(error, ApiError):
         return False
     return error.is_refusal or (error.status == 404 and CHILDREN[manifest.kind].optional)
-
-
-def _is_up_to_date(manifest: Manifest, live: Object) -> bool:
-    metadata = live["metadata"]
-    applied = (metadata.get("annotations") or {}).get(ANNOTATION_HASH)
-    return applied == manifest.hash and not metadata.get("managedFields") and not differs(manifest.body, live)
 
 
 def _is_repair(manifest: Manifest, live: Object) -> bool:

@@ -1,9 +1,13 @@
-"""A budget for repairs: a child that someone keeps changing is not fought over at full speed."""
+"""Limits of repair: what someone keeps changing, and what the API server itself makes of a manifest."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable
+
+from vllm_operator.api.observed import Object
 
 BURST = 10
 WINDOW_SECONDS = 60.0
@@ -22,7 +26,9 @@ class RepairBudget:
 
     def take(self, uid: str) -> float:
         """0 when the object may be repaired now, which counts; else the seconds until it may."""
-        now, repairs = self._clock(), self._repairs[uid]
+        now = self._clock()
+        self._forget_old(now)
+        repairs = self._repairs[uid]
         while repairs and repairs[0] <= now - WINDOW_SECONDS:
             repairs.popleft()
         if len(repairs) >= BURST:
@@ -30,6 +36,34 @@ class RepairBudget:
         repairs.append(now)
         return 0.0
 
-    def forget(self, uid: str) -> None:
-        """The object is gone."""
-        self._repairs.pop(uid, None)
+    def _forget_old(self, now: float) -> None:
+        for uid in [uid for uid, repairs in self._repairs.items() if repairs[-1] <= now - WINDOW_SECONDS]:
+            del self._repairs[uid]
+
+
+class KnownAnswers:
+    """Objects that differ from their manifest right after it was applied.
+
+    The API server fills in what a pod template leaves empty (`schedulerName: ""`), and admission webhooks change
+    images: applying the same again would change nothing, and would be done at every pass.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, tuple[str, bytes]] = {}
+
+    def note(self, applied: str, answer: Object, *, differs: bool) -> None:
+        """Remember the answer to the manifest with the hash `applied`, as long as it differs from it."""
+        uid = answer["metadata"].get("uid", "")
+        if differs:
+            self._answers[uid] = (applied, _spec(answer))
+        else:
+            self._answers.pop(uid, None)
+
+    def holds(self, wanted: str, live: Object) -> bool:
+        """True when `live` still is what came of the manifest with the hash `wanted`."""
+        known = self._answers.get(live["metadata"].get("uid", ""))
+        return known is not None and known == (wanted, _spec(live))
+
+
+def _spec(body: Object) -> bytes:
+    return hashlib.sha256(json.dumps(body.get("spec"), sort_keys=True).encode()).digest()

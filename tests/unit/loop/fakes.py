@@ -32,6 +32,7 @@ class FakeApiClient:
         sent: bodies of the writes, in the same order.
         errors: (verb, kind) -> the error that such a request gets.
         before_write: called with the verb before a write takes effect.
+        admission: changes what an apply stores.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class FakeApiClient:
         self.sent: list[Any] = []
         self.errors: dict[tuple[str, str], ApiError] = {}
         self.before_write: Callable[[str], None] = lambda _: None
+        self.admission: Callable[[Json], None] = lambda _: None
         self._version = itertools.count(100)
 
     def hold(self, body: Mapping[str, Any], **metadata: Any) -> Json:
@@ -75,6 +77,7 @@ class FakeApiClient:
         own = {"uid": known["metadata"].get("uid", f"uid-{next(self._version)}")}
         held = {**known, **copy.deepcopy(dict(body))}
         held["metadata"] = {**known["metadata"], **body["metadata"], **own, "resourceVersion": str(next(self._version))}
+        self.admission(held)
         self.objects[kind.name, name] = held
         return copy.deepcopy(held)
 

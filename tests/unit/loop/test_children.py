@@ -305,3 +305,39 @@ async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(sce
 
     scene.clock.now += repairs.WINDOW_SECONDS
     await fight()
+
+
+async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scene) -> None:
+    """A webhook that renames images, or a default that is filled in for an empty text."""
+
+    def mutate(answer: Json) -> None:
+        if answer["kind"] == "Deployment":
+            answer["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/vllm"
+
+    scene.api.admission = mutate
+    await scene.apply()
+    scene.api.requests.clear()
+
+    assert await scene.apply() == Outcome()
+    assert scene.api.requests == []
+
+
+async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(sessionAffinity="None", type="NodePort")
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["ports"] = []
+    live["metadata"]["resourceVersion"] = "9999"
+    scene.store.put("Service", live)
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
+    clock = FakeClock()
+    budget = repairs.RepairBudget(clock)
+    for number in range(100):
+        budget.take(f"uid-{number}")
+        clock.now += repairs.WINDOW_SECONDS
+
+    assert len(budget._repairs) == 1
