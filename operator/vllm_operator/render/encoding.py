@@ -1,59 +1,62 @@
-"""Values into YAML and back, so that no value is ever interpreted.
+"""Values through YAML without being YAML, so that no value is ever interpreted.
 
-Every `{{ expression }}` of a template becomes JSON, which is YAML: a string stays that string, whether it holds
-quotes, newlines, braces or `on`.
+A rendered template holds `!v 0`, `!v 1`, ... in the places of its expressions; the values themselves are put in after
+parsing. Whatever they hold, quotes, newlines, braces or `on`, YAML never sees it; and the text of a template is the
+same for all servers, so that it is parsed once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
+import functools
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from vllm_operator.errors import TemplateError
 
-_LONGEST_SIMPLE_KEY = 1000
-"""YAML takes a longer key only behind a question mark (1,024 characters, YAML 1.1, 7.3.1)."""
+TAG = "!v"
+PARSED_TEMPLATES = 256
+"""Texts that are remembered: one a template, and one for each number of turns of its loops."""
 
-_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+
+class Slots:
+    """Collects the values of one rendering."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def place(self, value: object) -> str:
+        """What stands for `value` in the text."""
+        self.values.append(plain(value))
+        return f"{TAG} {len(self.values) - 1}"
 
 
-def to_yaml(value: object) -> str:
-    """One line of JSON that YAML reads as the same value.
+def plain(value: object) -> Any:
+    """The value in dictionaries, lists and scalars.
 
-    JSON writes a character beyond the basic plane as two escapes, which YAML takes for two broken characters:
-    they become one `\\U` escape.
+    Raises:
+        TemplateError: a type that no manifest holds.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)}: {to_yaml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(to_yaml, value)) + "]"
     if value is None or isinstance(value, str | int | float):
-        return _ESCAPE.sub(_joined_surrogates, json.dumps(value))
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     raise TemplateError(f"a template cannot show a {type(value).__name__}")
 
 
-def _key(key: object) -> str:
-    text = to_yaml(str(key))
-    return text if len(text) <= _LONGEST_SIMPLE_KEY else f"? {text} "
-
-
-def _joined_surrogates(match: re.Match[str]) -> str:
-    high, low = match.groups()
-    if high is None:
-        return match.group()
-    return f"\\U{0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00:08X}"
+class _Slot(int):
+    """The place of a value in a parsed template."""
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """A loader that refuses equal keys, of which PyYAML would silently keep the last."""
+    """A loader that knows slots, and refuses equal keys, of which PyYAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
@@ -64,25 +67,42 @@ class _StrictLoader(yaml.CSafeLoader):
         return mapping
 
 
-# YAML 1.1 takes JSON's 1e+16 for a text.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]+$"), list("-0123456789")
-)
+_StrictLoader.add_constructor(TAG, lambda _, node: _Slot(node.value))
 
 
-def from_yaml(text: str) -> dict[str, Any]:
-    """Parse exactly one document that is an object.
+def filled(text: str, values: Sequence[Any]) -> dict[str, Any]:
+    """The object that `text` describes, with its values, and without the keys whose value is None.
 
     Raises:
-        TemplateError: no document, several, a list, a scalar or equal keys.
+        TemplateError: no document, several, a list, a scalar, equal keys, or an expression inside a text.
     """
+    result: dict[str, Any] = _fill(parsed(text), values)
+    return result
+
+
+@functools.lru_cache(maxsize=PARSED_TEMPLATES)
+def parsed(text: str) -> dict[str, Any]:
+    """Parse exactly one document that is an object; the result is shared and must not be changed."""
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise TemplateError(f"a template rendered no valid YAML: {error}") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"a template must render one object, not {len(documents)} documents")
     return documents[0]
+
+
+def _fill(node: Any, values: Sequence[Any]) -> Any:
+    if isinstance(node, _Slot):
+        return without_none(values[node])
+    if isinstance(node, dict):
+        items = ((_fill(key, values), _fill(item, values)) for key, item in node.items())
+        return {str(key): item for key, item in items if item is not None}
+    if isinstance(node, list):
+        return [_fill(item, values) for item in node]
+    if isinstance(node, str) and f"{TAG} " in node:
+        raise TemplateError(f"an expression must be a whole value, and is a part of {node!r}")
+    return node
 
 
 def without_none(value: Any) -> Any:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from vllm_operator.errors import TemplateError
-from vllm_operator.render.encoding import from_yaml, to_yaml, without_none
+from vllm_operator.render.encoding import Slots, filled
+
+SLOTS = " slots"
+"""Variable of the slots: no template can name it."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -23,12 +27,12 @@ def template_folder() -> Path:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """An environment in which every expression becomes JSON and an unknown name is an error."""
+    """An environment in which every expression becomes a slot and an unknown name is an error."""
     result = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_folder()),
         undefined=jinja2.StrictUndefined,
         finalize=_shown,
-        # The output is YAML, and JSON-encoding is its escaping.
+        # Values never enter the text.
         autoescape=False,
         auto_reload=False,
         trim_blocks=True,
@@ -39,9 +43,22 @@ def environment() -> jinja2.Environment:
     return result
 
 
-def _shown(value: object) -> str:
+@jinja2.pass_context
+def _shown(context: jinja2.runtime.Context, value: object) -> str:
     # Turning an undefined value into text raises jinja2's own error, which names it.
-    return to_yaml(str(value) if isinstance(value, jinja2.Undefined) else value)
+    slots: Slots = context[SLOTS]
+    return slots.place(str(value) if isinstance(value, jinja2.Undefined) else value)
+
+
+def shown(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that `template` shows with these variables.
+
+    Raises:
+        TemplateError: it shows anything but one object.
+        jinja2.TemplateError: it names a variable that there is not.
+    """
+    slots = Slots()
+    return filled(template.render({**variables, SLOTS: slots}), slots.values)
 
 
 def render(template: str, plan: object) -> dict[str, Any]:
@@ -55,8 +72,6 @@ def render(template: str, plan: object) -> dict[str, Any]:
         TemplateError: the template rendered anything but one object, or names what the plan has not.
     """
     try:
-        text = environment().get_template(f"{template}.yaml.j2").render(vars(plan))
+        return shown(environment().get_template(f"{template}.yaml.j2"), vars(plan))
     except jinja2.TemplateError as error:
         raise TemplateError(f"template {template}: {error}") from error
-    manifest: dict[str, Any] = without_none(from_yaml(text))
-    return manifest
