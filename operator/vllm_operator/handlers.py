@@ -10,6 +10,7 @@ import kopf
 from vllm_operator.api.names import GROUP, MANAGED_SELECTOR
 from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
 from vllm_operator.runtime import Runtime
+from vllm_operator.storages import NoDiffBase, NoProgress
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,8 @@ def operator_settings() -> kopf.OperatorSettings:
     """kopf without its own writes: no events, no annotations, and watches that see our children only."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10

@@ -141,6 +141,8 @@ class Children:
     async def _apply_one(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
+        if self._store.verified(kind.name, server.namespace, manifest.name) == manifest.hash:
+            return None
         live: Object | None = self._store.get(kind.name, server.namespace, manifest.name)
         if live is None:
             # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
@@ -149,7 +151,10 @@ class Children:
                 self._store.put(kind.name, live)
         if live is not None and not _is_ours(live, server):
             return _name_taken(manifest)
-        if live is not None and (_is_terminating(live) or self._is_up_to_date(manifest, live)):
+        if live is not None and _is_terminating(live):
+            return None
+        if live is not None and self._is_up_to_date(manifest, live):
+            self._store.verify(kind.name, server.namespace, manifest.name, manifest.hash)
             return None
         if live is not None and _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
             raise ContestedError(manifest, live, pause)

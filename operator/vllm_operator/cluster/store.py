@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vllm_operator.api.codec import packed, unpacked
+from vllm_operator.api.codec import squeezed, unsqueezed
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.drift import foreign_entries
@@ -27,9 +27,13 @@ class Key(NamedTuple):
 REMEMBERED_DEAD = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """One object: as JSON, and what is asked of it often."""
+    """One object: as compressed JSON, and what is asked of it often.
+
+    Attributes:
+        verified: hash of the manifest that this very state was found to hold; empty before it was compared.
+    """
 
     namespace: str
     name: str
@@ -37,6 +41,7 @@ class Entry:
     version: str
     key: Key | None
     raw: bytes
+    verified: str = ""
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
@@ -49,13 +54,13 @@ class Entry:
             uid=metadata.get("uid", ""),
             version=str(metadata.get("resourceVersion", "")),
             key=key_of(kind, body),
-            raw=packed(trimmed),
+            raw=squeezed(trimmed),
         )
 
     @property
     def body(self) -> Object:
         """The object; a new one at each call."""
-        return unpacked(self.raw)
+        return unsqueezed(self.raw)
 
 
 class Store:
@@ -127,6 +132,16 @@ class Store:
         """One object."""
         entry = self._objects[kind].get((namespace, name))
         return entry.body if entry else None
+
+    def verified(self, kind: str, namespace: str, name: str) -> str:
+        """Hash of the manifest that the object was found to hold as it is; empty when it was not compared."""
+        entry = self._objects[kind].get((namespace, name))
+        return entry.verified if entry else ""
+
+    def verify(self, kind: str, namespace: str, name: str, digest: str) -> None:
+        """Remember that the object as it is holds the manifest with this hash."""
+        if (entry := self._objects[kind].get((namespace, name))) is not None:
+            entry.verified = digest
 
     def names(self, key: Key, kind: str) -> list[str]:
         """Names of the objects of a kind that belong to the server."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.codec import unpacked
+from vllm_operator.api.codec import unsqueezed
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A rendered child: its kind, name and hash, and the object to apply as JSON.
+    """A rendered child: its kind, name and hash, and the object to apply as compressed JSON.
 
     Every server keeps its manifests for as long as it lives, so they are kept small.
     """
@@ -23,4 +23,4 @@ class Manifest:
     @property
     def body(self) -> dict[str, Any]:
         """The object to apply; a new one at each call."""
-        return unpacked(self.raw)
+        return unsqueezed(self.raw)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from vllm_operator.api.codec import packed
+from vllm_operator.api.codec import squeezed
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, recommended_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.errors import InvalidSpecError, TemplateError
@@ -64,7 +64,7 @@ def _manifest(server: VLLMServer, plan: ServerPlan, kind: str, part: Any) -> Man
     _stamp(body, server, owned)
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     body["metadata"]["annotations"][ANNOTATION_HASH] = digest
-    return Manifest(kind, part.name, digest, packed(body))
+    return Manifest(kind, part.name, digest, squeezed(body))
 
 
 def _overlay(body: dict[str, Any], plan: DeploymentPlan) -> None:
