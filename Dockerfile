@@ -1,5 +1,6 @@
-# The image of the operator. Any base with Python 3.11 or later, its venv module and a C library of Debian's age will do.
-ARG BASE_IMAGE=python:3.12-slim
+# The image of the operator. Any base with Python 3.11 or later, its venv module and a C library of Debian's age will do,
+# but 3.12: its JSON decoder fails on objects of 1,500 levels, which the API server lets through.
+ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS builder
 # For builds behind a proxy, a mirror or an authority of one's own; none of them reaches the final image.
