@@ -20,6 +20,7 @@ from vllm_operator.cluster.references import References
 from vllm_operator.cluster.status import write_status
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.desired import Desired, DesiredStates
+from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.plan.probing import Probe, probe_of
@@ -49,6 +50,7 @@ class Cluster:
     references: References
     capabilities: Capabilities
     prober: Prober
+    diagnoses: Diagnoses
 
 
 class Reconciler:
@@ -83,6 +85,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
+        self._cluster.diagnoses.forget(key)
         self._desired.forget(key)
         self._changed.pop(key, None)
 
@@ -155,6 +158,7 @@ class Reconciler:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
         newest = self._cluster.store.server(key) or body
+        observed = observe(self._cluster.store, key, metadata["name"], server.cache_claim)
         return Facts(
             generation=metadata.get("generation", 0),
             previous=newest.get("status") or {},
@@ -169,10 +173,11 @@ class Reconciler:
             downloads=server.downloads,
             missing_crds=server.missing_crds,
             monitoring=server.monitoring,
-            observed=observe(self._cluster.store, key, metadata["name"], server.cache_claim),
+            observed=observed,
             health=self._cluster.prober.health(str(key)),
             now=self._clock(),
             monitoring_problems=unmonitored,
+            diagnoses=self._cluster.diagnoses.of(key, observed),
         )
 
 

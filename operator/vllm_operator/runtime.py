@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -17,11 +18,13 @@ from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import WATCHED, Kind
 from vllm_operator.cluster.lease import Lease
+from vllm_operator.cluster.logs import last_lines
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.relist import Relist
 from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.control.queue import KeyedQueue
+from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
 from vllm_operator.engine.prober import Prober
 from vllm_operator.errors import ApiError, VLLMOperatorError
@@ -46,6 +49,7 @@ class Runtime:
         self._store = Store()
         self._capabilities = Capabilities(self._client)
         self._prober = Prober(on_change=self._on_health)
+        self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
         self._relist = Relist(self._client, self._store, settings.namespace)
         self._reconciler = Reconciler(
             Cluster(
@@ -55,6 +59,7 @@ class Runtime:
                 references=References(self._client, time.monotonic),
                 capabilities=self._capabilities,
                 prober=self._prober,
+                diagnoses=self._diagnoses,
             )
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers)
@@ -79,6 +84,7 @@ class Runtime:
             self._spawn("lease", self._lease.run())
         self._spawn("queue", self._run_queue())
         self._spawn("prober", self._prober.run())
+        self._spawn("diagnoses", self._diagnoses.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))
         self._wake_all(self._store.servers())
@@ -178,6 +184,9 @@ class Runtime:
     def _on_health(self, key: str) -> None:
         namespace, _, instance = key.partition("/")
         self._queue.add(Key(namespace, instance))
+
+    def _wake(self, key: Key) -> None:
+        self._queue.add(key)
 
     def _wake_all(self, keys: list[Key]) -> None:
         for key in keys:

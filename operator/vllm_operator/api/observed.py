@@ -22,6 +22,19 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a container ended, as its own log tells.
+
+    Attributes:
+        reason: CamelCase; empty when nobody knows the cause by name.
+        message: the cause and the way out in one line, without secrets; empty when the log tells nothing.
+    """
+
+    reason: str
+    message: str
+
+
 HealthReason = Literal[
     "Serving",
     "NotProbed",
@@ -93,6 +106,7 @@ class Facts:
         health: pod name -> what it answered last.
         now: the time of this pass (UTC).
         replicas: replicas that the spec asks for; None while autoscaling decides.
+        diagnoses: pod name -> why its container ended, as far as its log was read.
         monitoring_problems: refusals of monitoring objects, which block nothing.
     """
 
@@ -113,3 +127,4 @@ class Facts:
     now: datetime = datetime.min
     replicas: int | None = None
     monitoring_problems: tuple[Problem, ...] = ()
+    diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)

@@ -52,6 +52,10 @@ class ApiClient:
                 return None
             raise
 
+    async def get_text(self, path: str, parameters: Mapping[str, str]) -> str:
+        """What the API server answers to a GET of `path` that is no JSON, such as a log."""
+        return (await self._send("GET", path, parameters=parameters)).decode(errors="replace")
+
     async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> list[dict[str, Any]]:
         """All objects of a kind, in chunks; an absent kind has none."""
         items: list[dict[str, Any]] = []
@@ -121,6 +125,17 @@ class ApiClient:
         content_type: str = "application/json",
         parameters: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        return _decoded(await self._send(method, path, body, content_type=content_type, parameters=parameters))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        content_type: str = "application/json",
+        parameters: Mapping[str, str] | None = None,
+    ) -> bytes:
         if method != "GET" and not self._may_write():
             raise NotLeaderError
         try:
@@ -139,7 +154,7 @@ class ApiClient:
             raise ApiError(0, "Unreachable", f"the API server cannot be reached: {text}") from error
         if response.status >= 400:
             raise _error(response.status, raw, response.headers.get("Retry-After"))
-        return _decoded(raw)
+        return raw
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

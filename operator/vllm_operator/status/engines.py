@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vllm_operator.api.observed import Facts, Object, ReplicaHealth
 from vllm_operator.api.status import MAX_REPLICA_STATUSES
+from vllm_operator.status.causes import SAYS
 from vllm_operator.status.phases import crash_message
 from vllm_operator.status.pod import Pod, State
 from vllm_operator.status.read import items, mapping, number, text
@@ -58,6 +59,8 @@ def _loading(pod: Pod, facts: Facts) -> State:
     work = "downloads or loads" if facts.downloads else "loads"
     words = f"{work} the model; vLLM opens its port when that is done"
     end = mapping(pod.main.last, "terminated") if pod.main else {}
+    if pod.diagnosis and pod.diagnosis.reason:
+        return State("Loading", pod.diagnosis.reason, f"{words}; {SAYS}{pod.diagnosis.message}", _started(pod))
     if number(end, "exitCode"):
         return State("Loading", "Restarted", f"{words}; restarted after {crash_message(pod, end)}", _started(pod))
     return State("Loading", "Loading", words, _started(pod))

@@ -9,12 +9,16 @@ import re
 from collections.abc import Callable
 
 from vllm_operator.api.observed import Object
+from vllm_operator.status.causes import diagnose
 from vllm_operator.status.pod import Container, Pod, State
 from vllm_operator.status.read import at, earlier, items, mapping, number, seconds_between, text
 from vllm_operator.status.text import cause, line, reason
 
 LONG_RUN = 600.0
 """Seconds after which a container that died had been up: the kubelet forgets its back-off after the same time."""
+
+KILLED = 128
+"""Exit codes from here on are signals: who is killed has no last words that tell why."""
 
 IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull: )?')
@@ -123,9 +127,15 @@ def unpulled(pod: Pod) -> State | None:
 
 def crashing(pod: Pod) -> State | None:
     """A container died and has not come up since."""
+    found = crashed(pod)
+    return _crash_state(pod, *found) if found else None
+
+
+def crashed(pod: Pod) -> tuple[Container, Object] | None:
+    """The container that died and has not come up since, and how it ended."""
     for container in (*pod.init_containers, *pod.containers):
         if end := _crash(container):
-            return _crash_state(pod, container, end)
+            return container, end
     return None
 
 
@@ -155,7 +165,18 @@ def _crash_state(pod: Pod, container: Container, end: Object) -> State:
         return State("CrashLooping", "OOMKilled", f"{words}: raise resources.limits.memory", since)
     if at(end, "exitCode") is None:
         return State("CrashLooping", "CrashLoopBackOff", text(end, "message") or "the container keeps ending", since)
-    return State("CrashLooping", f"ExitCode{number(end, 'exitCode')}", crash_message(pod, end), since)
+    return State("CrashLooping", *_ending(pod, end), since)
+
+
+def _ending(pod: Pod, end: Object) -> tuple[str, str]:
+    """Reason and message of an end: what the log tells comes first, for its cause stands far above the last words."""
+    code = number(end, "exitCode")
+    for told in (pod.diagnosis, diagnose(text(end, "message"))):
+        if told and told.reason:
+            return told.reason, f"exit code {code}: {told.message}"
+    if pod.diagnosis and pod.diagnosis.message and code < KILLED:
+        return f"ExitCode{code}", f"exit code {code}: {pod.diagnosis.message}"
+    return f"ExitCode{code}", crash_message(pod, end)
 
 
 def crash_message(pod: Pod, end: Object) -> str:

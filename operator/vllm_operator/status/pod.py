@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import Object
+from vllm_operator.api.observed import Diagnosis, Object
 from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.status.read import condition, items, mapping, text
 
@@ -48,7 +48,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod: the object as it came, and the parts of it that every judgement needs."""
+    """A pod: the object as it came, and the parts of it that every judgement needs.
+
+    Attributes:
+        diagnosis: why its container ended, from its log; None while nobody has read that.
+    """
 
     body: Object
     name: str
@@ -59,6 +63,7 @@ class Pod:
     scheduled: Object
     init_containers: tuple[Container, ...]
     containers: tuple[Container, ...]
+    diagnosis: Diagnosis | None = None
 
     @property
     def main(self) -> Container | None:
@@ -67,7 +72,7 @@ class Pod:
         return next(named, self.containers[0] if self.containers else None)
 
 
-def read_pod(body: Object) -> Pod:
+def read_pod(body: Object, diagnosis: Diagnosis | None = None) -> Pod:
     """Read a pod of which any field may be missing."""
     readiness = condition(body, "Ready")
     return Pod(
@@ -80,6 +85,7 @@ def read_pod(body: Object) -> Pod:
         scheduled=condition(body, "PodScheduled"),
         init_containers=_containers(body, "initContainerStatuses"),
         containers=_containers(body, "containerStatuses"),
+        diagnosis=diagnosis,
     )
 
 

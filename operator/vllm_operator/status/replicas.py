@@ -8,7 +8,9 @@ from typing import Any
 
 from vllm_operator.api.observed import Facts, Object
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, ReplicaPhase
+from vllm_operator.status.causes import remembered
 from vllm_operator.status.engines import engine_state
+from vllm_operator.status.failures import is_late
 from vllm_operator.status.phases import IMAGE_PULL_BACK_OFF, KUBERNETES_STATES
 from vllm_operator.status.pod import Pod, State, read_pod
 from vllm_operator.status.read import items, text, timestamp
@@ -69,13 +71,20 @@ class Replica:
 def judged_replicas(facts: Facts) -> tuple[Replica, ...]:
     """Every pod of the server, worst first and then by name."""
     before = {text(entry, "pod"): entry for entry in items(facts.previous, "replicaStatuses")}
-    replicas = [_judged(read_pod(pod), facts, before) for pod in facts.observed.pods]
+    replicas = [_judged(_read(pod, facts, before), facts, before) for pod in facts.observed.pods]
     return tuple(sorted(replicas, key=lambda replica: (_RANK[replica.phase], replica.pod)))
 
 
 def replica_statuses(facts: Facts) -> list[dict[str, Any]]:
     """`replicaStatuses`: at most 100 entries, worst first, each with the fields of `api.status.ReplicaStatus`."""
     return [replica.as_status() for replica in judged_replicas(facts)[:MAX_REPLICA_STATUSES]]
+
+
+def _read(body: Object, facts: Facts, before: Mapping[str, Object]) -> Pod:
+    """The pod with its diagnosis: as told before until its log is read again, so that a restart changes no word."""
+    name = text(body, "metadata", "name")
+    told = remembered(before.get(name[:_NAME_LENGTH]), is_late(facts.observed))
+    return read_pod(body, facts.diagnoses.get(name) or told)
 
 
 def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:

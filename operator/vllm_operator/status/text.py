@@ -11,7 +11,7 @@ _SECRETS = re.compile(
     r"\b(hf_|sk-)[A-Za-z0-9_\-]{6,}"
     r"|\b(Bearer\s+)[^\s\"',;]+"
     r"|((?:--api-key|\bapi[-_ ]?key|\bpassword|\bHF_TOKEN|\bHUGGING_FACE_HUB_TOKEN|\bAWS_SECRET_ACCESS_KEY)"
-    r"[\"']?(?:\s*[=:]\s*|\s+(?=\S{12,}))[\"']?)[^\s\"',;]+"
+    r"[\"']?(?:\s*[=:]\s*|\s+(?=\S{12,}))[\[(\"']*)[^\s\"',;]+"
     r"|(://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
@@ -20,7 +20,10 @@ _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}\Z")
 _LOG_PREFIX = re.compile(
     r"^\s*(?:\([^()]*pid=\d+\)\s*)?(?:(?:ERROR|CRITICAL|INFO|WARNING|DEBUG)\s+[\d\- :.,]+\s*)?(?:\[[^\]\s]+:\d+\]\s?)?"
 )
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt)\b(?::\s*\S|$)")
+# pydantic writes what is wrong below the exception: "  Value error, ...".
+_EXCEPTION = re.compile(
+    r"^(?:Value error, |Assertion failed, )|^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt)\b(?::\s*\S|$)"
+)
 _USELESS = (
     "See root cause above",
     "Engine core initialization failed",
@@ -48,6 +51,11 @@ def reason(text: str, default: str) -> str:
     return text if _REASON.match(text) else default
 
 
+def without_prefix(entry: str) -> str:
+    """A line of vLLM's log without process, level, time and place."""
+    return _LOG_PREFIX.sub("", entry)
+
+
 def cause(log: str) -> str:
     """The line of a dead container's last words that tells most; empty when they hold none.
 
@@ -56,7 +64,7 @@ def cause(log: str) -> str:
     """
     lines = [stripped for stripped in (raw.strip() for raw in log.splitlines()) if stripped]
     useful = [entry for entry in lines if not any(word in entry for word in _USELESS)] or lines
-    bare = [(entry, _LOG_PREFIX.sub("", entry)) for entry in reversed(useful)]
+    bare = [(entry, without_prefix(entry)) for entry in reversed(useful)]
     for entry, words in bare:
         if _EXCEPTION.match(words) or "error: " in entry:
             return words

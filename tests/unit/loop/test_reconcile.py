@@ -16,6 +16,7 @@ from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.store import Key, Store
+from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
 from vllm_operator.reconcile import (
@@ -28,6 +29,11 @@ from vllm_operator.reconcile import (
 
 KEY = Key("llm", "mistral")
 TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
+
+
+async def unread(namespace: str, pod: str, container: str, previous: bool) -> str:
+    """No log is read in a pass."""
+    raise AssertionError
 
 
 class FakeProber:
@@ -66,6 +72,7 @@ class Scene:
                 references=References(api, clock),  # type: ignore[arg-type]
                 capabilities=SimpleNamespace(installed=frozenset(), drop=lambda _: None),  # type: ignore[arg-type]
                 prober=self.prober,  # type: ignore[arg-type]
+                diagnoses=Diagnoses(unread, lambda _: None),
             ),
             clock=lambda: self.now,
         )

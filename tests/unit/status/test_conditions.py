@@ -105,8 +105,8 @@ def test_broken_image_beside_serving_old_replicas_is_available_and_not_ready():
 def test_crash_loop_past_the_deadline_waits_for_a_person():
     status = build_status(facts(CRASHED, deployment=stuck(1, availableReplicas=0)))
     assert judged(status, "Stalled") == ("True", "Stuck")
-    assert judged(status, "EngineHealthy") == ("False", "ExitCode2")
-    assert "unrecognized arguments: --no-such-flag" in conditions(status)["Stalled"]["message"]
+    assert judged(status, "EngineHealthy") == ("False", "UnknownFlag")
+    assert "this vLLM has no --no-such-flag: correct or remove it" in conditions(status)["Stalled"]["message"]
 
 
 def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
@@ -114,8 +114,7 @@ def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
     status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
     assert conditions(status)["Progressing"]["message"] == (
         "0 of 3 replicas of the wanted revision serving at the deadline; mistral-new: exit code 2: "
-        "api_server.py: error: unrecognized arguments: --no-such-flag; "
-        "correct the spec, or see kubectl logs --previous mistral-new"
+        "this vLLM has no --no-such-flag: correct or remove it (engine.extraArgs)"
     )
 
 

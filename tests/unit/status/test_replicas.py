@@ -151,8 +151,8 @@ def test_deleted_pod_is_draining_since_it_was_told_to_stop():
 
 def test_crash_loop_tells_exit_code_and_cause():
     entry = only(crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag")))
-    assert state(entry) == ("CrashLooping", "ExitCode2")
-    assert entry["message"] == "exit code 2: api_server.py: error: unrecognized arguments: --no-such-flag"
+    assert state(entry) == ("CrashLooping", "UnknownFlag")
+    assert entry["message"] == ("exit code 2: this vLLM has no --no-such-flag: correct or remove it (engine.extraArgs)")
 
 
 def test_crash_without_words_points_to_the_log():

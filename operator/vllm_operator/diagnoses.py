@@ -1,0 +1,103 @@
+"""Reads the log of every failure once, beside the passes: a pass uses what is known, and is woken by what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from vllm_operator.api.observed import Diagnosis, Observation
+from vllm_operator.cluster.store import Key
+from vllm_operator.errors import ApiError
+from vllm_operator.status.causes import diagnose
+from vllm_operator.status.failures import Failure, failures
+
+AT_ONCE = 4
+"""Logs that are read at the same time: a node that does not answer holds up one reader for 30 s."""
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 5.0
+NOTHING = Diagnosis("", "")
+"""A log that tells nothing, or cannot be read."""
+
+Read = Callable[[str, str, str, bool], Awaitable[str]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Entry:
+    """What is known of one pod: the run that was last asked for, and the last diagnosis."""
+
+    run: str
+    diagnosis: Diagnosis | None = None
+
+
+class Diagnoses:
+    """Why containers died.
+
+    Args:
+        read: reads a log: namespace, pod, container, whether that of the former run.
+        on_change: called with the server of a new diagnosis.
+    """
+
+    def __init__(self, read: Read, on_change: Callable[[Key], None]) -> None:
+        self._read = read
+        self._on_change = on_change
+        self._known: defaultdict[Key, dict[str, _Entry]] = defaultdict(dict)
+        self._wanted: asyncio.Queue[tuple[Key, Failure]] = asyncio.Queue()
+
+    def of(self, key: Key, observed: Observation) -> dict[str, Diagnosis]:
+        """Pod name -> diagnosis, as far as it is known; the log of a new failure is read in the background."""
+        found = {failure.uid: failure for failure in failures(observed)}
+        entries = self._known[key]
+        for uid in entries.keys() - found.keys():
+            del entries[uid]
+        for uid, failure in found.items():
+            entry = entries.setdefault(uid, _Entry(""))
+            if entry.run != failure.run:
+                entry.run = failure.run
+                self._wanted.put_nowait((key, failure))
+        if not entries:
+            del self._known[key]
+        return {found[uid].pod: entry.diagnosis for uid, entry in entries.items() if entry.diagnosis}
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a server that is gone."""
+        self._known.pop(key, None)
+
+    async def run(self) -> None:
+        """Read logs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key, failure = await self._wanted.get()
+            if self._entry(key, failure) is None:
+                continue
+            diagnosis = await self._diagnosed(key, failure)
+            entry = self._entry(key, failure)
+            if entry is not None and entry.diagnosis != diagnosis:
+                entry.diagnosis = diagnosis
+                self._on_change(key)
+
+    def _entry(self, key: Key, failure: Failure) -> _Entry | None:
+        """What is known of a failure's pod; None when it has recovered, is gone, or died once more since."""
+        entry = self._known.get(key, {}).get(failure.uid)
+        return entry if entry and entry.run == failure.run else None
+
+    async def _diagnosed(self, key: Key, failure: Failure) -> Diagnosis:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                log = await self._read(key.namespace, failure.pod, failure.container, failure.previous)
+                return diagnose(log) or NOTHING
+            except ApiError as error:
+                logger.info("%s: the log of %s cannot be read: %s", key, failure.pod, error)
+                if error.is_refusal or error.status == 404 or attempt == ATTEMPTS:
+                    break
+            await asyncio.sleep(PAUSE_SECONDS * attempt)
+        return NOTHING
