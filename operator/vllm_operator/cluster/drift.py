@@ -29,7 +29,10 @@ MERGE_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Lists that merge item by item, whose order is the API server's; all others are compared in order."""
 
-CONTROLLERS = frozenset({MANAGER, "kube-controller-manager", "kube-scheduler"})
+HANDOVER_MANAGER = "vllm-operator-handover"
+"""Keeps `spec.replicas` for a moment when an autoscaler takes over: a field without owner falls back to 1."""
+
+CONTROLLERS = frozenset({MANAGER, HANDOVER_MANAGER, "kube-controller-manager", "kube-scheduler"})
 """Field managers that may own a part of a child's spec: a claim's volume is written by its controller."""
 
 RESTART = "f:kubectl.kubernetes.io/restartedAt"

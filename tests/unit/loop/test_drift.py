@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import record_live
-from vllm_operator.cluster.drift import RESTART, adopted_fields, differs, foreign_entries
+from vllm_operator.cluster.drift import HANDOVER_MANAGER, RESTART, adopted_fields, differs, foreign_entries
 
 Json = dict[str, Any]
 
@@ -152,6 +152,13 @@ def test_a_restart_beside_another_edit_is_foreign() -> None:
 
     assert foreign_entries(body) == [entry]
     assert RESTART in json.dumps(entry)
+
+
+def test_what_keeps_the_replicas_for_the_autoscaler_is_not_foreign() -> None:
+    """Else each pass would adopt the field and hand it over again."""
+    entry = {"manager": HANDOVER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+    assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
 
 
 @pytest.mark.parametrize("edit", ["image-edited", "variable-added", "sidecar-added", "paused"])
