@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from vllm_operator.desired import Desired, DesiredStates
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
+from vllm_operator.errors import ApiError
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.notices import notices
@@ -62,6 +63,8 @@ class Reconciler:
         self._desired = DesiredStates()
         self._changed: dict[Key, datetime] = {}
         """When children were last written, until Kubernetes' controllers have answered."""
+        self._outcomes: dict[Key, Outcome] = {}
+        """What came of the last pass over the children that went through."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over the server of `key`; returns the seconds after which to look again, if any.
@@ -78,16 +81,19 @@ class Reconciler:
         outcome = await self._apply(key, desired, missing)
         await self._probe(key, desired)
         facts = self._facts(key, body, desired, desired.problems + missing + outcome.problems, outcome.unmonitored)
-        if (pause := self._settling_pause(key, facts)) is not None:
-            return pause
-        await self._report(key, body["metadata"], facts)
-        return _again(desired, missing, outcome)
+        pause = self._settling_pause(key, facts)
+        if pause is None:
+            await self._report(key, body["metadata"], facts)
+        if outcome.failure is not None:
+            raise outcome.failure
+        return pause or _again(desired, missing, outcome)
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
         self._cluster.diagnoses.forget(key)
         self._desired.forget(key)
         self._changed.pop(key, None)
+        self._outcomes.pop(key, None)
 
     def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
         name = child_name(body["metadata"]["name"], "cache")
@@ -103,9 +109,13 @@ class Reconciler:
             await self._cluster.children.prune(key, server, desired.manifests)
         except OwnerGoneError:
             return Outcome()
+        except ApiError as failure:
+            # The status goes on all the same; a refusal that stood before is not taken back by a failure.
+            return replace(self._outcomes.get(key, Outcome()), failure=failure)
         if outcome.written:
             self._changed[key] = self._clock()
         self._cluster.capabilities.drop(outcome.vanished)
+        self._outcomes[key] = outcome
         return outcome
 
     async def _probe(self, key: Key, desired: Desired) -> None:

@@ -11,15 +11,12 @@ from typing import Any, Protocol
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, MANAGER
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
-from vllm_operator.cluster.drift import adopted_fields, differs
+from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differs
 from vllm_operator.cluster.kinds import CHILDREN, Kind
 from vllm_operator.cluster.repairs import KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
-
-HANDOVER_MANAGER = "vllm-operator-handover"
-"""Keeps `spec.replicas` for a moment when an autoscaler takes over: a field without owner falls back to 1."""
 
 FIELDS = {
     "PersistentVolumeClaim": "spec.cache",
@@ -81,12 +78,14 @@ class Outcome:
         written: kinds that were written.
         unmonitored: refusals of optional kinds, which block nothing.
         vanished: optional kinds that the API server no longer serves.
+        failure: why the pass did not go through, when that may pass.
     """
 
     problems: tuple[Problem, ...] = ()
     written: tuple[str, ...] = ()
     unmonitored: tuple[Problem, ...] = ()
     vanished: tuple[str, ...] = ()
+    failure: ApiError | None = None
 
 
 class Children:
