@@ -52,7 +52,9 @@ def serve(environment: Environment) -> dict[str, object]:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "PYTHON"))}
-    return {**kept, **ENV, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "VLLM_USE_V1": "1"}
+    # Releases around 0.18 only start when these are named; the loader passes over what it does not find.
+    preload = {"LD_PRELOAD": "libtcmalloc_minimal.so.4:libiomp5.so"}
+    return {**kept, **ENV, **preload, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "VLLM_USE_V1": "1"}
 
 
 def _free_port() -> int:

@@ -16,6 +16,7 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}\Z")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # "(EngineCore pid=98) ERROR 10-02 09:11:12 [core.py:866] " before vLLM's own words.
 _LOG_PREFIX = re.compile(
     r"^\s*(?:\([^()]*pid=\d+\)\s*)?(?:(?:ERROR|CRITICAL|INFO|WARNING|DEBUG)\s+[\d\- :.,]+\s*)?(?:\[[^\]\s]+:\d+\]\s?)?"
@@ -42,7 +43,7 @@ def masked(text: str) -> str:
 
 def line(text: str, limit: int = MESSAGE_LENGTH) -> str:
     """`text` as one line of at most `limit` characters without secrets (masked before it is cut)."""
-    flat = masked(" ".join(text.split()))
+    flat = masked(" ".join(_COLOUR.sub("", text).split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
@@ -53,7 +54,7 @@ def reason(text: str, default: str) -> str:
 
 def without_prefix(entry: str) -> str:
     """A line of vLLM's log without process, level, time and place."""
-    return _LOG_PREFIX.sub("", entry)
+    return _LOG_PREFIX.sub("", _COLOUR.sub("", entry))
 
 
 def cause(log: str) -> str:
@@ -62,7 +63,7 @@ def cause(log: str) -> str:
     vLLM ends with `Engine core initialization failed. See root cause above`, so that line comes last: first an
     exception by name, then argparse's `error:`, then any line logged as ERROR, then the last line.
     """
-    lines = [stripped for stripped in (raw.strip() for raw in log.splitlines()) if stripped]
+    lines = [stripped for stripped in (raw.strip() for raw in _COLOUR.sub("", log).splitlines()) if stripped]
     useful = [entry for entry in lines if not any(word in entry for word in _USELESS)] or lines
     bare = [(entry, without_prefix(entry)) for entry in reversed(useful)]
     for entry, words in bare:

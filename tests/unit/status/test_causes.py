@@ -86,6 +86,12 @@ def test_the_engines_own_line_wins_over_the_useless_one(name: str) -> None:
     assert diagnose(f"{recorded(name)}\n(APIServer pid=1) {USELESS}\n") == diagnose(recorded(name))
 
 
+def test_colours_hide_nothing() -> None:
+    log = "\x1b[1;36m(EngineCore_DP0 pid=9)\x1b[0;0m ERROR 11-05 12:19:32 [core.py:708] ValueError: boom\x1b[0m"
+
+    assert diagnose(log) == Diagnosis("", "ValueError: boom")
+
+
 def test_every_log_has_its_row() -> None:
     assert {path.stem for path in LOGS.glob("*.log")} == {*ROWS, "unknown-cause"}
 
