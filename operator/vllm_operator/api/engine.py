@@ -5,6 +5,9 @@ No field has a default: unset means vLLM's own. A field's flag is its name in ke
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -82,13 +85,15 @@ class Engine(Model):
 NOT_FLAGS = frozenset({"extra_args", "env"})
 
 
-def flag_fields() -> dict[str, str]:
+@functools.cache
+def flag_fields() -> Mapping[str, str]:
     """Map each typed field (Python name) to its flag, in the order of declaration."""
-    return {
+    flags = {
         name: "--" + kebab_case(field.alias or name)
         for name, field in Engine.model_fields.items()
         if name not in NOT_FLAGS
     }
+    return MappingProxyType(flags)
 
 
 def set_flags(engine: Engine) -> dict[str, Any]:

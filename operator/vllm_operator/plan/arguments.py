@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class EngineValues:
     served_names: tuple[str, ...] | None
 
 
+@functools.cache
 def known_flags() -> tuple[str, ...]:
     """Flags whose prefixes are understood: the typed ones, the model's and the operator's own."""
     return (*flag_fields().values(), *MODEL_FLAGS, *OWNED_FLAGS)
