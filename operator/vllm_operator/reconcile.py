@@ -11,11 +11,12 @@ from typing import Any
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.observed import Facts, Object, Problem
 from vllm_operator.cluster.capabilities import Capabilities
-from vllm_operator.cluster.children import Children, Outcome, OwnerGoneError
+from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import record
 from vllm_operator.cluster.kinds import CLAIM
 from vllm_operator.cluster.observe import observe
+from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.status import write_status
 from vllm_operator.cluster.store import Key, Store

@@ -5,87 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
-from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, KIND, MANAGER
+from vllm_operator.api.names import ANNOTATION_HASH, MANAGER
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
-from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differs
+from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differs, owns_replicas
 from vllm_operator.cluster.kinds import CHILDREN, Kind
+from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
+from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.cluster.repairs import KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
 
-FIELDS = {
-    "PersistentVolumeClaim": "spec.cache",
-    "Service": "spec.service",
-    "Deployment": "spec",
-    "HorizontalPodAutoscaler": "spec.autoscaling",
-    "PodDisruptionBudget": "spec.disruption",
-    "PodMonitor": "spec.monitoring",
-    "PrometheusRule": "spec.monitoring.alerts",
-}
-"""Field of the spec that a refused child comes from."""
-
 logger = logging.getLogger(__name__)
-
-
-class Owner(Protocol):
-    """The server whose children these are."""
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def uid(self) -> str:
-        """Its UID."""
-
-    @property
-    def key(self) -> str:
-        """`namespace/name`."""
-
-
-class OwnerGoneError(ApiError):
-    """The VLLMServer was deleted or replaced during the pass."""
-
-    def __init__(self, server: Owner) -> None:
-        super().__init__(0, "OwnerGone", f"{server.key} is gone")
-
-
-class ContestedError(ApiError):
-    """Someone else changes a child again and again: it is left for a while."""
-
-    def __init__(self, manifest: Manifest, live: Object, pause: float) -> None:
-        others = {entry.get("manager", "?") for entry in live["metadata"].get("managedFields") or ()}
-        whom = ", ".join(sorted(others)) or "someone"
-        message = f"{whom} keeps changing {manifest.kind} {manifest.name}: repaired again in {pause:.0f} s"
-        super().__init__(0, "Contested", message, retry_after=pause)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a pass over the children.
-
-    Attributes:
-        problems: refusals and taken names.
-        written: kinds that were written.
-        unmonitored: refusals of optional kinds, which block nothing.
-        vanished: optional kinds that the API server no longer serves.
-        failure: why the pass did not go through, when that may pass.
-    """
-
-    problems: tuple[Problem, ...] = ()
-    written: tuple[str, ...] = ()
-    unmonitored: tuple[Problem, ...] = ()
-    vanished: tuple[str, ...] = ()
-    failure: ApiError | None = None
 
 
 class Children:
@@ -108,16 +41,16 @@ class Children:
         )
         pairs = list(zip(manifests, results, strict=True))
         for manifest, result in pairs:
-            if isinstance(result, BaseException) and not _is_final(manifest, result):
+            if isinstance(result, BaseException) and not is_final(manifest, result):
                 raise result
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
         return Outcome(
             problems=(
-                *(_refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
+                *(refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
                 *(result for result in results if isinstance(result, Problem)),
             ),
             written=tuple(m.kind for m, result in pairs if result is True),
-            unmonitored=tuple(_refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
+            unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
             vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.status == 404),
         )
 
@@ -131,7 +64,7 @@ class Children:
 
     async def _remove(self, key: Key, server: Owner, kind: Kind, name: str) -> None:
         child = self._store.get(kind.name, server.namespace, name)
-        if child is None or not _is_owned(child, server) or _is_terminating(child):
+        if child is None or not is_owned(child, server) or is_terminating(child):
             return
         self._check_owner(key, server)
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
@@ -146,11 +79,11 @@ class Children:
         if live is None:
             # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
             live = await self._client.get(kind, server.namespace, manifest.name)
-            if live is not None and _is_ours(live, server):
+            if live is not None and is_ours(live, server):
                 self._store.put(kind.name, live)
-        if live is not None and not _is_ours(live, server):
-            return _name_taken(manifest)
-        if live is not None and _is_terminating(live):
+        if live is not None and not is_ours(live, server):
+            return name_taken(manifest)
+        if live is not None and is_terminating(live):
             return None
         if live is not None and self._is_up_to_date(manifest, live):
             self._store.verify(kind.name, server.namespace, manifest.name, manifest.hash)
@@ -201,7 +134,7 @@ class Children:
         replicas = (live.get("spec") or {}).get("replicas")
         metadata = live["metadata"]
         current = await self._client.get(kind, metadata["namespace"], metadata["name"])
-        if current is None or replicas is None or not _owns_replicas(current):
+        if current is None or replicas is None or not owns_replicas(current):
             return
         body = {
             "apiVersion": kind.api_version,
@@ -213,63 +146,10 @@ class Children:
 
     def _check_owner(self, key: Key, server: Owner) -> None:
         current = self._store.server(key)
-        if current is None or current["metadata"]["uid"] != server.uid or _is_terminating(current):
+        if current is None or current["metadata"]["uid"] != server.uid or is_terminating(current):
             raise OwnerGoneError(server)
-
-
-def _is_final(manifest: Manifest, error: BaseException) -> bool:
-    """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
-    if not isinstance(error, ApiError):
-        return False
-    return error.is_refusal or (error.status == 404 and CHILDREN[manifest.kind].optional)
 
 
 def _is_repair(manifest: Manifest, live: Object) -> bool:
     """True when the spec asks for nothing new: the live object itself has changed."""
     return (live["metadata"].get("annotations") or {}).get(ANNOTATION_HASH) == manifest.hash
-
-
-def _is_ours(live: Object, server: Owner) -> bool:
-    """True for a child of this server, or of a deleted one of the same name, such as a kept claim."""
-    metadata = live["metadata"]
-    if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
-        return True
-    annotations = metadata.get("annotations") or {}
-    return not any(_controllers(live)) and annotations.get(ANNOTATION_SERVER) == server.name
-
-
-def _is_owned(live: Object, server: Owner) -> bool:
-    return any(owner.get("uid") == server.uid for owner in _controllers(live))
-
-
-def _controllers(live: Object) -> Iterable[dict[str, Any]]:
-    return (owner for owner in live["metadata"].get("ownerReferences") or () if owner.get("controller"))
-
-
-def _is_our_kind(owner: dict[str, Any]) -> bool:
-    return owner.get("kind") == KIND
-
-
-def _is_terminating(live: Object) -> bool:
-    return bool(live["metadata"].get("deletionTimestamp"))
-
-
-def _owns_replicas(live: Object) -> bool:
-    entries = live["metadata"].get("managedFields") or ()
-    own = [entry for entry in entries if entry.get("manager") == MANAGER and not entry.get("subresource")]
-    return any("f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}) for entry in own)
-
-
-def _name_taken(manifest: Manifest) -> Problem:
-    return Problem(
-        "NameTaken",
-        f"metadata.name: a {manifest.kind} named {manifest.name} exists and is not this server's: "
-        "delete or rename it, or choose another name for the server",
-    )
-
-
-def _refusal(manifest: Manifest, error: ApiError) -> Problem:
-    return Problem(
-        "ChildRefused",
-        f"{FIELDS[manifest.kind]}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
-    )

@@ -143,3 +143,10 @@ def _is_own(entry: Mapping[str, Any]) -> bool:
 
 def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _union(first.get(name, {}), second.get(name, {})) for name in dict.fromkeys([*first, *second])}
+
+
+def owns_replicas(body: Mapping[str, Any]) -> bool:
+    """True while the operator itself owns the number of replicas."""
+    entries = body["metadata"].get("managedFields") or ()
+    own = [entry for entry in entries if entry.get("manager") == MANAGER and not entry.get("subresource")]
+    return any("f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}) for entry in own)

@@ -124,10 +124,6 @@ class Store:
         """The VLLMServer of `key`."""
         return next((entry.body for entry in self._group(key, SERVER.name).values()), None)
 
-    def server_uid(self, key: Key) -> str | None:
-        """The UID of the VLLMServer of `key`: cheaper than the whole."""
-        return next((entry.uid for entry in self._group(key, SERVER.name).values()), None)
-
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object."""
         entry = self._objects[kind].get((namespace, name))

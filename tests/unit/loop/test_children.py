@@ -9,7 +9,9 @@ import pytest
 from tests.support.specs import UID, body
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
 from vllm_operator.cluster import repairs
-from vllm_operator.cluster.children import HANDOVER_MANAGER, Children, Outcome, OwnerGoneError
+from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.drift import HANDOVER_MANAGER
+from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.desired import desired_state
 from vllm_operator.errors import ApiError

@@ -1,0 +1,83 @@
+"""What comes of writing children: refusals, taken names, and failures that may pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllm_operator.api.names import MANAGER
+from vllm_operator.api.observed import Object, Problem
+from vllm_operator.cluster.kinds import CHILDREN
+from vllm_operator.cluster.ownership import Owner
+from vllm_operator.errors import ApiError
+from vllm_operator.plan.manifest import Manifest
+
+FIELDS = {
+    "PersistentVolumeClaim": "spec.cache",
+    "Service": "spec.service",
+    "Deployment": "spec",
+    "HorizontalPodAutoscaler": "spec.autoscaling",
+    "PodDisruptionBudget": "spec.disruption",
+    "PodMonitor": "spec.monitoring",
+    "PrometheusRule": "spec.monitoring.alerts",
+}
+"""Field of the spec that a refused child comes from."""
+
+
+class OwnerGoneError(ApiError):
+    """The VLLMServer was deleted or replaced during the pass."""
+
+    def __init__(self, server: Owner) -> None:
+        super().__init__(0, "OwnerGone", f"{server.key} is gone")
+
+
+class ContestedError(ApiError):
+    """Someone else changes a child again and again: it is left for a while."""
+
+    def __init__(self, manifest: Manifest, live: Object, pause: float) -> None:
+        others = {entry.get("manager", "?") for entry in live["metadata"].get("managedFields") or ()} - {MANAGER}
+        whom = ", ".join(sorted(others)) or "someone"
+        message = f"{whom} keeps changing {manifest.kind} {manifest.name}: repaired again in {pause:.0f} s"
+        super().__init__(0, "Contested", message, retry_after=pause)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a pass over the children.
+
+    Attributes:
+        problems: refusals and taken names.
+        written: kinds that were written.
+        unmonitored: refusals of optional kinds, which block nothing.
+        vanished: optional kinds that the API server no longer serves.
+        failure: why the pass did not go through, when that may pass.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    written: tuple[str, ...] = ()
+    unmonitored: tuple[Problem, ...] = ()
+    vanished: tuple[str, ...] = ()
+    failure: ApiError | None = None
+
+
+def is_final(manifest: Manifest, error: BaseException) -> bool:
+    """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
+    if not isinstance(error, ApiError):
+        return False
+    return error.is_refusal or (error.status == 404 and CHILDREN[manifest.kind].optional)
+
+
+def name_taken(manifest: Manifest) -> Problem:
+    """The name of a child belongs to someone else."""
+    return Problem(
+        "NameTaken",
+        f"metadata.name: a {manifest.kind} named {manifest.name} exists and is not this server's: "
+        "delete or rename it, or choose another name for the server",
+    )
+
+
+def refusal(manifest: Manifest, error: ApiError) -> Problem:
+    """The API server refuses a child, in its own words."""
+    return Problem(
+        "ChildRefused",
+        f"{FIELDS[manifest.kind]}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
+    )
