@@ -99,12 +99,11 @@ def container(children: Object) -> Object:
 
 def written(field: str, text: str) -> Any:
     """What must be found of a text."""
-    if field == "engine.speculativeConfig":
-        return {text: text}
     if field in AS_WRITTEN:
         return text
     # Kubernetes turns $$ into $ and would otherwise replace $(NAME).
-    return (text[:256] if field == "model.servedNames" else text).replace("$", "$$")
+    escaped = (text[:256] if field == "model.servedNames" else text).replace("$", "$$")
+    return {escaped: escaped} if field == "engine.speculativeConfig" else escaped
 
 
 @pytest.mark.parametrize("kind", STRINGS)
@@ -163,7 +162,7 @@ STRICT_FIELDS: dict[str, Put] = {
 }
 """Fields that Kubernetes restricts further: a hostile string is refused by the API server or in the status."""
 
-SHORT = ["{{ 7 * 7 }}", '"', "a\nb", "on", "0x1f", "🦙", "x" * 300]
+SHORT = ["{{ 7 * 7 }}", "a\nb", "on", "x" * 300]
 
 
 @pytest.mark.parametrize("field", STRICT_FIELDS)
@@ -220,8 +219,10 @@ PLACES = {
 DEPTHS = [50, 500, 2000, 9000]
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("place", PLACES)
+DEEP = [("podTemplate", depth) for depth in DEPTHS] + [(place, depth) for place in PLACES for depth in (500, 9000)][2:]
+
+
+@pytest.mark.parametrize(("place", "depth"), DEEP)
 def test_deep_nesting_is_refused_or_judged(
     shared_servers: Servers, operator: OperatorProcess, place: str, depth: int
 ) -> None:

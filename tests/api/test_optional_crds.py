@@ -66,6 +66,3 @@ def test_optional_crds_come_and_go(plain: tuple[Servers, OperatorProcess]) -> No
     assert process.answers("/healthz")
     servers.patch("watched", {"replicas": 2})
     assert servers.child("Deployment", "watched")["spec"]["replicas"] == 2
-
-    install_monitoring_crds(servers.kube)
-    servers.kube.eventually(lambda: servers.find_child("PodMonitor", "after") is not None, within=PROMISED_SECONDS)
