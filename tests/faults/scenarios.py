@@ -1,0 +1,110 @@
+"""What users do to servers while the operator dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.api.servers import Servers, manifest
+from tests.support.kube import KIND, Object
+
+Step = Callable[[Servers], object]
+
+CACHE: Object = {"size": "1Gi", "accessModes": ["ReadWriteMany"]}
+FULL: Object = {"replicas": 2, "cache": CACHE}
+SCALED: Object = {**FULL, "autoscaling": {"minReplicas": 2, "maxReplicas": 4}}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Steps of a user, each taken when the one before has been carried out.
+
+    Attributes:
+        name: what it is called in the test.
+        setup: steps before the operator is in danger.
+        steps: steps during which it is killed.
+    """
+
+    name: str
+    setup: tuple[Step, ...]
+    steps: tuple[Step, ...]
+
+
+def _create(name: str, spec: Object) -> Step:
+    return lambda servers: servers.create(name, spec, settled=False)
+
+
+def _change(name: str, spec: Object) -> Step:
+    return lambda servers: servers.patch(name, spec, settled=False)
+
+
+def _again(name: str, spec: Object) -> Step:
+    """Delete a server and make another of its name at once, without waiting for anything."""
+
+    def step(servers: Servers) -> None:
+        servers.kube.delete(KIND, name, servers.namespace)
+        servers.kube.create(manifest(name, spec), servers.namespace)
+
+    return step
+
+
+def _swap(first: str, second: str, specs: tuple[Object, Object]) -> Step:
+    """Delete both and make them again with each other's specs."""
+
+    def step(servers: Servers) -> None:
+        for name in (first, second):
+            servers.kube.delete(KIND, name, servers.namespace)
+        for name, spec in zip((first, second), reversed(specs), strict=True):
+            servers.kube.create(manifest(name, spec), servers.namespace)
+
+    return step
+
+
+EVERY_CHILD: Object = {
+    "engine": {"maxModelLen": 2048},
+    "service": {"port": 8080},
+    "cache": {"size": "2Gi"},
+    "autoscaling": {"maxReplicas": 6},
+    "disruption": {"maxUnavailable": 2},
+    "monitoring": {"alerts": {"queueLength": 7}},
+    "health": {"probeIntervalSeconds": 30},
+}
+SMALL: Object = {"replicas": 1, "service": {"port": 81}}
+DROPPED_CACHE: Object = {"cache": {**CACHE, "retain": False}}
+
+SCENARIOS = (
+    Scenario("create", (), (_create("made", SCALED),)),
+    Scenario("change every child", (_create("changed", SCALED),), (_change("changed", EVERY_CHILD),)),
+    Scenario(
+        "autoscaling on and off",
+        (_create("scaled", FULL),),
+        (
+            _change("scaled", {"autoscaling": {"minReplicas": 2, "maxReplicas": 4}}),
+            _change("scaled", {"autoscaling": None}),
+        ),
+    ),
+    Scenario(
+        "cache kept and removed",
+        (_create("keeps", FULL), _create("drops", DROPPED_CACHE)),
+        (_change("keeps", {"cache": None}), _change("drops", {"cache": None})),
+    ),
+    Scenario(
+        "pause and resume",
+        (_create("paused", FULL),),
+        (
+            _change("paused", {"paused": True}),
+            _change("paused", {"engine": {"maxModelLen": 2048}, "replicas": 3}),
+            _change("paused", {"paused": False}),
+        ),
+    ),
+    Scenario(
+        "delete and recreate",
+        (_create("again", {**SCALED, **DROPPED_CACHE}),),
+        (_again("again", {**FULL, "engine": {"maxModelLen": 2048}}),),
+    ),
+    Scenario(
+        "swap names",
+        (_create("left", FULL), _create("right", SMALL)),
+        (_swap("left", "right", (FULL, SMALL)),),
+    ),
+)
