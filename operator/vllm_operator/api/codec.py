@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,15 @@ def packed(value: Mapping[str, Any]) -> bytes:
     except orjson.JSONEncodeError:
         # orjson stops at 254 levels and at lone surrogates; a user's podTemplate may hold both.
         return json.dumps(value).encode()
+
+
+_NOT_PRINTABLE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
+"""UTF-8 of what YAML does not print (YAML 1.1, 5.1) or takes for a line break, and JSON leaves as it is."""
+
+
+def packed_as_yaml(value: Mapping[str, Any]) -> bytes:
+    """The value as JSON that a YAML parser reads as the same value: server-side apply is parsed as YAML."""
+    return _NOT_PRINTABLE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), packed(value))
 
 
 def unpacked(raw: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from vllm_operator.api.codec import packed, unpacked
+from vllm_operator.api.codec import packed_as_yaml, unpacked
 from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.kinds import Kind
 from vllm_operator.cluster.session import Connection
@@ -142,7 +142,8 @@ class ApiClient:
             async with self._connection.session.request(
                 method,
                 self._connection.server + path,
-                data=None if body is None else packed(body),
+                # A YAML parser reads what is applied; for JSON the escapes mean the same.
+                data=None if body is None else packed_as_yaml(body),
                 headers={"Content-Type": content_type} if body is not None else None,
                 params=parameters,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
