@@ -58,6 +58,10 @@ test-e2e: setup ## Tests on the whole cluster with real vLLM
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
 	$(RUN) python -m tests.benchmark.first_completion
 
+.PHONY: faults
+faults: setup ## Kill the operator after every write, spoil its API server, freeze its leader
+	$(RUN) pytest tests/faults -q
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

@@ -173,7 +173,9 @@ class Proxy:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=context), timeout=timeout, auto_decompress=False
         )
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
@@ -195,7 +197,7 @@ class Proxy:
         except (Dropped, aiohttp.ClientError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError from None
+            return web.Response(status=502)
         finally:
             self._open.pop(id(request), None)
 
