@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import yaml
@@ -62,7 +63,12 @@ class Kube:
     @cached_property
     def client(self) -> dynamic.DynamicClient:
         api = config.new_client_from_config(str(self.kubeconfig))
-        return dynamic.DynamicClient(api, cache_file=str(self.kubeconfig.with_name(f"discovery-{uuid.uuid4().hex}")))
+        return dynamic.DynamicClient(api, cache_file=f"{self.scratch.name}/discovery.json")
+
+    @cached_property
+    def scratch(self) -> TemporaryDirectory[str]:
+        """Where the client keeps what it has learned of the cluster; gone with this object."""
+        return TemporaryDirectory(prefix="vllm-operator-discovery-")
 
     def resource(self, kind: str) -> Any:
         """The endpoint of a kind."""

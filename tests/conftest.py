@@ -1,0 +1,10 @@
+"""What holds for all suites: whoever is told to stop cleans up behind itself."""
+
+from __future__ import annotations
+
+import signal
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does, so that fixtures take down what they brought up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
