@@ -80,8 +80,10 @@ class Reconciler:
         desired = self._desired.of(key, body, self._cluster.capabilities.installed, self._claim(key, body))
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         outcome = await self._apply(key, desired, missing)
+        if outcome.owner_gone:
+            return 0.0
         await self._probe(key, desired)
-        facts = self._facts(key, body, desired, desired.problems + missing + outcome.problems, outcome.unmonitored)
+        facts = self._facts(key, body, desired, missing, outcome)
         pause = self._settling_pause(key, facts)
         if pause is None:
             await self._report(key, body["metadata"], facts)
@@ -92,6 +94,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
         self._cluster.diagnoses.forget(key)
+        self._cluster.children.forget(key)
         self._desired.forget(key)
         self._changed.pop(key, None)
         self._outcomes.pop(key, None)
@@ -109,7 +112,7 @@ class Reconciler:
             outcome = await self._cluster.children.apply(key, server, desired.manifests)
             await self._cluster.children.prune(key, server, desired.manifests)
         except OwnerGoneError:
-            return Outcome()
+            return Outcome(owner_gone=True)
         except ApiError as failure:
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
             return replace(self._outcomes.get(key, Outcome()), failure=failure)
@@ -158,22 +161,18 @@ class Reconciler:
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
             await record(self._cluster.client, metadata, notice.type, notice.reason, notice.note, facts.now)
 
-    def _facts(
-        self,
-        key: Key,
-        body: Object,
-        desired: Desired,
-        problems: tuple[Problem, ...],
-        unmonitored: tuple[Problem, ...],
-    ) -> Facts:
+    def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
         newest = self._cluster.store.server(key) or body
+        previous = newest.get("status") or {}
+        # A spec that could not be carried out yet was not observed: nobody may take the status for its own.
+        carried_out = outcome.failure is None
         observed = observe(self._cluster.store, key, metadata["name"], server.cache_claim)
         return Facts(
-            generation=metadata.get("generation", 0),
-            previous=newest.get("status") or {},
-            problems=problems,
+            generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
+            previous=previous,
+            problems=desired.problems + missing + outcome.problems,
             notes=desired.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
@@ -187,7 +186,7 @@ class Reconciler:
             observed=observed,
             health=self._cluster.prober.health(str(key)),
             now=self._clock(),
-            monitoring_problems=unmonitored,
+            monitoring_problems=outcome.unmonitored,
             diagnoses=self._cluster.diagnoses.of(key, observed),
         )
 

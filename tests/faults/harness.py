@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from tests.faults.proxy import Proxy
-from tests.faults.state import difference, end_state
+from tests.faults.state import difference, end_state, orphans
 from tests.support.kube import KIND, Kube
 from tests.support.operator_process import OperatorProcess
 
@@ -82,7 +82,8 @@ class Stage:
                 return f"{metadata['name']} is being deleted"
             if status.get("observedGeneration") != metadata["generation"]:
                 return f"{metadata['name']} is not judged"
-        return ""
+        left = orphans(self.kube, self.namespace)
+        return f"without owner: {', '.join(left)}" if left else ""
 
     def _last_write(self) -> float:
         ours = (call.started for call in self.proxy.calls if call.is_write and call.concerns(self.namespace))

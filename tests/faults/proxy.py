@@ -75,6 +75,8 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    torn: bool = False
+    """Whether the connection breaks after half of the body."""
 
     @classmethod
     def error(cls, status: int, reason: str, **headers: str) -> Answer:
@@ -159,6 +161,19 @@ class Proxy:
         """Close every connection of the operator, watches too."""
         self.run(self._cut())
 
+    def go_away(self) -> None:
+        """Refuse connections, as a host does on which nothing listens."""
+        self.run(self._site.stop())
+        self.cut()
+
+    def come_back(self) -> None:
+        """Listen again, on the same port."""
+        self.run(self._listen())
+
+    async def _listen(self) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
+
     async def _cut(self) -> None:
         for request in list(self._open.values()):
             if request.transport is not None:
@@ -177,8 +192,7 @@ class Proxy:
             web.Server(self._handle, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
+        await self._listen()
         self._port = self._runner.addresses[0][1]
         self.kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{self._port}")))
 
@@ -208,6 +222,8 @@ class Proxy:
         if answer is None:
             answer = await self.fault.after(call, await self._forward(request, call))
         headers = {"Content-Type": answer.content_type, **answer.headers}
+        if answer.torn:
+            return await _tear(request, answer, headers)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
     def _request(self, request: web.BaseRequest, body: bytes | None) -> Any:
@@ -232,6 +248,14 @@ class Proxy:
                 await stream.write(line)
             await stream.write_eof()
             return stream
+
+
+async def _tear(request: web.BaseRequest, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
+    stream = web.StreamResponse(status=answer.status, headers=headers)
+    stream.content_length = len(answer.body)
+    await stream.prepare(request)
+    await stream.write(answer.body[: len(answer.body) // 2])
+    raise Dropped
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

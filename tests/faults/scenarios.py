@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.api.servers import Servers, manifest
+from tests.api.servers import Servers, child_name, manifest
 from tests.support.kube import KIND, Object
 
 Step = Callable[[Servers], object]
@@ -60,6 +60,36 @@ def _swap(first: str, second: str, specs: tuple[Object, Object]) -> Step:
     return step
 
 
+def _bind(server: str) -> Step:
+    """Give the server's cache a volume that can grow: only then does the API server take another size."""
+
+    def step(servers: Servers) -> None:
+        volume = f"volume-{servers.namespace}"
+        claim = {"namespace": servers.namespace, "name": child_name("PersistentVolumeClaim", server)}
+        spec = {
+            "storageClassName": GROWS,
+            "capacity": {"storage": "1Gi"},
+            "accessModes": CACHE["accessModes"],
+            "claimRef": claim,
+            "hostPath": {"path": "/unused"},
+        }
+        kind = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}}
+        servers.kube.apply({**STORAGE_CLASS, "metadata": {"name": GROWS}})
+        servers.kube.create({**kind, "spec": spec})
+        servers.kube.eventually(
+            lambda: servers.child("PersistentVolumeClaim", server)["status"]["phase"] == "Bound", within=20
+        )
+
+    return step
+
+
+GROWS = "grows"
+STORAGE_CLASS: Object = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "provisioner": "example.com/none",
+    "allowVolumeExpansion": True,
+}
 EVERY_CHILD: Object = {
     "engine": {"maxModelLen": 2048},
     "service": {"port": 8080},
@@ -74,7 +104,11 @@ DROPPED_CACHE: Object = {"cache": {**CACHE, "retain": False}}
 
 SCENARIOS = (
     Scenario("create", (), (_create("made", SCALED),)),
-    Scenario("change every child", (_create("changed", SCALED),), (_change("changed", EVERY_CHILD),)),
+    Scenario(
+        "change every child",
+        (_create("changed", {**SCALED, "cache": {**CACHE, "storageClassName": GROWS}}), _bind("changed")),
+        (_change("changed", EVERY_CHILD),),
+    ),
     Scenario(
         "autoscaling on and off",
         (_create("scaled", FULL),),

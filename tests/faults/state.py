@@ -26,6 +26,18 @@ def objects(kube: Kube, namespace: str) -> list[Object]:
     return [body for kind in COMPARED for body in kube.list(kind, namespace)]
 
 
+def orphans(kube: Kube, namespace: str) -> list[str]:
+    """Objects whose server is gone: the garbage collector has not come to them yet."""
+    found = objects(kube, namespace)
+    alive = {body["metadata"]["uid"] for body in found}
+    return [
+        f"{body['kind']} {body['metadata']['name']}"
+        for body in found
+        for owner in body["metadata"].get("ownerReferences") or ()
+        if owner["uid"] not in alive
+    ]
+
+
 def end_state(kube: Kube, namespace: str) -> str:
     """All objects of the namespace as YAML, without what is different in every run."""
     found = objects(kube, namespace)

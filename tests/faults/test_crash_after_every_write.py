@@ -93,7 +93,7 @@ class Theatre:
         servers = Servers(stage.kube, stage.namespace)
         for step in scenario.setup:
             step(servers)
-        stage.settle()
+            stage.settle()
         self.proxy.fault = fault
         for step in scenario.steps:
             step(servers)

@@ -10,7 +10,7 @@ from vllm_operator.api.names import ANNOTATION_HASH, MANAGER
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differs, owns_replicas
-from vllm_operator.cluster.kinds import CHILDREN, Kind
+from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.cluster.repairs import KnownAnswers, RepairBudget
@@ -29,6 +29,12 @@ class Children:
         self._store = store
         self._repairs = RepairBudget(clock)
         self._answers = KnownAnswers()
+        self._complete: dict[Key, str] = {}
+        """UIDs of the servers that had all their children once: what they lack was deleted."""
+
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone."""
+        self._complete.pop(key, None)
 
     async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> Outcome:
         """Apply every manifest that is new, changed or drifted, all at once.
@@ -43,6 +49,7 @@ class Children:
         for manifest, result in pairs:
             if isinstance(result, BaseException) and not is_final(manifest, result):
                 raise result
+        self._complete[key] = server.uid
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
         return Outcome(
             problems=(
@@ -90,6 +97,8 @@ class Children:
             return None
         if live is not None and _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
             raise ContestedError(manifest, live, pause)
+        if live is None and self._complete.get(key) == server.uid:
+            await self._look_for_owner(server)
         self._check_owner(key, server)
         await self._write(kind, manifest, live)
         return True
@@ -143,6 +152,19 @@ class Children:
             "spec": {"replicas": current["spec"]["replicas"]},
         }
         await self._client.apply_as(HANDOVER_MANAGER, kind, body)
+
+    async def _look_for_owner(self, server: Owner) -> None:
+        """Ask the API server for the owner of a child that was deleted, and keep the answer.
+
+        The garbage collector deletes the children of a deleted server. While the watch on servers is blind, the cache
+        still holds it, and making its children again would go on for as long.
+        """
+        current = await self._client.get(SERVER, server.namespace, server.name)
+        if current is None or current["metadata"]["uid"] != server.uid:
+            metadata = {"namespace": server.namespace, "name": server.name, "uid": server.uid}
+            self._store.remove(SERVER.name, {"metadata": metadata})
+        if current is not None:
+            self._store.put(SERVER.name, current)
 
     def _check_owner(self, key: Key, server: Owner) -> None:
         current = self._store.server(key)

@@ -50,6 +50,7 @@ class Outcome:
         unmonitored: refusals of optional kinds, which block nothing.
         vanished: optional kinds that the API server no longer serves.
         failure: why the pass did not go through, when that may pass.
+        owner_gone: whether the server was deleted or replaced during the pass.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -57,6 +58,7 @@ class Outcome:
     unmonitored: tuple[Problem, ...] = ()
     vanished: tuple[str, ...] = ()
     failure: ApiError | None = None
+    owner_gone: bool = False
 
 
 def is_final(manifest: Manifest, error: BaseException) -> bool:

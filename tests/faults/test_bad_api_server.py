@@ -1,0 +1,164 @@
+"""Whatever the API server does to its clients, the operator ends where it should, soon, and without a storm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.api.servers import Servers
+from tests.faults.bad_behaviour import (
+    Bad,
+    ErrorEvents,
+    Errors,
+    Halved,
+    Hanging,
+    LostAnswers,
+    Reordered,
+    Repeated,
+    StaleLists,
+    Unheard,
+)
+from tests.faults.harness import Kubelet, Stage
+from tests.faults.proxy import Call, Fault, Proxy
+from tests.faults.scenarios import FULL, SMALL
+from tests.faults.state import end_state
+from tests.support.control_plane import Plane
+from tests.support.kube import KIND, Kube
+from tests.support.operator_process import OperatorProcess
+
+RECOVERY_SECONDS = 30.0
+CALLS_A_SECOND = 2.0
+SERVERS = ("kept", "changed", "gone", "again", "new")
+FAULT_SECONDS = 4.0
+
+
+@contextmanager
+def stage(kube: Kube, plane: Plane, proxy: Proxy, fault: Fault) -> Iterator[Stage]:
+    """A namespace with an operator behind the fault, and four servers at rest."""
+    with kube.namespace("bad") as namespace:
+        proxy.fault = fault
+        process = OperatorProcess(
+            proxy.kubeconfig, plane.folder / "logs" / f"{namespace}.log", ["--namespace", namespace]
+        )
+        found = Stage(kube, namespace, proxy, Kubelet(process, pause=1.0))
+        process.start()
+        try:
+            process.wait_ready()
+            for name in SERVERS[:4]:
+                Servers(kube, namespace).create(name, FULL, settled=False)
+            found.settle(1.0)
+            yield found
+        finally:
+            proxy.fault = Fault()
+            process.kill()
+
+
+def change(stage: Stage) -> None:
+    """What users do meanwhile: create, change, delete, delete and create again, and delete a child."""
+    servers = Servers(stage.kube, stage.namespace)
+    servers.kube.delete(KIND, "gone", stage.namespace)
+    servers.kube.delete(KIND, "again", stage.namespace)
+    servers.create("again", SMALL, settled=False)
+    servers.create("new", FULL, settled=False)
+    servers.patch("changed", {"engine": {"maxModelLen": 2048}, "replicas": 3}, settled=False)
+    servers.kube.delete("Service", "kept", stage.namespace)
+
+
+def single(stage: Stage) -> Callable[[Call], bool]:
+    """Calls about one object; the lists of a start are not a server's."""
+    return lambda call: call.concerns(stage.namespace) and not call.is_watch and not call.is_list
+
+
+@pytest.fixture(scope="module")
+def undisturbed(kube: Kube, plane: Plane) -> tuple[str, int]:
+    """The end state without a fault, and the calls that it took."""
+    with Proxy(plane.kubeconfig, plane.folder) as proxy, stage(kube, plane, proxy, Fault()) as found:
+        before = len(proxy.calls)
+        change(found)
+        found.settle(2.5)
+        return end_state(kube, found.namespace), proxy.count(single(found), before)
+
+
+def endure(stage: Stage, undisturbed: tuple[str, int], lift: Callable[[], object], seconds: float) -> str:
+    """Change the servers, let the fault last, lift it, and judge the recovery; returns what to print."""
+    expected, usual = undisturbed
+    began, before = time.monotonic(), len(stage.proxy.calls)
+    change(stage)
+    while time.monotonic() - began < seconds:
+        stage.kubelet.tend()
+        time.sleep(0.05)
+    lift()
+    lifted = time.monotonic()
+    stage.ends_as(expected, within=RECOVERY_SECONDS)
+    now = time.monotonic()
+    calls = stage.proxy.count(single(stage), before)
+    allowed = usual + CALLS_A_SECOND * len(SERVERS) * (now - began)
+    assert calls <= allowed, f"{calls} calls, {allowed:.0f} allowed"
+    return f"recovered in {now - lifted:.1f} s, {calls} calls ({usual} without a fault), ends {stage.kubelet.ends}"
+
+
+FAULTS: dict[str, Callable[[], Bad]] = {
+    "events dropped and the watch broken": Unheard,
+    "a silent watch with an open socket": Unheard,
+    "events dropped and the watch going on": lambda: Unheard(goes_on=True),
+    "events repeated": Repeated,
+    "events reordered": Reordered,
+    "410 in a watch": ErrorEvents,
+    "410 after a blind watch": lambda: ErrorEvents(refused_seconds=2.0),
+    "ERROR event 500": lambda: ErrorEvents(code=500, reason="InternalError"),
+    "ERROR event 403": lambda: ErrorEvents(code=403, reason="Forbidden"),
+    "409 on writes": lambda: Errors(status=409, reason="Conflict", writes_only=True),
+    "429 with Retry-After": lambda: Errors(status=429, reason="TooManyRequests", headers={"Retry_After": "2"}),
+    "500": Errors,
+    "503": lambda: Errors(status=503, reason="ServiceUnavailable"),
+    "504 after the write took effect": LostAnswers,
+    "closed after the write took effect": lambda: LostAnswers(status=0),
+    "writes that hang": Hanging,
+    "half answers": Halved,
+    "torn answers": lambda: Halved(torn=True),
+    "stale lists": StaleLists,
+}
+MAY_END = {"ERROR event 500", "ERROR event 403"}
+"""kopf ends the operator: a restart is the way on."""
+
+KNOWN: dict[str, str] = {}
+"""Open defects."""
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(name, id=name, marks=[pytest.mark.xfail(strict=True, reason=KNOWN[name])] if name in KNOWN else [])
+        for name in FAULTS
+    ]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_it_recovers_from(kube: Kube, plane: Plane, proxy: Proxy, undisturbed: tuple[str, int], name: str) -> None:
+    fault = FAULTS[name]()
+    with stage(kube, plane, proxy, fault) as found:
+        fault.active = True
+        if isinstance(fault, (ErrorEvents, Errors)):
+            proxy.cut()
+
+        def lift() -> None:
+            fault.active = False
+            if name.endswith("broken"):
+                proxy.cut()
+
+        told = endure(found, undisturbed, lift, FAULT_SECONDS)
+        print(f"{name}: struck {fault.struck} times, {told}")
+        assert fault.struck > 0, "the fault did not happen"
+        assert found.kubelet.ends == [] or name in MAY_END
+
+
+def test_it_recovers_from_an_api_server_that_is_gone_for_half_a_minute(
+    kube: Kube, plane: Plane, proxy: Proxy, undisturbed: tuple[str, int]
+) -> None:
+    with stage(kube, plane, proxy, Fault()) as found:
+        proxy.go_away()
+        print("outage:", endure(found, undisturbed, proxy.come_back, 30.0))
+        assert found.kubelet.ends == []
