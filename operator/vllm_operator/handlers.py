@@ -22,7 +22,9 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.persistence.finalizer = f"{GROUP}/unused"
-    settings.watching.server_timeout = 600
+    # The API server ends a watch after so long, with a bookmark; one that lasts longer has died with its socket open.
+    settings.watching.server_timeout = 20
+    settings.watching.inactivity_timeout = 25
     settings.watching.connect_timeout = 10
     settings.queueing.idle_timeout = 1
     settings.process.ultimate_exiting_timeout = 30

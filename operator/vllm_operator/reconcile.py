@@ -62,8 +62,8 @@ class Reconciler:
         self._cluster = cluster
         self._clock = clock
         self._desired = DesiredStates()
-        self._changed: dict[Key, datetime] = {}
-        """When children were last written, until Kubernetes' controllers have answered."""
+        self._unsettled: dict[Key, datetime] = {}
+        """Since when Kubernetes' controllers have yet to answer to a change."""
         self._outcomes: dict[Key, Outcome] = {}
         """What came of the last pass over the children that went through."""
 
@@ -96,7 +96,7 @@ class Reconciler:
         self._cluster.diagnoses.forget(key)
         self._cluster.children.forget(key)
         self._desired.forget(key)
-        self._changed.pop(key, None)
+        self._unsettled.pop(key, None)
         self._outcomes.pop(key, None)
 
     def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
@@ -116,8 +116,6 @@ class Reconciler:
         except ApiError as failure:
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
             return replace(self._outcomes.get(key, Outcome()), failure=failure)
-        if outcome.written:
-            self._changed[key] = self._clock()
         self._cluster.capabilities.drop(outcome.vanished)
         self._outcomes[key] = outcome
         return outcome
@@ -142,13 +140,13 @@ class Reconciler:
 
     def _settling_pause(self, key: Key, facts: Facts) -> float | None:
         """Seconds to wait before a status says something lasting; None when it does now."""
-        since = self._changed.get(key)
-        if since is None:
+        if facts.problems or not is_settling(facts.observed):
+            self._unsettled.pop(key, None)
             return None
-        left = SETTLE_SECONDS - (facts.now - since).total_seconds()
-        if left > 0 and not facts.problems and is_settling(facts.observed):
+        left = SETTLE_SECONDS - (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
+        if left > 0:
             return left
-        del self._changed[key]
+        del self._unsettled[key]
         return None
 
     async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> None:

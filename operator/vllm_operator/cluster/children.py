@@ -18,6 +18,8 @@ from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
 
+CONFLICT_TRIES = 5
+
 logger = logging.getLogger(__name__)
 
 
@@ -127,17 +129,23 @@ class Children:
         """Take over what others wrote into the spec, so that applying the manifest removes it."""
         if not live["metadata"].get("managedFields"):
             return
-        metadata = live["metadata"]
-        current = await self._client.get(kind, metadata["namespace"], metadata["name"])
-        if current is None:
-            return
-        patch = {
-            "metadata": {
-                "resourceVersion": current["metadata"]["resourceVersion"],
-                "managedFields": adopted_fields(current),
-            }
-        }
-        await self._client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
+        for _ in range(CONFLICT_TRIES):
+            current = await self._client.get(kind, live["metadata"]["namespace"], live["metadata"]["name"])
+            if current is None or await self._adopt(kind, current):
+                return
+        raise ApiError(409, "Conflict", f"{kind.name} {live['metadata']['name']} changes faster than it can be read")
+
+    async def _adopt(self, kind: Kind, current: Object) -> bool:
+        """False when the object has changed since it was read: its controller writes its status all the time."""
+        metadata = current["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": adopted_fields(current)}}
+        try:
+            await self._client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
 
     async def _hand_over_replicas(self, kind: Kind, live: Object) -> None:
         replicas = (live.get("spec") or {}).get("replicas")

@@ -1,6 +1,7 @@
 """Complete lists: to fill the caches, and to forget what vanished while a watch was blind.
 
-After 410 Gone kopf lists again and tells what is there, but not what is gone.
+After 410 Gone kopf lists again and tells what is there, but not what is gone. The same holds for its first list: what
+vanished since ours, which the caches were filled from, is never told.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from vllm_operator.errors import ApiError
 
 FULL_SECONDS = 3600.0
 SETTLE_SECONDS = 2.0
-FIRST_LISTING_SECONDS = 60.0
-"""kopf's listings within this time of its first one are the start of its watches."""
+FIRST_SECONDS = 5.0
+"""When to list again after the start, where kopf's first list was empty and tells nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ class Relist:
         self._client = client
         self._store = store
         self._namespace = namespace
-        self._first_listing: dict[str, float] = {}
         self._due: dict[str, float] = {}
 
     async def once(self, kind: Kind) -> set[Key]:
@@ -55,16 +55,16 @@ class Relist:
         )
 
     def saw(self, kind: Kind, event: str | None) -> None:
-        """Take note of a listing by kopf (`event` is None): after the first one, it means that a watch was blind."""
-        if event is not None:
-            return
-        now = time.monotonic()
-        if now - self._first_listing.setdefault(kind.name, now) > FIRST_LISTING_SECONDS:
-            self._due.setdefault(kind.name, now + SETTLE_SECONDS)
+        """Take note of a listing by kopf (`event` is None): a watch begins, and something may have vanished before."""
+        if event is None:
+            # Anew with every object, so that the kind is listed once, when kopf is through.
+            self._due[kind.name] = time.monotonic() + SETTLE_SECONDS
 
     async def run(self, wake: Callable[[list[Key]], None]) -> None:
         """List what is due, for ever."""
         full = time.monotonic() + FULL_SECONDS
+        for kind in WATCHED:
+            self._due.setdefault(kind.name, time.monotonic() + FIRST_SECONDS)
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
             now = time.monotonic()
@@ -76,10 +76,11 @@ class Relist:
                     wake(await self._try(kind))
 
     async def _try(self, kind: Kind) -> list[Key]:
+        due = self._due.pop(kind.name)
         try:
             touched = await self.once(kind)
         except ApiError as error:
             logger.warning("%s could not be listed, will try again: %s", kind.plural, error)
+            self._due.setdefault(kind.name, due)
             return []
-        self._due.pop(kind.name, None)
         return sorted(touched)
