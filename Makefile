@@ -58,6 +58,10 @@ test-e2e: setup ## Tests on the whole cluster with real vLLM
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
 	$(RUN) python -m tests.benchmark.first_completion
 
+.PHONY: bench-scale
+bench-scale: setup ## A thousand servers at once, beside a bare write loop (BENCH_SERVERS, BENCH_REST, BENCH_JSON)
+	$(RUN) python -m tests.benchmark.scale
+
 .PHONY: faults
 faults: setup ## Kill the operator after every write, spoil its API server, freeze its leader
 	$(RUN) pytest tests/faults -q
