@@ -16,7 +16,7 @@ import aiohttp
 from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
-from vllm_operator.cluster.kinds import WATCHED, Kind
+from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
 from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.logs import last_lines
 from vllm_operator.cluster.references import References
@@ -33,6 +33,11 @@ from vllm_operator.reconcile import Cluster, Reconciler
 from vllm_operator.settings import Settings
 
 LEASE_NAME = "vllm-operator"
+
+NO_CRD = (
+    "the CustomResourceDefinition vllmservers.vllm-operator.dev is not installed, so there is nothing to do: apply "
+    "crds/vllmserver.yaml, or the output of `vllm-operator crd`; servers are picked up when it appears"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +151,8 @@ class Runtime:
         while True:
             try:
                 await self._capabilities.refresh()
+                if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:
+                    logger.warning("%s", NO_CRD)
                 for kind in WATCHED:
                     await self._relist.once(kind)
                 return
