@@ -120,6 +120,7 @@ def test_killed_after_any_write_it_ends_in_the_same_state(theatre: Theatre, scen
                 break
         except AssertionError as error:
             failures.append("\n".join([str(error), *getattr(error, "__notes__", ())]))
+            print(failures[-1])
     seconds = time.monotonic() - started
     print(f"{scenario.name}: killed after each of {runs - 1} writes, {seconds / runs:.1f} s a run")
     assert not failures, f"{len(failures)} of {runs} runs:\n" + "\n\n".join(failures)
