@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from typing import Any
 
 import kopf
@@ -11,6 +13,9 @@ from vllm_operator.api.names import GROUP, MANAGED_SELECTOR
 from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
 from vllm_operator.runtime import Runtime
 from vllm_operator.storages import NoDiffBase, NoProgress
+
+STOP_SECONDS = 10.0
+"""Longest time from the cleanup to the end of the process; a clean stop takes one or two."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +60,20 @@ def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> No
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
+        _end_at_the_latest()
         await runtime.stop()
+
+
+def _end_at_the_latest() -> None:
+    """End the process if kopf does not: a watch that failed for good can leave its other watches waiting for ever."""
+    timer = threading.Timer(STOP_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    logger.error("not stopped after %.0f s: ending the process", STOP_SECONDS)
+    os._exit(1)
 
 
 def _register_kind(registry: kopf.OperatorRegistry, runtime: Runtime, kind: Kind) -> None:
