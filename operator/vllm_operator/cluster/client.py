@@ -16,7 +16,7 @@ from vllm_operator.errors import ApiError, NotLeaderError
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 20.0
 LIST_CHUNK = 500
 
 Body = Mapping[str, Any]
