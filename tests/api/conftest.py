@@ -40,7 +40,7 @@ def audit(plane: Plane) -> AuditLog:
 def crd_applied(bare: Kube) -> Any:
     """What kubectl said when the CRD was applied."""
     answer = bare.apply(crd(), "--server-side")
-    bare.kubectl("wait", "--for=condition=Established", "crd/vllmservers.vllm-operator.dev", "--timeout=20s")
+    bare.wait_for_crds("vllmservers.vllm-operator.dev")
     return answer
 
 

@@ -24,7 +24,7 @@ def plain() -> Iterator[tuple[Servers, OperatorProcess]]:
     with control_plane() as plane:
         kube = plane.kube()
         kube.apply(crd(), "--server-side")
-        kube.kubectl("wait", "--for=condition=Established", "crd/vllmservers.vllm-operator.dev", "--timeout=20s")
+        kube.wait_for_crds("vllmservers.vllm-operator.dev")
         process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
         kube.reports.append(process.tail)
         process.start()

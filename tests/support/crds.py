@@ -26,8 +26,7 @@ def install_monitoring_crds(kube: Kube) -> None:
     """Install them and wait until the API server serves them."""
     files = [argument for path in monitoring_crds() for argument in ("-f", str(path))]
     kube.kubectl("apply", "--server-side", *files)
-    names = [f"crd/{name}" for name in MONITORING_CRDS]
-    kube.kubectl("wait", "--for=condition=Established", *names, "--timeout=20s")
+    kube.wait_for_crds(*MONITORING_CRDS)
 
 
 def remove_monitoring_crds(kube: Kube) -> None:

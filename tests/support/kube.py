@@ -92,6 +92,11 @@ class Kube:
         text = manifest if isinstance(manifest, str) else json.dumps(manifest)
         return self.kubectl("-n", namespace, "apply", *options, "-f", "-", stdin=text, check=check)
 
+    def wait_for_crds(self, *names: str) -> None:
+        """Wait until the API server serves these kinds. kubectl itself fails where a CRD has no status yet."""
+        crds = [f"crd/{name}" for name in names]
+        self.eventually(lambda: self.kubectl("wait", "--for=condition=Established", *crds, "--timeout=20s"), within=20)
+
     def create(self, manifest: Object, namespace: str | None = None) -> Object:
         kind = self.resource(manifest["kind"])
         return kind.create(body=manifest, namespace=namespace, field_manager="tests").to_dict()
