@@ -74,5 +74,10 @@ def _stripped(value: Any) -> Any:
             for name, below in kept.items()
         }
     if isinstance(value, list):
-        return [_stripped(item) for item in value]
+        return [_stripped(item) for item in value if not _is_of_the_autoscaler(item)]
     return value
+
+
+def _is_of_the_autoscaler(item: Any) -> bool:
+    """The condition that changes when the HorizontalPodAutoscaler computes for the first time, after 15 s."""
+    return isinstance(item, Mapping) and item.get("type") == "AutoscalingActive"
