@@ -13,7 +13,7 @@ from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differ
 from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
-from vllm_operator.cluster.repairs import KnownAnswers, RepairBudget
+from vllm_operator.cluster.repairs import KnownAnswers, Refusals, RepairBudget
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
@@ -31,6 +31,7 @@ class Children:
         self._store = store
         self._repairs = RepairBudget(clock)
         self._answers = KnownAnswers()
+        self._refusals = Refusals(clock)
         self._complete: dict[Key, str] = {}
         """UIDs of the servers that had all their children once: what they lack was deleted."""
 
@@ -45,7 +46,7 @@ class Children:
             ApiError: a failure that may pass; refusals of single children are in the outcome instead.
         """
         results = await asyncio.gather(
-            *(self._apply_one(key, server, manifest) for manifest in manifests), return_exceptions=True
+            *(self._try(key, server, manifest) for manifest in manifests), return_exceptions=True
         )
         pairs = list(zip(manifests, results, strict=True))
         for manifest, result in pairs:
@@ -78,6 +79,19 @@ class Children:
         self._check_owner(key, server)
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
         logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
+
+    async def _try(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
+        """Apply one manifest, unless the API server has just refused this very one."""
+        identity = (manifest.kind, server.namespace, manifest.name)
+        uid = self._store.uid(*identity)
+        if (refused := self._refusals.known(identity, manifest.hash, uid)) is not None:
+            raise refused.with_traceback(None)
+        try:
+            return await self._apply_one(key, server, manifest)
+        except ApiError as error:
+            if error.is_refusal:
+                self._refusals.note(identity, manifest.hash, uid, error)
+            raise
 
     async def _apply_one(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""

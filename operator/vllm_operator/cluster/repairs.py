@@ -8,9 +8,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from vllm_operator.api.observed import Object
+from vllm_operator.errors import ApiError
 
 BURST = 10
 WINDOW_SECONDS = 60.0
+REFUSAL_SECONDS = 25.0
+"""Shorter than the pause after which a refused server is looked at again."""
 
 
 class RepairBudget:
@@ -39,6 +42,30 @@ class RepairBudget:
     def _forget_old(self, now: float) -> None:
         for uid in [uid for uid, repairs in self._repairs.items() if repairs[-1] <= now - WINDOW_SECONDS]:
             del self._repairs[uid]
+
+
+class Refusals:
+    """What the API server refused: sending the same again at every event would be a write each time.
+
+    Args:
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._refused: dict[tuple[str, str, str], tuple[str, str, float, ApiError]] = {}
+
+    def known(self, identity: tuple[str, str, str], applied: str, uid: str) -> ApiError | None:
+        """The refusal of the manifest with the hash `applied` for the object with `uid`, while it is fresh."""
+        found = self._refused.get(identity)
+        if found is None or found[:2] != (applied, uid) or found[2] <= self._clock():
+            self._refused.pop(identity, None)
+            return None
+        return found[3]
+
+    def note(self, identity: tuple[str, str, str], applied: str, uid: str, error: ApiError) -> None:
+        """Remember a refusal."""
+        self._refused[identity] = (applied, uid, self._clock() + REFUSAL_SECONDS, error)
 
 
 class KnownAnswers:

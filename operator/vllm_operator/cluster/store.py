@@ -129,6 +129,11 @@ class Store:
         entry = self._objects[kind].get((namespace, name))
         return entry.body if entry else None
 
+    def uid(self, kind: str, namespace: str, name: str) -> str:
+        """UID of an object; empty when it is not there."""
+        entry = self._objects[kind].get((namespace, name))
+        return entry.uid if entry else ""
+
     def verified(self, kind: str, namespace: str, name: str) -> str:
         """Hash of the manifest that the object was found to hold as it is; empty when it was not compared."""
         entry = self._objects[kind].get((namespace, name))

@@ -150,6 +150,30 @@ async def test_a_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None
     assert ("apply", "Service", "mistral") not in scene.api.requests
 
 
+async def test_a_refused_manifest_is_not_sent_again_at_once(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+    first = await scene.apply()
+    scene.api.requests.clear()
+
+    assert (await scene.apply()).problems == first.problems
+    assert ("apply", "Service", "mistral") not in scene.api.requests
+    scene.clock.now += repairs.REFUSAL_SECONDS
+    await scene.apply()
+    assert ("apply", "Service", "mistral") in scene.api.requests
+
+
+async def test_another_manifest_is_sent_in_spite_of_a_refusal(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+    await scene.apply()
+    scene.wants(service={"port": 81})
+    scene.api.requests.clear()
+    await scene.apply()
+
+    assert ("apply", "Service", "mistral") in scene.api.requests
+
+
 @pytest.mark.parametrize("status", [400, 403, 405, 413, 422])
 async def test_a_refusal_is_a_problem_that_names_the_field(scene: Scene, status: int) -> None:
     scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
