@@ -31,6 +31,7 @@ SERVERS = int(os.environ.get("BENCH_SERVERS", "1000"))
 REST_SECONDS = float(os.environ.get("BENCH_REST", "60"))
 IN_FLIGHT = 32
 SAMPLES = 20
+QUIET_SECONDS = 10.0
 CHILDREN = ("deployments", "services", "persistentvolumeclaims", "podmonitors", "prometheusrules")
 GROUPS = {
     "deployments": "/apis/apps/v1",
@@ -235,7 +236,15 @@ class Bench:
         writes = Counter(write.resource for write in self.audit.writes(mark, namespace="scale"))
         self.figures["change_all"] = {"seconds": round(seconds, 1), "writes": dict(writes)}
 
+    async def _quiet(self) -> None:
+        """Wait until nothing is written any more: the controllers take their time over many changes."""
+        mark = -1
+        while mark < 0 or self.audit.writes(mark):
+            mark = self.audit.mark()
+            await asyncio.sleep(QUIET_SECONDS)
+
     async def _restart(self) -> None:
+        await self._quiet()
         self.operator.stop()
         mark, started = self.audit.mark(), time.monotonic()
         self.operator.start()
