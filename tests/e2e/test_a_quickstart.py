@@ -97,7 +97,7 @@ def test_a_changed_model_is_rolled_out_and_then_answers(inside: InCluster, quick
     assert inside.chat(quickstart, "tiny")[0] == 404
 
 
-def test_a_wrong_argument_is_told_in_vllms_own_words_and_can_be_taken_back(inside: InCluster, quickstart: str) -> None:
+def test_a_missing_image_is_named_and_can_be_taken_back(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     wait_ready(inside, quickstart)
     patch = {"spec": {"image": "localhost/no-such-image:1", "version": "0.32.0"}}
