@@ -40,6 +40,7 @@ class FakeVLLM:
         self.delay = 0.0
         self.asked: Counter[str] = Counter()
         self.authorizations: set[tuple[str, str | None]] = set()
+        self.cookies: set[str | None] = set()
         self.peers: set[object] = set()
         self.port = 0
         self._runner: web.ServerRunner | None = None
@@ -84,6 +85,7 @@ class FakeVLLM:
         self.asked[path] += 1
         self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         self.authorizations.add((path, request.headers.get("authorization")))
+        self.cookies.add(request.headers.get("cookie"))
         await asyncio.sleep(self.delay)
         if path in self.status:
             return web.Response(status=self.status[path], headers=self.headers)

@@ -6,20 +6,21 @@ import asyncio
 import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+import orjson
 
 from vllm_operator.api.observed import HealthReason
 
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept. vLLM closes its end after 5 s unless VLLM_HTTP_TIMEOUT_KEEP_ALIVE says more."""
 
+# The client's defaults play no part: a compressed answer could grow beyond any bound.
 _HEADERS = {"user-agent": "vllm-operator", "accept": "*/*", "accept-encoding": "identity"}
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
-_CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError, httpx.RemoteProtocolError)
+_DROPPED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+_CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 
 
 class ProbeError(Exception):
@@ -36,20 +37,21 @@ class ProbeError(Exception):
         self.message = message
 
 
-def replica_client() -> httpx.AsyncClient:
-    """A client for any number of replicas over plain HTTP, each on a connection of its own that is kept alive."""
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=_session, trust_env=False),
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-    )
+def replica_client() -> aiohttp.ClientSession:
+    """A client for any number of replicas over plain HTTP, each on a connection of its own that is kept alive.
 
-
-def _session() -> aiohttp.ClientSession:
+    To be made inside the event loop, and closed.
+    """
     # The caller bounds how many requests run at once; a limit here would let silent replicas queue up before others.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers=_HEADERS,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `Replica` sets one for the whole answer
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Replica:
         headers: sent with every request.
     """
 
-    client: httpx.AsyncClient
+    client: aiohttp.ClientSession
     base_url: str
     timeout: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -71,38 +73,59 @@ class Replica:
     async def get(self, path: str, limit: int) -> bytes:
         """GET `path` and return the body, at most `limit` bytes, of its answer 200.
 
+        aiohttp asks once more when the replica had closed the kept connection meanwhile.
+
         Raises:
             ProbeError: whatever else happened.
         """
+        return await self._asked("GET", path, None, limit, self.timeout)
+
+    async def post(self, path: str, json_body: Any, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109
+        """POST `json_body` to `path` and return the body, at most `limit` bytes, of its answer 200.
+
+        As with `get`, a request that met a closed connection is sent once more, so it must be one that may be repeated.
+
+        Args:
+            timeout: seconds for the whole answer.
+
+        Raises:
+            ProbeError: whatever else happened.
+        """
+        return await self._asked("POST", path, orjson.dumps(json_body), limit, timeout)
+
+    async def _asked(self, method: str, path: str, data: bytes | None, limit: int, seconds: float) -> bytes:
         try:
-            async with asyncio.timeout(self.timeout):
-                return await self._read(path, limit)
+            async with asyncio.timeout(seconds):
+                return await self._repeated(method, path, data, limit)
         except ProbeError:
             raise
         except Exception as error:
             # A replica may send anything; no kind of junk must stop the one who asks.
-            raise failure(error, path, self.timeout) from None
+            raise failure(error, path, seconds) from None
 
-    async def _read(self, path: str, limit: int) -> bytes:
-        body = bytearray()
-        # The client's defaults play no part: a compressed answer could grow beyond any bound.
-        request = httpx.Request(
-            "GET",
-            self.base_url + path,
-            headers={**_HEADERS, **self.headers},
-            extensions={"timeout": httpx.Timeout(self.timeout).as_dict()},
-        )
-        response = await self.client.send(request, stream=True, follow_redirects=False)
+    async def _repeated(self, method: str, path: str, data: bytes | None, limit: int) -> bytes:
         try:
-            if response.status_code != 200:
-                raise refusal(response.status_code, path)
-            async for chunk in response.aiter_raw():
+            return await self._answer(method, path, data, limit)
+        except aiohttp.ClientConnectorError:
+            raise
+        except _DROPPED:
+            if data is None:  # aiohttp itself has repeated it
+                raise
+            return await self._answer(method, path, data, limit)
+
+    async def _answer(self, method: str, path: str, data: bytes | None, limit: int) -> bytes:
+        headers = self.headers if data is None else {"content-type": "application/json", **self.headers}
+        url = self.base_url + path
+        async with self.client.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+            if response.status != 200:
+                raise refusal(response.status, path)
+            body = bytearray()
+            async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > limit:
+                    response.close()
                     raise ProbeError("HTTPError", f"{path} answered with more than {limit} bytes")
-        finally:
-            await response.aclose()
-        return bytes(body)
+            return bytes(body)
 
 
 def refusal(status: int, path: str) -> ProbeError:
@@ -113,27 +136,20 @@ def refusal(status: int, path: str) -> ProbeError:
 
 
 def failure(error: BaseException, path: str, seconds: float) -> ProbeError:
-    """What went wrong below HTTP.
-
-    httpx-aiohttp maps refused and closed connections to `ConnectTimeout` alike, so the chain of causes decides.
-    """
+    """What went wrong below HTTP. The chain of causes decides: aiohttp wraps what the system said."""
     chain = list(_causes(error))
     codes = {cause.errno for cause in chain if isinstance(cause, OSError)}
     if errno.ECONNREFUSED in codes:
         return ProbeError("ConnectionRefused", f"{path}: connection refused")
     if codes & _UNREACHABLE or any(isinstance(cause, aiohttp.ClientConnectorDNSError) for cause in chain):
         return ProbeError("Unreachable", f"{path}: no route to the pod")
-    if any(isinstance(cause, TimeoutError) for cause in chain) or _is_bare_timeout(error):
+    if any(isinstance(cause, TimeoutError) for cause in chain):
         return ProbeError("Timeout", f"{path}: no answer within {seconds:g} s")
     if any(isinstance(cause, _CLOSED) for cause in chain):
         return ProbeError("Unreachable", f"{path}: the connection was closed without an answer")
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return ProbeError("Unreachable", f"{path}: the pod has no usable address")
     return ProbeError("HTTPError", f"{path}: the answer is not HTTP")
-
-
-def _is_bare_timeout(error: BaseException) -> bool:
-    return isinstance(error, httpx.TimeoutException) and error.__cause__ is None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import httpx
+import aiohttp
 
 from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.engine.answers import MAX_MODELS, Capacity, Models, parsed_capacity, parsed_models, parsed_version
@@ -19,7 +19,7 @@ _UNASKED = ReplicaHealth()
 
 
 async def probe(
-    client: httpx.AsyncClient,
+    client: aiohttp.ClientSession,
     base_url: str,
     served_names: tuple[str, ...],
     api_key: str | None,

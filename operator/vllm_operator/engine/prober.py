@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-import httpx
+import aiohttp
 
 from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.engine.http import replica_client
@@ -49,7 +49,7 @@ class Prober:
         self._quick = Lane(concurrency)
         self._silent = Lane(min(concurrency, SILENT_CONCURRENCY))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._client: httpx.AsyncClient | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
         self._wake_at = math.inf
         self._stopped = False
@@ -197,4 +197,4 @@ class Prober:
             task.cancel()
         await self.settle()
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
