@@ -63,13 +63,13 @@ def phase(seen: View) -> Phase:
     if not seen.rollout.wanted:
         return "Idle"
     if seen.serving:
-        return "Serving" if seen.enough and not seen.rollout.stuck else "Degraded"
+        return "Serving" if seen.enough and not seen.stuck else "Degraded"
     return _starting(seen)
 
 
 def _starting(seen: View) -> Phase:
     """The phase while nothing serves: the furthest stage of any replica; `Failed` when none is on its way."""
-    if seen.rollout.stuck:
+    if seen.stuck or seen.blocked:
         return "Failed"
     phases = {replica.phase for replica in seen.replicas if not replica.gone}
     for stage, word in _STAGES:

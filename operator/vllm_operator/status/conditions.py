@@ -7,6 +7,7 @@ from typing import Any
 
 from vllm_operator.status.children import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.read import items, text, timestamp
+from vllm_operator.status.replicas import Replica
 from vllm_operator.status.text import line, reason
 from vllm_operator.status.verdict import Verdict
 from vllm_operator.status.view import View, counted, told_with_way_out
@@ -30,8 +31,9 @@ def progressing(view: View) -> Verdict:
         return _not_begun(view)
     if rollout.complete:
         return Verdict("False", "Complete", f"{counted(rollout.updated, 'replica')} of the wanted revision rolled out")
-    if rollout.stuck:
-        return Verdict("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)} at the deadline", _way_out(view)])))
+    if view.stuck:
+        when = " at the deadline" if rollout.stuck else ""
+        return Verdict("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)}{when}", _way_out(view)])))
     if not rollout.observed:
         return Verdict("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
     return Verdict("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))
@@ -71,8 +73,14 @@ def _serving(view: View) -> Verdict:
     serving, old = len(view.serving), len(view.outdated)
     if not old:
         return Verdict("True", "Serving", f"{counted(serving, 'replica')} serving")
-    words = f"{old} of {counted(serving, 'serving replica')} of an older revision"
+    words = f"{old} of {counted(serving, 'serving replica')} of an older revision: {_revisions(view.outdated)}"
     return Verdict("True", "OlderRevision" if old == serving else "MixedRevisions", words)
+
+
+def _revisions(replicas: tuple[Replica, ...]) -> str:
+    """`7d4b5c6f9 (image vllm/vllm-openai:v0.31.0)`, for each revision among the replicas."""
+    images = {replica.revision: replica.image for replica in replicas}
+    return ", ".join(f"{name} (image {image})" if image else name for name, image in sorted(images.items()))
 
 
 def engine_healthy(view: View) -> Verdict:
@@ -93,8 +101,10 @@ def stalled(view: View) -> Verdict:
     judged = accepted(view)
     if not judged.holds:
         return Verdict("True", judged.reason, judged.message)
-    if view.rollout.stuck and not view.rollout.complete:
+    if view.stuck and not view.rollout.complete:
         return Verdict("True", "Stuck", progressing(view).message)
+    if view.blocked and not view.whole:
+        return Verdict("True", view.blocked.reason, told_with_way_out(view.blocked))
     return Verdict("False", "NotStalled", "nothing waits for a person")
 
 

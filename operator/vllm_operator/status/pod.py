@@ -66,6 +66,12 @@ class Pod:
     diagnosis: Diagnosis | None = None
 
     @property
+    def image(self) -> str:
+        """The image that vLLM is to run from; empty when the pod tells none."""
+        specs = {text(spec, "name"): text(spec, "image") for spec in items(self.body, "spec", "containers")}
+        return specs.get(MAIN_CONTAINER) or next(iter(specs.values()), "")
+
+    @property
     def main(self) -> Container | None:
         """The container that runs vLLM; the first one where none has its name."""
         named = (container for container in self.containers if container.name == MAIN_CONTAINER)

@@ -30,6 +30,7 @@ WORST_FIRST: tuple[ReplicaPhase, ...] = (
 )
 _RANK: dict[str, int] = {phase: rank for rank, phase in enumerate(WORST_FIRST)}
 _NAME_LENGTH = 253
+_IMAGE_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Replica:
         gone: the pod ended for good and another one takes its place.
         ready: Kubernetes calls it ready.
         revision: hash of the pod template that it was made from.
+        image: image of its vLLM.
     """
 
     pod: str
@@ -52,6 +54,7 @@ class Replica:
     gone: bool
     ready: bool
     revision: str
+    image: str
 
     @property
     def serving(self) -> bool:
@@ -102,6 +105,7 @@ def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:
         gone=text(pod.body, "status", "phase") in {"Failed", "Succeeded"},
         ready=pod.ready,
         revision=pod.revision,
+        image=line(pod.image, _IMAGE_LENGTH),
     )
 
 

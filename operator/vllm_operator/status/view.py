@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vllm_operator.api.observed import Facts
+from vllm_operator.status.lasting import lasts, refuses_pods
 from vllm_operator.status.replicas import Replica, judged_replicas
 from vllm_operator.status.rollout import Rollout, rollout
 
@@ -32,6 +33,7 @@ class View:
         serving: replicas that serve.
         outdated: those of them that are of an older revision than the wanted one.
         cause: the replica to tell the user about; None when every one serves or drains.
+        blocked: the replica of the wanted revision that cannot come up before a person acts; None without one.
     """
 
     facts: Facts
@@ -40,6 +42,13 @@ class View:
     serving: tuple[Replica, ...]
     outdated: tuple[Replica, ...]
     cause: Replica | None
+    blocked: Replica | None
+
+    @property
+    def stuck(self) -> bool:
+        """The rollout will not go on: its deadline passed, or its pods meet what only a person can cure."""
+        refused = self.rollout.observed and refuses_pods(self.rollout.failure)
+        return self.rollout.stuck or (not self.rollout.complete and (self.blocked is not None or refused))
 
     @property
     def enough(self) -> bool:
@@ -58,7 +67,15 @@ def view(facts: Facts) -> View:
     progress = rollout(facts)
     serving = tuple(replica for replica in replicas if replica.serving)
     outdated = tuple(replica for replica in serving if _is_outdated(replica, progress))
-    return View(facts, replicas, progress, serving, outdated, _cause(replicas, outdated, progress))
+    blocked = _blocked(replicas, progress)
+    cause = blocked or _cause(replicas, outdated, progress)
+    return View(facts, replicas, progress, serving, outdated, cause, blocked)
+
+
+def _blocked(replicas: tuple[Replica, ...], progress: Rollout) -> Replica | None:
+    """Worst first, and of the wanted revision: what an older one suffers from may be what the change cures."""
+    wanted = (r for r in replicas if not r.gone and r.revision and r.revision == progress.revision)
+    return next((r for r in wanted if lasts(r.phase, r.reason, r.message)), None)
 
 
 def _is_outdated(replica: Replica, progress: Rollout) -> bool:

@@ -118,8 +118,8 @@ def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
     )
 
 
-def test_image_that_cannot_be_pulled_before_the_deadline_does_not_wait_for_a_person():
-    pods = [waiting_pod("ImagePullBackOff", "not found")]
+def test_image_that_cannot_be_pulled_for_now_does_not_wait_for_a_person():
+    pods = [waiting_pod("ImagePullBackOff", "dial tcp 10.0.0.9:443: i/o timeout")]
     status = build_status(facts(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))
     assert judged(status, "Stalled") == ("False", "NotStalled")
     assert judged(status, "Available") == ("False", "NoReplicaServes")
