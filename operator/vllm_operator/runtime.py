@@ -28,7 +28,7 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
 from vllm_operator.engine.prober import Prober
 from vllm_operator.errors import ApiError, VLLMOperatorError
-from vllm_operator.metrics import Metrics
+from vllm_operator.metrics import Metrics, Snapshot
 from vllm_operator.reconcile import Cluster, Reconciler
 from vllm_operator.settings import Settings
 
@@ -47,13 +47,13 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.connection = Connection()
         self.metrics = Metrics()
+        self.connection = Connection(self.metrics.called)
         self._client = ApiClient(self.connection, self._may_write)
         self._lease = self._own_lease()
         self._store = Store()
         self._capabilities = Capabilities(self._client)
-        self._prober = Prober(on_change=self._on_health)
+        self._prober = Prober(on_change=self._on_health, on_probe=self.metrics.probed)
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
         self._relist = Relist(self._client, self._store, settings.namespace)
         self._reconciler = Reconciler(
@@ -67,7 +67,8 @@ class Runtime:
                 diagnoses=self._diagnoses,
             )
         )
-        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers)
+        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
+        self.metrics.show(self._snapshot)
         self._endpoints = Endpoints(settings.listen, self.metrics, self.is_alive)
         self._tasks: list[asyncio.Task[None]] = []
         self._lent = False
@@ -117,6 +118,7 @@ class Runtime:
 
     def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """Take over one watch event and wake the server that it concerns."""
+        self.metrics.saw(kind.name)
         self._relist.saw(kind, event)
         key = key_of(kind.name, body)
         if event == "DELETED":
@@ -162,7 +164,6 @@ class Runtime:
                 pause = min(pause * 2, 15.0)
 
     async def _pass(self, key: Key) -> float | None:
-        self.metrics.queue_depth.set(self._queue.depth)
         started, outcome = time.perf_counter(), "success"
         try:
             return await self._reconciler.reconcile(key)
@@ -175,8 +176,19 @@ class Runtime:
             logger.exception("%s: the pass failed", key)
             raise
         finally:
-            self.metrics.reconciles.labels(outcome).inc()
-            self.metrics.reconcile_seconds.observe(time.perf_counter() - started)
+            self.metrics.passed(outcome, time.perf_counter() - started)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            leader=self._may_write(),
+            queue_depth=self._queue.depth,
+            queue_age=self._queue.age,
+            running=self._queue.running,
+            failing=self._queue.failing,
+            replicas=self._prober.replicas,
+            phases=self._store.phases(),
+            cached=self._store.counts(),
+        )
 
     async def _watch_capabilities(self) -> None:
         while True:

@@ -13,6 +13,7 @@ import aiohttp
 import kopf
 
 from vllm_operator import __version__
+from vllm_operator.cluster.calls import Meter, OnCall
 from vllm_operator.errors import VLLMOperatorError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -27,18 +28,26 @@ class LoginError(VLLMOperatorError):
     """Neither a service account nor a usable kubeconfig was found."""
 
 
-class Connection:
-    """Where the API server is, and the session that may talk to it. The session can be replaced while in use."""
+OpenSession = Callable[[tuple[aiohttp.ClientMiddlewareType, ...]], aiohttp.ClientSession]
 
-    def __init__(self) -> None:
+
+class Connection:
+    """Where the API server is, and the session that may talk to it. The session can be replaced while in use.
+
+    Args:
+        on_call: told of every call, those of kopf included.
+    """
+
+    def __init__(self, on_call: OnCall) -> None:
+        self._middlewares = (Meter(on_call),)
         self.server, self._open = _credentials()
-        self.session = self._open()
+        self.session = self._open(self._middlewares)
 
     async def renew(self) -> None:
         """Read the credentials again and open a new session: kopf closes one that was answered with 401."""
         old = self.session
         self.server, self._open = _credentials()
-        self.session = self._open()
+        self.session = self._open(self._middlewares)
         await old.close()
 
     async def close(self) -> None:
@@ -51,7 +60,7 @@ def in_cluster() -> bool:
     return (ACCOUNT / "token").exists()
 
 
-def _credentials() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
+def _credentials() -> tuple[str, OpenSession]:
     """Address of the API server and how to open a session: by service account in a pod, else by kubeconfig.
 
     Raises:
@@ -60,15 +69,16 @@ def _credentials() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
     return _from_account() if in_cluster() else _from_kubeconfig()
 
 
-def _from_account() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
+def _from_account() -> tuple[str, OpenSession]:
     # The variables rather than the name: cluster DNS may not work yet.
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://{f'[{host}]' if host and ':' in host else host or 'kubernetes.default.svc'}:{port}"
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    return server, lambda: _session(context, {}, _TokenFile(ACCOUNT / "token"))
+    token = _TokenFile(ACCOUNT / "token")
+    return server, lambda middlewares: _session(context, {}, (token, *middlewares))
 
 
-def _from_kubeconfig() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
+def _from_kubeconfig() -> tuple[str, OpenSession]:
     try:
         info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
         context = info.as_ssl_context() if info else None
@@ -83,14 +93,16 @@ def _from_kubeconfig() -> tuple[str, Callable[[], aiohttp.ClientSession]]:
             "with a service account"
         )
     headers = info.as_http_headers()
-    return info.server.rstrip("/"), lambda: _session(context, headers, None)
+    return info.server.rstrip("/"), lambda middlewares: _session(context, headers, middlewares)
 
 
-def _session(context: ssl.SSLContext, headers: dict[str, str], token: _TokenFile | None) -> aiohttp.ClientSession:
+def _session(
+    context: ssl.SSLContext, headers: dict[str, str], middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=context),
         headers={**headers, "User-Agent": USER_AGENT},
-        middlewares=(token,) if token else (),
+        middlewares=middlewares,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ class Entry:
 
     Attributes:
         verified: hash of the manifest that this very state was found to hold; empty before it was compared.
+        phase: `status.phase` of a server; empty for other kinds, and before the first status.
     """
 
     namespace: str
@@ -42,6 +44,7 @@ class Entry:
     key: Key | None
     raw: bytes
     verified: str = ""
+    phase: str = ""
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
@@ -55,6 +58,7 @@ class Entry:
             version=str(metadata.get("resourceVersion", "")),
             key=key_of(kind, body),
             raw=squeezed(trimmed),
+            phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
         )
 
     @property
@@ -156,6 +160,14 @@ class Store:
     def servers(self) -> list[Key]:
         """All servers."""
         return [Key(namespace, child_name(name)) for namespace, name in self._objects[SERVER.name]]
+
+    def counts(self) -> dict[str, int]:
+        """Number of objects by kind."""
+        return {kind: len(entries) for kind, entries in self._objects.items()}
+
+    def phases(self) -> Counter[str]:
+        """Number of servers by phase; `none` before the first status."""
+        return Counter(entry.phase or "none" for entry in self._objects[SERVER.name].values())
 
     def _group(self, key: Key, kind: str) -> dict[str, Entry]:
         members = self._members.get(key)

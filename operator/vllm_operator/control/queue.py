@@ -7,6 +7,7 @@ import heapq
 import itertools
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -27,10 +28,17 @@ class KeyedQueue(Generic[K]):
     Args:
         work: one pass; it should raise only what may pass.
         workers: how many keys are worked on at once.
+        on_start: told the seconds that a key has waited for its pass; must not block.
     """
 
-    def __init__(self, work: Callable[[K], Awaitable[float | None]], workers: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[K], Awaitable[float | None]],
+        workers: int,
+        on_start: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._work = work
+        self._on_start = on_start
         self._slots = asyncio.Semaphore(workers)
         self._running: set[K] = set()
         self._dirty: set[K] = set()
@@ -39,7 +47,8 @@ class KeyedQueue(Generic[K]):
         self._due: dict[K, float] = {}
         self._ticket = itertools.count()
         self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._queued: set[K] = set()
+        self._queued: dict[K, float] = {}
+        """Since when a key waits for a slot; the first has waited longest."""
         self._rearmed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,7 +57,7 @@ class KeyedQueue(Generic[K]):
         if key in self._running:
             self._dirty.add(key)
         elif key not in self._queued:
-            self._queued.add(key)
+            self._queued[key] = time.monotonic()
             self._ready.put_nowait(key)
 
     def add_later(self, key: K, seconds: float) -> None:
@@ -63,6 +72,22 @@ class KeyedQueue(Generic[K]):
     def depth(self) -> int:
         """Keys that wait for a slot."""
         return len(self._queued)
+
+    @property
+    def age(self) -> float:
+        """Seconds that the first of them has waited."""
+        first = next(iter(self._queued.values()), None)
+        return 0.0 if first is None else time.monotonic() - first
+
+    @property
+    def running(self) -> int:
+        """Passes under way."""
+        return len(self._running)
+
+    @property
+    def failing(self) -> int:
+        """Keys whose last pass failed."""
+        return len(self._failures)
 
     async def run(self) -> None:
         """Work until cancelled; passes under way are then cancelled too."""
@@ -79,7 +104,7 @@ class KeyedQueue(Generic[K]):
             await asyncio.gather(timer, *self._tasks, return_exceptions=True)
 
     def _start(self, key: K) -> None:
-        self._queued.discard(key)
+        self._on_start(time.monotonic() - self._queued.pop(key))
         self._running.add(key)
         task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
         self._tasks.add(task)

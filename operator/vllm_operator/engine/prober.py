@@ -33,6 +33,7 @@ class Prober:
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
         concurrency: probes at once, apart from those of silent replicas.
+        on_probe: told what came of a probe, and its seconds; must not block.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Prober:
         clock: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT_SECONDS,
         concurrency: int = CONCURRENCY,
+        on_probe: Callable[[str, float], None] = lambda result, seconds: None,
     ) -> None:
         self._on_change = on_change
+        self._on_probe = on_probe
         self._clock = clock
         self._timeout = timeout
         self._servers: dict[str, dict[str, Watched]] = {}
@@ -66,6 +69,11 @@ class Prober:
     def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
         """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
         return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that are asked."""
+        return sum(map(len, self._servers.values()))
 
     async def run(self) -> None:
         """Ask until `stop` is called or the task is cancelled, then close every connection."""
@@ -139,6 +147,7 @@ class Prober:
         now = self._clock()
         refresh = now >= watched.refresh_at
         health = await self._probe(watched.target, watched.health, refresh)
+        self._on_probe(health.reason, self._clock() - now)
         if watched.urgent:
             return
         if refresh and health.healthy:
