@@ -217,6 +217,19 @@ def test_replicas_belong_to_the_autoscaler_while_it_is_on(servers: Servers) -> N
     assert ["f:replicas" in entry["fieldsV1"].get("f:spec", {}) for entry in managers] == [False]
 
 
+def test_a_rollout_pause_is_undone_and_a_restart_before_it_stays(servers: Servers) -> None:
+    servers.create("restarted")
+    for command in ("restart", "pause"):
+        servers.kube.kubectl("rollout", command, "deployment/restarted", "-n", servers.namespace)
+    servers.kube.eventually(
+        lambda: not servers.child("Deployment", "restarted")["spec"].get("paused"),
+        within=PROMISED_SECONDS,
+        namespace=servers.namespace,
+    )
+    annotations = servers.child("Deployment", "restarted")["spec"]["template"]["metadata"]["annotations"]
+    assert "kubectl.kubernetes.io/restartedAt" in annotations
+
+
 def stranger(kind: str, name: str) -> Object:
     """An object of this kind and name that is not the operator's."""
     selector = {"matchLabels": {"app": "other"}}

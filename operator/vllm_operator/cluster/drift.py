@@ -123,7 +123,8 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`metadata.managedFields` with everything foreign made the operator's own.
 
     Applying the manifest then removes what it does not hold, as the API server does with any field that its
-    owner no longer applies.
+    owner no longer applies. The mark of `kubectl rollout restart` stays with whoever set it: kubectl keeps one entry
+    for all its rollout commands, and to remove the mark would restart the pods again.
     """
     entries = list(body["metadata"].get("managedFields") or ())
     foreign = foreign_entries(body)
@@ -132,9 +133,34 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     own = next((entry for entry in entries if _is_own(entry)), None)
     fields: dict[str, Any] = dict((own or {}).get("fieldsV1") or {})
     for entry in foreign:
-        fields = _union(fields, {"f:spec": entry["fieldsV1"]["f:spec"]})
+        fields = _union(fields, {"f:spec": _without_restart(entry["fieldsV1"]["f:spec"])})
     adopted = {**(own or foreign[0]), "manager": MANAGER, "operation": "Apply", "fieldsV1": fields}
-    return [dict(entry) for entry in entries if entry not in foreign and entry is not own] + [adopted]
+    rest = [dict(entry) for entry in entries if entry not in foreign and entry is not own]
+    return rest + [_restart_only(entry) for entry in foreign if _restarts(entry)] + [adopted]
+
+
+_RESTART_PATH = ("f:spec", "f:template", "f:metadata", "f:annotations", RESTART)
+
+
+def _without_restart(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` without the mark of a restart, and without what held nothing else."""
+    kept = {name: _without_restart(below) for name, below in fields.items() if name != RESTART}
+    return {name: below for name, below in kept.items() if below or not fields[name]}
+
+
+def _restarts(entry: Mapping[str, Any]) -> bool:
+    found: Any = entry["fieldsV1"]
+    for name in _RESTART_PATH:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found is not None
+
+
+def _restart_only(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """`entry` reduced to the mark of a restart."""
+    fields: dict[str, Any] = {}
+    for name in reversed(_RESTART_PATH):
+        fields = {name: fields}
+    return {**entry, "fieldsV1": fields}
 
 
 def _is_own(entry: Mapping[str, Any]) -> bool:

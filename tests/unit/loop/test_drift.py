@@ -175,6 +175,22 @@ def test_adopting_leaves_nothing_foreign(edit: str) -> None:
     assert covers(own["fieldsV1"]["f:spec"], foreign["fieldsV1"]["f:spec"])
 
 
+def test_adopting_leaves_the_mark_of_a_restart_to_whoever_set_it() -> None:
+    """kubectl keeps one entry for all its rollout commands; without the mark the pods would restart again."""
+    body = live("edit-restarted")
+    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
+    restarted = json.loads(json.dumps(entry))
+    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
+
+    adopted = adopted_fields(body)
+    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
+
+    assert restarted in adopted
+    assert "f:paused" in own["fieldsV1"]["f:spec"]
+    assert RESTART not in json.dumps(own)
+    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
+
+
 def covers(whole: Json, part: Json) -> bool:
     """Whether a field set holds another."""
     return all(name in whole and covers(whole[name], below) for name, below in part.items())
