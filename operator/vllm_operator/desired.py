@@ -67,6 +67,12 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], claim: Obj
     return Desired(short, (), notes(server.spec), wanted, plan.served_names, manifests)
 
 
+def _sizes(claim: Object | None) -> tuple[Any, Any]:
+    """What a claim asks for and what it has."""
+    asked = ((claim or {}).get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
+    return asked, ((claim or {}).get("status", {}).get("capacity") or {}).get("storage")
+
+
 class DesiredStates:
     """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
 
@@ -82,6 +88,7 @@ class DesiredStates:
             installed,
             tuple(spec.get("accessModes") or ()),
             spec.get("storageClassName"),
+            *_sizes(claim),
         )
         known = self._known.get(key)
         if known is None or known[0] != cause:

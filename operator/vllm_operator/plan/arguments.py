@@ -26,6 +26,9 @@ CONTAINER = "vllm"
 API_KEY = "VLLM_API_KEY"
 """Variable with the key that clients must send."""
 
+HF_TOKEN = "HF_TOKEN"
+"""Variable with the token for the model hub."""
+
 NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
 """Switches that vLLM turns on by itself, so that false must be said aloud."""
 

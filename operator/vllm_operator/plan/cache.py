@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.api.names import child_name
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.api.placement import Cache
+from vllm_operator.api.quantity import quantity
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import Spec
 
@@ -46,6 +48,16 @@ def possible_replicas(spec: Spec) -> int:
     return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
 
 
+def surges(spec: Spec) -> bool:
+    """True when a rollout starts a new replica beside the old ones."""
+    return spec.rollout.max_surge not in (0, "0", "0%")
+
+
+def _shared(spec: Spec) -> bool:
+    """True when several pods may mount the cache at once."""
+    return possible_replicas(spec) > 1 or surges(spec)
+
+
 def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | None:
     """The claim to create; None when the server brings its own or has no cache.
 
@@ -54,7 +66,7 @@ def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | No
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
-    default = "ReadWriteMany" if possible_replicas(server.spec) > 1 else "ReadWriteOnce"
+    default = "ReadWriteMany" if _shared(server.spec) else "ReadWriteOnce"
     return ClaimPlan(
         name=child_name(server.name, "cache"),
         size=cache.size,
@@ -70,7 +82,12 @@ def claim_problems(server: VLLMServer, live: Object | None) -> tuple[Problem, ..
         return ()
     return tuple(
         problem
-        for problem in (_changed_modes(cache, live), _changed_class(cache, live), _unshareable(server, live))
+        for problem in (
+            _changed_modes(cache, live),
+            _changed_class(cache, live),
+            _shrunk(cache, live),
+            _unshareable(server, live),
+        )
         if problem
     )
 
@@ -89,6 +106,21 @@ def _changed_class(cache: Cache, live: Object) -> Problem | None:
     return _immutable("storageClassName", live, current or "none")
 
 
+def _shrunk(cache: Cache, live: Object) -> Problem | None:
+    """A smaller size than the claim has; less than what a failed expansion asked for is the API server's to judge."""
+    asked = (live.get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
+    wanted, current = quantity(cache.size), quantity(asked)
+    held = quantity((live.get("status", {}).get("capacity") or {}).get("storage"))
+    if wanted is None or current is None or wanted >= current or (held is not None and held < wanted):
+        return None
+    name = live["metadata"]["name"]
+    return Problem(
+        "ImmutableClaim",
+        f"spec.cache.size: {cache.size} is less than the {asked} that PersistentVolumeClaim {name} has, and a claim "
+        f"cannot shrink: set it back to {asked}, delete the claim to lose the cache, or use cache.existingClaim",
+    )
+
+
 def _immutable(field: str, live: Object, current: str) -> Problem:
     name = live["metadata"]["name"]
     return Problem(
@@ -99,15 +131,36 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
 
 
 def _unshareable(server: VLLMServer, live: Object) -> Problem | None:
-    modes = set(_access_modes(live))
-    if possible_replicas(server.spec) < 2 or not modes or modes & {"ReadWriteMany", "ReadOnlyMany"}:
+    modes = _access_modes(live)
+    if not _shared(server.spec) or not _is_exclusive(modes):
         return None
     name = live["metadata"]["name"]
     return Problem(
         "CacheNotShareable",
-        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and cannot serve several replicas: "
-        "run one replica, use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {_who_shares(server.spec)}, "
+        "use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
     )
+
+
+def _is_exclusive(modes: Collection[str]) -> bool:
+    return bool(modes) and not set(modes) & {"ReadWriteMany", "ReadOnlyMany"}
+
+
+def _who_shares(spec: Spec) -> str:
+    if possible_replicas(spec) > 1:
+        return "cannot serve several replicas: run one replica"
+    return "a new replica on another node could not mount it beside the old one: set rollout.maxSurge: 0"
+
+
+def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
+    """Refuse a surge beside an exclusive cache; several replicas beside one are refused by the CRD."""
+    modes = spec.cache.access_modes if spec.cache else None
+    if modes and _is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
+        yield Problem(
+            "CacheNotShareable",
+            f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_who_shares(spec)} (and maxUnavailable: 1), "
+            "or cache.accessModes: [ReadWriteMany] with a storage class that offers it",
+        )
 
 
 def _access_modes(live: Object | None) -> tuple[str, ...]:

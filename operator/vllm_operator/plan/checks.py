@@ -9,6 +9,7 @@ from vllm_operator.api.observed import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.plan.cache import surge_can_mount_the_cache
 from vllm_operator.plan.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
 from vllm_operator.plan.flags import SHORT_OPTIONS
 from vllm_operator.plan.known import known
@@ -154,4 +155,5 @@ CHECKS: tuple[Check, ...] = (
     target_is_reachable,
     environment_has_one_source,
     api_key_is_in_a_secret,
+    surge_can_mount_the_cache,
 )

@@ -9,7 +9,7 @@ from typing import Any
 from vllm_operator.api.names import child_name, recommended_labels, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan.accelerator import device_count, node_selector, resources, tolerations
-from vllm_operator.plan.arguments import API_KEY, PORT, arguments, engine_values
+from vllm_operator.plan.arguments import API_KEY, HF_TOKEN, PORT, arguments, engine_values
 from vllm_operator.plan.cache import CACHE_ENV, CACHE_PATH, cache_volume
 from vllm_operator.plan.objects import manifest, merged
 from vllm_operator.plan.rollout import RolloutPlan, rollout_plan
@@ -97,7 +97,7 @@ def _environment(server: VLLMServer) -> list[dict[str, Any]]:
     """Cache variables, secrets by reference, and the user's own, which win."""
     spec = server.spec
     env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in CACHE_ENV.items()}
-    secrets = {"HF_TOKEN": spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
+    secrets = {HF_TOKEN: spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
     for name, reference in secrets.items():
         if reference is not None:
             env[name] = {"name": name, "valueFrom": {"secretKeyRef": manifest(reference)}}

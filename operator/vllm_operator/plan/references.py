@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vllm_operator.api.server import VLLMServer
+from vllm_operator.plan.arguments import API_KEY, HF_TOKEN
 from vllm_operator.plan.source import resolve
 
 
@@ -20,12 +21,13 @@ class Reference:
 
 
 def references(server: VLLMServer) -> tuple[Reference, ...]:
-    """Everything that must exist before the pods can start."""
+    """Everything that must exist before the pods can start; not a Secret whose variable engine.env replaces."""
     spec = server.spec
     found: list[Reference] = []
-    if (token := spec.model.token_secret_ref) is not None:
+    replaced = {variable.name for variable in spec.engine.env}
+    if (token := spec.model.token_secret_ref) is not None and HF_TOKEN not in replaced:
         found.append(Reference("Secret", token.name, "spec.model.tokenSecretRef", token.key))
-    if (key := spec.security.api_key_secret_ref) is not None:
+    if (key := spec.security.api_key_secret_ref) is not None and API_KEY not in replaced:
         found.append(Reference("Secret", key.name, "spec.security.apiKeySecretRef", key.key))
     for variable in spec.engine.env:
         secret = variable.value_from.secret_key_ref if variable.value_from else None

@@ -15,6 +15,13 @@ def live(*modes: str, storage_class: str | None = "standard", name: str = "mistr
     return {"metadata": {"name": name}, "spec": {"accessModes": list(modes), "storageClassName": storage_class}}
 
 
+def sized(asked: str, held: str | None = None) -> dict[str, Any]:
+    """The claim as the cluster has it: what it asks for, and what it was given."""
+    claim = live("ReadWriteOnce")
+    claim["spec"]["resources"] = {"requests": {"storage": asked}}
+    return {**claim, "status": {"capacity": {"storage": held}} if held else {}}
+
+
 def modes(claim: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]:
     plan = claim_plan(server(**fields), claim)
     assert plan is not None
@@ -33,6 +40,8 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Any] | None, tuple[str, ...]]] 
         None,
         ("ReadWriteOnce",),
     ),
+    ("a surge", {**SIZED, "rollout": {"maxSurge": "25%"}}, None, ("ReadWriteMany",)),
+    ("no surge", {**SIZED, "rollout": {"maxSurge": "0%"}}, None, ("ReadWriteOnce",)),
     ("the user's", {"cache": {"size": "1Gi", "accessModes": ["ReadOnlyMany"]}}, None, ("ReadOnlyMany",)),
     ("the live claim's", SIZED, live("ReadWriteOncePod"), ("ReadWriteOncePod",)),
     (
@@ -80,6 +89,28 @@ PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         live("ReadWriteOncePod"),
         *("CacheNotShareable", "spec.cache: PersistentVolumeClaim mistral-cache is ReadWriteOncePod"),
     ),
+    (
+        "a surge on a claim for one",
+        {**SIZED, "rollout": {"maxSurge": 1}},
+        live("ReadWriteOnce"),
+        "CacheNotShareable",
+        "spec.cache: PersistentVolumeClaim mistral-cache is ReadWriteOnce and a new replica on another node could not "
+        "mount it beside the old one: set rollout.maxSurge: 0",
+    ),
+    (
+        "a smaller size",
+        {"cache": {"size": "50Gi"}},
+        sized("100Gi", "100Gi"),
+        "ImmutableClaim",
+        "spec.cache.size: 50Gi is less than the 100Gi that PersistentVolumeClaim mistral-cache has, and a claim cannot "
+        "shrink: set it back to 100Gi",
+    ),
+    (
+        "a smaller size of a claim without a volume",
+        {"cache": {"size": "50Gi"}},
+        sized("100Gi"),
+        *("ImmutableClaim", "spec.cache.size: 50Gi is less than the 100Gi"),
+    ),
 ]
 
 
@@ -109,6 +140,10 @@ FINE: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
         {"cache": {"size": "1Gi", "storageClassName": ""}},
         live("ReadWriteOnce", storage_class=None),
     ),
+    ("the same size in other words", {"cache": {"size": "1024Mi"}}, sized("1Gi", "1Gi")),
+    ("a larger size", {"cache": {"size": "2Gi"}}, sized("1Gi", "1Gi")),
+    ("less than an expansion that failed, and more than there is", {"cache": {"size": "2Gi"}}, sized("9Gi", "1Gi")),
+    ("a surge on a shared claim", {**SIZED, "rollout": {"maxSurge": 1}}, live("ReadWriteMany")),
     ("several replicas on a shared claim", {**SIZED, "replicas": 2}, live("ReadWriteMany")),
     (
         "a former claim beside an existing one",

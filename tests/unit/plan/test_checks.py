@@ -102,6 +102,11 @@ ROWS: list[tuple[str, dict[str, Any], str, str, str]] = [
         env({"name": "VLLM_API_KEY", "value": "hunter2"}),
         *("InvalidEnvironment", "spec.engine.env[VLLM_API_KEY]", "spec.security.apiKeySecretRef"),
     ),
+    (
+        "a surge beside a cache for one",
+        {"cache": {"size": "1Gi", "accessModes": ["ReadWriteOnce"]}, "rollout": {"maxSurge": 1}},
+        *("CacheNotShareable", "spec.rollout.maxSurge", "set rollout.maxSurge: 0 (and maxUnavailable: 1)"),
+    ),
 ]
 
 

@@ -42,6 +42,11 @@ ROWS: list[tuple[str, dict[str, Any], list[Reference]]] = [
         {"cache": {"existingClaim": "cache"}},
         [Reference("PersistentVolumeClaim", "cache", "spec.cache.existingClaim")],
     ),
+    (
+        "a token that the user's own variable replaces",
+        {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}, "engine": {"env": [{"name": "HF_TOKEN", "value": ""}]}},
+        [],
+    ),
     ("a claim that the operator makes", {"cache": {"size": "1Gi"}}, []),
 ]
 
