@@ -34,6 +34,7 @@ def main() -> None:
     default=None,
     help="Lead only while holding a Lease, so that several operators may run. [default: in a pod yes, outside no]",
 )
+@click.option("--lease-namespace", help="Namespace of the Lease. [default: the pod's own, else the one that is served]")
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
@@ -49,7 +50,13 @@ def main() -> None:
     help="Least severe message that is logged.",
 )
 def run(
-    namespace: str | None, listen: str, workers: int, leader_elect: bool | None, log_format: str, log_level: str
+    namespace: str | None,
+    listen: str,
+    workers: int,
+    leader_elect: bool | None,
+    lease_namespace: str | None,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """Run the operator until it is stopped.
 
@@ -58,14 +65,14 @@ def run(
     from vllm_operator.errors import VLLMOperatorError
     from vllm_operator.logs import configure
     from vllm_operator.operate import operate
-    from vllm_operator.settings import Settings, lease_namespace
+    from vllm_operator.settings import Settings, place_of_lease
 
     configure(log_format, log_level)
     settings = Settings(
         namespace=namespace or None,
         listen=listen,
         workers=workers,
-        lease_namespace=lease_namespace(leader_elect, namespace),
+        lease_namespace=place_of_lease(leader_elect, lease_namespace, namespace),
     )
     try:
         asyncio.run(operate(settings))

@@ -25,17 +25,18 @@ class Settings:
     lease_namespace: str | None = None
 
 
-def lease_namespace(elect: bool | None, served: str | None) -> str | None:
-    """Namespace of the Lease: the pod's own, else the served one; None without election.
+def place_of_lease(elect: bool | None, wanted: str | None, served: str | None) -> str | None:
+    """Namespace of the Lease: the wanted one, the pod's own, the served one; None without election.
 
     Args:
         elect: what the user asked for; None means in a pod only.
+        wanted: the namespace that the user asked for, if any.
         served: the one namespace that is served, if any.
     """
     own = own_namespace()
     if elect is False or (elect is None and own is None):
         return None
-    return own or served or "default"
+    return wanted or own or served or "default"
 
 
 def own_namespace() -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.servers import Servers
+from tests.support import rights
 from tests.support.audit import AuditLog
 from tests.support.control_plane import Plane, control_plane, missing
 from tests.support.crds import install_monitoring_crds
@@ -53,8 +54,9 @@ def kube(bare: Kube, crd_applied: Any) -> Kube:
 
 @pytest.fixture(scope="session")
 def operator_session(kube: Kube, plane: Plane) -> Iterator[OperatorProcess]:
-    """The operator; tests that may find it ended ask for `operator`."""
-    process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
+    """The operator, with the rights that ship; tests that may find it ended ask for `operator`."""
+    kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig")
+    process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log")
     kube.reports.append(process.tail)
     process.start()
     try:
@@ -63,6 +65,9 @@ def operator_session(kube: Kube, plane: Plane) -> Iterator[OperatorProcess]:
     finally:
         kube.reports.remove(process.tail)
         process.stop()
+    asked = rights.requests(plane.audit)
+    assert asked, "the operator was to use its service account"
+    assert rights.denied(asked) == [], "no test of this folder lets it ask for more than it is given"
 
 
 @pytest.fixture

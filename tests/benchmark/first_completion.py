@@ -24,7 +24,8 @@ from tests.support.control_plane import control_plane
 from tests.support.in_cluster import InCluster
 from tests.support.kube import KIND, Kube, Object, essence
 from tests.support.operator_process import OperatorProcess
-from tests.support.real_cluster import SERVICE_ACCOUNT, RealCluster
+from tests.support.real_cluster import RealCluster
+from tests.support.rights import USER
 from vllm_operator.api.crd import crd
 
 ROUNDS = 2
@@ -112,7 +113,7 @@ def vanish(kube: Kube, namespace: str, kind: str, name: str) -> None:
 
 def writes(audit: AuditLog, mark: int) -> int:
     """Writes of the operator for servers and their children; not of its lease."""
-    found = [request for request in audit.since(mark, "") if request.user == SERVICE_ACCOUNT and request.is_write]
+    found = [request for request in audit.since(mark, "") if request.user == USER and request.is_write]
     return len([request for request in found if request.resource != "leases"])
 
 

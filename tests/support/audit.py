@@ -26,6 +26,7 @@ class Request:
     user: str
     agent: str
     uri: str
+    is_denied: bool
 
     @property
     def is_write(self) -> bool:
@@ -77,4 +78,6 @@ def _request(event: dict) -> Request:
         user=event["user"].get("username", ""),
         agent=event.get("userAgent", ""),
         uri=event["requestURI"],
+        # A 403 may also be a refusal, such as of what is created in a namespace that is on its way out.
+        is_denied=(event.get("annotations") or {}).get("authorization.k8s.io/decision") == "forbid",
     )

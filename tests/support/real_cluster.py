@@ -14,11 +14,8 @@ from pathlib import Path
 from tests.cluster import settings
 from tests.support.audit import AuditLog
 from tests.support.kube import Kube
+from tests.support.rights import NAME, SYSTEM
 from vllm_operator.render.deploy import deploy_manifests, to_text
-
-SYSTEM = "vllm-operator-system"
-NAME = "vllm-operator"
-SERVICE_ACCOUNT = f"system:serviceaccount:{SYSTEM}:{NAME}"
 
 
 def missing() -> str:
