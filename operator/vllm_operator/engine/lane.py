@@ -23,6 +23,7 @@ class Watched:
         urgent: the question changed while a probe ran, so its answer is void.
         refresh_at: when it is asked for everything again.
         ticket: of its valid entry in a lane; 0 while it has none.
+        lane: where its probe has its place; None while none runs.
     """
 
     target: ProbeTarget
@@ -34,13 +35,15 @@ class Watched:
     refresh_at: float = 0.0
     ticket: int = 0
     task: asyncio.Task[None] | None = None
+    lane: Lane | None = None
     gone: bool = False
 
 
 class Lane:
     """A heap of due times with a bound on what runs at once.
 
-    Silent replicas have a lane of their own, since each of them holds a place for the whole timeout.
+    Silent replicas have a lane of their own, since each of them holds a place for the whole timeout. Whoever has just
+    become slow or silent is moved there (see `overstayed`), so that its place is free for others.
     """
 
     _tickets = itertools.count(1)
@@ -48,12 +51,12 @@ class Lane:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._heap: list[tuple[float, int, Watched]] = []
-        self.running = 0
+        self._running: dict[Watched, float] = {}  # in the order in which they entered
 
     @property
     def full(self) -> bool:
-        """As many run as may."""
-        return self.running >= self._limit
+        """As many run as may, or more."""
+        return len(self._running) >= self._limit
 
     def add(self, watched: Watched, due: float) -> None:
         """Ask `watched` at `due`, and at no time that was set before."""
@@ -61,13 +64,34 @@ class Lane:
         heapq.heappush(self._heap, (due, watched.ticket, watched))
 
     def take(self, now: float) -> Watched | None:
-        """Take the replica that is to be asked first, if it is due and there is a place."""
+        """Take the replica that is to be asked first, if it is due and there is a place; that is then its own."""
         due = self.next_due()
         if self.full or due is None or due > now:
             return None
         _, _, watched = heapq.heappop(self._heap)
         watched.ticket = 0
+        self.enter(watched, now)
         return watched
+
+    def enter(self, watched: Watched, now: float) -> None:
+        """Give `watched` a place, even when there is none left."""
+        if watched.lane is not None:
+            watched.lane.leave(watched)
+        self._running[watched] = now
+        watched.lane = self
+
+    def leave(self, watched: Watched) -> None:
+        """Take its place back."""
+        del self._running[watched]
+        watched.lane = None
+
+    def overstayed(self, since: float) -> list[Watched]:
+        """Those that have had their place since `since` or longer."""
+        return list(itertools.takewhile(lambda watched: self._running[watched] <= since, self._running))
+
+    def next_place(self, patience: float) -> float:
+        """When the first place of a full lane is free at the latest, if nobody stays longer than `patience` seconds."""
+        return next(iter(self._running.values())) + patience
 
     def next_due(self) -> float | None:
         """When the first replica is due; None without one."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import aiohttp
@@ -19,8 +19,16 @@ from vllm_operator.engine.timing import REFRESH_SECONDS, ProbeTarget, next_probe
 
 logger = logging.getLogger(__name__)
 
-CONCURRENCY = 200
-SILENT_CONCURRENCY = 100
+CONCURRENCY = 250
+"""Probes at once, apart from those of silent replicas."""
+
+SILENT_TIMES = 4
+"""How many times more silent replicas may be waited for: a thousand of them are all asked within a timeout, that is ten
+seconds, and when the network comes back they are seen as soon."""
+
+PATIENCE_SECONDS = 0.5
+"""After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
+twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
 
 
 class Prober:
@@ -32,7 +40,7 @@ class Prober:
         on_change: called with `namespace/name` when the health of one of its pods changed; must not block.
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
-        concurrency: probes at once, apart from those of silent replicas.
+        concurrency: probes at once, apart from those that have to be waited for.
         on_probe: told what came of a probe, and its seconds; must not block.
     """
 
@@ -50,7 +58,7 @@ class Prober:
         self._timeout = timeout
         self._servers: dict[str, dict[str, Watched]] = {}
         self._quick = Lane(concurrency)
-        self._silent = Lane(min(concurrency, SILENT_CONCURRENCY))
+        self._silent = Lane(concurrency * SILENT_TIMES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
@@ -92,12 +100,22 @@ class Prober:
     def tick(self) -> float:
         """Start every probe that is due and has a place; return the seconds until the next one is due."""
         now = self._clock()
+        for slow in self._quick.overstayed(now - PATIENCE_SECONDS):
+            self._silent.enter(slow, now)
         for lane in (self._quick, self._silent):
             while (watched := lane.take(now)) is not None:
-                self._start(watched, lane)
-        dues = [lane.next_due() for lane in (self._quick, self._silent) if not lane.full]
-        self._wake_at = min((due for due in dues if due is not None), default=math.inf)
+                self._start(watched)
+        self._wake_at = min(self._dues(), default=math.inf)
         return max(self._wake_at - now, 0.0)
+
+    def _dues(self) -> Iterator[float]:
+        """When there is something to do in each lane; a full one of silent replicas waits for an end."""
+        for lane in (self._quick, self._silent):
+            due = lane.next_due()
+            if due is not None and not lane.full:
+                yield due
+            elif due is not None and lane is self._quick:
+                yield max(due, lane.next_place(PATIENCE_SECONDS))
 
     async def settle(self) -> None:
         """Wait until every probe that runs has ended."""
@@ -137,11 +155,10 @@ class Prober:
         if due < self._wake_at:
             self._wake.set()
 
-    def _start(self, watched: Watched, lane: Lane) -> None:
-        lane.running += 1
+    def _start(self, watched: Watched) -> None:
         watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.target.key} {watched.target.pod}")
         self._tasks.add(watched.task)
-        watched.task.add_done_callback(lambda task: self._ended(task, watched, lane))
+        watched.task.add_done_callback(lambda task: self._ended(task, watched))
 
     async def _ask(self, watched: Watched) -> None:
         now = self._clock()
@@ -165,10 +182,11 @@ class Prober:
         asked = (target.base_url, target.served_names, key, known)
         return await probe(self._client, *asked, refresh=refresh, timeout=self._timeout)
 
-    def _ended(self, task: asyncio.Task[None], watched: Watched, lane: Lane) -> None:
-        if lane.full:
+    def _ended(self, task: asyncio.Task[None], watched: Watched) -> None:
+        assert watched.lane is not None
+        if watched.lane.full:
             self._wake.set()  # others wait for the place
-        lane.running -= 1
+        watched.lane.leave(watched)
         self._tasks.discard(task)
         watched.task = None
         if not task.cancelled() and (error := task.exception()) is not None:

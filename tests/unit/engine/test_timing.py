@@ -66,11 +66,28 @@ def test_lane_gives_the_earliest_that_is_due_while_it_has_places():
     lane.add(early, 10)
     assert lane.take(5) is None
     assert lane.take(15) is early
-    lane.running = 1
     assert lane.take(30) is None
-    lane.running = 0
+    lane.leave(early)
     assert lane.take(30) is late
     assert lane.next_due() is None
+
+
+def test_lane_tells_who_stays_too_long_and_whoever_moves_leaves_its_place():
+    quick, silent = Lane(limit=2), Lane(limit=1)
+    first, second, third = (Watched(target(uid), ReplicaHealth()) for uid in "abc")
+    for at, watched in enumerate((first, second, third)):
+        quick.add(watched, at)
+    assert (quick.take(10), quick.take(11), quick.full) == (first, second, True)
+    assert quick.next_place(0.5) == 10.5
+    assert quick.overstayed(9) == []
+    assert quick.overstayed(10) == [first]
+    assert quick.overstayed(11) == [first, second]
+    silent.enter(first, 12)
+    assert (first.lane, quick.full, silent.full) == (silent, False, True)
+    assert quick.take(12) is third
+    silent.enter(second, 12)  # beyond the limit: it runs already
+    silent.leave(first)
+    assert silent.full
 
 
 def test_lane_forgets_a_time_that_was_set_before():
