@@ -62,6 +62,10 @@ bench: setup ## Seconds to the first completion, calls per server, cost at rest
 bench-scale: setup ## A thousand servers at once, beside a bare write loop (BENCH_SERVERS, BENCH_REST, BENCH_JSON)
 	$(RUN) python -m tests.benchmark.scale
 
+.PHONY: bench-probes
+bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
+	$(RUN) python -m tests.benchmark.probes
+
 .PHONY: faults
 faults: setup ## Kill the operator after every write, spoil its API server, freeze its leader
 	$(RUN) pytest tests/faults -q
