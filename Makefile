@@ -67,7 +67,7 @@ bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE
 	$(RUN) python -m tests.benchmark.probes
 
 .PHONY: faults
-faults: setup ## Kill the operator after every write, spoil its API server, freeze its leader
+faults: setup ## Kill the operator after every write, spoil its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/faults -q
 
 .PHONY: golden

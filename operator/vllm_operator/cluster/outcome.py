@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.kinds import CHILDREN
+from vllm_operator.cluster.origins import origin
 from vllm_operator.cluster.ownership import Owner
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
-
-FIELDS = {
-    "PersistentVolumeClaim": "spec.cache",
-    "Service": "spec.service",
-    "Deployment": "spec",
-    "HorizontalPodAutoscaler": "spec.autoscaling",
-    "PodDisruptionBudget": "spec.disruption",
-    "PodMonitor": "spec.monitoring",
-    "PrometheusRule": "spec.monitoring.alerts",
-}
-"""Field of the spec that a refused child comes from."""
 
 
 class OwnerGoneError(ApiError):
@@ -79,7 +69,8 @@ def name_taken(manifest: Manifest) -> Problem:
 
 def refusal(manifest: Manifest, error: ApiError) -> Problem:
     """The API server refuses a child, in its own words."""
+    field = origin(manifest.kind, error.message)
     return Problem(
         "ChildRefused",
-        f"{FIELDS[manifest.kind]}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
+        f"{field}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
     )

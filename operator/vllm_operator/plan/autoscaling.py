@@ -34,6 +34,20 @@ DEFAULT_BEHAVIOR: dict[str, Any] = {
 """A replica takes minutes to load, and shows no load meanwhile: so few new ones within that time, lest the
 autoscaler overshoots; and one at a time down, after ten quiet minutes."""
 
+KUBERNETES_BEHAVIOR: dict[str, Any] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ],
+    },
+    "scaleDown": {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]},
+}
+"""What Kubernetes fills in where a behavior says nothing (`pkg/apis/autoscaling/v2/defaults.go`). It does so only
+sometimes when an object is applied again, so it is always written out."""
+
 
 @dataclass(frozen=True)
 class AutoscalerPlan:
@@ -58,8 +72,16 @@ def autoscaler_plan(server: VLLMServer) -> AutoscalerPlan | None:
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         metrics=_metrics(scaling),
-        behavior=manifest(scaling.behavior) if scaling.behavior else DEFAULT_BEHAVIOR,
+        behavior=_behavior(scaling),
     )
+
+
+def _behavior(scaling: Autoscaling) -> dict[str, Any]:
+    """The user's behavior, completed as Kubernetes does; the operator's own without one."""
+    if scaling.behavior is None:
+        return DEFAULT_BEHAVIOR
+    given = manifest(scaling.behavior)
+    return {direction: {**rules, **given.get(direction, {})} for direction, rules in KUBERNETES_BEHAVIOR.items()}
 
 
 def _metrics(scaling: Autoscaling) -> list[dict[str, Any]]:

@@ -181,7 +181,7 @@ async def test_a_refusal_is_a_problem_that_names_the_field(scene: Scene, status:
     outcome = await scene.apply()
 
     assert [problem.reason for problem in outcome.problems] == ["ChildRefused"]
-    assert outcome.problems[0].message == "spec.service: the API server refuses Service mistral: spec.ports[0]: no"
+    assert outcome.problems[0].message == "spec.service.port: the API server refuses Service mistral: spec.ports[0]: no"
     assert outcome.written == ("Deployment",)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.specs import children
 from vllm_operator.api.quantity import quantity
+from vllm_operator.plan.autoscaling import KUBERNETES_BEHAVIOR
 
 
 def autoscaler(**fields: Any) -> dict[str, Any]:
@@ -53,4 +54,12 @@ def test_it_grows_within_a_load_and_shrinks_slowly() -> None:
 
 @pytest.mark.parametrize("behavior", [{"scaleUp": {"selectPolicy": "Disabled"}}, {"scaleDown": {"tolerance": "0.05"}}])
 def test_the_users_behavior_replaces_the_default(behavior: dict[str, Any]) -> None:
-    assert autoscaler(behavior=behavior)["behavior"] == behavior
+    rendered = autoscaler(behavior=behavior)["behavior"]
+
+    for direction, rules in behavior.items():
+        assert rendered[direction] == {**KUBERNETES_BEHAVIOR[direction], **rules}
+
+
+@pytest.mark.parametrize("behavior", [{}, {"scaleUp": {}}, {"scaleUp": {}, "scaleDown": {}}])
+def test_an_empty_behavior_is_kubernetes_own_written_out(behavior: dict[str, Any]) -> None:
+    assert autoscaler(behavior=behavior)["behavior"] == KUBERNETES_BEHAVIOR
