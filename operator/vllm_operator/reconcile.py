@@ -13,7 +13,7 @@ from vllm_operator.api.observed import Facts, Object, Problem
 from vllm_operator.cluster.capabilities import Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
-from vllm_operator.cluster.events import record
+from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.kinds import CLAIM
 from vllm_operator.cluster.observe import observe
 from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
@@ -53,6 +53,7 @@ class Cluster:
     capabilities: Capabilities
     prober: Prober
     diagnoses: Diagnoses
+    events: Events
 
 
 class Reconciler:
@@ -94,6 +95,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
         self._cluster.diagnoses.forget(key)
+        self._cluster.events.forget(key)
         self._cluster.children.forget(key)
         self._desired.forget(key)
         self._unsettled.pop(key, None)
@@ -157,7 +159,7 @@ class Reconciler:
         await write_status(self._cluster.client, self._cluster.store, metadata, status)
         for notice in notices(facts.previous, status):
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
-            await record(self._cluster.client, metadata, notice.type, notice.reason, notice.note, facts.now)
+            await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
 
     def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
         metadata, server = body["metadata"], desired.server

@@ -16,6 +16,7 @@ import aiohttp
 from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
 from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.logs import last_lines
@@ -55,6 +56,7 @@ class Runtime:
         self._capabilities = Capabilities(self._client)
         self._prober = Prober(on_change=self._on_health, on_probe=self.metrics.probed)
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
+        self._events = Events(self._client, time.monotonic)
         self._relist = Relist(self._client, self._store, settings.namespace)
         self._reconciler = Reconciler(
             Cluster(
@@ -65,6 +67,7 @@ class Runtime:
                 capabilities=self._capabilities,
                 prober=self._prober,
                 diagnoses=self._diagnoses,
+                events=self._events,
             )
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
@@ -91,6 +94,7 @@ class Runtime:
         self._spawn("queue", self._run_queue())
         self._spawn("prober", self._prober.run())
         self._spawn("diagnoses", self._diagnoses.run())
+        self._spawn("events", self._events.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))
         self._wake_all(self._store.servers())
@@ -104,6 +108,7 @@ class Runtime:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._events.finish()
         if self._lease is not None:
             await self._lease.release()
         await self._endpoints.stop()

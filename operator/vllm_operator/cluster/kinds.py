@@ -34,7 +34,7 @@ POD = Kind("Pod", "", "v1", "pods")
 SECRET = Kind("Secret", "", "v1", "secrets")
 CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
-EVENT = Kind("Event", "events.k8s.io", "v1", "events")
+EVENT = Kind("Event", "", "v1", "events")
 
 CHILDREN: dict[str, Kind] = {
     kind.name: kind

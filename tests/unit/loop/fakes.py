@@ -87,11 +87,18 @@ class FakeApiClient:
 
     async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], manager: str) -> Json:
         self._note("merge patch", kind, name, patch)
-        return {}
+        held = self.objects.get((kind.name, name))
+        if held is None:
+            raise ApiError(404, "NotFound", f"{name} not found")
+        held.update(copy.deepcopy(dict(patch)))
+        return copy.deepcopy(held)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Json:
-        self._note("create", kind, body["metadata"]["name"], body)
-        return dict(body)
+        name = body["metadata"]["name"]
+        self._note("create", kind, name, body)
+        if (kind.name, name) in self.objects:
+            raise ApiError(409, "AlreadyExists", f"{name} already exists")
+        return self.hold(body)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         self._note("delete", kind, name, uid)

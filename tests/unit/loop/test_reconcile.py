@@ -14,6 +14,7 @@ from tests.support.specs import MODEL, body, container
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
 from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.diagnoses import Diagnoses
@@ -73,6 +74,7 @@ class Scene:
                 capabilities=SimpleNamespace(installed=frozenset(), drop=lambda _: None),  # type: ignore[arg-type]
                 prober=self.prober,  # type: ignore[arg-type]
                 diagnoses=Diagnoses(unread, lambda _: None),
+                events=Events(api, clock),  # type: ignore[arg-type]
             ),
             clock=lambda: self.now,
         )
