@@ -56,7 +56,7 @@ def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> No
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=runtime.connection.server, aiohttp_session=await runtime.session_for_kopf())
+        return kopf.AiohttpSession(server=runtime.connection.server, aiohttp_session=runtime.session_for_kopf())
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:

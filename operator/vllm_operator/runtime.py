@@ -24,6 +24,7 @@ from vllm_operator.cluster.references import References
 from vllm_operator.cluster.relist import Relist
 from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
+from vllm_operator.cluster.watches import Watches
 from vllm_operator.control.queue import KeyedQueue
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
@@ -58,6 +59,12 @@ class Runtime:
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
         self._events = Events(self._client, time.monotonic)
         self._relist = Relist(self._client, self._store, settings.namespace)
+        self._watches = Watches(
+            settings.namespace,
+            listed=self._relist.heard,
+            recovered=self._on_recovery,
+            refused=self.connection.renew,
+        )
         self._reconciler = Reconciler(
             Cluster(
                 client=self._client,
@@ -74,7 +81,6 @@ class Runtime:
         self.metrics.show(self._snapshot)
         self._endpoints = Endpoints(settings.listen, self.metrics, self.is_alive)
         self._tasks: list[asyncio.Task[None]] = []
-        self._lent = False
         self.failed = asyncio.Event()
         """Set when a task has ended by itself: the process is then to be replaced."""
 
@@ -114,17 +120,13 @@ class Runtime:
         await self._endpoints.stop()
         await self.connection.close()
 
-    async def session_for_kopf(self) -> aiohttp.ClientSession:
-        """The shared session; a new one when kopf asks again, because the API server refused the last."""
-        if self._lent or self.connection.session.closed:
-            await self.connection.renew()
-        self._lent = True
-        return self.connection.session
+    def session_for_kopf(self) -> aiohttp.ClientSession:
+        """A session for kopf, which asks again when the last was closed because the credentials were renewed."""
+        return self.connection.open(self._watches)
 
     def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """Take over one watch event and wake the server that it concerns."""
         self.metrics.saw(kind.name)
-        self._relist.saw(kind, event)
         key = key_of(kind.name, body)
         if event == "DELETED":
             self._store.remove(kind.name, body)
@@ -204,6 +206,11 @@ class Runtime:
                     self._wake_all(self._store.servers())
             except ApiError as error:
                 logger.warning("optional CRDs could not be looked up: %s", error)
+
+    def _on_recovery(self) -> None:
+        """The API server is back: what failed meanwhile need not wait for its turn."""
+        logger.info("the API server answers again")
+        self._queue.retry_failed()
 
     def _on_health(self, key: str) -> None:
         namespace, _, instance = key.partition("/")

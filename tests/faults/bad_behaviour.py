@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from tests.faults.proxy import Answer, Call, Dropped, Fault
@@ -26,17 +26,29 @@ class Bad(Fault):
 
 @dataclass
 class Errors(Bad):
-    """Calls are answered with an error that the API server never saw; watches and lists too, unless writes only."""
+    """Calls are answered with an error that the API server never saw; watches and lists too, unless some only."""
 
     status: int = 500
     reason: str = "InternalError"
     headers: dict[str, str] = field(default_factory=dict)
-    writes_only: bool = False
+    only: Callable[[Call], bool] = lambda _: True
 
     async def before(self, call: Call) -> Answer | None:
-        if (self.writes_only and not call.is_write) or not self.strike():
+        if not self.only(call) or not self.strike():
             return None
         return Answer.error(self.status, self.reason, **self.headers)
+
+
+@dataclass
+class Rotated(Bad):
+    """Once active, only one token is let in."""
+
+    accepted: str = "the next one"
+
+    async def before(self, call: Call) -> Answer | None:
+        if call.authorization == f"Bearer {self.accepted}" or not self.strike():
+            return None
+        return Answer.error(401, "Unauthorized")
 
 
 @dataclass
@@ -51,6 +63,16 @@ class LostAnswers(Bad):
         if self.status > 0:
             return Answer.error(self.status, "Timeout")
         raise Dropped
+
+
+@dataclass
+class HangingAnswers(Bad):
+    """Writes take effect, but are never answered."""
+
+    async def after(self, call: Call, answer: Answer) -> Answer:
+        if call.is_write and self.strike():
+            await asyncio.sleep(3600)
+        return answer
 
 
 @dataclass
@@ -143,6 +165,28 @@ class ErrorEvents(Bad):
             yield json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
             return
         async for line in lines:
+            yield line
+
+
+@dataclass
+class HalvedLists(ErrorEvents):
+    """Watches end with 410, and the lists that follow end in the middle."""
+
+    async def after(self, call: Call, answer: Answer) -> Answer:
+        if not call.is_list or not self.strike():
+            return answer
+        return Answer(answer.status, answer.body[: len(answer.body) // 2], answer.content_type)
+
+
+@dataclass
+class HalvedEvents(Bad):
+    """Watches end properly, but in the middle of an event."""
+
+    async def events(self, call: Call, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for line in lines:
+            if self.strike():
+                yield line[: len(line) // 2]
+                return
             yield line
 
 

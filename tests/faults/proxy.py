@@ -44,6 +44,7 @@ class Call:
     method: str
     path: str
     query: dict[str, str]
+    authorization: str = ""
     started: float = field(default_factory=time.monotonic)
     status: int = 0
 
@@ -144,6 +145,10 @@ class Proxy:
         """A kubeconfig that leads to this proxy."""
         return self.folder / f"proxy-{self._port}.kubeconfig"
 
+    def write_kubeconfig(self, token: str = "unused") -> None:
+        """Write it anew, as whoever replaces credentials does."""
+        self.kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{self._port}", token)))
+
     def run(self, work: Coroutine[Any, Any, T], seconds: float = 20) -> T:
         """Run a coroutine in the proxy's thread."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -194,7 +199,7 @@ class Proxy:
         await self._runner.setup()
         await self._listen()
         self._port = self._runner.addresses[0][1]
-        self.kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{self._port}")))
+        self.write_kubeconfig()
 
     async def _stop(self) -> None:
         await self._cut()
@@ -202,7 +207,7 @@ class Proxy:
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = Call(request.method, request.path, dict(request.query))
+        call = Call(request.method, request.path, dict(request.query), request.headers.get("Authorization", ""))
         self.calls.append(call)
         self._open[id(request)] = request
         try:
@@ -277,12 +282,12 @@ def _credentials(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
     return cluster["server"], context
 
 
-def _kubeconfig(server: str) -> dict[str, Any]:
+def _kubeconfig(server: str, token: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "proxy", "cluster": {"server": server}}],
-        "users": [{"name": "operator", "user": {"token": "unused"}}],
+        "users": [{"name": "operator", "user": {"token": token}}],
         "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "operator"}}],
         "current-context": "proxy",
     }

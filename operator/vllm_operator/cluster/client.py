@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from vllm_operator.api.codec import packed_as_yaml, unpacked
 from vllm_operator.api.names import MANAGER
@@ -20,6 +21,13 @@ TIMEOUT_SECONDS = 20.0
 LIST_CHUNK = 500
 
 Body = Mapping[str, Any]
+
+
+class Listing(NamedTuple):
+    """A complete list, and the resource version at which it was true; empty where the kind does not exist."""
+
+    items: list[dict[str, Any]]
+    version: str
 
 
 class ApiClient:
@@ -56,16 +64,17 @@ class ApiClient:
         """What the API server answers to a GET of `path` that is no JSON, such as a log."""
         return (await self._send("GET", path, parameters=parameters)).decode(errors="replace")
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> list[dict[str, Any]]:
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing:
         """All objects of a kind, in chunks; an absent kind has none."""
         items: list[dict[str, Any]] = []
         parameters = {"limit": str(LIST_CHUNK), **({"labelSelector": selector} if selector else {})}
         while True:
             page = await self.list_page(kind.path(namespace), parameters)
             items += page.get("items", [])
-            following = page.get("metadata", {}).get("continue")
+            metadata = page.get("metadata", {})
+            following = metadata.get("continue")
             if not following:
-                return items
+                return Listing(items, str(metadata.get("resourceVersion", "")))
             parameters["continue"] = following
 
     async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -143,7 +152,7 @@ class ApiClient:
                 method,
                 self._connection.server + path,
                 # A YAML parser reads what is applied; for JSON the escapes mean the same.
-                data=None if body is None else packed_as_yaml(body),
+                data=None if body is None else _Fenced(packed_as_yaml(body), self._may_write),
                 headers={"Content-Type": content_type} if body is not None else None,
                 params=parameters,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
@@ -151,11 +160,31 @@ class ApiClient:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
             # RuntimeError: the session was closed to be renewed.
+            if isinstance(error, aiohttp.ClientSSLError):
+                await self._connection.renew()
             text = str(error) or type(error).__name__
             raise ApiError(0, "Unreachable", f"the API server cannot be reached: {text}") from error
+        if response.status == 401:
+            await self._connection.renew()
         if response.status >= 400:
             raise _error(response.status, raw, response.headers.get("Retry-After"))
         return raw
+
+
+class _Fenced(aiohttp.BytesPayload):
+    """A body that asks once more whether it may be sent: a leader can freeze while a connection is made for it.
+
+    aiohttp sends the headers together with the body, so that the API server sees nothing of the request.
+    """
+
+    def __init__(self, value: bytes, may_write: Callable[[], bool]) -> None:
+        super().__init__(value)
+        self._may_write = may_write
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if not self._may_write():
+            raise NotLeaderError
+        await super().write_with_length(writer, content_length)
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

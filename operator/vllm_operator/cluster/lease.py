@@ -20,6 +20,8 @@ from vllm_operator.errors import ApiError
 DURATION_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+STANDBY_SECONDS = 1.0
+"""How often a standby looks: so much later than the leader's end its 15 seconds begin, and it sees a release."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,10 @@ class Lease:
         self._identity = identity
         self._clock = clock
         self._renewed = float("-inf")
-        self._seen: tuple[Any, float] = (None, float("-inf"))
+        self._seen: str | None = None
+        """Resource version that was seen last."""
+        self._expires = float("-inf")
+        """When the lease expires, by our own clock, if it stays as it was seen."""
         self.acquired = asyncio.Event()
 
     def is_held(self) -> bool:
@@ -59,7 +64,7 @@ class Lease:
             if self.acquired.is_set() and not self.is_held():
                 logger.error("the lease was lost: another operator may lead now")
                 return
-            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.8, 1.2))
+            await asyncio.sleep(self._pause())
 
     async def release(self) -> None:
         """Let another take over at once."""
@@ -73,6 +78,14 @@ class Lease:
                 await self._client.replace(LEASE, {**live, "spec": spec})
         except ApiError as error:
             logger.warning("the lease was not released: %s", error)
+
+    def _pause(self) -> float:
+        """Seconds until the next renewal or look; a standby looks at the very moment at which the lease expires."""
+        if self.acquired.is_set():
+            return RETRY_SECONDS * random.uniform(0.8, 1.2)
+        pause = STANDBY_SECONDS * random.uniform(0.8, 1.2)
+        left = self._expires - self._clock()
+        return left if 0 < left < pause else pause
 
     async def _try(self) -> None:
         asked = self._clock()
@@ -95,11 +108,10 @@ class Lease:
         """Ours, released, or unchanged for its whole duration by our own clock: clocks of others prove nothing."""
         spec = live.get("spec") or {}
         version = live["metadata"].get("resourceVersion")
-        if self._seen[0] != version:
-            self._seen = (version, self._clock())
-        if spec.get("holderIdentity") in {self._identity, "", None}:
-            return True
-        return self._clock() - self._seen[1] >= float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        if self._seen != version:
+            self._seen = version
+            self._expires = self._clock() + float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        return spec.get("holderIdentity") in {self._identity, "", None} or self._clock() >= self._expires
 
     async def _write(self, live: dict[str, Any] | None) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -19,8 +19,6 @@ from vllm_operator.errors import ApiError
 
 FULL_SECONDS = 3600.0
 SETTLE_SECONDS = 2.0
-FIRST_SECONDS = 5.0
-"""When to list again after the start, where kopf's first list was empty and tells nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,24 +45,27 @@ class Relist:
             ApiError: the list failed.
         """
         selector = None if kind is SERVER else MANAGED_SELECTOR
-        before = self._store.uids(kind.name)
-        bodies = await self._client.list(kind, self._namespace, selector)
+        before, newest = self._store.uids(kind.name), self._store.newest(kind.name)
+        found = await self._client.list(kind, self._namespace, selector)
+        if found.version.isdigit() and int(found.version) < newest:
+            logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
+            self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)
         # Items of a list carry neither kind nor version.
-        return self._store.replace(
-            kind.name, ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in bodies), before
-        )
+        bodies = ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in found.items)
+        return self._store.replace(kind.name, bodies, before, found.version)
 
-    def saw(self, kind: Kind, event: str | None) -> None:
-        """Take note of a listing by kopf (`event` is None): a watch begins, and something may have vanished before."""
-        if event is None:
-            # Anew with every object, so that the kind is listed once, when kopf is through.
-            self._due[kind.name] = time.monotonic() + SETTLE_SECONDS
+    def heard(self, kind: Kind) -> None:
+        """Take note of a listing by kopf: a watch begins, and something may have vanished before."""
+        # Anew with every page, so that the kind is listed once, when kopf is through.
+        self._due[kind.name] = time.monotonic() + SETTLE_SECONDS
+
+    def is_due(self, kind: Kind) -> bool:
+        """Whether a list is to be made."""
+        return kind.name in self._due
 
     async def run(self, wake: Callable[[list[Key]], None]) -> None:
         """List what is due, for ever."""
         full = time.monotonic() + FULL_SECONDS
-        for kind in WATCHED:
-            self._due.setdefault(kind.name, time.monotonic() + FIRST_SECONDS)
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
             now = time.monotonic()

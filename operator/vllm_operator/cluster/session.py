@@ -1,4 +1,4 @@
-"""The one authenticated session that kopf and the operator's own calls share."""
+"""The authenticated connections that kopf and the operator's own calls share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +22,9 @@ USER_AGENT = f"vllm-operator/{__version__}"
 TOKEN_AGE_SECONDS = 60.0
 """How long a token is used before its file is read again: the kubelet replaces it about every hour."""
 
+RENEW_SECONDS = 2.0
+"""Shortest time between two readings of credentials that are refused."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,31 +32,63 @@ class LoginError(VLLMOperatorError):
     """Neither a service account nor a usable kubeconfig was found."""
 
 
-OpenSession = Callable[[tuple[aiohttp.ClientMiddlewareType, ...]], aiohttp.ClientSession]
+@dataclass(frozen=True)
+class Credentials:
+    """Where the API server is, and as whom to talk to it."""
+
+    server: str
+    context: ssl.SSLContext
+    headers: dict[str, str]
+    middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
 
 
 class Connection:
-    """Where the API server is, and the session that may talk to it. The session can be replaced while in use.
+    """The connections to the API server and the session that may use them. Both can be replaced while in use.
 
     Args:
         on_call: told of every call, those of kopf included.
     """
 
     def __init__(self, on_call: OnCall) -> None:
-        self._middlewares = (Meter(on_call),)
-        self.server, self._open = _credentials()
-        self.session = self._open(self._middlewares)
+        self._meter = Meter(on_call)
+        self._take(_credentials())
+        self._renewed = float("-inf")
 
     async def renew(self) -> None:
-        """Read the credentials again and open a new session: kopf closes one that was answered with 401."""
+        """Read the credentials again: they were refused. What is under way on the old connections fails."""
+        now = time.monotonic()
+        if now - self._renewed < RENEW_SECONDS:
+            return
+        self._renewed = now
+        try:
+            credentials = _credentials()
+        except LoginError as error:
+            logger.warning("the credentials were refused, and cannot be read again: %s", error)
+            return
         old = self.session
-        self.server, self._open = _credentials()
-        self.session = self._open(self._middlewares)
+        self._take(credentials)
         await old.close()
 
+    def open(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+        """Another session over the same connections, which its user may close: they stay."""
+        return self._session(middlewares, owns=False)
+
     async def close(self) -> None:
-        """Close the session."""
+        """Close the session and the connections."""
         await self.session.close()
+
+    def _take(self, credentials: Credentials) -> None:
+        self.server, self._credentials = credentials.server, credentials
+        self._connector = aiohttp.TCPConnector(limit=0, ssl=credentials.context)
+        self.session = self._session((), owns=True)
+
+    def _session(self, middlewares: Sequence[aiohttp.ClientMiddlewareType], owns: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=owns,
+            headers={**self._credentials.headers, "User-Agent": USER_AGENT},
+            middlewares=(*middlewares, *self._credentials.middlewares, self._meter),
+        )
 
 
 def in_cluster() -> bool:
@@ -60,8 +96,8 @@ def in_cluster() -> bool:
     return (ACCOUNT / "token").exists()
 
 
-def _credentials() -> tuple[str, OpenSession]:
-    """Address of the API server and how to open a session: by service account in a pod, else by kubeconfig.
+def _credentials() -> Credentials:
+    """By service account in a pod, else by kubeconfig.
 
     Raises:
         LoginError: no credentials; the message says where they are looked for.
@@ -69,16 +105,18 @@ def _credentials() -> tuple[str, OpenSession]:
     return _from_account() if in_cluster() else _from_kubeconfig()
 
 
-def _from_account() -> tuple[str, OpenSession]:
+def _from_account() -> Credentials:
     # The variables rather than the name: cluster DNS may not work yet.
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://{f'[{host}]' if host and ':' in host else host or 'kubernetes.default.svc'}:{port}"
-    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    token = _TokenFile(ACCOUNT / "token")
-    return server, lambda middlewares: _session(context, {}, (token, *middlewares))
+    try:
+        context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    except (OSError, ssl.SSLError) as error:
+        raise LoginError(f"the service account's ca.crt cannot be used: {error}") from error
+    return Credentials(server, context, {}, (_TokenFile(ACCOUNT / "token"),))
 
 
-def _from_kubeconfig() -> tuple[str, OpenSession]:
+def _from_kubeconfig() -> Credentials:
     try:
         info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
         context = info.as_ssl_context() if info else None
@@ -92,18 +130,7 @@ def _from_kubeconfig() -> tuple[str, OpenSession]:
             "no cluster: set KUBECONFIG to a kubeconfig file (or write ~/.kube/config), or run in a pod "
             "with a service account"
         )
-    headers = info.as_http_headers()
-    return info.server.rstrip("/"), lambda middlewares: _session(context, headers, middlewares)
-
-
-def _session(
-    context: ssl.SSLContext, headers: dict[str, str], middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
-) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context),
-        headers={**headers, "User-Agent": USER_AGENT},
-        middlewares=middlewares,
-    )
+    return Credentials(info.server.rstrip("/"), context, info.as_http_headers())
 
 
 class _TokenFile:
@@ -112,16 +139,23 @@ class _TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._token = ""
-        self._read_at = -TOKEN_AGE_SECONDS
+        self._read_at = float("-inf")
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        request.headers["Authorization"] = f"Bearer {self.current()}"
+        token = self.current()
+        request.headers["Authorization"] = f"Bearer {token}"
         response = await handler(request)
-        if response.status == 401:
-            self._read_at = -TOKEN_AGE_SECONDS
-        return response
+        if response.status != 401:
+            return response
+        self._read_at = float("-inf")
+        if (newer := self.current()) == token:
+            return response
+        # It was replaced since it was last read.
+        response.close()
+        request.headers["Authorization"] = f"Bearer {newer}"
+        return await handler(request)
 
     def current(self) -> str:
         """The token, read again when the last reading is a minute old."""

@@ -104,18 +104,26 @@ class Store:
         """UIDs of all objects of a kind."""
         return frozenset(entry.uid for entry in self._objects[kind].values())
 
-    def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]], before: Set[str]) -> set[Key]:
+    def newest(self, kind: str) -> int:
+        """The highest resource version among the objects of a kind; 0 where there is none."""
+        return max((int(e.version) for e in self._objects[kind].values() if e.version.isdigit()), default=0)
+
+    def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]], before: Set[str], version: str = "") -> set[Key]:
         """Take over a complete list; returns the servers of which something changed or vanished.
 
         Args:
             kind: kind of the list.
             bodies: its objects.
             before: `uids` when the list was asked for; what came in since cannot have vanished.
+            version: resource version of the list; a stale list does not know what is newer.
         """
         listed = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]): body for body in bodies}
         touched: set[Key] = set()
         for identity, known in list(self._objects[kind].items()):
-            if identity not in listed and known.uid in before:
+            body = listed.get(identity)
+            if _is_later(known.version, version) and (body is None or body["metadata"].get("uid") != known.uid):
+                listed.pop(identity, None)
+            elif body is None and known.uid in before:
                 touched |= {known.key} if known.key else set()
                 self._bury(known.uid)
                 self._forget(kind, known)
@@ -203,5 +211,10 @@ def _is_newer(metadata: Mapping[str, Any], known: Entry) -> bool:
         return True
     version = str(metadata.get("resourceVersion", ""))
     if version.isdigit() and known.version.isdigit():
-        return int(version) > int(known.version)
+        return _is_later(version, known.version)
     return version != known.version
+
+
+def _is_later(version: str, other: str) -> bool:
+    """True for a later resource version; those that are no numbers cannot be compared."""
+    return version.isdigit() and other.isdigit() and int(version) > int(other)

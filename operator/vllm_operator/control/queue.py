@@ -15,6 +15,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
+SPREAD_SECONDS = 2.0
+"""Within how long keys that failed together are tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,12 @@ class KeyedQueue(Generic[K]):
             self._due[key] = due
             heapq.heappush(self._timers, (due, next(self._ticket), key))
             self._rearmed.set()
+
+    def retry_failed(self) -> None:
+        """Look again soon at every key that backs off, and count its failures anew: a common cause has passed."""
+        for key in self._failures:
+            self.add_later(key, random.uniform(0.0, SPREAD_SECONDS))
+        self._failures.clear()
 
     @property
     def depth(self) -> int:

@@ -218,6 +218,37 @@ def test_a_failing_key_does_not_delay_others(run: Run) -> None:
     assert len(work.times("a")) >= 8
 
 
+def test_when_a_common_cause_has_passed_what_failed_is_tried_again_at_once(run: Run) -> None:
+    work = FakeWork(*[ApiError(0, "Unreachable", "no")] * 14, None, takes=0)
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(40)
+        queue.retry_failed()
+        await asyncio.sleep(2.5)
+
+    run(worked(work, script))
+
+    for key in "ab":
+        before, after_it = work.times(key)[-2:]
+        assert before < 40 < after_it <= 42
+
+
+def test_after_a_common_cause_failures_count_anew(run: Run) -> None:
+    work = FakeWork(ApiError(500, "InternalError", "no"), takes=0)
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        queue.add("a")
+        await asyncio.sleep(300)
+        queue.retry_failed()
+        await asyncio.sleep(5)
+
+    run(worked(work, script))
+
+    assert len([time for time in work.times() if time > 300]) >= 3
+
+
 def test_a_pass_is_repeated_after_the_time_that_it_asks_for(run: Run) -> None:
     work = FakeWork(5.0, takes=0)
     run(worked(work, after(21, "a")))

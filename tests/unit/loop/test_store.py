@@ -110,6 +110,47 @@ def test_what_came_in_while_the_list_was_under_way_stays(store: Store) -> None:
     assert held(store) == 1
 
 
+@pytest.mark.parametrize(
+    ("version", "stays"),
+    [
+        pytest.param("8", True, id="an older list cannot know it"),
+        pytest.param("10", False, id="a newer list would hold it"),
+        pytest.param("", False, id="a list of unknown age is believed"),
+        pytest.param("opaque", False, id="an age that cannot be compared is believed"),
+    ],
+)
+def test_a_stale_list_buries_nothing_that_came_after_it(store: Store, version: str, stays: bool) -> None:
+    store.put("Service", thing(version=9))
+
+    touched = store.replace("Service", [], store.uids("Service"), version)
+
+    assert held(store) == (9 if stays else None)
+    assert touched == (set() if stays else {KEY})
+    assert store.put("Service", thing(version=11)) == stays, "it is buried for good"
+
+
+def test_a_stale_list_brings_no_former_object_back(store: Store) -> None:
+    store.put("Service", thing(version=9, uid="u2"))
+
+    assert store.replace("Service", [thing(version=3, uid="u1")], store.uids("Service"), "8") == set()
+    assert held(store) == 9
+
+
+def test_a_list_after_a_restored_backup_is_believed(store: Store) -> None:
+    store.put("Service", thing(version=9, uid="u1"))
+
+    store.replace("Service", [thing(version=3, uid="u2")], store.uids("Service"), "12")
+    assert held(store) == 3
+
+
+def test_the_newest_version_is_known(store: Store) -> None:
+    assert store.newest("Service") == 0
+    for version in (9, 10, 8):
+        store.put("Service", thing(f"a{version}", uid=str(version), version=version))
+
+    assert store.newest("Service") == 10
+
+
 def test_a_complete_list_is_of_one_kind(store: Store) -> None:
     store.put("Deployment", thing())
     store.put("Service", thing(uid="u2"))

@@ -1,0 +1,59 @@
+"""Complete lists: what they forget, and when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.unit.loop.test_store import thing
+from vllm_operator.cluster.client import Listing
+from vllm_operator.cluster.kinds import CHILDREN, Kind
+from vllm_operator.cluster.relist import Relist
+from vllm_operator.cluster.store import Key, Store
+
+SERVICE = CHILDREN["Service"]
+
+
+class FakeLists:
+    """An API client that answers every list from a script."""
+
+    def __init__(self, *listings: Listing) -> None:
+        self.listings: Iterable[Listing] = iter(listings)
+        self.asked: list[str] = []
+
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing:
+        self.asked.append(kind.name)
+        return next(iter(self.listings))
+
+
+def relist(store: Store, client: Any) -> Relist:
+    return Relist(client, store, None)
+
+
+async def test_what_a_list_lacks_is_forgotten_and_its_server_told() -> None:
+    store = Store()
+    store.put("Service", thing(version=9))
+
+    assert await relist(store, FakeLists(Listing([], "10"))).once(SERVICE) == {Key("llm", "mistral")}
+    assert store.get("Service", "llm", "mistral") is None
+
+
+async def test_a_list_older_than_what_is_known_forgets_nothing_and_is_made_again() -> None:
+    store = Store()
+    store.put("Service", thing(version=9))
+    lists = relist(store, FakeLists(Listing([], "8"), Listing([], "10")))
+
+    assert await lists.once(SERVICE) == set()
+    assert store.get("Service", "llm", "mistral") is not None
+    assert lists.is_due(SERVICE)
+
+    await lists.once(SERVICE)
+    assert store.get("Service", "llm", "mistral") is None
+
+
+async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:
+    lists = relist(Store(), FakeLists())
+    assert not lists.is_due(SERVICE)
+
+    lists.heard(SERVICE)
+    assert lists.is_due(SERVICE)

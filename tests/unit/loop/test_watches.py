@@ -1,0 +1,205 @@
+"""What kopf is told of lists and watches that fail, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from vllm_operator.cluster import watches as module
+from vllm_operator.cluster.kinds import SERVER
+from vllm_operator.cluster.watches import Watches
+
+PATH = SERVER.path("llm")
+CRDS, NAMESPACES = module.DISCOVERED
+EVENT = b'{"type":"ADDED","object":{"metadata":{"name":"a"}}}\n'
+
+
+class FakeApiServer:
+    """Answers every path with what is told; notes how kopf's session then behaves.
+
+    Attributes:
+        status: of every answer.
+        body: of every answer, as a stream for a watch.
+        listed: kinds that were listed.
+        recovered: how often the API server came back.
+        renewed: how often the credentials were to be renewed.
+    """
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, b'{"items":[]}'
+        self.listed: list[str] = []
+        self.recovered = self.renewed = 0
+        self.port = 0
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        stream = web.StreamResponse(status=self.status)
+        await stream.prepare(request)
+        for start in range(0, len(self.body), 7):
+            await stream.write(self.body[start : start + 7])
+        return stream
+
+    async def get(self, path: str = PATH, **parameters: str) -> aiohttp.ClientResponse:
+        return await self.session.get(f"http://127.0.0.1:{self.port}{path}", params=parameters)
+
+    async def watched(self) -> bytes:
+        """All that a watch tells, read in the way of kopf."""
+        async with await self.get(watch="true") as response:
+            assert response.status == 200
+            return b"".join([chunk async for chunk in response.content.iter_chunked(1024 * 1024)])
+
+    def _recover(self) -> None:
+        self.recovered += 1
+
+    async def _renew(self) -> None:
+        self.renewed += 1
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiServer]:
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.0)
+    fake = FakeApiServer()
+    runner = web.ServerRunner(web.Server(fake.answer), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    fake.port = runner.addresses[0][1]
+    watches = Watches(
+        "llm",
+        listed=lambda kind: fake.listed.append(kind.name),
+        recovered=fake._recover,
+        refused=fake._renew,
+    )
+    async with aiohttp.ClientSession(middlewares=(watches,)) as fake.session:
+        yield fake
+    await runner.cleanup()
+
+
+async def test_a_list_is_noticed_even_when_it_is_empty(server: FakeApiServer) -> None:
+    async with await server.get(limit="500") as response:
+        assert await response.json(content_type=None) == {"items": []}
+    assert server.listed == ["VLLMServer"]
+
+
+async def test_watches_and_other_calls_are_no_lists(server: FakeApiServer) -> None:
+    await server.watched()
+    for path in ("/version", f"{PATH}/mistral", CRDS, SERVER.path("elsewhere")):
+        (await server.get(path)).close()
+    assert server.listed == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+@pytest.mark.parametrize("watch", ["true", "false"])
+async def test_a_failure_is_one_after_which_kopf_begins_anew(server: FakeApiServer, status: int, watch: str) -> None:
+    server.status = status
+    with pytest.raises(aiohttp.ClientPayloadError, match=str(status)):
+        await server.get(watch=watch)
+
+
+async def test_what_kopf_knows_how_to_handle_is_left_to_it(server: FakeApiServer) -> None:
+    server.status = 429
+    assert (await server.get()).status == 429
+
+
+@pytest.mark.parametrize("path", [PATH, CRDS, "/version"])
+async def test_refused_credentials_are_renewed_before_kopf_begins_anew(server: FakeApiServer, path: str) -> None:
+    server.status = 401
+    with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)):
+        await server.get(path)
+    assert server.renewed == 1
+
+
+@pytest.mark.parametrize("path", [CRDS, NAMESPACES])
+async def test_kopf_is_told_what_it_may_not_watch_for_itself(server: FakeApiServer, path: str) -> None:
+    server.status = 403
+    assert (await server.get(path)).status == 403
+    server.status = 500
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await server.get(path)
+
+
+async def test_half_a_list_is_a_failure(server: FakeApiServer) -> None:
+    server.body = b'{"items":[{"metadata"'
+    with pytest.raises(aiohttp.ClientPayloadError, match="half an answer"):
+        await server.get()
+    assert server.listed == []
+
+
+async def test_events_pass_as_they_are(server: FakeApiServer) -> None:
+    server.body = EVENT * 3
+    assert await server.watched() == EVENT * 3
+
+
+async def test_half_an_event_is_none(server: FakeApiServer) -> None:
+    server.body = EVENT + EVENT[:20]
+    assert await server.watched() == EVENT
+
+
+@pytest.mark.parametrize("spaces", [True, False])
+async def test_an_error_event_ends_the_watch_with_the_wish_to_list_again(server: FakeApiServer, spaces: bool) -> None:
+    status = {"kind": "Status", "code": 500, "reason": "InternalError"}
+    error = json.dumps({"type": "ERROR", "object": status}, separators=None if spaces else (",", ":"))
+    server.body = EVENT + error.encode() + b"\n" + EVENT
+    first, told = (await server.watched()).splitlines()
+
+    assert first + b"\n" == EVENT
+    assert json.loads(told)["type"] == "ERROR"
+    assert json.loads(told)["object"]["code"] == 410
+
+
+async def test_an_object_that_speaks_of_errors_is_no_error(server: FakeApiServer) -> None:
+    server.body = b'{"type":"ADDED","object":{"spec":{"type":"ERROR"},"note":"{\\"type\\":\\"ERROR\\""}}\n'
+    assert await server.watched() == server.body
+
+
+async def test_410_instead_of_a_watch_is_the_wish_to_list_again(server: FakeApiServer) -> None:
+    server.status = 410
+    assert json.loads(await server.watched())["object"]["code"] == 410
+
+
+async def test_the_first_success_after_failures_is_a_recovery(server: FakeApiServer) -> None:
+    await server.watched()
+    assert server.recovered == 0
+    for status in (500, 503, 200, 200):
+        server.status = status
+        if status >= 500:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await server.get()
+        else:
+            await server.get()
+    assert server.recovered == 1
+
+
+async def test_an_api_server_that_cannot_be_reached_was_away_too(server: FakeApiServer) -> None:
+    port, server.port = server.port, 1
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await server.get()
+    server.port = port
+    await server.get()
+    assert server.recovered == 1
+
+
+async def test_pauses_grow_until_a_watch_tells_something(
+    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.25)
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    server.body = module.GONE
+    for _ in range(9):
+        await server.watched()
+    server.body = EVENT
+    await server.watched()
+    server.body = b""
+    await server.watched()
+
+    planned = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 0.25]
+    assert len(pauses) == len(planned)
+    for pause, plan in zip(pauses, planned, strict=True):
+        assert 0.8 * plan <= pause <= 1.2 * plan
