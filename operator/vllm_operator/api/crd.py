@@ -72,7 +72,8 @@ def _root_schema() -> dict[str, Any]:
             "kind": text,
             "metadata": {"type": "object"},
             "spec": model_schema(Spec),
-            "status": model_schema(Status),
+            # Flux calls a resource without any status current, before its operator has looked at it.
+            "status": {**model_schema(Status), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [NAME_RULE.as_schema()],
     }
