@@ -56,7 +56,8 @@ async def probe(
 
 async def _models(replica: Replica, api_key: str | None) -> Models:
     try:
-        body = await replace(replica, headers=_authorization(api_key)).get("/v1/models", _SMALL)
+        asked = replace(replica, headers=_authorization(api_key)) if api_key else replica
+        body = await asked.get("/v1/models", _SMALL)
     except ProbeError as error:
         if error.reason == "Unauthorized":
             raise ProbeError("Unauthorized", f"{error.message}: {_key_advice(api_key)}") from None
