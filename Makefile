@@ -70,6 +70,10 @@ bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE
 faults: setup ## Kill the operator after every write, spoil its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/faults -q
 
+.PHONY: states
+states: setup ## Bring a server into every kind of trouble on the real cluster, and time its status (STATES_FLOOD_SECONDS, STATES_JSON)
+	$(RUN) pytest tests/states -q
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

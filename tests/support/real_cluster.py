@@ -51,14 +51,20 @@ class RealCluster:
 
 
 @contextlib.contextmanager
-def real_cluster() -> Iterator[RealCluster]:
-    """The cluster that is up, or one that is brought up and taken down again."""
+def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[RealCluster]:
+    """The cluster that is up, or one that is brought up and taken down again.
+
+    Args:
+        nodes: how many it needs at least, where it is the local one.
+        serving: the nodes that get vLLM's image; all when empty.
+    """
     was_up = settings.folders().kubeconfig.exists()
-    kubeconfig = Path(tool("up").rpartition("KUBECONFIG=")[2])
+    asked = ["--nodes", str(nodes)] if nodes > 1 else []
+    kubeconfig = Path(tool("up", *asked).rpartition("KUBECONFIG=")[2])
     is_local = kubeconfig == settings.folders().kubeconfig
     try:
         if is_local:
-            tool("vllm-image")
+            tool("vllm-image", *(f"--node={name}" for name in serving))
         tool("operator-image")
         audit = AuditLog(settings.folders().audit_log) if is_local else None
         yield RealCluster(Kube(kubeconfig, Path(tool("tool", "kubectl"))), audit, is_local)
