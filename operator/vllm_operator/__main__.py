@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -62,9 +64,13 @@ def run(
 
     Inside a cluster it uses the service account of its pod, outside the kubeconfig of KUBECONFIG or ~/.kube/config.
     """
+    import uvloop
+
     from vllm_operator.errors import VLLMOperatorError
     from vllm_operator.logs import configure
-    from vllm_operator.operate import operate
+
+    with _without_other_clients():
+        from vllm_operator.operate import operate
     from vllm_operator.settings import Settings, place_of_lease
 
     configure(log_format, log_level)
@@ -75,11 +81,24 @@ def run(
         lease_namespace=place_of_lease(leader_elect, lease_namespace, namespace),
     )
     try:
-        asyncio.run(operate(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(operate(settings))
     except VLLMOperatorError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
+
+
+@contextmanager
+def _without_other_clients() -> Iterator[None]:
+    """Hide the Kubernetes clients that kopf imports where they are installed: 15 MB that nothing uses."""
+    hidden = [name for name in ("kubernetes", "kubernetes_asyncio", "pykube") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes the import fail
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @main.command()

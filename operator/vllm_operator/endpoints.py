@@ -10,6 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from vllm_operator.errors import VLLMOperatorError
 from vllm_operator.metrics import Metrics
 
+HIGHEST_PORT = 65_535
+
 
 class ListenError(VLLMOperatorError):
     """The address cannot be listened on."""
@@ -47,9 +49,13 @@ class Endpoints:
         )
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        host, _, port = self._listen.rpartition(":")
+        host, _, text = self._listen.rpartition(":")
         try:
-            await web.TCPSite(self._runner, host or None, int(port)).start()
+            port = int(text)
+            # uvloop would take it modulo 65,536.
+            if not 0 <= port <= HIGHEST_PORT:
+                raise OverflowError(f"port must be 0-{HIGHEST_PORT}")
+            await web.TCPSite(self._runner, host or None, port).start()
         except (OSError, ValueError, OverflowError) as error:
             raise ListenError(f"--listen {self._listen}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The kopf edge: events only put an object into the caches and wake the queue of its server."""
+"""The kopf edge: start, login, the watch on servers, stop. An event only puts a server into the caches and wakes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import kopf
 
-from vllm_operator.api.names import GROUP, MANAGED_SELECTOR
-from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
+from vllm_operator.api.names import GROUP
+from vllm_operator.cluster.kinds import SERVER
 from vllm_operator.runtime import Runtime
 from vllm_operator.storages import NoDiffBase, NoProgress
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def operator_settings() -> kopf.OperatorSettings:
-    """kopf without its own writes: no events, no annotations, and watches that see our children only."""
+    """kopf without its own writes: no events, no annotations."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = NoDiffBase()
@@ -33,9 +33,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.queueing.idle_timeout = 1
     settings.process.ultimate_exiting_timeout = 30
-    for kind in WATCHED:
-        if kind is not SERVER:
-            settings.watching.label_selectors[kind.group, kind.plural] = MANAGED_SELECTOR
     return settings
 
 
@@ -43,8 +40,7 @@ def register(runtime: Runtime) -> kopf.OperatorRegistry:
     """All handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
     _register_lifecycle(registry, runtime)
-    for kind in WATCHED:
-        _register_kind(registry, runtime, kind)
+    _register_servers(registry, runtime)
     return registry
 
 
@@ -76,7 +72,7 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _register_kind(registry: kopf.OperatorRegistry, runtime: Runtime, kind: Kind) -> None:
-    @kopf.on.event(kind.group or "", kind.version, kind.plural, registry=registry, id=f"wake-{kind.plural}")
+def _register_servers(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
+    @kopf.on.event(SERVER.group, SERVER.version, SERVER.plural, registry=registry)
     async def wake(event: kopf.RawEvent, **_: Any) -> None:
-        runtime.saw(kind, event["type"], event["object"])
+        runtime.saw(SERVER, event["type"], event["object"])

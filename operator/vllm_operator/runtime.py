@@ -13,14 +13,16 @@ from typing import Any
 
 import aiohttp
 
+from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import Events
-from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
+from vllm_operator.cluster.kinds import FOLLOWED, SERVER, Kind
 from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.logs import last_lines
 from vllm_operator.cluster.references import References
+from vllm_operator.cluster.reflector import Reflector
 from vllm_operator.cluster.relist import Relist
 from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
@@ -65,6 +67,7 @@ class Runtime:
             recovered=self._on_recovery,
             refused=self.connection.renew,
         )
+        self._reflectors = {kind.plural: self._reflector(kind) for kind in FOLLOWED}
         self._reconciler = Reconciler(
             Cluster(
                 client=self._client,
@@ -103,6 +106,8 @@ class Runtime:
         self._spawn("events", self._events.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))
+        for plural, reflector in self._reflectors.items():
+            self._spawn(f"watch on {plural}", reflector.run())
         self._wake_all(self._store.servers())
         self._endpoints.ready = True
         logger.info("ready: %d servers", len(self._store.servers()))
@@ -146,6 +151,22 @@ class Runtime:
         identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
         return Lease(ApiClient(self.connection), namespace, LEASE_NAME, identity, time.monotonic)
 
+    def _reflector(self, kind: Kind) -> Reflector:
+        return Reflector(
+            kind,
+            self._client,
+            kind.path(self.settings.namespace),
+            MANAGED_SELECTOR,
+            partial(self._list_again, kind),
+            partial(self.saw, kind),
+            lambda: not kind.optional or kind.name in self._capabilities.installed,
+        )
+
+    async def _list_again(self, kind: Kind) -> str:
+        """List a kind into the caches, wake what changed, and return the version from which to watch."""
+        self._wake_all(sorted(await self._relist.once(kind)))
+        return self._relist.versions[kind.name]
+
     def _may_write(self) -> bool:
         return self._lease is None or self._lease.is_held()
 
@@ -162,8 +183,9 @@ class Runtime:
                 await self._capabilities.refresh()
                 if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:
                     logger.warning("%s", NO_CRD)
-                for kind in WATCHED:
-                    await self._relist.once(kind)
+                await self._relist.once(SERVER)
+                for reflector in self._reflectors.values():
+                    await reflector.fill()
                 return
             except ApiError as error:
                 logger.warning("waiting for the API server: %s", error)

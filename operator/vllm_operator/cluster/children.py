@@ -6,19 +6,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from vllm_operator.api.names import ANNOTATION_HASH, MANAGER
+from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
-from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, differs, owns_replicas
+from vllm_operator.cluster.drift import differs, foreign_entries
+from vllm_operator.cluster.handover import hand_over_replicas, take_fields
 from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.cluster.repairs import KnownAnswers, Refusals, RepairBudget
-from vllm_operator.cluster.store import Key, Store
+from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.errors import ApiError
 from vllm_operator.plan.manifest import Manifest
 
-CONFLICT_TRIES = 5
+NO_VERSION = "1"
+"""A resource version that no object has: etcd counts the writes of the whole cluster, and its first are not objects."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ class Children:
         self._repairs = RepairBudget(clock)
         self._answers = KnownAnswers()
         self._refusals = Refusals(clock)
+        self._taken: set[tuple[str, str, str]] = set()
+        """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
         self._complete: dict[Key, str] = {}
         """UIDs of the servers that had all their children once: what they lack was deleted."""
 
@@ -98,82 +102,99 @@ class Children:
         kind = CHILDREN[manifest.kind]
         if self._store.verified(kind.name, server.namespace, manifest.name) == manifest.hash:
             return None
-        live: Object | None = self._store.get(kind.name, server.namespace, manifest.name)
+        live = self._store.get(kind.name, server.namespace, manifest.name)
         if live is None:
-            # Not in the cache means: absent, or without our labels. A foreign object must not be merged into.
-            live = await self._client.get(kind, server.namespace, manifest.name)
-            if live is not None and is_ours(live, server):
-                self._store.put(kind.name, live)
-        if live is not None and not is_ours(live, server):
-            return name_taken(manifest)
-        if live is not None and is_terminating(live):
-            return None
-        if live is not None and self._is_up_to_date(manifest, live):
-            self._store.verify(kind.name, server.namespace, manifest.name, manifest.hash)
-            return None
-        if live is not None and _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
-            raise ContestedError(manifest, live, pause)
-        if live is None and self._complete.get(key) == server.uid:
+            # Not in the cache means: absent, or without our labels.
+            return await self._create(key, server, kind, manifest)
+        return await self._update(key, server, kind, manifest, live)
+
+    async def _create(self, key: Key, server: Owner, kind: Kind, manifest: Manifest) -> Problem | bool | None:
+        """Apply a child that is not known to exist, unless it does: a foreign object must not be merged into."""
+        identity = (kind.name, server.namespace, manifest.name)
+        if self._complete.get(key) == server.uid:
             await self._look_for_owner(server)
+        live = await self._client.get(kind, server.namespace, manifest.name) if identity in self._taken else None
+        if live is None:
+            self._check_owner(key, server)
+            conflict = await self._write_new(kind, manifest)
+            if conflict is None:
+                return True
+            live = await self._client.get(kind, server.namespace, manifest.name)
+            if live is None:
+                raise conflict
+        if is_ours(live, server):
+            self._store.put(kind.name, live)
+        return await self._update(key, server, kind, manifest, live)
+
+    async def _write_new(self, kind: Kind, manifest: Manifest) -> ApiError | None:
+        """Apply what is to be new; the conflict when it exists already."""
+        body = manifest.body
+        # An apply with a version creates what is absent, and is a conflict with whatever exists.
+        new = {**body, "metadata": {**body["metadata"], "resourceVersion": NO_VERSION}}
+        try:
+            answer = await self._client.apply(kind, new)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return error
+        self._take_answer(kind, manifest.hash, body, answer)
+        return None
+
+    async def _update(
+        self, key: Key, server: Owner, kind: Kind, manifest: Manifest, live: Object
+    ) -> Problem | bool | None:
+        """Bring a child that exists to its manifest."""
+        identity = (kind.name, server.namespace, manifest.name)
+        if not is_ours(live, server):
+            self._taken.add(identity)
+            return name_taken(manifest)
+        self._taken.discard(identity)
+        if is_terminating(live):
+            return None
+        if self._is_up_to_date(manifest, live):
+            self._store.verify(*identity, manifest.hash)
+            return None
+        if _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
+            raise ContestedError(manifest, live, pause)
         self._check_owner(key, server)
-        await self._write(kind, manifest, live)
+        try:
+            await self._write(kind, manifest, live)
+        except ApiError as error:
+            if error.status == 409:
+                await self._look_again(kind, live)
+            raise
         return True
+
+    async def _look_again(self, kind: Kind, known: Object) -> None:
+        """The cache holds what is no longer there: have the next try start from what is."""
+        metadata = known["metadata"]
+        current = await self._client.get(kind, metadata["namespace"], metadata["name"])
+        if current is None or current["metadata"]["uid"] != metadata["uid"]:
+            self._store.remove(kind.name, known)
+        if current is not None and key_of(kind.name, current) is not None:
+            self._store.put(kind.name, current)
 
     def _is_up_to_date(self, manifest: Manifest, live: Object) -> bool:
         if not _is_repair(manifest, live) or live["metadata"].get("managedFields"):
             return False
         return not differs(manifest.body, live) or self._answers.holds(manifest.hash, live)
 
-    async def _write(self, kind: Kind, manifest: Manifest, live: Object | None) -> None:
+    async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
         body = manifest.body
-        if live is not None:
-            await self._take_fields(kind, live)
-            if kind.name == "Deployment" and "replicas" not in body["spec"]:
-                await self._hand_over_replicas(kind, live)
-            # With its UID, an apply cannot bring back an object that was deleted meanwhile.
-            body = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
-        answer = await self._client.apply(kind, body)
-        self._store.put(kind.name, answer)
-        self._answers.note(manifest.hash, answer, differs=differs(manifest.body, answer))
-        logger.info(
-            "%s/%s: applied %s %s", body["metadata"]["namespace"], body["metadata"]["name"], kind.name, manifest.hash
-        )
+        await take_fields(self._client, kind, live)
+        if kind.name == "Deployment" and "replicas" not in body["spec"]:
+            await hand_over_replicas(self._client, kind, live)
+        # With its UID, an apply cannot bring back an object that was deleted meanwhile.
+        meant = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
+        self._take_answer(kind, manifest.hash, body, await self._client.apply(kind, meant))
 
-    async def _take_fields(self, kind: Kind, live: Object) -> None:
-        """Take over what others wrote into the spec, so that applying the manifest removes it."""
-        if not live["metadata"].get("managedFields"):
-            return
-        for _ in range(CONFLICT_TRIES):
-            current = await self._client.get(kind, live["metadata"]["namespace"], live["metadata"]["name"])
-            if current is None or await self._adopt(kind, current):
-                return
-        raise ApiError(409, "Conflict", f"{kind.name} {live['metadata']['name']} changes faster than it can be read")
-
-    async def _adopt(self, kind: Kind, current: Object) -> bool:
-        """False when the object has changed since it was read: its controller writes its status all the time."""
-        metadata = current["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": adopted_fields(current)}}
-        try:
-            await self._client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
-        except ApiError as error:
-            if error.status != 409:
-                raise
-            return False
-        return True
-
-    async def _hand_over_replicas(self, kind: Kind, live: Object) -> None:
-        replicas = (live.get("spec") or {}).get("replicas")
-        metadata = live["metadata"]
-        current = await self._client.get(kind, metadata["namespace"], metadata["name"])
-        if current is None or replicas is None or not owns_replicas(current):
-            return
-        body = {
-            "apiVersion": kind.api_version,
-            "kind": kind.name,
-            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-            "spec": {"replicas": current["spec"]["replicas"]},
-        }
-        await self._client.apply_as(HANDOVER_MANAGER, kind, body)
+    def _take_answer(self, kind: Kind, applied: str, body: Object, answer: Object) -> None:
+        """Keep what the API server made of a manifest."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        self._answers.note(applied, answer, differs=differs(body, answer))
+        if self._store.put(kind.name, answer) and not foreign_entries(answer):
+            self._store.verify(kind.name, namespace, name, applied)
+        logger.info("%s/%s: applied %s %s", namespace, name, kind.name, applied)
 
     async def _look_for_owner(self, server: Owner) -> None:
         """Ask the API server for the owner of a child that was deleted, and keep the answer.
@@ -189,8 +210,7 @@ class Children:
             self._store.put(SERVER.name, current)
 
     def _check_owner(self, key: Key, server: Owner) -> None:
-        current = self._store.server(key)
-        if current is None or current["metadata"]["uid"] != server.uid or is_terminating(current):
+        if not self._store.is_living(key, server.uid):
             raise OwnerGoneError(server)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -19,6 +20,11 @@ APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_SECONDS = 20.0
 LIST_CHUNK = 500
+IN_FLIGHT = 48
+"""Calls at once. Each has a connection of its own, which takes 200 kB and a TLS handshake."""
+
+UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
+"""RuntimeError: the session was closed to be renewed."""
 
 Body = Mapping[str, Any]
 
@@ -41,6 +47,7 @@ class ApiClient:
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
         self._may_write = may_write
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """One object; None when it does not exist."""
@@ -85,6 +92,30 @@ class ApiClient:
             if error.status == 404:
                 return {}
             raise
+
+    async def stream(self, path: str, parameters: Mapping[str, str], silent_seconds: float) -> AsyncGenerator[bytes]:
+        """What the API server sends to a GET that lasts, in pieces of any size, until it ends it.
+
+        Args:
+            path: what to get.
+            parameters: its query.
+            silent_seconds: after so long without a piece the connection is given up.
+
+        Raises:
+            ApiError: the API server refused it, or the connection broke.
+        """
+        url, session = self._connection.server + path, self._connection.session
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=silent_seconds)
+        try:
+            async with session.get(url, params=parameters, timeout=timeout) as response:
+                if response.status == 401:
+                    await self._connection.renew()
+                if response.status >= 400:
+                    raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
+                async for piece in response.content.iter_any():
+                    yield piece
+        except UNREACHABLE as error:
+            raise await self._unreachable(error) from error
 
     async def apply(self, kind: Kind, body: Body, *, subresource: str | None = None) -> dict[str, Any]:
         """Server-side apply as the operator's one field manager; the answer is the object as it now is."""
@@ -148,27 +179,31 @@ class ApiClient:
         if method != "GET" and not self._may_write():
             raise NotLeaderError
         try:
-            async with self._connection.session.request(
-                method,
-                self._connection.server + path,
-                # A YAML parser reads what is applied; for JSON the escapes mean the same.
-                data=None if body is None else _Fenced(packed_as_yaml(body), self._may_write),
-                headers={"Content-Type": content_type} if body is not None else None,
-                params=parameters,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-            ) as response:
+            async with (
+                self._slots,
+                self._connection.session.request(
+                    method,
+                    self._connection.server + path,
+                    # A YAML parser reads what is applied; for JSON the escapes mean the same.
+                    data=None if body is None else _Fenced(packed_as_yaml(body), self._may_write),
+                    headers={"Content-Type": content_type} if body is not None else None,
+                    params=parameters,
+                    timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+                ) as response,
+            ):
                 raw = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-            # RuntimeError: the session was closed to be renewed.
-            if isinstance(error, aiohttp.ClientSSLError):
-                await self._connection.renew()
-            text = str(error) or type(error).__name__
-            raise ApiError(0, "Unreachable", f"the API server cannot be reached: {text}") from error
+        except UNREACHABLE as error:
+            raise await self._unreachable(error) from error
         if response.status == 401:
             await self._connection.renew()
         if response.status >= 400:
             raise _error(response.status, raw, response.headers.get("Retry-After"))
         return raw
+
+    async def _unreachable(self, error: Exception) -> ApiError:
+        if isinstance(error, aiohttp.ClientSSLError):
+            await self._connection.renew()
+        return ApiError(0, "Unreachable", f"the API server cannot be reached: {str(error) or type(error).__name__}")
 
 
 class _Fenced(aiohttp.BytesPayload):

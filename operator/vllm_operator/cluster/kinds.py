@@ -51,4 +51,6 @@ CHILDREN: dict[str, Kind] = {
 """Kinds of which a server has at most one child each."""
 
 OPTIONAL = tuple(kind for kind in CHILDREN.values() if kind.optional)
-WATCHED = (SERVER, POD, *CHILDREN.values())
+FOLLOWED = (POD, *CHILDREN.values())
+"""Kinds that the operator watches by itself; the servers are watched by kopf."""
+WATCHED = (SERVER, *FOLLOWED)

@@ -1,7 +1,7 @@
 """Complete lists: to fill the caches, and to forget what vanished while a watch was blind.
 
-After 410 Gone kopf lists again and tells what is there, but not what is gone. The same holds for its first list: what
-vanished since ours, which the caches were filled from, is never told.
+Our own watches go on from such a list. kopf, which watches the servers, lists for itself: after 410 Gone it tells what
+is there, but not what is gone. The same holds for its first list: what vanished since ours is never told.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Relist:
         self._store = store
         self._namespace = namespace
         self._due: dict[str, float] = {}
+        self.versions: dict[str, str] = {}
+        """Resource version of the last list of each kind; empty when the API server does not have it."""
 
     async def once(self, kind: Kind) -> set[Key]:
         """List one kind into the cache; returns the servers of which something changed.
@@ -47,6 +49,7 @@ class Relist:
         selector = None if kind is SERVER else MANAGED_SELECTOR
         before, newest = self._store.uids(kind.name), self._store.newest(kind.name)
         found = await self._client.list(kind, self._namespace, selector)
+        self.versions[kind.name] = found.version
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
             self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)

@@ -21,7 +21,6 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 USER_AGENT = f"vllm-operator/{__version__}"
 TOKEN_AGE_SECONDS = 60.0
 """How long a token is used before its file is read again: the kubelet replaces it about every hour."""
-
 RENEW_SECONDS = 2.0
 """Shortest time between two readings of credentials that are refused."""
 
@@ -86,6 +85,7 @@ class Connection:
         return aiohttp.ClientSession(
             connector=self._connector,
             connector_owner=owns,
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers={**self._credentials.headers, "User-Agent": USER_AGENT},
             middlewares=(*middlewares, *self._credentials.middlewares, self._meter),
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vllm_operator.api.codec import squeezed, unsqueezed
+from vllm_operator.api.codec import packed, squeezed, unsqueezed
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.drift import foreign_entries
@@ -26,6 +26,8 @@ class Key(NamedTuple):
 
 
 REMEMBERED_DEAD = 10_000
+PASSING = frozenset({"resourceVersion", "generation"})
+"""Metadata that change with every write."""
 
 
 @dataclass(slots=True)
@@ -33,8 +35,10 @@ class Entry:
     """One object: as compressed JSON, and what is asked of it often.
 
     Attributes:
+        core: hash of all but its status: a child that only reports something needs no new comparison.
         verified: hash of the manifest that this very state was found to hold; empty before it was compared.
         phase: `status.phase` of a server; empty for other kinds, and before the first status.
+        dying: whether it was deleted and is still there.
     """
 
     namespace: str
@@ -43,14 +47,17 @@ class Entry:
     version: str
     key: Key | None
     raw: bytes
+    core: int
     verified: str = ""
     phase: str = ""
+    dying: bool = False
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
         """Pack an object. Managed fields are half of it; only what someone else owns is of interest."""
         metadata = body["metadata"]
         trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
+        lasting = {name: value for name, value in trimmed["metadata"].items() if name not in PASSING}
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata["name"],
@@ -59,6 +66,8 @@ class Entry:
             key=key_of(kind, body),
             raw=squeezed(trimmed),
             phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
+            core=hash(packed({**trimmed, "metadata": lasting, "status": None})),
+            dying="deletionTimestamp" in metadata,
         )
 
     @property
@@ -84,9 +93,11 @@ class Store:
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and not _is_newer(metadata, known):
             return False
+        entry = Entry.of(kind, body)
         if known is not None:
             self._forget(kind, known)
-        entry = Entry.of(kind, body)
+            if (entry.uid, entry.core) == (known.uid, known.core):
+                entry.verified = known.verified
         self._objects[kind][entry.namespace, entry.name] = entry
         if entry.key is not None:
             self._members[entry.key][kind][entry.name] = entry
@@ -135,6 +146,11 @@ class Store:
     def server(self, key: Key) -> Object | None:
         """The VLLMServer of `key`."""
         return next((entry.body for entry in self._group(key, SERVER.name).values()), None)
+
+    def is_living(self, key: Key, uid: str) -> bool:
+        """Whether the VLLMServer of `key` is this very one, and is not being deleted."""
+        entry = next(iter(self._group(key, SERVER.name).values()), None)
+        return entry is not None and entry.uid == uid and not entry.dying
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object."""

@@ -22,6 +22,9 @@ PARSED_TEMPLATES = 256
 """Texts that are remembered: one a template, and one for each number of turns of its loops."""
 
 
+SCALARS = (str, int, float, type(None))
+
+
 class Slots:
     """Collects the values of one rendering."""
 
@@ -40,7 +43,7 @@ def plain(value: object) -> Any:
     Raises:
         TemplateError: a type that no manifest holds.
     """
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, SCALARS):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -89,7 +92,20 @@ def parsed(text: str) -> dict[str, Any]:
         raise TemplateError(f"a template rendered no valid YAML: {error}") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"a template must render one object, not {len(documents)} documents")
+    _check(documents[0])
     return documents[0]
+
+
+def _check(node: Any) -> None:
+    """Once a text: an expression is a whole value."""
+    if isinstance(node, dict):
+        for item in (*node, *node.values()):
+            _check(item)
+    elif isinstance(node, list):
+        for item in node:
+            _check(item)
+    elif isinstance(node, str) and f"{TAG} " in node:
+        raise TemplateError(f"an expression must be a whole value, and is a part of {node!r}")
 
 
 def _fill(node: Any, values: Sequence[Any]) -> Any:
@@ -100,13 +116,13 @@ def _fill(node: Any, values: Sequence[Any]) -> Any:
         return {str(key): item for key, item in items if item is not None}
     if isinstance(node, list):
         return [_fill(item, values) for item in node]
-    if isinstance(node, str) and f"{TAG} " in node:
-        raise TemplateError(f"an expression must be a whole value, and is a part of {node!r}")
     return node
 
 
 def without_none(value: Any) -> Any:
     """The value without the keys whose value is None: a template shows an unset field as null."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -74,6 +74,11 @@ class FakeApiClient:
         name = body["metadata"]["name"]
         self._note(f"apply {subresource}" if subresource else "apply", kind, name, body)
         known = self.objects.get((kind.name, name), {"metadata": {}})
+        version = known["metadata"].get("resourceVersion")
+        if version not in {None, body["metadata"].get("resourceVersion", version)}:
+            raise ApiError(409, "Conflict", "the object has been modified")
+        if version is None and body["metadata"].get("uid") and not subresource:
+            raise ApiError(409, "Conflict", "uid mismatch: no existing object was found")
         own = {"uid": known["metadata"].get("uid", f"uid-{next(self._version)}")}
         held = {**known, **copy.deepcopy(dict(body))}
         held["metadata"] = {**known["metadata"], **body["metadata"], **own, "resourceVersion": str(next(self._version))}

@@ -9,7 +9,7 @@ import pytest
 from tests.support.specs import UID, body
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
 from vllm_operator.cluster import repairs
-from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.children import NO_VERSION, Children
 from vllm_operator.cluster.drift import HANDOVER_MANAGER
 from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.store import Key, Store
@@ -58,7 +58,10 @@ async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
     outcome = await scene.apply()
 
     assert sorted(outcome.written) == ["Deployment", "Service"]
-    assert [sent for sent in scene.api.sent if sent["kind"] == "Service"] == [scene.manifests["Service"].body]
+    (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
+    assert sent["metadata"].pop("resourceVersion") == NO_VERSION
+    assert sent == scene.manifests["Service"].body
+    assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "nothing is read before"
 
 
 async def test_a_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
@@ -96,25 +99,58 @@ async def test_a_drifted_child_is_repaired(scene: Scene) -> None:
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_a_child_that_is_not_in_the_cache_is_looked_up_before_it_is_written(scene: Scene) -> None:
-    scene.hold("Service", seen=False)
+async def test_a_child_that_is_not_in_the_cache_is_not_written_over(scene: Scene) -> None:
+    held = scene.hold("Service", seen=False)
     scene.hold("Deployment", seen=False)
 
     assert await scene.apply() == Outcome()
-    assert scene.api.writes == []
+    assert scene.api.objects["Service", "mistral"] == held
     assert scene.store.get("Service", "llm", "mistral") is not None
+
+
+async def test_a_drifted_child_that_is_not_in_the_cache_is_repaired(scene: Scene) -> None:
+    held = scene.hold("Service", seen=False)
+    scene.api.objects["Service", "mistral"]["spec"] = {**held["spec"], "type": "NodePort"}
+
+    await scene.apply()
+
+    assert scene.api.objects["Service", "mistral"]["spec"]["type"] == "ClusterIP"
 
 
 @pytest.mark.parametrize("seen", [True, False])
 async def test_a_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
-    scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
+    held = scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
 
     outcome = await scene.apply()
 
     assert [problem.reason for problem in outcome.problems] == ["NameTaken"]
     assert "Service named mistral" in outcome.problems[0].message
     assert outcome.problems[0].message.startswith("metadata.name: ")
-    assert scene.api.writes == [("apply", "Deployment", "mistral")], "the others are applied all the same"
+    assert scene.api.objects["Service", "mistral"] == held
+    assert ("Deployment", "mistral") in scene.api.objects, "the others are applied all the same"
+    scene.api.requests.clear()
+    await scene.apply()
+    assert scene.api.writes == [], "what is known to be foreign is not tried"
+
+
+async def test_a_child_that_is_gone_though_the_cache_holds_it_is_made_anew(scene: Scene) -> None:
+    await scene.apply()
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    del scene.api.objects["Service", "mistral"]
+    scene.wants(service={"port": 81})
+    with pytest.raises(ApiError, match="uid mismatch"):
+        await scene.apply()
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_a_name_that_became_free_is_taken(scene: Scene) -> None:
+    scene.hold("Service", seen=False, labels={}, annotations={}, ownerReferences=[])
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    await scene.apply()
+    del scene.api.objects["Service", "mistral"]
+
+    assert await scene.apply() == Outcome(written=("Service",))
 
 
 async def test_the_child_of_another_owner_is_left_alone(scene: Scene) -> None:

@@ -206,3 +206,54 @@ def test_managed_fields_are_kept_only_where_someone_else_owns_a_part_of_the_spec
 
     assert store.get("Service", "llm", "mistral")["metadata"]["managedFields"] == [edit]  # type: ignore[index]
     assert body["metadata"]["managedFields"] == [own, edit]
+
+
+def with_status(version: int, replicas: int) -> dict[str, Any]:
+    """The same child, which reports something else."""
+    return {**thing(version=version), "spec": {"version": 1}, "status": {"replicas": replicas}}
+
+
+def test_a_child_that_only_reports_something_stays_verified(store: Store) -> None:
+    store.put("Service", with_status(1, 0))
+    store.verify("Service", "llm", "mistral", "hash")
+    store.put("Service", with_status(2, 1))
+
+    assert store.verified("Service", "llm", "mistral") == "hash"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"version": 2}},
+        {"metadata": {"labels": {"app.kubernetes.io/instance": "mistral", "new": "label"}}},
+        {"metadata": {"deletionTimestamp": "2026-03-02T08:00:00Z"}},
+        {"metadata": {"uid": "u2"}},
+        {"metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:type": {}}}}]}},
+    ],
+    ids=["spec", "labels", "deletion", "another object", "a foreign field"],
+)
+def test_a_child_that_changed_is_compared_again(store: Store, change: dict[str, Any]) -> None:
+    store.put("Service", with_status(1, 0))
+    store.verify("Service", "llm", "mistral", "hash")
+    changed = with_status(2, 0)
+    changed["metadata"].update(change.get("metadata", {}))
+    changed.update({name: value for name, value in change.items() if name != "metadata"})
+    store.put("Service", changed)
+
+    assert store.verified("Service", "llm", "mistral") == ""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "living"),
+    [({}, True), ({"uid": "u2"}, False), ({"deletionTimestamp": "2026-03-02T08:00:00Z"}, False)],
+    ids=["this very one", "another of the name", "being deleted"],
+)
+def test_a_server_lives_as_long_as_it_is_not_being_deleted(
+    store: Store, metadata: dict[str, Any], living: bool
+) -> None:
+    body = thing()
+    body["metadata"].update(metadata)
+    store.put("VLLMServer", body)
+
+    assert store.is_living(KEY, "u1") == living
+    assert not Store().is_living(KEY, "u1")

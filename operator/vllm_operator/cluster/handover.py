@@ -1,0 +1,56 @@
+"""Fields of a child that change hands before the child is applied."""
+
+from __future__ import annotations
+
+from vllm_operator.api.names import MANAGER
+from vllm_operator.api.observed import Object
+from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, owns_replicas
+from vllm_operator.cluster.kinds import Kind
+from vllm_operator.errors import ApiError
+
+CONFLICT_TRIES = 5
+
+
+async def take_fields(client: ApiClient, kind: Kind, live: Object) -> None:
+    """Take over what others wrote into the spec, so that applying the manifest removes it.
+
+    Raises:
+        ApiError: the object changes faster than it can be read.
+    """
+    if not live["metadata"].get("managedFields"):
+        return
+    for _ in range(CONFLICT_TRIES):
+        current = await client.get(kind, live["metadata"]["namespace"], live["metadata"]["name"])
+        if current is None or await _adopt(client, kind, current):
+            return
+    raise ApiError(409, "Conflict", f"{kind.name} {live['metadata']['name']} changes faster than it can be read")
+
+
+async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
+    """False when the object has changed since it was read: its controller writes its status all the time."""
+    metadata = current["metadata"]
+    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": adopted_fields(current)}}
+    try:
+        await client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        return False
+    return True
+
+
+async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> None:
+    """Keep the number of replicas when the manifest no longer holds it: an autoscaler takes over."""
+    replicas = (live.get("spec") or {}).get("replicas")
+    metadata = live["metadata"]
+    current = await client.get(kind, metadata["namespace"], metadata["name"])
+    if current is None or replicas is None or not owns_replicas(current):
+        return
+    body = {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": {"replicas": current["spec"]["replicas"]},
+    }
+    await client.apply_as(HANDOVER_MANAGER, kind, body)
