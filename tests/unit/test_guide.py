@@ -177,6 +177,7 @@ ADDED = {
     f"{VLLM}.terminationMessagePolicy": "FallbackToLogsOnError",
     f"{VLLM}.env[HF_HOME].value": "/cache/huggingface",
     f"{VLLM}.env[HOME].value": "/cache",
+    f"{VLLM}.env[VLLM_HTTP_TIMEOUT_KEEP_ALIVE].value": "90",
     f"{VLLM}.securityContext.allowPrivilegeEscalation": False,
     f"{POD}.spec.securityContext.runAsNonRoot": True,
     f"{POD}.spec.enableServiceLinks": False,

@@ -9,6 +9,7 @@ from vllm_operator.api.observed import Facts
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.status.conditions import conditions
 from vllm_operator.status.engine_facts import engine_facts
+from vllm_operator.status.reach import cut_off
 from vllm_operator.status.text import line
 from vllm_operator.status.view import View, told, view
 
@@ -106,5 +107,5 @@ def _reason(seen: View) -> list[str]:
     if not seen.rollout.exists or seen.whole:
         return []
     if seen.cause:
-        return [told(seen.cause)]
+        return [cut_off(seen) or told(seen.cause)]
     return [seen.rollout.failure] if seen.rollout.failure else []

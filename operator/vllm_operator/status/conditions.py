@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_operator.status.children import autoscaling_active, cache_ready, monitoring_active
+from vllm_operator.status.reach import cut_off
 from vllm_operator.status.read import items, text, timestamp
 from vllm_operator.status.replicas import Replica
 from vllm_operator.status.text import line, reason
@@ -63,7 +64,7 @@ def available(view: View) -> Verdict:
     if view.serving:
         return _serving(view)
     if any(replica.phase == "Unknown" and replica.ready for replica in view.replicas):
-        return Verdict("Unknown", "Unreachable", _way_out(view))
+        return Verdict("Unknown", "Unreachable", cut_off(view) or _way_out(view))
     if not view.rollout.wanted and view.rollout.exists:
         return Verdict("False", "Idle", "no replica is wanted: raise replicas to serve")
     return Verdict("False", "NoReplicaServes", _way_out(view) or "no replica exists yet")

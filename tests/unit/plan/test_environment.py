@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.specs import MODEL, container, named, pod_template
+from vllm_operator.engine.http import KEEP_ALIVE_SECONDS
 from vllm_operator.plan.cache import CACHE_ENV
+from vllm_operator.plan.deployment import CONNECTION_ENV
 
 SECRET = {"secretKeyRef": {"name": "keys", "key": "other"}}
 
@@ -18,7 +20,11 @@ def env(**fields: Any) -> list[dict[str, Any]]:
 
 
 def test_the_caches_are_pointed_at_the_volume() -> None:
-    assert {item["name"]: item["value"] for item in env()} == CACHE_ENV
+    assert {item["name"]: item["value"] for item in env()} == CACHE_ENV | CONNECTION_ENV
+
+
+def test_vllm_keeps_connections_for_longer_than_the_prober() -> None:
+    assert float(CONNECTION_ENV["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > KEEP_ALIVE_SECONDS
 
 
 def test_secrets_are_passed_by_reference() -> None:

@@ -20,7 +20,7 @@ from tests.support.pods import (
     waiting_pod,
 )
 from tests.unit.status.support import MISSING_SECRET, NOW, REFUSED, conditions, facts, judged
-from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.api.observed import HealthReason, ReplicaHealth
 from vllm_operator.status.build import build_status
 
 CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
@@ -146,6 +146,44 @@ def test_replicas_that_only_the_operator_cannot_reach_leave_available_unknown():
     assert judged(status, "Available") == ("Unknown", "Unreachable")
     assert judged(status, "EngineHealthy") == ("Unknown", "Timeout")
     assert judged(status, "Ready") == ("False", "Timeout")
+
+
+@pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
+def test_replicas_of_several_nodes_that_the_operator_cannot_reach_are_told_as_its_own_trouble(reason: HealthReason):
+    pods = [on_node(f"mistral-{index}", f"gpu-{index % 2}") for index in range(4)]
+    status = build_status(facts(*pods, health={name_of(body): ReplicaHealth(reason, "no answer") for body in pods}))
+    assert {entry["phase"] for entry in status["replicaStatuses"]} == {"Unknown"}
+    words = "the operator reaches none of 4 replicas on 2 nodes"
+    assert conditions(status)["Available"]["message"].startswith(words)
+    assert judged(status, "Available") == ("Unknown", "Unreachable")
+    assert judged(status, "EngineHealthy") == ("Unknown", reason)
+    assert judged(status, "Stalled") == ("False", "NotStalled")
+    assert words in status["message"]
+
+
+def test_one_replica_that_answers_shows_that_the_operator_is_not_cut_off():
+    pods = [on_node(f"mistral-{index}", f"gpu-{index}") for index in range(3)]
+    bad = {name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods[1:]}
+    status = build_status(facts(*pods, health=bad))
+    assert status["ready"] == "1/3"
+    assert "the operator reaches none" not in str(status)
+
+
+def test_replicas_of_one_node_may_be_to_blame_by_themselves():
+    pods = [on_node(f"mistral-{index}", "gpu-0") for index in range(2)]
+    status = build_status(facts(*pods, health={name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods}))
+    assert judged(status, "Available") == ("Unknown", "Unreachable")
+    assert "the operator reaches none" not in str(status)
+
+
+def on_node(name: str, node: str) -> dict[str, Any]:
+    body = ready_pod(name)
+    return {**body, "spec": {**body["spec"], "nodeName": node}}
+
+
+def name_of(body: dict[str, Any]) -> str:
+    name: str = body["metadata"]["name"]
+    return name
 
 
 def test_no_wanted_replica_is_ready_and_idle():

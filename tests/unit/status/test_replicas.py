@@ -130,7 +130,13 @@ def test_answering_engine_outside_the_service_does_not_serve_yet():
 
 @pytest.mark.parametrize(
     ("health", "phase"),
-    [("ModelNotServed", "Failed"), ("HTTPError", "Failed"), ("Unauthorized", "Unknown"), ("Timeout", "Unknown")],
+    [
+        ("ModelNotServed", "Failed"),
+        ("HTTPError", "Failed"),
+        ("Unauthorized", "Unknown"),
+        ("Timeout", "Unknown"),
+        ("Unreachable", "Unknown"),
+    ],
 )
 def test_ready_pod_with_a_bad_answer_does_not_serve(health: Any, phase: str):
     entry = only(ready_pod(), ReplicaHealth(reason=health, message="what it said"))
