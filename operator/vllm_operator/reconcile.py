@@ -25,8 +25,10 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
+from vllm_operator.plan.outline import Outline
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
+from vllm_operator.status.engines import stalled_words
 from vllm_operator.status.notices import notices
 from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
 
@@ -125,10 +127,10 @@ class Reconciler:
     async def _probe(self, key: Key, desired: Desired) -> None:
         """Tell the prober which replicas there are."""
         found = (probe_of(pod, desired.served_names) for pod in self._cluster.store.pods(key))
-        targets = [await self._target(key, probe, desired.server.probe_interval) for probe in found if probe]
+        targets = [await self._target(key, probe, desired.server) for probe in found if probe]
         self._cluster.prober.set_targets(str(key), targets)
 
-    async def _target(self, key: Key, probe: Probe, interval: int) -> ProbeTarget:
+    async def _target(self, key: Key, probe: Probe, server: Outline) -> ProbeTarget:
         api_key = await self._cluster.references.secret_value(key.namespace, *probe.api_key) if probe.api_key else None
         return ProbeTarget(
             key=str(key),
@@ -136,9 +138,16 @@ class Reconciler:
             uid=probe.uid,
             base_url=probe.url,
             served_names=probe.served_names,
-            interval=interval,
+            interval=server.probe_interval,
+            completion=server.completion,
+            stalled=self._stalled(key, probe.pod),
             api_key=api_key,
         )
+
+    def _stalled(self, key: Key, pod: str) -> str:
+        """What the status says of a frozen engine: a new leader starts from there."""
+        status = (self._cluster.store.server(key) or {}).get("status") or {}
+        return stalled_words(status, pod)
 
     def _settling_pause(self, key: Key, facts: Facts) -> float | None:
         """Seconds to wait before a status says something lasting; None when it does now."""

@@ -158,12 +158,18 @@ def test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused(servers: Se
     assert servers.child("PersistentVolumeClaim", "grown")["spec"]["resources"]["requests"]["storage"] == "2Gi"
 
 
+IDLE = 'process_open_fds 30.0\nvllm:num_requests_running{engine="0"} 0.0\n'
+"""The numbers of an engine that has nothing to do."""
+
+
 class AskedServer(http.server.ThreadingHTTPServer):
     """Stands in for a replica that serves, and notes when it is asked for its health."""
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 8000), AskedHandler)
         self.moments: list[float] = []
+        self.looks = 0
+        self.completions: list[Object] = []
 
 
 class AskedHandler(http.server.BaseHTTPRequestHandler):
@@ -172,8 +178,19 @@ class AskedHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self.server.moments.append(time.monotonic())
+        if self.path == "/metrics":
+            self.server.looks += 1
+            self.answer(IDLE.encode())
+            return
         answers = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 512}]}, "/version": {"version": "0.32.0"}}
-        body = json.dumps(answers.get(self.path, {})).encode()
+        self.answer(json.dumps(answers.get(self.path, {})).encode())
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.completions.append(json.loads(body))
+        self.answer(b"{}")
+
+    def answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -222,3 +239,13 @@ def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, aske
     before = len(asked.moments)
     time.sleep(3)
     assert len(asked.moments) - before <= 1, "asked more often than once a minute"
+
+
+def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: AskedServer) -> None:
+    servers.create("asked", {"health": {"probeIntervalSeconds": 1, "syntheticCompletion": "Never"}})
+    run_pod(servers.kube, servers.namespace, "asked")
+    servers.kube.eventually(lambda: len(asked.moments) >= 4, within=20, namespace=servers.namespace)
+    assert asked.looks == 1, "for the capacity, and not again"
+    servers.patch("asked", {"health": {"syntheticCompletion": "Always"}})
+    servers.kube.eventually(lambda: asked.completions or False, within=60, namespace=servers.namespace)
+    assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]

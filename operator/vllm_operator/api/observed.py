@@ -37,6 +37,7 @@ class Diagnosis:
 
 HealthReason = Literal[
     "Serving",
+    "Stalled",
     "NotProbed",
     "ConnectionRefused",
     "Timeout",
@@ -52,7 +53,8 @@ class ReplicaHealth:
     """What one replica answered to the last probe.
 
     Attributes:
-        reason: `Serving` when healthy; `NotProbed` before the first answer.
+        reason: `Serving` when healthy; `NotProbed` before the first answer; `Stalled` when the API server answers and
+            its engine does not.
         message: the failure in one line, without secrets.
         served_models: names listed by `/v1/models`.
         version: answer of `/version`.

@@ -83,6 +83,11 @@ class Health(Model):
     probe_interval_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=10, description="How often the operator asks every replica."
     )
+    synthetic_completion: Literal["Never", "WhenSuspicious", "Always"] = Field(
+        default="WhenSuspicious",
+        description="When the operator asks a replica for one token, the only sign of life that a frozen engine does "
+        "not give: while its metrics stand still under load, or also, every 30 s, while it is idle.",
+    )
 
 
 class Rollout(Model):

@@ -32,12 +32,14 @@ class ProbeError(Exception):
     Args:
         reason: for `ReplicaHealth`.
         message: one line without secrets; never text that the replica sent.
+        status: HTTP status of an answer other than 200; None when there was no answer.
     """
 
-    def __init__(self, reason: HealthReason, message: str) -> None:
+    def __init__(self, reason: HealthReason, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.status = status
 
 
 def replica_client() -> aiohttp.ClientSession:
@@ -146,8 +148,8 @@ def _url(base_url: str, path: str) -> URL:
 def refusal(status: int, path: str) -> ProbeError:
     """The error for an answer other than 200."""
     if status == 401:
-        return ProbeError("Unauthorized", f"{path} answered 401")
-    return ProbeError("HTTPError", f"{path} answered {status}")
+        return ProbeError("Unauthorized", f"{path} answered 401", status)
+    return ProbeError("HTTPError", f"{path} answered {status}", status)
 
 
 def failure(error: BaseException, path: str, seconds: float) -> ProbeError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.engine.suspicion import Memory
 from vllm_operator.engine.timing import ProbeTarget
 
 
@@ -24,6 +25,9 @@ class Watched:
         refresh_at: when it is asked for everything again.
         ticket: of its valid entry in a lane; 0 while it has none.
         lane: where its probe has its place; None while none runs.
+        memory: what its engine's numbers looked like.
+        stalled: its engine is frozen, in words; empty when it is not known to be.
+        asking: waits for a completion.
     """
 
     target: ProbeTarget
@@ -37,6 +41,9 @@ class Watched:
     task: asyncio.Task[None] | None = None
     lane: Lane | None = None
     gone: bool = False
+    memory: Memory = field(default_factory=Memory)
+    stalled: str = ""
+    asking: asyncio.Task[None] | None = None
 
 
 class Lane:

@@ -56,7 +56,7 @@ async def probe(
 
 async def _models(replica: Replica, api_key: str | None) -> Models:
     try:
-        asked = replace(replica, headers=_authorization(api_key)) if api_key else replica
+        asked = replace(replica, headers=authorization(api_key)) if api_key else replica
         body = await asked.get("/v1/models", _SMALL)
     except ProbeError as error:
         if error.reason == "Unauthorized":
@@ -68,7 +68,12 @@ async def _models(replica: Replica, api_key: str | None) -> Models:
     return models
 
 
-def _authorization(api_key: str | None) -> dict[str, str]:
+def authorization(api_key: str | None) -> dict[str, str]:
+    """The header that carries the key.
+
+    Raises:
+        ProbeError: no header can.
+    """
     if not api_key:
         return {}
     if not (api_key.isascii() and api_key.isprintable()):

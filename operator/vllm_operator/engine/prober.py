@@ -12,9 +12,12 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.api.observed import ReplicaHealth
-from vllm_operator.engine.http import replica_client
+from vllm_operator.engine.completion import POLL_SECONDS
+from vllm_operator.engine.http import ProbeError, Replica, replica_client
 from vllm_operator.engine.lane import Lane, Watched
-from vllm_operator.engine.probe import TIMEOUT_SECONDS, probe
+from vllm_operator.engine.probe import TIMEOUT_SECONDS, authorization, probe
+from vllm_operator.engine.stalls import Stalls, told
+from vllm_operator.engine.suspicion import DEADLINE_SECONDS, Memory
 from vllm_operator.engine.timing import REFRESH_SECONDS, ProbeTarget, next_probe
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ PATIENCE_SECONDS = 0.5
 """After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
 twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
 
+_ANSWERING = {"Serving", "Stalled"}
+
 
 class Prober:
     """Keeps the health of every replica up to date.
@@ -42,6 +47,8 @@ class Prober:
         timeout: seconds for each answer of a replica.
         concurrency: probes at once, apart from those that have to be waited for.
         on_probe: told what came of a probe, and its seconds; must not block.
+        deadline: seconds for a completion of an engine that may be frozen.
+        poll: seconds between two looks at its numbers meanwhile.
     """
 
     def __init__(
@@ -51,11 +58,15 @@ class Prober:
         timeout: float = TIMEOUT_SECONDS,
         concurrency: int = CONCURRENCY,
         on_probe: Callable[[str, float], None] = lambda result, seconds: None,
+        deadline: float = DEADLINE_SECONDS,
+        poll: float = POLL_SECONDS,
     ) -> None:
         self._on_change = on_change
         self._on_probe = on_probe
         self._clock = clock
         self._timeout = timeout
+        self._deadline = deadline
+        self._stalls = Stalls(self._retell, clock, poll)
         self._servers: dict[str, dict[str, Watched]] = {}
         self._quick = Lane(concurrency)
         self._silent = Lane(concurrency * SILENT_TIMES)
@@ -118,16 +129,17 @@ class Prober:
                 yield max(due, lane.next_place(PATIENCE_SECONDS))
 
     async def settle(self) -> None:
-        """Wait until every probe that runs has ended."""
+        """Wait until every probe that runs, and every completion, has ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._stalls.settle()
 
     def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
         now = self._clock()
         if old is None or old.target.uid != target.uid:
             if old is not None:
                 self._forget(old)
-            new = Watched(target, ReplicaHealth())
+            new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
             self._plan(new, now)
             return new
         former, old.target = old.target, target
@@ -142,6 +154,7 @@ class Prober:
     def _forget(self, watched: Watched) -> None:
         watched.gone = True
         watched.ticket = 0
+        self._stalls.forget(watched)
         if watched.task is not None:
             watched.task.cancel()
 
@@ -163,8 +176,10 @@ class Prober:
     async def _ask(self, watched: Watched) -> None:
         now = self._clock()
         refresh = now >= watched.refresh_at
-        health = await self._probe(watched.target, watched.health, refresh)
+        health = await self._probe(watched.target, told(watched.health, ""), refresh)
         self._on_probe(health.reason, self._clock() - now)
+        if health.healthy and not watched.urgent:
+            await self._look(watched)
         if watched.urgent:
             return
         if refresh and health.healthy:
@@ -181,6 +196,15 @@ class Prober:
             return replace(known, reason="Unauthorized", message=words)
         asked = (target.base_url, target.served_names, key, known)
         return await probe(self._client, *asked, refresh=refresh, timeout=self._timeout)
+
+    async def _look(self, watched: Watched) -> None:
+        """Look after the engine of a replica that answers."""
+        assert self._client is not None
+        replica = Replica(self._client, watched.target.base_url, self._timeout)
+        try:
+            await self._stalls.look(watched, replica, authorization(watched.target.current_key()))
+        except ProbeError:
+            pass  # the key has just become unusable, which the next probe tells
 
     def _ended(self, task: asyncio.Task[None], watched: Watched) -> None:
         assert watched.lane is not None
@@ -202,11 +226,20 @@ class Prober:
     def _take(self, watched: Watched, health: ReplicaHealth) -> None:
         """Let an answer count, unless it is the first bad one of a serving replica: that waits for a second."""
         watched.silent = health.reason == "Timeout"
-        if watched.health.healthy and not health.healthy and not watched.doubted:
+        if watched.health.reason in _ANSWERING and not health.healthy and not watched.doubted:
             watched.doubted = True
             return
+        if health.reason == "ConnectionRefused":  # its process is gone, and its engine with it
+            self._stalls.forget(watched)
         watched.doubted = False
         watched.served = watched.served or health.healthy
+        self._tell(watched, told(health, watched.stalled))
+
+    def _retell(self, watched: Watched) -> None:
+        """The engine of a replica froze, or went on."""
+        self._tell(watched, told(watched.health, watched.stalled))
+
+    def _tell(self, watched: Watched, health: ReplicaHealth) -> None:
         changed, watched.health = health != watched.health, health
         if changed and not watched.gone:
             self._on_change(watched.target.key)
@@ -222,6 +255,8 @@ class Prober:
         self._stopped = True
         for task in self._tasks:
             task.cancel()
+        await self._stalls.close()
         await self.settle()
+        await self._stalls.close()
         if self._client is not None:
             await self._client.close()

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vllm_operator.api.observed import ReplicaHealth
 
@@ -15,6 +16,7 @@ RETRY_SECONDS = 1.0
 REFRESH_SECONDS = 600.0
 """How often a serving replica is asked again for what hardly changes: its version and capacity."""
 
+Completion = Literal["Never", "WhenSuspicious", "Always"]
 ApiKey = Callable[[], str | None] | str | None
 
 
@@ -29,6 +31,8 @@ class ProbeTarget:
         base_url: such as `http://10.1.2.3:8000`.
         served_names: names that it must list: those that this very pod was started with.
         interval: seconds between two probes.
+        completion: when it is asked for a completion: `Never`, `WhenSuspicious` or `Always`.
+        stalled: the status calls its engine frozen, in these words; counts until the replica has been asked.
         api_key: the key, or a function that returns it; never part of a repr.
     """
 
@@ -38,6 +42,8 @@ class ProbeTarget:
     base_url: str
     served_names: tuple[str, ...]
     interval: float
+    completion: Completion = "Never"
+    stalled: str = ""
     api_key: ApiKey = field(default=None, repr=False)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Literal
 
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan.cache import cache_claim
@@ -24,6 +25,7 @@ class Outline:
         uid: its UID.
         paused: its children are left alone.
         probe_interval: seconds between two probes of a replica.
+        completion: when a replica is asked for a completion.
         replicas: replicas that the spec asks for; None while an autoscaler decides.
         autoscaling: an autoscaler is wanted.
         cache_claim: name of the claim that holds the cache; None without one.
@@ -38,6 +40,7 @@ class Outline:
     uid: str
     paused: bool = False
     probe_interval: int = DEFAULT_PROBE_SECONDS
+    completion: Literal["Never", "WhenSuspicious", "Always"] = "WhenSuspicious"
     replicas: int | None = None
     autoscaling: bool = False
     cache_claim: str | None = None
@@ -61,6 +64,7 @@ def outline(server: VLLMServer, installed: Set[str]) -> Outline:
         uid=server.uid,
         paused=spec.paused,
         probe_interval=spec.health.probe_interval_seconds,
+        completion=spec.health.synthetic_completion,
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,
         cache_claim=cache_claim(server),

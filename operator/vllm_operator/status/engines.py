@@ -10,9 +10,12 @@ from vllm_operator.status.pod import Pod, State
 from vllm_operator.status.read import items, mapping, number, text
 
 NOT_PROBED = ReplicaHealth()
+ENGINE_STALLED = "EngineStalled"
+"""Reason of a replica whose API server answers and whose engine does not."""
+
 _SILENT = {"ConnectionRefused", "Timeout", "Unreachable"}
 _WRONG = {"HTTPError", "ModelNotServed"}
-_JUDGED_BY_PROBE = {*_SILENT, *_WRONG, "Unauthorized"}
+_JUDGED_BY_PROBE = {*_SILENT, *_WRONG, "Unauthorized", ENGINE_STALLED}
 
 
 def engine_state(pod: Pod, facts: Facts, before: Object | None) -> State:
@@ -28,11 +31,19 @@ def engine_state(pod: Pod, facts: Facts, before: Object | None) -> State:
         return _unasked(pod, facts, before)
     if health.healthy:
         return _answering(pod)
+    if health.reason == "Stalled":
+        return State("Stalled", ENGINE_STALLED, health.message)
     if health.reason in _SILENT:
         return _silent(pod, facts, health)
     # Without the key the operator cannot tell whether the engine is well.
     phase = "Failed" if health.reason in _WRONG else "Unknown"
     return State(phase, health.reason, health.message)  # type: ignore[arg-type]
+
+
+def stalled_words(status: Object, pod: str) -> str:
+    """How a status tells that the engine of `pod` is frozen; empty when it does not."""
+    entries = (entry for entry in items(status, "replicaStatuses") if text(entry, "pod") == pod)
+    return next((text(entry, "message") for entry in entries if text(entry, "reason") == ENGINE_STALLED), "")
 
 
 def _answering(pod: Pod) -> State:
@@ -76,7 +87,7 @@ def _unasked(pod: Pod, facts: Facts, before: Object | None) -> State:
         return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
     if before.get("phase") == "Serving":
         return _answering(pod)
-    if before.get("reason") in _JUDGED_BY_PROBE and before.get("phase") in {"Failed", "Unknown"}:
+    if before.get("reason") in _JUDGED_BY_PROBE and before.get("phase") in {"Failed", "Unknown", "Stalled"}:
         return State(before["phase"], before["reason"], text(before, "message"))
     return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vllm_operator.status.engines import ENGINE_STALLED
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -19,7 +21,8 @@ class Notice:
 def notices(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Notice, ...]:
     """The events that lie between two statuses; none when only numbers changed."""
     before, after = _conditions(previous), _conditions(current)
-    return tuple(notice for rule in RULES for notice in rule(before, after))
+    told = tuple(notice for rule in RULES for notice in rule(before, after))
+    return (*told, *_frozen_engines(previous, current))
 
 
 Conditions = Mapping[str, Mapping[str, Any]]
@@ -53,8 +56,25 @@ def _rolled_out(before: Conditions, after: Conditions) -> Iterator[Notice]:
 
 def _engine(before: Conditions, after: Conditions) -> Iterator[Notice]:
     now, then = after.get("EngineHealthy", {}), before.get("EngineHealthy", {})
+    if now.get("reason") == ENGINE_STALLED:
+        return  # told for each replica
     if now.get("status") == "False" and (then.get("status"), then.get("reason")) != ("False", now.get("reason")):
         yield Notice("Warning", now["reason"], now["message"])
+
+
+def _frozen_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Notice]:
+    """Each replica whose engine froze, or went on by itself; one that was deleted meanwhile is told by who did it."""
+    before, after = _replicas(previous), _replicas(current)
+    for pod, entry in after.items():
+        was = before.get(pod, {}).get("reason") == ENGINE_STALLED
+        if entry.get("reason") == ENGINE_STALLED and not was:
+            yield Notice("Warning", ENGINE_STALLED, f"{pod}: {entry.get('message', '')}")
+        if was and entry.get("phase") == "Serving":
+            yield Notice("Normal", "EngineRecovered", f"{pod}: the engine answers again")
+
+
+def _replicas(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {entry["pod"]: entry for entry in status.get("replicaStatuses") or () if "pod" in entry}
 
 
 RULES = (_refused, _available, _rolled_out, _engine)

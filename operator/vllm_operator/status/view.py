@@ -19,6 +19,7 @@ _WAYS_OUT = {
     "NodeLost": "repair or delete the node",
     "Evicted": "raise the resource that the node ran out of in resources.requests",
     "ModelNotServed": "compare model.servedNames with the arguments of the pod",
+    "EngineStalled": "delete the pod: another takes its place",
     "HTTPError": "read the replica's log",
     "Restarted": "read the log of its former run with kubectl logs --previous",
 }

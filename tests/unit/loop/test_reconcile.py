@@ -246,6 +246,7 @@ async def test_running_replicas_are_asked_with_the_key_of_their_pod() -> None:
     (target,) = scene.prober.targets["llm/mistral"]
 
     assert (target.base_url, target.interval, target.api_key) == ("http://10.0.0.7:8000", 7, "k")
+    assert (target.completion, target.stalled) == ("WhenSuspicious", "")
 
 
 async def test_events_tell_what_changed_once() -> None:

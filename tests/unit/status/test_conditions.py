@@ -261,3 +261,25 @@ def test_transition_time_moves_only_with_the_status():
     second = build_status(facts(ready_pod("mistral-a"), previous=first, now=later))
     assert conditions(second)["Ready"]["lastTransitionTime"] == "2026-03-02T09:05:00Z"
     assert conditions(second)["Accepted"]["lastTransitionTime"] == "2026-03-02T09:00:00Z"
+
+
+def test_frozen_engine_is_told_with_the_way_out():
+    frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
+    status = build_status(facts(ready_pod("a"), ready_pod("b"), health={"b": frozen}))
+    assert judged(status, "EngineHealthy") == ("False", "EngineStalled")
+    assert (
+        conditions(status)["EngineHealthy"]["message"]
+        == f"b: {frozen.message}; delete the pod: another takes its place"
+    )
+    assert judged(status, "Ready") == ("False", "EngineStalled")
+    assert judged(status, "Available") == ("True", "Serving")
+    assert judged(status, "Stalled") == ("False", "NotStalled")
+    assert (status["phase"], status["ready"]) == ("Degraded", "1/2")
+    assert status["message"] == f"1/2 replicas serve; b: {frozen.message}"
+
+
+def test_only_replica_that_is_frozen_leaves_nothing_available():
+    frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
+    status = build_status(facts(ready_pod("a"), health={"a": frozen}))
+    assert judged(status, "Available") == ("False", "NoReplicaServes")
+    assert (status["phase"], status["ready"]) == ("Failed", "0/1")

@@ -99,3 +99,30 @@ def test_the_note_is_the_conditions_message() -> None:
     (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
 
     assert notice.note == "Accepted is False"
+
+
+def replicas(**phases: tuple[str, str]) -> dict[str, Any]:
+    """A status with these replicas: pod -> (phase, reason); EngineHealthy as it follows from them."""
+    entries = [{"pod": pod, "phase": phase, "reason": why, "message": "seen"} for pod, (phase, why) in phases.items()]
+    stalled = any(why == "EngineStalled" for _, why in phases.values())
+    judged = status(EngineHealthy=("False", "EngineStalled") if stalled else ("True", "Answering"))
+    return {**judged, "replicaStatuses": entries}
+
+
+GOOD, FROZEN = ("Serving", "Serving"), ("Stalled", "EngineStalled")
+
+
+def test_every_frozen_engine_is_told_once_and_so_is_its_recovery() -> None:
+    first, second = replicas(a=FROZEN, b=GOOD), replicas(a=FROZEN, b=FROZEN)
+    told = [(notice.type, notice.reason, notice.note) for notice in notices(replicas(a=GOOD, b=GOOD), first)]
+    assert told == [("Warning", "EngineStalled", "a: seen")]
+    assert [notice.note for notice in notices(first, second)] == ["b: seen"]
+    assert notices(second, second) == ()
+    back = [(notice.type, notice.reason, notice.note) for notice in notices(second, first)]
+    assert back == [("Normal", "EngineRecovered", "b: the engine answers again")]
+
+
+def test_frozen_replica_that_is_deleted_or_lost_has_not_recovered() -> None:
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()

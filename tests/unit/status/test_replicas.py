@@ -25,6 +25,7 @@ from tests.support.pods import (
 )
 from tests.unit.status.support import NOW, REFUSED, SERVING, facts
 from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.status.engines import stalled_words
 from vllm_operator.status.replicas import replica_statuses
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
@@ -238,3 +239,27 @@ def test_hundred_worst_replicas_come_first_in_a_stable_order():
     assert len(entries) == 100
     assert [entry["pod"] for entry in entries[:3]] == ["mistral-099", "mistral-077", "mistral-000"]
     assert entries == replica_statuses(facts(*reversed(pods)))
+
+
+FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
+
+
+def test_frozen_engine_is_stalled_in_words_of_what_was_seen():
+    entry = only(ready_pod(), FROZEN)
+    assert state(entry) == ("Stalled", "EngineStalled")
+    assert entry["message"] == FROZEN.message
+
+
+def test_restarted_operator_keeps_a_frozen_engine_stalled_until_it_has_asked():
+    before = only(ready_pod(), FROZEN)
+    assert only(ready_pod(), NOT_PROBED, previous={"replicaStatuses": [before]}) == before
+    assert stalled_words({"replicaStatuses": [before]}, NAME) == FROZEN.message
+    assert stalled_words({"replicaStatuses": [before]}, "another") == ""
+
+
+@pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
+def test_cut_network_is_unknown_and_not_stalled(reason: Any):
+    before = only(ready_pod(), FROZEN)
+    entry = only(ready_pod(), ReplicaHealth(reason, "no answer"), previous={"replicaStatuses": [before]})
+    assert state(entry) == ("Unknown", reason)
+    assert stalled_words({"replicaStatuses": [entry]}, NAME) == ""
