@@ -25,6 +25,9 @@ MIN_FAILURES = 3
 PREEMPTIONS_PER_REQUEST = 0.1
 """Preemptions for each finished request above which users feel the repeated work."""
 
+INFERENCE = "/v1/(chat/completions|completions|embeddings|responses|messages)|/pooling|/invocations"
+"""Handlers that need the engine."""
+
 RESERVED_LABELS = frozenset({"alertname", "namespace", "pod", "engine", "vllmserver"})
 """Labels that tell alerts apart; a fixed value would make Prometheus fail the rule as ambiguous."""
 
@@ -129,21 +132,31 @@ def replica_down(s: Subject) -> AlertPlan:
     )
 
 
-def engine_not_progressing(s: Subject) -> AlertPlan:
-    """Prompts count as progress, and so does a cache that fills: a long prompt moves no token counter until its end."""
+def engine_stalled(s: Subject) -> AlertPlan:
+    """Prompts count as progress, and so does a cache that fills: a long prompt moves no token counter until its end.
+
+    An engine that froze while idle goes on telling that it holds nothing. What its clients give up counts as 2xx.
+    """
     names = s.own.names
+    ended = s.own(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
     return s.alert(
-        "VLLMEngineNotProgressing",
+        "VLLMEngineStalled",
         "max by (namespace, pod, engine) (\n"
         f"  {s.own(names.running)} + {s.own(names.waiting)} > 0\n"
         f"  and increase({s.own(names.generation_tokens)}[5m]) == 0\n"
         f"  and increase({s.own(names.prompt_tokens)}[5m]) == 0\n"
         f"  and changes({s.own(names.kv_cache)}[5m]) == 0\n"
+        ")\n"
+        "or on (namespace, pod) (\n"
+        f"  sum by (namespace, pod) (increase({ended}[5m])) > 0\n"
+        f"  and sum by (namespace, pod) (increase({s.own(names.generation_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({s.own(names.prompt_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (changes({s.own(names.kv_cache)}[5m])) == 0\n"
         ")",
         wait="2m",
         severity="critical",
         summary="an engine stands still",
-        description="{{ $labels.pod }} holds {{ $value }} requests and has processed no token for five minutes.",
+        description="{{ $labels.pod }} was asked for tokens and has processed none for five minutes.",
     )
 
 
@@ -221,7 +234,7 @@ def preemptions(s: Subject) -> AlertPlan:
 
 LOAD_ALERTS = (
     replica_down,
-    engine_not_progressing,
+    engine_stalled,
     high_error_rate,
     high_latency,
     queue_backlog,
