@@ -74,6 +74,10 @@ faults: setup ## Kill the operator after every write, spoil its API server, 500 
 states: setup ## Bring a server into every kind of trouble on the real cluster, and time its status (STATES_FLOOD_SECONDS, STATES_JSON)
 	$(RUN) pytest tests/states -q
 
+.PHONY: test-engine
+test-engine: setup ## Freeze the engine of a real vLLM, and keep one busy, beside the prober (FLOOD_SECONDS=60)
+	$(RUN) pytest tests/real_engine -q -s
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

@@ -34,7 +34,7 @@ def serve(environment: Environment) -> dict[str, object]:
     if not models.is_dir():
         models.mkdir()
         run([environment.python, settings.HERE / "vllm" / "make_models.py", models])
-    port, log = _free_port(), environment.folder / "server.log"
+    port, log = free_port(), environment.folder / "server.log"
     command = [environment.python, "-m", "vllm.entrypoints.openai.api_server", "--model", models / "tiny",
                "--port", str(port), "--enforce-eager", "--max-model-len", "1024"]  # fmt: skip
     with log.open("wb") as output:
@@ -57,7 +57,8 @@ def _environment() -> dict[str, str]:
     return {**kept, **ENV, **preload, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "VLLM_USE_V1": "1"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
