@@ -221,15 +221,15 @@ async def test_silent_replicas_do_not_delay_others():
         servers = [await stack.enter_async_context(FakeVLLM()) for _ in range(12)]
         for silent in servers[:9]:
             silent.delay = 60
-        prober = Prober(lambda key: None, timeout=0.5, concurrency=3)
+        prober = Prober(lambda key: None, timeout=60, concurrency=3)
         prober.set_targets(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
         running = asyncio.create_task(prober.run())
         await until(lambda: all(server.asked["/health"] for server in servers))
         before = servers[-1].asked["/health"]
-        await asyncio.sleep(1.5)
+        # The silent ones hold their places for a minute: whoever waits for one of them is not asked in time.
+        await until(lambda: servers[-1].asked["/health"] - before >= 4, seconds=30)
         prober.stop()
         await running
-        assert servers[-1].asked["/health"] - before >= 4
 
 
 async def test_stop_ends_probes_that_run_and_closes_connections(vllm: FakeVLLM):
