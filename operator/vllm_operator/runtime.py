@@ -68,11 +68,12 @@ class Runtime:
             refused=self.connection.renew,
         )
         self._reflectors = {kind.plural: self._reflector(kind) for kind in FOLLOWED}
+        self._children = Children(self._client, self._store, time.monotonic)
         self._reconciler = Reconciler(
             Cluster(
                 client=self._client,
                 store=self._store,
-                children=Children(self._client, self._store, time.monotonic),
+                children=self._children,
                 references=References(self._client, time.monotonic),
                 capabilities=self._capabilities,
                 prober=self._prober,
@@ -232,6 +233,7 @@ class Runtime:
     def _on_recovery(self) -> None:
         """The API server is back: what failed meanwhile need not wait for its turn."""
         logger.info("the API server answers again")
+        self._children.retry_failed()
         self._queue.retry_failed()
 
     def _on_health(self, key: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.observed import Object, Problem
@@ -14,10 +15,12 @@ from vllm_operator.cluster.handover import hand_over_replicas, take_fields
 from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
-from vllm_operator.cluster.repairs import KnownAnswers, Refusals, RepairBudget
+from vllm_operator.cluster.repairs import FailedWrites, KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store, key_of
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NotLeaderError
 from vllm_operator.plan.manifest import Manifest
+
+T = TypeVar("T")
 
 NO_VERSION = "1"
 """A resource version that no object has: etcd counts the writes of the whole cluster, and its first are not objects."""
@@ -33,7 +36,8 @@ class Children:
         self._store = store
         self._repairs = RepairBudget(clock)
         self._answers = KnownAnswers()
-        self._refusals = Refusals(clock)
+        self._clock = clock
+        self._failed: dict[Key, FailedWrites] = {}
         self._taken: set[tuple[str, str, str]] = set()
         """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
         self._complete: dict[Key, str] = {}
@@ -42,6 +46,11 @@ class Children:
     def forget(self, key: Key) -> None:
         """Forget a server that is gone."""
         self._complete.pop(key, None)
+        self._failed.pop(key, None)
+
+    def retry_failed(self) -> None:
+        """Send what failed at the next pass, however short a time ago: a common cause has passed."""
+        self._failed.clear()
 
     async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> Outcome:
         """Apply every manifest that is new, changed or drifted, all at once.
@@ -50,7 +59,7 @@ class Children:
             ApiError: a failure that may pass; refusals of single children are in the outcome instead.
         """
         results = await asyncio.gather(
-            *(self._try(key, server, manifest) for manifest in manifests), return_exceptions=True
+            *(self._apply_one(key, server, manifest) for manifest in manifests), return_exceptions=True
         )
         pairs = list(zip(manifests, results, strict=True))
         for manifest, result in pairs:
@@ -84,19 +93,6 @@ class Children:
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
         logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
-    async def _try(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
-        """Apply one manifest, unless the API server has just refused this very one."""
-        identity = (manifest.kind, server.namespace, manifest.name)
-        uid = self._store.uid(*identity)
-        if (refused := self._refusals.known(identity, manifest.hash, uid)) is not None:
-            raise refused.with_traceback(None)
-        try:
-            return await self._apply_one(key, server, manifest)
-        except ApiError as error:
-            if error.is_refusal:
-                self._refusals.note(identity, manifest.hash, uid, error)
-            raise
-
     async def _apply_one(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
@@ -110,13 +106,14 @@ class Children:
 
     async def _create(self, key: Key, server: Owner, kind: Kind, manifest: Manifest) -> Problem | bool | None:
         """Apply a child that is not known to exist, unless it does: a foreign object must not be merged into."""
+        self._check_failed(key, manifest, None)
         identity = (kind.name, server.namespace, manifest.name)
         if self._complete.get(key) == server.uid:
             await self._look_for_owner(server)
         live = await self._client.get(kind, server.namespace, manifest.name) if identity in self._taken else None
         if live is None:
             self._check_owner(key, server)
-            conflict = await self._write_new(kind, manifest)
+            conflict = await self._tried(key, manifest, None, self._write_new(kind, manifest))
             if conflict is None:
                 return True
             live = await self._client.get(kind, server.namespace, manifest.name)
@@ -154,16 +151,39 @@ class Children:
         if self._is_up_to_date(manifest, live):
             self._store.verify(*identity, manifest.hash)
             return None
+        self._check_failed(key, manifest, live)
         if _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
             raise ContestedError(manifest, live, pause)
         self._check_owner(key, server)
         try:
-            await self._write(kind, manifest, live)
+            await self._tried(key, manifest, live, self._write(kind, manifest, live))
         except ApiError as error:
             if error.status == 409:
                 await self._look_again(kind, live)
             raise
         return True
+
+    def _check_failed(self, key: Key, manifest: Manifest, live: Object | None) -> None:
+        """Raise what this very write failed with, when it is too soon to send it again."""
+        failures = self._failed.get(key)
+        failed = failures.known((manifest.kind, manifest.name), manifest.hash, _uid(live)) if failures else None
+        if failed is not None:
+            raise failed.with_traceback(None)
+
+    async def _tried(self, key: Key, manifest: Manifest, live: Object | None, write: Awaitable[T]) -> T:
+        """Write, and remember how it went."""
+        identity = (manifest.kind, manifest.name)
+        try:
+            result = await write
+        except NotLeaderError:
+            raise
+        except ApiError as error:
+            failures = self._failed.setdefault(key, FailedWrites(self._clock))
+            failures.note(identity, manifest.hash, _uid(live), error)
+            raise
+        if key in self._failed:
+            self._failed[key].forget(identity)
+        return result
 
     async def _look_again(self, kind: Kind, known: Object) -> None:
         """The cache holds what is no longer there: have the next try start from what is."""
@@ -212,6 +232,10 @@ class Children:
     def _check_owner(self, key: Key, server: Owner) -> None:
         if not self._store.is_living(key, server.uid):
             raise OwnerGoneError(server)
+
+
+def _uid(live: Object | None) -> str:
+    return live["metadata"].get("uid", "") if live else ""
 
 
 def _is_repair(manifest: Manifest, live: Object) -> bool:

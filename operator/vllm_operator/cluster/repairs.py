@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vllm_operator.api.observed import Object
 from vllm_operator.errors import ApiError
@@ -14,6 +16,9 @@ BURST = 10
 WINDOW_SECONDS = 60.0
 REFUSAL_SECONDS = 25.0
 """Shorter than the pause after which a refused server is looked at again."""
+FAILURE_SECONDS = 0.5
+"""Never longer than the pause after which a failed server is looked at again."""
+LONGEST_SECONDS = 300.0
 
 
 class RepairBudget:
@@ -44,8 +49,18 @@ class RepairBudget:
             del self._repairs[uid]
 
 
-class Refusals:
-    """What the API server refused: sending the same again at every event would be a write each time.
+@dataclass(frozen=True)
+class _Failure:
+    of: tuple[str, str]
+    count: int
+    until: float
+    error: ApiError
+
+
+class FailedWrites:
+    """Writes for one server that failed: the same is sent again only after a growing, jittered pause.
+
+    However often the server is looked at meanwhile. What was changed is sent at once.
 
     Args:
         clock: monotonic time in seconds.
@@ -53,19 +68,25 @@ class Refusals:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._refused: dict[tuple[str, str, str], tuple[str, str, float, ApiError]] = {}
+        self._failures: dict[tuple[str, str], _Failure] = {}
 
-    def known(self, identity: tuple[str, str, str], applied: str, uid: str) -> ApiError | None:
-        """The refusal of the manifest with the hash `applied` for the object with `uid`, while it is fresh."""
-        found = self._refused.get(identity)
-        if found is None or found[:2] != (applied, uid) or found[2] <= self._clock():
-            self._refused.pop(identity, None)
-            return None
-        return found[3]
+    def known(self, identity: tuple[str, str], applied: str, uid: str) -> ApiError | None:
+        """Why the manifest with the hash `applied` failed for the object with `uid`, while it is not to be sent."""
+        found = self._failures.get(identity)
+        return found.error if found and found.of == (applied, uid) and self._clock() < found.until else None
 
-    def note(self, identity: tuple[str, str, str], applied: str, uid: str, error: ApiError) -> None:
-        """Remember a refusal."""
-        self._refused[identity] = (applied, uid, self._clock() + REFUSAL_SECONDS, error)
+    def note(self, identity: tuple[str, str], applied: str, uid: str, error: ApiError) -> None:
+        """Remember a failure."""
+        found = self._failures.get(identity)
+        count = found.count + 1 if found and found.of == (applied, uid) else 1
+        first = REFUSAL_SECONDS if error.is_refusal else FAILURE_SECONDS
+        pause = min(first * 2 ** min(count - 1, 16), LONGEST_SECONDS) * random.uniform(0.6, 0.8)
+        pause = max(pause, error.retry_after or 0.0)
+        self._failures[identity] = _Failure((applied, uid), count, self._clock() + pause, error)
+
+    def forget(self, identity: tuple[str, str]) -> None:
+        """Forget what failed before: it went through."""
+        self._failures.pop(identity, None)
 
 
 class KnownAnswers:

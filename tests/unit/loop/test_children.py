@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -186,17 +187,67 @@ async def test_a_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None
     assert ("apply", "Service", "mistral") not in scene.api.requests
 
 
-async def test_a_refused_manifest_is_not_sent_again_at_once(scene: Scene) -> None:
+async def tries(scene: Scene, seconds: float) -> list[float]:
+    """When the Service is sent, while its server is looked at every half second."""
+    times, end = [], scene.clock.now + seconds
+    began = scene.clock.now
+    while scene.clock.now < end:
+        scene.api.requests.clear()
+        try:
+            await scene.apply()
+        except ApiError:
+            pass
+        if ("apply", "Service", "mistral") in scene.api.requests:
+            times.append(scene.clock.now - began)
+        scene.clock.now += 0.5
+    return times
+
+
+@pytest.mark.parametrize(
+    ("status", "first"), [(422, repairs.REFUSAL_SECONDS), (500, repairs.FAILURE_SECONDS), (0, repairs.FAILURE_SECONDS)]
+)
+async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_server_is_looked_at(
+    scene: Scene, status: int, first: float
+) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
+    times = await tries(scene, 1800)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+
+    assert len(pauses) > 5
+    for number, pause in enumerate(pauses):
+        planned = min(first * 2**number, repairs.LONGEST_SECONDS)
+        assert 0.6 * planned <= pause <= 0.8 * planned + 1.0
+
+
+async def test_a_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     first = await scene.apply()
     scene.api.requests.clear()
 
     assert (await scene.apply()).problems == first.problems
-    assert ("apply", "Service", "mistral") not in scene.api.requests
-    scene.clock.now += repairs.REFUSAL_SECONDS
+    assert scene.api.requests == []
+
+
+async def test_a_write_that_took_effect_though_it_failed_is_no_failure(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(504, "Timeout", "no answer")
+    with pytest.raises(ApiError):
+        await scene.apply()
+    scene.store.put("Service", scene.api.hold(scene.manifests["Service"].body))
+
+    assert (await scene.apply()).problems == ()
+
+
+async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     await scene.apply()
-    assert ("apply", "Service", "mistral") in scene.api.requests
+    scene.children.retry_failed()
+    scene.api.errors.clear()
+
+    assert (await scene.apply()).written == ("Service",)
 
 
 async def test_another_manifest_is_sent_in_spite_of_a_refusal(scene: Scene) -> None:
