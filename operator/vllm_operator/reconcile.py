@@ -120,7 +120,9 @@ class Reconciler:
         except ApiError as failure:
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
             return replace(self._outcomes.get(key, Outcome()), failure=failure)
-        self._cluster.capabilities.drop(outcome.vanished)
+        for kind in outcome.vanished:
+            self._cluster.capabilities.drop(kind)
+            self._cluster.store.drop(kind)
         self._outcomes[key] = outcome
         return outcome
 

@@ -18,7 +18,7 @@ from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import Events
-from vllm_operator.cluster.kinds import FOLLOWED, SERVER, Kind
+from vllm_operator.cluster.kinds import FOLLOWED, OPTIONAL, SERVER, Kind
 from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.logs import last_lines
 from vllm_operator.cluster.references import References
@@ -225,6 +225,9 @@ class Runtime:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 if await self._capabilities.refresh():
+                    for kind in OPTIONAL:
+                        if kind.name not in self._capabilities.installed:
+                            self._store.drop(kind.name)
                     logger.info("optional kinds now: %s", ", ".join(sorted(self._capabilities.installed)) or "none")
                     self._wake_all(self._store.servers())
             except ApiError as error:

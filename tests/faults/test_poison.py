@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.api.servers import Servers
+from tests.api.servers import MODEL, Servers
 from tests.faults.proxy import Answer, Call, Fault, Proxy
 from tests.support.control_plane import Plane
 from tests.support.kube import KIND, Kube
@@ -32,15 +32,15 @@ class Poisoned(Fault):
     """What happens to calls about one object; -1 for no answer at all.
 
     Attributes:
-        reads: HTTP status that reads of it get; 0 for the API server's own.
-        writes: the same for writes.
+        reads: HTTP status that reads of its Secret get; 0 for the API server's own.
+        writes: the same for writes of its Deployment.
     """
 
     reads: int = 0
     writes: int = 0
 
     async def before(self, call: Call) -> Answer | None:
-        if not call.path.endswith(f"/deployments/{POISON}"):
+        if not _is_poisoned(call):
             return None
         status = self.writes if call.is_write else self.reads
         if status < 0:
@@ -131,7 +131,8 @@ def test_a_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: 
     healthy = ward.delays()
     ward.proxy.fault = POISONS[name]
     began = time.monotonic()
-    ward.servers.create(POISON, settled=False)
+    secret = {"model": {**MODEL, "tokenSecretRef": {"name": POISON, "key": "token"}}}
+    ward.servers.create(POISON, secret if POISONS[name].reads else {}, settled=False)
     ward.servers.kube.eventually(lambda: ward.proxy.count(_is_poisoned) > 0, within=20)
     assert ward.added_delay(healthy) <= ALLOWED_SECONDS
     prod_until(ward, began + BACK_OFF_SECONDS)
@@ -146,7 +147,7 @@ def test_a_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: 
 
 
 def _is_poisoned(call: Call) -> bool:
-    return call.path.endswith(f"/deployments/{POISON}")
+    return call.path.endswith((f"/deployments/{POISON}", f"/secrets/{POISON}"))
 
 
 def prod_until(ward: Ward, end: float) -> None:

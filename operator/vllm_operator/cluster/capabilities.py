@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import OPTIONAL
 
@@ -32,6 +30,6 @@ class Capabilities:
         self.installed = frozenset(found)
         return changed
 
-    def drop(self, kinds: Iterable[str]) -> None:
-        """Take note that the API server no longer serves these kinds."""
-        self.installed -= frozenset(kinds)
+    def drop(self, kind: str) -> None:
+        """Take note that the API server no longer serves this kind."""
+        self.installed -= {kind}

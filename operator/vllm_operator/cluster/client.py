@@ -30,7 +30,7 @@ Body = Mapping[str, Any]
 
 
 class Listing(NamedTuple):
-    """A complete list, and the resource version at which it was true; empty where the kind does not exist."""
+    """A complete list, and the resource version at which it was true."""
 
     items: list[dict[str, Any]]
     version: str
@@ -71,12 +71,14 @@ class ApiClient:
         """What the API server answers to a GET of `path` that is no JSON, such as a log."""
         return (await self._send("GET", path, parameters=parameters)).decode(errors="replace")
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing:
-        """All objects of a kind, in chunks; an absent kind has none."""
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
+        """All objects of a kind, in chunks; None for a kind that is not served."""
         items: list[dict[str, Any]] = []
         parameters = {"limit": str(LIST_CHUNK), **({"labelSelector": selector} if selector else {})}
         while True:
             page = await self.list_page(kind.path(namespace), parameters)
+            if not page:
+                return None
             items += page.get("items", [])
             metadata = page.get("metadata", {})
             following = metadata.get("continue")

@@ -49,7 +49,9 @@ class Relist:
         selector = None if kind is SERVER else MANAGED_SELECTOR
         before, newest = self._store.uids(kind.name), self._store.newest(kind.name)
         found = await self._client.list(kind, self._namespace, selector)
-        self.versions[kind.name] = found.version
+        self.versions[kind.name] = found.version if found else ""
+        if found is None:
+            return self._store.drop(kind.name)
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
             self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)

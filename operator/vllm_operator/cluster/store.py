@@ -143,6 +143,13 @@ class Store:
                 touched |= {key for key in [key_of(kind, body)] if key}
         return touched
 
+    def drop(self, kind: str) -> set[Key]:
+        """Forget a kind that is not served; its objects may come back as they are. Returns the servers concerned."""
+        known = list(self._objects[kind].values())
+        for entry in known:
+            self._forget(kind, entry)
+        return {entry.key for entry in known if entry.key}
+
     def server(self, key: Key) -> Object | None:
         """The VLLMServer of `key`."""
         return next((entry.body for entry in self._group(key, SERVER.name).values()), None)

@@ -12,6 +12,7 @@ from vllm_operator.plan import alerts
 from vllm_operator.plan.alerts import AlertPlan, RecordPlan
 from vllm_operator.plan.arguments import PORT, extra_flags
 
+MONITORING_API = "monitoring.coreos.com/v1"
 POD_MONITOR = "PodMonitor"
 PROMETHEUS_RULE = "PrometheusRule"
 MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vllm_operator.api.observed import Object
+from vllm_operator.plan.monitoring import MONITORING_API
 from vllm_operator.status.read import condition, text
 from vllm_operator.status.verdict import Verdict
 from vllm_operator.status.view import View
@@ -67,7 +68,10 @@ def monitoring_active(view: View) -> Verdict | None:
         return None
     if facts.missing_crds:
         names = ", ".join(facts.missing_crds)
-        words = f"install {names} (Prometheus operator), or set monitoring.scrape and monitoring.alerts to do without"
+        words = (
+            f"install {names} of {MONITORING_API} (Prometheus operator), "
+            "or set monitoring.scrape and monitoring.alerts to do without"
+        )
         return Verdict("False", "CRDNotInstalled", f"{words}; serving is not affected")
     if facts.monitoring_problems:
         words = "; ".join(problem.message for problem in facts.monitoring_problems)

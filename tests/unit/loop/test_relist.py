@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from tests.unit.loop.test_store import thing
@@ -17,13 +16,11 @@ SERVICE = CHILDREN["Service"]
 class FakeLists:
     """An API client that answers every list from a script."""
 
-    def __init__(self, *listings: Listing) -> None:
-        self.listings: Iterable[Listing] = iter(listings)
-        self.asked: list[str] = []
+    def __init__(self, *listings: Listing | None) -> None:
+        self.listings = iter(listings)
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing:
-        self.asked.append(kind.name)
-        return next(iter(self.listings))
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
+        return next(self.listings)
 
 
 def relist(store: Store, client: Any) -> Relist:
@@ -49,6 +46,15 @@ async def test_a_list_older_than_what_is_known_forgets_nothing_and_is_made_again
 
     await lists.once(SERVICE)
     assert store.get("Service", "llm", "mistral") is None
+
+
+async def test_what_is_of_a_kind_that_is_not_served_is_forgotten_but_may_come_back() -> None:
+    store = Store()
+    store.put("Service", thing(version=9))
+
+    assert await relist(store, FakeLists(None)).once(SERVICE) == {Key("llm", "mistral")}
+    assert store.get("Service", "llm", "mistral") is None
+    assert store.put("Service", thing(version=9))
 
 
 async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:

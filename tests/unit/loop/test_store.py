@@ -151,6 +151,14 @@ def test_the_newest_version_is_known(store: Store) -> None:
     assert store.newest("Service") == 10
 
 
+def test_objects_of_a_kind_that_is_not_served_may_come_back_as_they_were(store: Store) -> None:
+    store.put("Service", thing(version=9))
+
+    assert store.drop("Service") == {KEY}
+    assert held(store) is None
+    assert store.put("Service", thing(version=9))
+
+
 def test_a_complete_list_is_of_one_kind(store: Store) -> None:
     store.put("Deployment", thing())
     store.put("Service", thing(uid="u2"))
