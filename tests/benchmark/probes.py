@@ -178,7 +178,13 @@ def server_of(index: int) -> str:
 def target(index: int, port: int) -> ProbeTarget:
     """A replica of the stand-in."""
     return ProbeTarget(
-        server_of(index), f"pod-{index}", f"uid-{index}", f"http://{address(index)}:{port}", (MODEL,), INTERVAL
+        key=server_of(index),
+        pod=f"pod-{index}",
+        uid=f"uid-{index}",
+        base_url=f"http://{address(index)}:{port}",
+        served_names=(MODEL,),
+        interval=INTERVAL,
+        completion="WhenSuspicious",  # the default: their numbers are looked at every 15 s
     )
 
 

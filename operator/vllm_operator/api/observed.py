@@ -61,6 +61,7 @@ class ReplicaHealth:
         max_model_len: longest context in tokens, from `/v1/models`.
         kv_cache_tokens: tokens in the KV cache, from the labels of `vllm:cache_config_info`.
         concurrency: requests of the longest context that fit at once, from the same labels.
+        first_hand: this process saw it; False for a frozen engine that only the status tells of.
     """
 
     reason: HealthReason = "NotProbed"
@@ -70,6 +71,7 @@ class ReplicaHealth:
     max_model_len: int | None = None
     kv_cache_tokens: int | None = None
     concurrency: int | None = None
+    first_hand: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -109,6 +111,8 @@ class Facts:
         now: the time of this pass (UTC).
         replicas: replicas that the spec asks for; None while autoscaling decides.
         diagnoses: pod name -> why its container ended, as far as its log was read.
+        restarts: when pods of frozen engines were deleted, as the status tells (RFC 3339).
+        cure: what the operator does about a frozen engine; empty when that is left to people.
         monitoring_problems: refusals of monitoring objects, which block nothing.
     """
 
@@ -130,3 +134,5 @@ class Facts:
     replicas: int | None = None
     monitoring_problems: tuple[Problem, ...] = ()
     diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
+    restarts: tuple[str, ...] = ()
+    cure: str = ""

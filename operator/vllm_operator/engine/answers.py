@@ -10,6 +10,9 @@ from typing import Any
 import orjson
 
 MAX_MODELS = 64
+METRICS_LIMIT = 4 * 1024 * 1024
+"""Most bytes of `/metrics` that are read; vLLM 0.32 sends 50 KB for one engine."""
+
 _NAME_LENGTH = 253
 _VERSION = re.compile(r"[\w.+\-]{1,64}")
 _CACHE_INFO = re.compile(rb"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from vllm_operator.engine.answers import METRICS_LIMIT
 from vllm_operator.engine.http import ProbeError, Replica
 from vllm_operator.engine.pulse import Pulse, parsed_pulse
 from vllm_operator.engine.suspicion import moved
@@ -19,7 +20,6 @@ RANK_HEADER = "x-data-parallel-rank"
 """Sends a request to one engine of several (vLLM 0.10 and later)."""
 
 _ANSWER = 1024 * 1024
-_METRICS = 4 * 1024 * 1024
 _FULL = {429, 503}
 
 Verdict = Literal["Answered", "Moving", "Stalled", "Refused", "Unclear"]
@@ -71,7 +71,7 @@ async def look(replica: Replica) -> Pulse | None:
     Raises:
         ProbeError: it cannot be asked.
     """
-    return parsed_pulse(await replica.get("/metrics", _METRICS))
+    return parsed_pulse(await replica.get("/metrics", METRICS_LIMIT))
 
 
 async def ask(question: Question) -> Finding:

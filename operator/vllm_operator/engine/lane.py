@@ -27,6 +27,7 @@ class Watched:
         lane: where its probe has its place; None while none runs.
         memory: what its engine's numbers looked like.
         stalled: its engine is frozen, in words; empty when it is not known to be.
+        hearsay: only the status says so.
         asking: waits for a completion.
     """
 
@@ -43,6 +44,7 @@ class Watched:
     gone: bool = False
     memory: Memory = field(default_factory=Memory)
     stalled: str = ""
+    hearsay: bool = False
     asking: asyncio.Task[None] | None = None
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import aiohttp
 
 from vllm_operator.api.observed import ReplicaHealth
-from vllm_operator.engine.answers import MAX_MODELS, Capacity, Models, parsed_capacity, parsed_models, parsed_version
+from vllm_operator.engine.answers import (
+    MAX_MODELS,
+    METRICS_LIMIT,
+    Capacity,
+    Models,
+    parsed_capacity,
+    parsed_models,
+    parsed_version,
+)
 from vllm_operator.engine.http import ProbeError, Replica
 
 TIMEOUT_SECONDS = 10.0
 """For each answer: a busy engine answers slowly and must not be called dead."""
 
 _SMALL = 1024 * 1024
-_METRICS = 4 * 1024 * 1024
 _UNASKED = ReplicaHealth()
 
 
@@ -26,6 +34,7 @@ async def probe(
     known: ReplicaHealth | None = None,
     *,
     refresh: bool = False,
+    numbers: Callable[[bytes], None] | None = None,
     timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109
 ) -> ReplicaHealth:
     """Ask a replica how it is; every failure is an answer, none is raised.
@@ -39,12 +48,13 @@ async def probe(
         served_names: names that `/v1/models` must list.
         api_key: sent as a bearer token, except to `/health`, `/version` and `/metrics`, which need none.
         known: what the replica answered before.
+        numbers: takes `/metrics`, which is then asked for instead of `/health`: that it answers says as much.
         timeout: seconds for each answer.
     """
     before = known or _UNASKED
     replica = Replica(client, base_url, timeout)
     try:
-        await replica.get("/health", _SMALL)
+        await _alive(replica, numbers)
         models = await _models(replica, api_key)
     except ProbeError as error:
         return replace(before, reason=error.reason, message=error.message)
@@ -52,6 +62,17 @@ async def probe(
     if health.healthy and (refresh or not before.healthy):
         return await _with_facts(replica, health)
     return health
+
+
+async def _alive(replica: Replica, numbers: Callable[[bytes], None] | None) -> None:
+    if numbers is not None:
+        try:
+            numbers(await replica.get("/metrics", METRICS_LIMIT))
+            return
+        except ProbeError as error:
+            if error.status is None:
+                raise
+    await replica.get("/health", _SMALL)
 
 
 async def _models(replica: Replica, api_key: str | None) -> Models:
@@ -111,7 +132,7 @@ async def _with_facts(replica: Replica, health: ReplicaHealth) -> ReplicaHealth:
     version, capacity = health.version, Capacity(health.kv_cache_tokens, health.concurrency)
     try:
         version = parsed_version(await replica.get("/version", _SMALL))
-        capacity = parsed_capacity(await replica.get("/metrics", _METRICS))
+        capacity = parsed_capacity(await replica.get("/metrics", METRICS_LIMIT))
     except ProbeError:
         pass
     return replace(health, version=version, kv_cache_tokens=capacity.kv_cache_tokens, concurrency=capacity.concurrency)

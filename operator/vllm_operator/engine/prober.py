@@ -16,7 +16,7 @@ from vllm_operator.engine.completion import POLL_SECONDS
 from vllm_operator.engine.http import ProbeError, Replica, replica_client
 from vllm_operator.engine.lane import Lane, Watched
 from vllm_operator.engine.probe import TIMEOUT_SECONDS, authorization, probe
-from vllm_operator.engine.stalls import Stalls, told
+from vllm_operator.engine.stalls import ANSWERING, Stalls, told
 from vllm_operator.engine.suspicion import DEADLINE_SECONDS, Memory
 from vllm_operator.engine.timing import REFRESH_SECONDS, ProbeTarget, next_probe
 
@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 0.5
 """After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
 twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
 
-_ANSWERING = {"Serving", "Stalled"}
+_TROUBLED = {"Stalled", "Timeout", "Unreachable"}
 
 
 class Prober:
@@ -89,6 +89,15 @@ class Prober:
         """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
         return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
 
+    def troubled(self) -> list[str]:
+        """The servers of all replicas that are frozen or silent, once for each such replica."""
+        return [
+            key
+            for key, replicas in self._servers.items()
+            for watched in replicas.values()
+            if watched.health.reason in _TROUBLED
+        ]
+
     @property
     def replicas(self) -> int:
         """Replicas that are asked."""
@@ -140,6 +149,7 @@ class Prober:
             if old is not None:
                 self._forget(old)
             new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
+            new.hearsay = bool(target.stalled)
             self._plan(new, now)
             return new
         former, old.target = old.target, target
@@ -176,17 +186,20 @@ class Prober:
     async def _ask(self, watched: Watched) -> None:
         now = self._clock()
         refresh = now >= watched.refresh_at
-        health = await self._probe(watched.target, told(watched.health, ""), refresh)
+        numbers: list[bytes] | None = [] if self._stalls.wants_numbers(watched) else None
+        health = await self._probe(watched.target, told(watched.health, ""), refresh, numbers)
         self._on_probe(health.reason, self._clock() - now)
-        if health.healthy and not watched.urgent:
-            await self._look(watched)
         if watched.urgent:
             return
+        if health.healthy and numbers is not None:
+            self._look(watched, b"".join(numbers))
         if refresh and health.healthy:
             watched.refresh_at = now + REFRESH_SECONDS
         self._take(watched, health)
 
-    async def _probe(self, target: ProbeTarget, known: ReplicaHealth, refresh: bool) -> ReplicaHealth:
+    async def _probe(
+        self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, numbers: list[bytes] | None
+    ) -> ReplicaHealth:
         self._client = self._client or replica_client()
         try:
             key = target.current_key()
@@ -195,14 +208,15 @@ class Prober:
             words = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
             return replace(known, reason="Unauthorized", message=words)
         asked = (target.base_url, target.served_names, key, known)
-        return await probe(self._client, *asked, refresh=refresh, timeout=self._timeout)
+        take = None if numbers is None else numbers.append
+        return await probe(self._client, *asked, refresh=refresh, numbers=take, timeout=self._timeout)
 
-    async def _look(self, watched: Watched) -> None:
+    def _look(self, watched: Watched, numbers: bytes) -> None:
         """Look after the engine of a replica that answers."""
         assert self._client is not None
         replica = Replica(self._client, watched.target.base_url, self._timeout)
         try:
-            await self._stalls.look(watched, replica, authorization(watched.target.current_key()))
+            self._stalls.saw(watched, numbers, replica, authorization(watched.target.current_key()))
         except ProbeError:
             pass  # the key has just become unusable, which the next probe tells
 
@@ -226,18 +240,18 @@ class Prober:
     def _take(self, watched: Watched, health: ReplicaHealth) -> None:
         """Let an answer count, unless it is the first bad one of a serving replica: that waits for a second."""
         watched.silent = health.reason == "Timeout"
-        if watched.health.reason in _ANSWERING and not health.healthy and not watched.doubted:
+        if watched.health.reason in ANSWERING and not health.healthy and not watched.doubted:
             watched.doubted = True
             return
         if health.reason == "ConnectionRefused":  # its process is gone, and its engine with it
             self._stalls.forget(watched)
         watched.doubted = False
         watched.served = watched.served or health.healthy
-        self._tell(watched, told(health, watched.stalled))
+        self._tell(watched, told(health, watched.stalled, hearsay=watched.hearsay))
 
     def _retell(self, watched: Watched) -> None:
         """The engine of a replica froze, or went on."""
-        self._tell(watched, told(watched.health, watched.stalled))
+        self._tell(watched, told(watched.health, watched.stalled, hearsay=watched.hearsay))
 
     def _tell(self, watched: Watched, health: ReplicaHealth) -> None:
         changed, watched.health = health != watched.health, health

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vllm_operator.api.observed import ReplicaHealth
-from vllm_operator.engine.completion import POLL_SECONDS, Finding, Question, ask, look
-from vllm_operator.engine.http import ProbeError, Replica
+from vllm_operator.engine.completion import POLL_SECONDS, Finding, Question, ask
+from vllm_operator.engine.http import Replica
 from vllm_operator.engine.lane import Watched
-from vllm_operator.engine.pulse import Pulse
+from vllm_operator.engine.pulse import Pulse, parsed_pulse
 from vllm_operator.engine.suspicion import (
     UNASKABLE_SECONDS,
     Memory,
@@ -28,17 +28,21 @@ from vllm_operator.engine.suspicion import (
 ASKED_AT_ONCE = 64
 """Completions that wait at the same time, of all replicas."""
 
+ANSWERING = frozenset({"Serving", "Stalled"})
+"""Reasons of a replica whose API server is well."""
+
 logger = logging.getLogger(__name__)
 
 
-def told(health: ReplicaHealth, stalled: str) -> ReplicaHealth:
+def told(health: ReplicaHealth, stalled: str, *, hearsay: bool = False) -> ReplicaHealth:
     """What counts: `health` as the API server of the replica tells it, unless its engine is known to be frozen.
 
     A replica that cannot be reached is told as such, whatever was known of its engine before.
     """
-    if health.reason not in {"Serving", "Stalled"}:
+    if health.reason not in ANSWERING:
         return health
-    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled)
+    first_hand = not (stalled and hearsay)
+    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, first_hand=first_hand)
 
 
 class Stalls:
@@ -58,15 +62,21 @@ class Stalls:
         self._poll = poll
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def look(self, watched: Watched, replica: Replica, headers: Mapping[str, str]) -> None:
-        """Look at the numbers of a replica that has just answered, if it is time to, and ask it for a completion if
-        they are suspicious; the answer is waited for in the background."""
-        if not _is_time(watched, self._clock()):
-            return
-        pulse = await _looked_at(replica)
+    def wants_numbers(self, watched: Watched) -> bool:
+        """Whether it is time for another look at the numbers of a replica that was answering."""
+        if watched.target.completion == "Never" or watched.asking is not None or watched.doubted:
+            return False
+        if watched.health.reason not in (ANSWERING | {"NotProbed"} if watched.stalled else ANSWERING):
+            return False
+        return bool(watched.stalled) or self._clock() >= watched.memory.look_after
+
+    def saw(self, watched: Watched, numbers: bytes, replica: Replica, headers: Mapping[str, str]) -> None:
+        """Take in the numbers of a replica that has just answered, and ask it for a completion if they are suspicious;
+        the answer is waited for in the background."""
+        pulse = parsed_pulse(numbers)
         now, before = self._clock(), watched.memory.pulse
         if pulse is None:
-            watched.memory = postponed(watched.memory, now)
+            watched.memory = postponed(watched.memory, now, UNASKABLE_SECONDS)
             return
         watched.memory, suspicion = looked(watched.memory, pulse, now)
         if watched.stalled and before is not None and moved(before, pulse):
@@ -76,7 +86,7 @@ class Stalls:
 
     def forget(self, watched: Watched) -> None:
         """Take back the completion of a replica that is no longer watched, or has begun anew."""
-        watched.memory, watched.stalled = Memory(deadline=watched.memory.deadline), ""
+        watched.memory, watched.stalled, watched.hearsay = Memory(deadline=watched.memory.deadline), "", False
         if watched.asking is not None:
             watched.asking.cancel()
 
@@ -109,7 +119,8 @@ class Stalls:
             self._tell(watched, (watched.stalled or finding.words) if finding.verdict == "Stalled" else "")
 
     def _tell(self, watched: Watched, stalled: str) -> None:
-        changed, watched.stalled = watched.stalled != stalled, stalled
+        changed = watched.hearsay or watched.stalled != stalled
+        watched.stalled, watched.hearsay = stalled, False
         if changed:
             self._on_change(watched)
 
@@ -118,19 +129,6 @@ class Stalls:
         watched.asking = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: completion of %s broke", watched.target.key, watched.target.pod, exc_info=error)
-
-
-async def _looked_at(replica: Replica) -> Pulse | None:
-    try:
-        return await look(replica)
-    except ProbeError:
-        return None
-
-
-def _is_time(watched: Watched, now: float) -> bool:
-    if watched.target.completion == "Never" or watched.asking is not None:
-        return False
-    return bool(watched.stalled) or now >= watched.memory.look_after
 
 
 def _wanted(

@@ -62,8 +62,8 @@ class Memory:
     @property
     def look_after(self) -> float:
         """When to look again."""
-        if self.pulse is None:
-            return self.at
+        if self.pulse is None:  # to look before there may be a question is of no use
+            return max(self.at, self.ask_after)
         loaded = any(self.pulse.held.values()) or _unanswered(self, self.pulse)
         return self.at + (LOADED_LOOK_SECONDS if loaded else IDLE_LOOK_SECONDS)
 

@@ -199,3 +199,25 @@ async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, client: aioht
     vllm.headers = {"set-cookie": "session=1; Path=/"}
     await probe(client, vllm.url, WANTED, None)
     assert vllm.cookies == {None}
+
+
+async def test_numbers_are_asked_for_in_place_of_health(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    known = await probe(client, vllm.url, WANTED, None)
+    taken: list[bytes] = []
+    assert await probe(client, vllm.url, WANTED, None, known, numbers=taken.append) == known
+    assert b"vllm:num_requests_running" in b"".join(taken)
+    assert (vllm.asked["/health"], vllm.asked["/metrics"]) == (1, 2)
+
+
+async def test_server_without_numbers_is_asked_for_its_health_after_all(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.status = {"/metrics": 404}
+    taken: list[bytes] = []
+    assert (await probe(client, vllm.url, WANTED, None, numbers=taken.append)).healthy
+    assert (taken, vllm.asked["/health"]) == ([], 1)
+
+
+async def test_silence_of_the_numbers_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.delay = 5
+    health = await probe(client, vllm.url, WANTED, None, timeout=0.2, numbers=lambda _: None)
+    assert (health.reason, health.message) == ("Timeout", "/metrics: no answer within 0.2 s")
+    assert vllm.asked["/health"] == 0

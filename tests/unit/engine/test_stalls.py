@@ -24,12 +24,16 @@ class Bench:
 
     def __init__(self, vllm: FakeVLLM) -> None:
         self.now = 1000.0
-        self.reasons: list[str] = []
+        self.seen: list[ReplicaHealth] = []
         self.target = ProbeTarget(KEY, POD, "uid", vllm.url, ("mistral-7b",), 10.0, "WhenSuspicious")
         self.prober = Prober(self._note, clock=lambda: self.now, timeout=0.5, deadline=0.3, poll=0.1)
 
     def _note(self, _: str) -> None:
-        self.reasons.append(self.health.reason)
+        self.seen.append(self.health)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [health.reason for health in self.seen]
 
     @property
     def health(self) -> ReplicaHealth:
@@ -163,15 +167,18 @@ async def test_container_that_begins_anew_is_no_longer_stalled(bench: Bench, vll
 async def test_what_the_status_says_counts_until_the_replica_has_been_asked(bench: Bench, vllm: FakeVLLM) -> None:
     vllm.frozen, vllm.held = True, 3
     await bench.watch(stalled="as told before")
-    assert (bench.reasons, bench.health.message) == (["Stalled"], "as told before")
     await bench.pass_time(60)
-    assert (bench.reasons, bench.health.message) == (["Stalled"], "as told before")
+    assert [(health.reason, health.message, health.first_hand) for health in bench.seen] == [
+        ("Stalled", "as told before", False),
+        ("Stalled", "as told before", True),
+    ]
 
 
 async def test_engine_that_went_on_while_nobody_watched_serves_soon(bench: Bench, vllm: FakeVLLM) -> None:
     await bench.watch(stalled="as told before")
     await bench.pass_time(15)
-    assert bench.reasons == ["Stalled", "Serving"]
+    assert bench.reasons[0] == "Stalled"
+    assert bench.reasons[-1] == "Serving"
 
 
 async def test_replica_that_takes_no_completion_is_not_asked_again_soon(bench: Bench, vllm: FakeVLLM) -> None:
@@ -202,3 +209,20 @@ def test_unreachable_replica_is_told_as_such_whatever_its_engine_did() -> None:
     assert told(silent, "frozen") == silent
     assert told(ReplicaHealth("Serving"), "frozen") == ReplicaHealth("Stalled", "frozen")
     assert told(ReplicaHealth("Stalled", "frozen"), "") == ReplicaHealth("Serving")
+
+
+async def test_looking_at_the_numbers_costs_no_further_request(bench: Bench, vllm: FakeVLLM) -> None:
+    await bench.watch()
+    await bench.pass_time(300)
+    looks = vllm.asked["/metrics"] - 1  # one for the capacity
+    assert looks >= 10
+    assert vllm.asked["/health"] + looks == vllm.asked["/v1/models"]
+
+
+async def test_replica_that_exports_no_numbers_is_asked_for_its_health(bench: Bench, vllm: FakeVLLM) -> None:
+    vllm.status = {"/metrics": 404}
+    await bench.watch()
+    await bench.pass_time(300)
+    assert bench.reasons == ["Serving"]
+    assert vllm.asked["/health"] == vllm.asked["/v1/models"]
+    assert vllm.asked["/metrics"] <= 3, "it is not tried at every probe"
