@@ -14,7 +14,7 @@ from vllm_operator.cluster.capabilities import Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import Events
-from vllm_operator.cluster.kinds import CLAIM
+from vllm_operator.cluster.kinds import CLAIM, POD
 from vllm_operator.cluster.observe import observe
 from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.references import References
@@ -29,6 +29,7 @@ from vllm_operator.plan.outline import Outline
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.engines import stalled_words
+from vllm_operator.status.healing import BACK_OFF_SECONDS, GRACE_SECONDS, PER_HOUR, Everywhere, decide, with_restart
 from vllm_operator.status.notices import notices
 from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
 
@@ -89,10 +90,41 @@ class Reconciler:
         facts = self._facts(key, body, desired, missing, outcome)
         pause = self._settling_pause(key, facts)
         if pause is None:
-            await self._report(key, body["metadata"], facts)
+            heals = desired.server.restart_stalled and outcome.failure is None
+            pause = await self._judge(key, body["metadata"], facts, heals=heals)
         if outcome.failure is not None:
             raise outcome.failure
-        return pause or _again(desired, missing, outcome)
+        return earliest(pause, _again(desired, missing, outcome))
+
+    async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: Facts, *, heals: bool) -> float | None:
+        """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
+        if not heals:
+            await self._report(key, metadata, facts)
+            return None
+        decision = decide(facts, self._everywhere())
+        told = replace(facts, cure=decision.words)
+        if decision.delete is None:
+            await self._report(key, metadata, told)
+            return decision.again
+        # Counted before it is done: whoever takes over from here deletes rather too little than too much.
+        await self._report(key, metadata, replace(told, restarts=with_restart(facts)))
+        await self._heal(key, metadata, decision.delete.pod, facts)
+        return BACK_OFF_SECONDS
+
+    async def _heal(self, key: Key, metadata: Mapping[str, Any], name: str, facts: Facts) -> None:
+        pod = self._cluster.store.get(POD.name, key.namespace, name)
+        if pod is None:
+            return
+        answer = await self._cluster.client.delete(POD, key.namespace, name, pod["metadata"]["uid"], GRACE_SECONDS)
+        if answer.get("kind") == POD.name:
+            self._cluster.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
+        note = f"{name}: deleted, for its engine is frozen (number {len(with_restart(facts))} of {PER_HOUR} in an hour)"
+        logger.warning("%s: %s", key, note)
+        await self._cluster.events.record(key, metadata, "Warning", "EngineRestarted", note, facts.now)
+
+    def _everywhere(self) -> Everywhere:
+        troubled = self._cluster.prober.troubled()
+        return Everywhere(self._cluster.prober.replicas, len(troubled), len(set(troubled)))
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())
@@ -199,7 +231,13 @@ class Reconciler:
             now=self._clock(),
             monitoring_problems=outcome.unmonitored,
             diagnoses=self._cluster.diagnoses.of(key, observed),
+            restarts=tuple(previous.get("stalledRestarts") or ()),
         )
+
+
+def earliest(*pauses: float | None) -> float | None:
+    """The shortest of some pauses; None when there is none."""
+    return min((pause for pause in pauses if pause is not None), default=None)
 
 
 def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:

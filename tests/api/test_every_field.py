@@ -12,8 +12,10 @@ import pytest
 
 from tests.api import fields
 from tests.api.fields import Change, leaves, merged, nested
+from tests.api.frozen import frozen_replica, restarted_for_a_frozen_engine, run_pod
 from tests.api.servers import MODEL, Servers
 from tests.support.kube import KIND, Kube, Object
+from tests.support.operator_process import OperatorProcess
 
 NAME = "live"
 LOOPBACK = "127.0.0.77"
@@ -210,26 +212,9 @@ def asked() -> Iterator[AskedServer]:
         server.shutdown()
 
 
-def run_pod(kube: Kube, namespace: str, server: str) -> None:
-    """Give the server's pod an address and call it running and ready, as a kubelet would."""
-    found = kube.eventually(
-        lambda: kube.list("Pod", namespace, f"app.kubernetes.io/instance={server}") or False, within=10
-    )
-    state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-    container = {"name": "vllm", "image": "x", "imageID": "x", "ready": True, "restartCount": 0, "started": True}
-    status = {
-        "phase": "Running",
-        "podIP": LOOPBACK,
-        "podIPs": [{"ip": LOOPBACK}],
-        "conditions": [{"type": kind, "status": "True"} for kind in ("PodScheduled", "ContainersReady", "Ready")],
-        "containerStatuses": [{**container, "state": state}],
-    }
-    kube.patch("Pod", found[0]["metadata"]["name"], namespace, {"status": status}, status=True)
-
-
 def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: AskedServer) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
-    run_pod(servers.kube, servers.namespace, "asked")
+    run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
     servers.kube.eventually(lambda: len(asked.moments) >= 3, within=10, namespace=servers.namespace)
     servers.kube.eventually(
         lambda: servers.get("asked")["status"].get("healthyReplicas") == 1, within=10, namespace=servers.namespace
@@ -243,9 +228,15 @@ def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, aske
 
 def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: AskedServer) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1, "syntheticCompletion": "Never"}})
-    run_pod(servers.kube, servers.namespace, "asked")
+    run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
     servers.kube.eventually(lambda: len(asked.moments) >= 4, within=20, namespace=servers.namespace)
     assert asked.looks == 1, "for the capacity, and not again"
     servers.patch("asked", {"health": {"syntheticCompletion": "Always"}})
     servers.kube.eventually(lambda: asked.completions or False, within=60, namespace=servers.namespace)
     assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
+
+
+def test_restart_stalled_deletes_the_pod_of_a_frozen_engine(servers: Servers, operator: OperatorProcess) -> None:
+    with frozen_replica(LOOPBACK):
+        server = restarted_for_a_frozen_engine(servers, operator, "frozen", LOOPBACK)
+    assert len(server["status"]["stalledRestarts"]) == 1

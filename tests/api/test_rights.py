@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.api.frozen import frozen_replica, restarted_for_a_frozen_engine
 from tests.api.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
 from tests.support import rights
 from tests.support.control_plane import Plane, control_plane, missing
@@ -23,6 +24,8 @@ EVERYTHING: Object = {
     "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"], "retain": False},
     "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
 }
+LOOPBACK = "127.0.0.78"
+"""An address of the loopback interface that nobody else uses: here a pod's."""
 MANIFESTS = deploy_manifests("none", SYSTEM)
 
 
@@ -143,6 +146,11 @@ def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     scene.kube.eventually(asked, within=20)
 
 
+def test_the_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
+    with frozen_replica(LOOPBACK):
+        restarted_for_a_frozen_engine(scene.servers, scene.process, "frozen", LOOPBACK)
+
+
 def test_a_refused_server_gets_an_event(scene: Scene) -> None:
     scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
     scene.servers.refused("full", "absent")
@@ -152,6 +160,21 @@ def test_a_refused_server_gets_an_event(scene: Scene) -> None:
         assert [event for event in events if "absent" in (event.get("message") or "")]
 
     scene.kube.eventually(told, within=20)
+
+
+def test_what_happens_again_after_a_restart_is_counted_in_the_event_of_before(scene: Scene) -> None:
+    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "hub"}}}, settled=False)
+    scene.servers.accepted("full", within=20)
+    scene.process.stop()
+    scene.process.start()
+    scene.process.wait_ready()
+    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
+
+    def counted() -> None:
+        events = scene.kube.list("Event", scene.servers.namespace)
+        assert [event["count"] for event in events if "absent" in (event.get("message") or "")] == [2]
+
+    scene.kube.eventually(counted, within=20)
 
 
 def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:

@@ -88,6 +88,10 @@ class Health(Model):
         description="When the operator asks a replica for one token, the only sign of life that a frozen engine does "
         "not give: while its metrics stand still under load, or also, every 30 s, while it is idle.",
     )
+    restart_stalled: bool = Field(
+        default=False,
+        description="Delete the pod of a frozen engine after a minute, one at a time and three in an hour at most.",
+    )
 
 
 class Rollout(Model):

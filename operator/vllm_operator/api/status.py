@@ -34,6 +34,7 @@ ReplicaPhase = Literal[
 ]
 Line = Annotated[str, Field(max_length=32768)]
 MAX_REPLICA_STATUSES = 100
+MAX_STALLED_RESTARTS = 8
 
 
 class Condition(Model):
@@ -82,5 +83,9 @@ class Status(Model):
     version: Line | None = Field(default=None, description="What the replicas answer on /version.")
     served_models: Annotated[list[Line], Field(max_length=64)] | None = None
     capacity: Capacity | None = None
+    stalled_restarts: Annotated[list[Line], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
+        default=None,
+        description="When the operator last deleted pods of frozen engines (RFC 3339); it counts those of an hour.",
+    )
     replica_statuses: Annotated[list[ReplicaStatus], Field(max_length=MAX_REPLICA_STATUSES)] | None = None
     conditions: Annotated[list[Condition], Field(max_length=32), ListMap("type")] | None = None

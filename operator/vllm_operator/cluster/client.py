@@ -149,14 +149,24 @@ class ApiClient:
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
         return await self._request("PUT", path, body, parameters={"fieldManager": MANAGER})
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly the object with this UID; one that is gone or replaced already is left alone."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> Body:
+        """Delete exactly the object with this UID; one that is gone or replaced already is left alone.
+
+        Args:
+            grace_seconds: how long a pod may take to end; None leaves that to the pod.
+
+        Returns:
+            The API server's answer: a pod that is about to end, or a Status; empty when there was nothing to delete.
+        """
+        options: dict[str, Any] = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         try:
-            await self._request("DELETE", kind.path(namespace, name), options)
+            return await self._request("DELETE", kind.path(namespace, name), options)
         except ApiError as error:
             if error.status not in {404, 409}:
                 raise
+            return {}
 
     async def _request(
         self,

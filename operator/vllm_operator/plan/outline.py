@@ -26,6 +26,7 @@ class Outline:
         paused: its children are left alone.
         probe_interval: seconds between two probes of a replica.
         completion: when a replica is asked for a completion.
+        restart_stalled: the pod of a frozen engine is deleted.
         replicas: replicas that the spec asks for; None while an autoscaler decides.
         autoscaling: an autoscaler is wanted.
         cache_claim: name of the claim that holds the cache; None without one.
@@ -41,6 +42,7 @@ class Outline:
     paused: bool = False
     probe_interval: int = DEFAULT_PROBE_SECONDS
     completion: Literal["Never", "WhenSuspicious", "Always"] = "WhenSuspicious"
+    restart_stalled: bool = False
     replicas: int | None = None
     autoscaling: bool = False
     cache_claim: str | None = None
@@ -65,6 +67,7 @@ def outline(server: VLLMServer, installed: Set[str]) -> Outline:
         paused=spec.paused,
         probe_interval=spec.health.probe_interval_seconds,
         completion=spec.health.synthetic_completion,
+        restart_stalled=spec.health.restart_stalled,
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,
         cache_claim=cache_claim(server),

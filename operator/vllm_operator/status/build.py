@@ -42,6 +42,7 @@ def build_status(facts: Facts) -> dict[str, Any]:
         "selector": facts.selector or None,
         "endpoint": facts.endpoint or None,
         **engine_facts(seen),
+        "stalledRestarts": list(facts.restarts) or None,
         "replicaStatuses": [replica.as_status() for replica in seen.replicas[:MAX_REPLICA_STATUSES]],
         "conditions": conditions(seen),
     }

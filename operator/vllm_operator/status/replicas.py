@@ -9,7 +9,7 @@ from typing import Any
 from vllm_operator.api.observed import Facts, Object
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, ReplicaPhase
 from vllm_operator.status.causes import remembered
-from vllm_operator.status.engines import engine_state
+from vllm_operator.status.engines import ENGINE_STALLED, engine_state
 from vllm_operator.status.failures import is_late
 from vllm_operator.status.phases import IMAGE_PULL_BACK_OFF, KUBERNETES_STATES
 from vllm_operator.status.pod import Pod, State, read_pod
@@ -41,6 +41,7 @@ class Replica:
         gone: the pod ended for good and another one takes its place.
         ready: Kubernetes calls it ready.
         revision: hash of the pod template that it was made from.
+        cure: what the operator does about it; empty when that is left to people.
         image: image of its vLLM.
     """
 
@@ -55,6 +56,7 @@ class Replica:
     ready: bool
     revision: str
     image: str
+    cure: str = ""
 
     @property
     def serving(self) -> bool:
@@ -105,6 +107,7 @@ def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:
         gone=text(pod.body, "status", "phase") in {"Failed", "Succeeded"},
         ready=pod.ready,
         revision=pod.revision,
+        cure=facts.cure if state.reason == ENGINE_STALLED else "",
         image=line(pod.image, _IMAGE_LENGTH),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vllm_operator.api.observed import Facts
+from vllm_operator.status.engines import ENGINE_STALLED
 from vllm_operator.status.lasting import lasts, refuses_pods
 from vllm_operator.status.replicas import Replica, judged_replicas
 from vllm_operator.status.rollout import Rollout, rollout
@@ -19,7 +20,7 @@ _WAYS_OUT = {
     "NodeLost": "repair or delete the node",
     "Evicted": "raise the resource that the node ran out of in resources.requests",
     "ModelNotServed": "compare model.servedNames with the arguments of the pod",
-    "EngineStalled": "delete the pod: another takes its place",
+    ENGINE_STALLED: "delete the pod: another takes its place",
     "HTTPError": "read the replica's log",
     "Restarted": "read the log of its former run with kubectl logs --previous",
 }
@@ -100,7 +101,7 @@ def told(replica: Replica) -> str:
 
 def told_with_way_out(replica: Replica) -> str:
     """`pod: headline` and what to do about it."""
-    way_out = _WAYS_OUT.get(replica.reason)
+    way_out = replica.cure or _WAYS_OUT.get(replica.reason)
     if replica.reason.startswith("ExitCode") and "kubectl logs" not in replica.message:
         way_out = f"correct the spec, or see kubectl logs --previous {replica.pod}"
     return f"{told(replica)}; {way_out}" if way_out else told(replica)

@@ -105,6 +105,10 @@ class FakeApiClient:
             raise ApiError(409, "AlreadyExists", f"{name} already exists")
         return self.hold(body)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> Json:
         self._note("delete", kind, name, uid)
-        self.objects.pop((kind.name, name), None)
+        gone = self.objects.pop((kind.name, name), None)
+        if gone is None or grace_seconds is None:
+            return {}
+        ends = {"deletionTimestamp": "2026-03-02T08:32:30Z", "deletionGracePeriodSeconds": grace_seconds}
+        return {**gone, "metadata": {**gone["metadata"], **ends, "resourceVersion": str(next(self._version))}}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.pods import deployment, ready_pod
 from tests.support.specs import MODEL, body, container
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
 from vllm_operator.api.observed import ReplicaHealth
@@ -42,12 +43,20 @@ class FakeProber:
 
     def __init__(self) -> None:
         self.targets: dict[str, list[ProbeTarget]] = {}
+        self.healths: dict[str, ReplicaHealth] = {}
 
     def set_targets(self, key: str, targets: Iterable[ProbeTarget]) -> None:
         self.targets[key] = list(targets)
 
     def health(self, key: str) -> dict[str, ReplicaHealth]:
-        return {}
+        return self.healths
+
+    def troubled(self) -> list[str]:
+        return ["llm/mistral" for health in self.healths.values() if not health.healthy]
+
+    @property
+    def replicas(self) -> int:
+        return len(self.healths)
 
 
 class Scene:
@@ -254,3 +263,76 @@ async def test_events_tell_what_changed_once() -> None:
     await scene.passes(3)
 
     assert [sent["reason"] for sent in scene.api.sent if sent.get("kind") == "Event"] == ["SecretNotFound"]
+
+
+FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
+
+
+def frozen_scene(**spec: Any) -> Scene:
+    """A server with two ready pods of which the first is frozen."""
+    scene = Scene(**{"replicas": 2, **spec})
+    labels = {"app.kubernetes.io/instance": "mistral", "app.kubernetes.io/managed-by": "vllm-operator"}
+    for name in ("a", "b"):
+        pod = ready_pod(name)
+        owner = [{"kind": "ReplicaSet", "name": "mistral-5f9c6d7b8", "controller": True}]
+        pod["status"]["podIP"] = "10.0.0.7"
+        pod["metadata"] |= {"namespace": "llm", "labels": labels, "ownerReferences": owner}
+        scene.store.put("Pod", scene.api.hold({"kind": "Pod", **pod}))
+    scene.prober.healths = {"a": FROZEN, "b": ReplicaHealth("Serving")}
+    return scene
+
+
+async def settled(scene: Scene) -> None:
+    """Have the Deployment's controller answer to what was applied."""
+    await scene.passes()
+    live = scene.api.objects["Deployment", "mistral"]
+    live = {**live, "status": deployment(2)["status"] | {"observedGeneration": live["metadata"].get("generation", 0)}}
+    scene.store.put("Deployment", scene.api.hold(live))
+
+
+def deletions(scene: Scene) -> list[tuple[str, str]]:
+    return [(kind, name) for verb, kind, name in scene.api.requests if verb == "delete"]
+
+
+async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_count() -> None:
+    scene = frozen_scene(health={"restartStalled": True})
+    await settled(scene)
+    assert deletions(scene) == []
+    await scene.passes(1)
+    assert scene.condition("EngineHealthy") == ("False", "EngineStalled")
+    await scene.passes(2)
+    assert deletions(scene) == [("Pod", "a")]
+    assert len(scene.server["status"]["stalledRestarts"]) == 1
+    reasons = [sent["reason"] for sent in scene.api.sent if isinstance(sent, dict) and sent.get("kind") == "Event"]
+    assert reasons.count("EngineStalled") == 1
+    assert reasons.count("EngineRestarted") == 1
+
+
+async def test_the_count_is_written_before_the_pod_is_deleted() -> None:
+    scene = frozen_scene(health={"restartStalled": True})
+    await settled(scene)
+    await scene.passes(1)
+    scene.api.errors["apply status", "VLLMServer"] = ApiError(503, "ServiceUnavailable", "later")
+    with pytest.raises(ApiError, match="later"):
+        await scene.passes(3)
+    assert deletions(scene) == []
+
+
+async def test_nobody_deletes_a_pod_unless_the_spec_asks_for_it() -> None:
+    scene = frozen_scene()
+    await settled(scene)
+    await scene.passes(10)
+    assert scene.condition("EngineHealthy") == ("False", "EngineStalled")
+    assert deletions(scene) == []
+
+
+async def test_a_new_process_takes_what_the_status_says_of_a_frozen_engine_from_there() -> None:
+    scene = frozen_scene()
+    await settled(scene)
+    await scene.passes(2)
+    scene.start()
+    await scene.passes(1)
+    assert {target.pod: target.stalled for target in scene.prober.targets["llm/mistral"]} == {
+        "a": FROZEN.message,
+        "b": "",
+    }
