@@ -78,6 +78,10 @@ states: setup ## Bring a server into every kind of trouble on the real cluster, 
 test-engine: setup ## Freeze the engine of a real vLLM, and keep one busy, beside the prober (FLOOD_SECONDS=60)
 	$(RUN) pytest tests/real_engine -q -s
 
+.PHONY: fuzz
+fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)
+	$(RUN) python -m tests.fuzz
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

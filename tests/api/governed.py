@@ -32,6 +32,7 @@ def either_form(name: str) -> Look:
     return both(flag(name), flag(f"--no-{name.removeprefix('--')}"))
 
 
+BEHAVIOR = "autoscaling.behavior"
 CACHE_VOLUME = pod("volumes/name=model-cache")
 
 LOOKS: dict[str, Look] = {
@@ -63,6 +64,7 @@ LOOKS: dict[str, Look] = {
     "autoscaling.targetRunningRequests": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.targetKVCacheUsage": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.source": at(AUTOSCALER, "spec/metrics"),
+    **dict.fromkeys((f"{BEHAVIOR}", f"{BEHAVIOR}.scaleUp", f"{BEHAVIOR}.scaleDown"), at(AUTOSCALER, "spec/behavior")),
     "autoscaling.behavior.scaleUp.policies": at(AUTOSCALER, "spec/behavior"),
     "autoscaling.behavior.scaleDown.policies": at(AUTOSCALER, "spec/behavior"),
     "service.annotations": at("Service", "metadata/annotations"),
@@ -169,7 +171,6 @@ QUIET: tuple[tuple[str, Callable[[Situation], bool], str], ...] = (
 )
 """Field, when its change shows nowhere, and why."""
 
-BEHAVIOR = "autoscaling.behavior"
 DEFAULTS = {
     f"{BEHAVIOR}.scaleUp.stabilizationWindowSeconds": 0,
     f"{BEHAVIOR}.scaleUp.selectPolicy": "Max",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import core_schema
 
@@ -51,7 +51,12 @@ class Model(BaseModel):
     """A frozen part of the resource; Python's snake_case is camelCase in the manifest."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = ()
@@ -83,22 +88,43 @@ class ListMap:
     ) -> dict[str, Any]:
         return {**handler(source), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._without_duplicates, handler(source))
 
-QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+    def _without_duplicates(self, items: list[Any]) -> list[Any]:
+        keys = [getattr(item, self.key) for item in items]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ValueError(f"{twice!r} is listed twice: remove one")
+        return items
+
+
+QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?$"
+_AMOUNT = QUANTITY_PATTERN.replace("[+-]?(", "[+]?(", 1)
 
 _INT_OR_STRING = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+LARGEST_INT32 = 2**31 - 1
+LARGEST_INT64 = 2**63 - 1
 
 Quantity = Annotated[
-    int | Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=64)],
-    WithJsonSchema({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}),
+    Annotated[int, Field(ge=0, le=LARGEST_INT64)] | Annotated[str, Field(pattern=_AMOUNT, max_length=64)],
+    WithJsonSchema({**_INT_OR_STRING, "pattern": _AMOUNT, "maxLength": 64, "minimum": 0}),
 ]
-"""A Kubernetes quantity such as `16Gi` or `2`."""
+"""A Kubernetes quantity such as `16Gi` or `2`; nothing that a server asks for is negative."""
 
-IntOrPercent = Annotated[
-    Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9]+%$", max_length=8)],
-    WithJsonSchema({**_INT_OR_STRING, "pattern": r"^[0-9]+%$"}),
-]
+
+def _number_or(pattern: str) -> WithJsonSchema:
+    bounds = {"pattern": pattern, "maxLength": 8, "minimum": 0, "maximum": LARGEST_INT32}
+    return WithJsonSchema({**_INT_OR_STRING, **bounds})
+
+
+_PERCENT, _FRACTION = r"^[0-9]+%$", r"^(100|[0-9]{1,2})%$"
+_PODS = Annotated[int, Field(ge=0, le=LARGEST_INT32)]
+
+IntOrPercent = Annotated[_PODS | Annotated[str, Field(pattern=_PERCENT, max_length=8)], _number_or(_PERCENT)]
 """A number of pods or a percentage of them."""
+
+IntOrFraction = Annotated[_PODS | Annotated[str, Field(pattern=_FRACTION, max_length=8)], _number_or(_FRACTION)]
+"""A number of pods or a percentage of them, at most all."""
 
 FreeObject = Annotated[
     dict[str, Any],
@@ -106,13 +132,25 @@ FreeObject = Annotated[
 ]
 """An object that Kubernetes or vLLM validates, passed on as it is."""
 
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+QUALIFIED = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+"""A key of labels or annotations, or the name of a resource: at most 63 characters after an optional domain."""
+
 Name = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}$")]
+"""The name of an object that is referred to."""
+ObjectNameOrNone = Annotated[str, Field(max_length=253, pattern=rf"^({_SUBDOMAIN})?$")]
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+"""A key of a Secret or ConfigMap."""
+VariableName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-_a-zA-Z][-._a-zA-Z0-9]*$")]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=rf"^{QUALIFIED}$")]
+LabelKeyOrNone = Annotated[str, Field(max_length=317, pattern=rf"^({QUALIFIED})?$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 ShortText = Annotated[str, Field(max_length=1024)]
 Text = Annotated[str, Field(max_length=65536)]
-Labels = Annotated[
-    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]], Field(max_length=64)
-]
-Annotations = Annotated[
-    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]], Field(max_length=64)
-]
-Quantities = Annotated[dict[Annotated[str, Field(max_length=317)], Quantity], Field(max_length=32)]
+
+# The keys of maps are checked by `plan`: a schema cannot.
+Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
+AlertLabels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
+Annotations = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
+Quantities = Annotated[dict[str, Quantity], Field(max_length=32)]

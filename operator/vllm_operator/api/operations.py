@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vllm_operator.api.core import ScalingBehavior
-from vllm_operator.api.fields import Annotations, IntOrPercent, Labels, Model, Rule
+from vllm_operator.api.fields import AlertLabels, Annotations, IntOrFraction, IntOrPercent, Labels, Model, Rule
 
 
 class Autoscaling(Model):
@@ -58,7 +58,7 @@ class Alerts(Model):
     """Thresholds of the PrometheusRule."""
 
     enabled: bool = True
-    labels: Labels = Field(default_factory=dict, description="Labels of every alert, such as a team to page.")
+    labels: AlertLabels = Field(default_factory=dict, description="Labels of every alert, such as a team to page.")
     p99_latency_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(default=30, description="Seconds.")
     queue_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Waiting requests.")
     kv_cache_usage: Annotated[float, Field(gt=0, le=1)] = Field(default=0.95, description="Fraction of the KV cache.")
@@ -98,7 +98,7 @@ class Rollout(Model):
     """How replicas are replaced."""
 
     max_surge: IntOrPercent = Field(default=0, description="Replicas above the wanted number; each needs a spare GPU.")
-    max_unavailable: IntOrPercent = Field(default=1, description="Replicas below the wanted number.")
+    max_unavailable: IntOrFraction = Field(default=1, description="Replicas below the wanted number.")
     drain_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=120, description="Time that running requests get to finish when a replica stops."
     )
@@ -116,4 +116,4 @@ class Rollout(Model):
 class Disruption(Model):
     """A PodDisruptionBudget, when more than one replica is possible."""
 
-    max_unavailable: IntOrPercent = Field(default=1, description="Replicas that a node drain may take at once.")
+    max_unavailable: IntOrFraction = Field(default=1, description="Replicas that a node drain may take at once.")

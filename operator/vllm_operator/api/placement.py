@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vllm_operator.api.core import SecretKeyReference, Toleration, TopologySpreadConstraint
-from vllm_operator.api.fields import FreeObject, Labels, Model, Name, Quantity, Rule, ShortText
+from vllm_operator.api.fields import (
+    FreeObject,
+    Labels,
+    LabelValue,
+    Model,
+    ObjectName,
+    ObjectNameOrNone,
+    Quantity,
+    Rule,
+    ShortText,
+)
 
 
 class Accelerator(Model):
@@ -20,11 +30,9 @@ class Accelerator(Model):
     count: Annotated[int, Field(ge=0, le=1024)] | None = Field(
         default=None, description="Devices of a replica. Default: tensor x pipeline x data parallel size."
     )
-    product: Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")] | None = (
-        Field(
-            default=None,
-            description="Product as the nodes are labelled, such as NVIDIA-A100-SXM4-80GB: becomes a node selector.",
-        )
+    product: LabelValue | None = Field(
+        default=None,
+        description="Product as the nodes are labelled, such as NVIDIA-A100-SXM4-80GB: becomes a node selector.",
     )
 
 
@@ -37,8 +45,8 @@ class Scheduling(Model):
     topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=16)] | None = Field(
         default=None, description="Default: spread over nodes when possible. An empty list: no spreading."
     )
-    priority_class_name: ShortText | None = None
-    runtime_class_name: ShortText | None = None
+    priority_class_name: ObjectNameOrNone | None = None
+    runtime_class_name: ObjectNameOrNone | None = None
     scheduler_name: ShortText | None = None
 
 
@@ -49,8 +57,8 @@ class Cache(Model):
     """A volume for downloads and compile caches: a new claim of `size`, or an existing one."""
 
     size: Quantity | None = Field(default=None, description="Size of a claim that the operator creates.")
-    existing_claim: Name | None = Field(default=None, description="Name of a claim that is there already.")
-    storage_class_name: Annotated[str, Field(max_length=253)] | None = Field(
+    existing_claim: ObjectName | None = Field(default=None, description="Name of a claim that is there already.")
+    storage_class_name: ObjectNameOrNone | None = Field(
         default=None, description="Storage class of the new claim; the cluster's default when unset."
     )
     access_modes: Annotated[list[AccessMode], Field(min_length=1, max_length=4)] | None = Field(

@@ -87,7 +87,7 @@ def parse(body: Mapping[str, Any]) -> VLLMServer:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidSpecError(_path(first["loc"]), first["msg"]) from None
+        raise InvalidSpecError(_path(first["loc"]), first["msg"].removeprefix("Value error, ")) from None
     return VLLMServer(
         namespace=metadata["namespace"],
         name=metadata["name"],

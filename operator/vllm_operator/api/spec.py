@@ -21,7 +21,7 @@ class Spec(Model):
     """What the user wants."""
 
     model: ModelSource = Field(description="The model that is served.")
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] = Field(
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
         default=DEFAULT_IMAGE, description="Image of the vLLM server."
     )
     version: Annotated[str, Field(max_length=64, pattern=r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+.a-z0-9]*)$")] | None = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from vllm_operator.api.names import GROUP, KIND, PLURAL, VERSION
 
@@ -26,7 +27,8 @@ class Kind:
         """URL path of the collection, of one object, or of its subresource."""
         parts = ["/apis" if self.group else "/api", self.api_version]
         parts += ["namespaces", namespace] if namespace else []
-        return "/".join([*parts, self.plural, *[part for part in (name, subresource) if part]])
+        # A name comes from a manifest: it must not lead to another object.
+        return "/".join([*parts, self.plural, *[quote(part, safe="") for part in (name, subresource) if part]])
 
 
 SERVER = Kind(KIND, GROUP, VERSION, PLURAL)

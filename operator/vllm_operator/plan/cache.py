@@ -61,7 +61,7 @@ def _shared(spec: Spec) -> bool:
 def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | None:
     """The claim to create; None when the server brings its own or has no cache.
 
-    Access modes are those of the live claim, which cannot change even their order.
+    Access modes are those of the live claim, which cannot change even their order; nor can it lose its class.
     """
     cache = server.spec.cache
     if cache is None or cache.size is None:
@@ -70,7 +70,7 @@ def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | No
     return ClaimPlan(
         name=child_name(server.name, "cache"),
         size=cache.size,
-        storage_class_name=cache.storage_class_name,
+        storage_class_name=_class(live) if cache.storage_class_name is None else cache.storage_class_name,
         access_modes=tuple(_access_modes(live) or cache.access_modes or (default,)),
     )
 
@@ -100,7 +100,7 @@ def _changed_modes(cache: Cache, live: Object) -> Problem | None:
 
 
 def _changed_class(cache: Cache, live: Object) -> Problem | None:
-    current = live.get("spec", {}).get("storageClassName")
+    current = _class(live)
     if cache.storage_class_name is None or cache.storage_class_name == (current or ""):
         return None
     return _immutable("storageClassName", live, current or "none")
@@ -161,6 +161,11 @@ def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
             f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_who_shares(spec)} (and maxUnavailable: 1), "
             "or cache.accessModes: [ReadWriteMany] with a storage class that offers it",
         )
+
+
+def _class(live: Object | None) -> str | None:
+    name: str | None = (live or {}).get("spec", {}).get("storageClassName")
+    return name
 
 
 def _access_modes(live: Object | None) -> tuple[str, ...]:

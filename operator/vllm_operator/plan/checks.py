@@ -8,6 +8,7 @@ from vllm_operator.api.engine import set_flags
 from vllm_operator.api.observed import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
+from vllm_operator.plan import kubernetes_checks
 from vllm_operator.plan.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
 from vllm_operator.plan.cache import surge_can_mount_the_cache
 from vllm_operator.plan.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
@@ -128,10 +129,7 @@ def target_is_reachable(spec: Spec) -> Iterator[Problem]:
 
 
 def environment_has_one_source(spec: Spec) -> Iterator[Problem]:
-    """Refuse variables with two sources or the same name twice, which Kubernetes would refuse in its own words."""
-    names = [variable.name for variable in spec.engine.env]
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        yield Problem("InvalidEnvironment", f"spec.engine.env: {_quoted(name)} is listed twice: remove one")
+    """Refuse variables with two sources, which Kubernetes would refuse in its own words."""
     for variable in spec.engine.env:
         if variable.value and variable.value_from:
             yield Problem(
@@ -156,4 +154,5 @@ CHECKS: tuple[Check, ...] = (
     environment_has_one_source,
     api_key_is_in_a_secret,
     surge_can_mount_the_cache,
+    *kubernetes_checks.CHECKS,
 )

@@ -108,6 +108,11 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
     if "properties" not in node:
         yield path
         return
-    for name in node["properties"]:
-        below = f"{path}.{name}" if path else name
-        yield from _differences((before or {}).get(name), (after or {}).get(name), below)
+    parts = [(name, f"{path}.{name}" if path else name) for name in node["properties"]]
+    found = [one for name, below in parts for one in _differences(_part(before, name), _part(after, name), below)]
+    # An empty object is another thing than none.
+    yield from found or [path]
+
+
+def _part(value: Any, name: str) -> Any:
+    return (value or {}).get(name)

@@ -46,6 +46,17 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("spec.rollout.maxSurge", {"rollout": {"maxSurge": "half"}}),
     ("spec.rollout.maxUnavailable", {"rollout": {"maxUnavailable": -1}}),
     ("spec.podTemplate", {"podTemplate": []}),
+    ("spec.engine.env", {"engine": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),
+    ("spec.engine.env[0].name", {"engine": {"env": [{"name": "A=B"}]}}),
+    ("spec.engine.maxModelLen", {"engine": {"maxModelLen": "8192"}}),
+    ("spec.engine.enforceEager", {"engine": {"enforceEager": 1}}),
+    ("spec.replicas", {"replicas": True}),
+    ("spec.sharedMemory", {"sharedMemory": "-1Gi"}),
+    ("spec.rollout.maxUnavailable", {"rollout": {"maxUnavailable": "101%"}}),
+    ("spec.model.tokenSecretRef.name", {"model": {**MODEL, "tokenSecretRef": {"name": "../../secrets/x"}}}),
+    ("spec.cache.existingClaim", {"cache": {"existingClaim": "../secrets/x"}}),
+    ("spec.image", {"image": "a\u00a0b"}),
+    ("spec.scheduling.nodeSelector.pool", {"scheduling": {"nodeSelector": {"pool": "a b"}}}),
 ]
 
 

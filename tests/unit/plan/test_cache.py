@@ -190,3 +190,8 @@ def test_every_cache_variable_points_into_the_volume() -> None:
     paths = {name: value for name, value in CACHE_ENV.items() if name not in {"USER", "LOGNAME"}}
 
     assert [name for name, path in paths.items() if not path.startswith(CACHE_PATH)] == []
+
+
+def test_a_claim_keeps_the_class_that_it_has() -> None:
+    assert claim_plan(server(**SIZED), live("ReadWriteOnce", storage_class="fast")).storage_class_name == "fast"
+    assert claim_plan(server(**SIZED), live("ReadWriteOnce", storage_class=None)).storage_class_name is None

@@ -88,11 +88,6 @@ ROWS: list[tuple[str, dict[str, Any], str, str, str]] = [
         *("InvalidSpec", "spec.engine.extraArgs[0]", "whole number above 0"),
     ),
     (
-        "a variable twice",
-        env({"name": "A", "value": "1"}, {"name": "A", "value": "2"}),
-        *("InvalidEnvironment", "spec.engine.env", '"A" is listed twice: remove one'),
-    ),
-    (
         "a variable with two sources",
         env({"name": "A", "value": "1", "valueFrom": SECRET}),
         *("InvalidEnvironment", "spec.engine.env[A]", "remove one of the two"),
