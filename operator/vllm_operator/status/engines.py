@@ -7,9 +7,10 @@ from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.status.causes import SAYS
 from vllm_operator.status.phases import crash_message
 from vllm_operator.status.pod import Pod, State
-from vllm_operator.status.read import items, mapping, number, text
+from vllm_operator.status.read import items, mapping, text
 
 NOT_PROBED = ReplicaHealth()
+NOT_READY = "NotReady"
 ENGINE_STALLED = "EngineStalled"
 """Reason of a replica whose API server answers and whose engine does not."""
 
@@ -50,9 +51,10 @@ def _answering(pod: Pod) -> State:
     if pod.ready:
         return State("Serving", "Serving", "", text(pod.readiness, "lastTransitionTime"))
     # Until the kubelet agrees the Service sends it nothing.
-    return State(
-        "Loading", "NotReady", "the engine answers; Kubernetes has not called the pod ready yet", _started(pod)
-    )
+    words = "the engine answers; Kubernetes has not called the pod ready yet"
+    if pod.main and pod.main.started:
+        words = "the engine answered the operator a moment ago; it does not answer Kubernetes' readiness probe"
+    return State("Loading", NOT_READY, words, _started(pod))
 
 
 def _silent(pod: Pod, facts: Facts, health: ReplicaHealth) -> State:
@@ -72,24 +74,31 @@ def _loading(pod: Pod, facts: Facts) -> State:
     end = mapping(pod.main.last, "terminated") if pod.main else {}
     if pod.diagnosis and pod.diagnosis.reason:
         return State("Loading", pod.diagnosis.reason, f"{words}; {SAYS}{pod.diagnosis.message}", _started(pod))
-    if number(end, "exitCode"):
+    if end:
         return State("Loading", "Restarted", f"{words}; restarted after {crash_message(pod, end)}", _started(pod))
     return State("Loading", "Loading", words, _started(pod))
 
 
 def _unasked(pod: Pod, facts: Facts, before: Object | None) -> State:
     """Before the first answer (the operator has just started) what was known goes on."""
+    if before is not None and _goes_on(pod, before):
+        return State(before["phase"], before["reason"], text(before, "message"))
     if not pod.ready:
         return _loading(pod, facts)
     if before is None and len(items(facts.previous, "replicaStatuses")) >= MAX_REPLICA_STATUSES:
         return _answering(pod)  # The full list named the worst ones, and this one was not among them.
-    if before is None:
-        return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
-    if before.get("phase") == "Serving":
+    if before is not None and before.get("phase") == "Serving":
         return _answering(pod)
-    if before.get("reason") in _JUDGED_BY_PROBE and before.get("phase") in {"Failed", "Unknown", "Stalled"}:
-        return State(before["phase"], before["reason"], text(before, "message"))
     return State("Loading", "NotProbed", "ready for Kubernetes; the operator has not asked it yet", _started(pod))
+
+
+def _goes_on(pod: Pod, before: Object) -> bool:
+    """Whether what a probe found before the operator was restarted still stands: it came up, and did not end since."""
+    if not pod.main or not pod.main.started:
+        return False
+    if before.get("reason") == NOT_READY:
+        return not pod.ready
+    return before.get("reason") in _JUDGED_BY_PROBE and before.get("phase") in {"Failed", "Stalled", "Unknown"}
 
 
 def _started(pod: Pod) -> str:

@@ -41,7 +41,9 @@ def _available(before: Conditions, after: Conditions) -> Iterator[Notice]:
     if now.get("status") == "True" and then.get("status") != "True":
         yield Notice("Normal", "Available", now["message"])
     if now.get("status") == "False" and then.get("status") == "True":
-        yield Notice("Warning", "Unavailable", now["message"])
+        # What is wrong with an engine is an event of its own.
+        told = after.get("EngineHealthy", {}).get("status") == "False"
+        yield Notice("Warning", "Unavailable", "no replica serves" if told else now["message"])
 
 
 def _rolled_out(before: Conditions, after: Conditions) -> Iterator[Notice]:

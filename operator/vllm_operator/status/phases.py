@@ -133,21 +133,24 @@ def crashing(pod: Pod) -> State | None:
 
 def crashed(pod: Pod) -> tuple[Container, Object] | None:
     """The container that died and has not come up since, and how it ended."""
-    for container in (*pod.init_containers, *pod.containers):
+    for container in pod.init_containers:
+        if (end := _crash(container)) and at(end, "exitCode") != 0:
+            return container, end
+    for container in pod.containers:
+        # A server is not to end at all: vLLM ends with exit code 0 when its engine process was killed.
         if end := _crash(container):
             return container, end
     return None
 
 
 def _crash(container: Container) -> Object | None:
-    """How the container ended, when it crashed and no later start got through; None otherwise."""
+    """How the container ended, when it ended and no later start got through; None otherwise."""
     if container.waiting == "CrashLoopBackOff":
         return mapping(container.last, "terminated") or mapping(container.state, "waiting")
-    now = mapping(container.state, "terminated")
-    if now:
-        return now if number(now, "exitCode") else None
+    if now := mapping(container.state, "terminated"):
+        return now
     before = mapping(container.last, "terminated")
-    if not container.restarts or container.started or not number(before, "exitCode"):
+    if not container.restarts or container.started or not before:
         return None
     # A start takes minutes: without this the replica would be called Loading between any two crashes.
     return None if _ran_long(before) else before

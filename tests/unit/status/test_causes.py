@@ -61,6 +61,7 @@ WORDS = {
     "shared-memory-nccl": "raise sharedMemory",
     "port-in-use": "the port is taken already",
     "service-link": "VLLM_PORT=tcp://10.96.21.103:80",
+    "engine-died": "most often killed for want of memory",
 }
 """Row -> words that its message must hold."""
 
@@ -102,6 +103,16 @@ def test_an_unknown_cause_is_told_by_its_last_error() -> None:
     assert found
     assert found.reason == ""
     assert "no_such_function" in found.message
+
+
+def test_an_engine_that_told_its_own_error_did_not_die_without_a_word() -> None:
+    fatal = "(EngineCore pid=9) ERROR 11-24 15:21:57 [core.py:1133] "
+    log = f"{fatal}EngineCore encountered a fatal error.\n{fatal}ValueError: boom\n{recorded('engine-died')}"
+
+    found = diagnose(log)
+
+    assert found
+    assert (found.reason, found.message) == ("", "ValueError: boom")
 
 
 def test_a_log_that_holds_nothing_tells_nothing() -> None:

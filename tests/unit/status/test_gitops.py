@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lupa.lua51 import LuaRuntime
 
+from tests.support.gitops import argo, kstatus, kubectl_waits_no_more
 from tests.support.pods import (
     OLD_REVISION,
     crashed_pod,
@@ -29,50 +27,7 @@ from vllm_operator.api.crd import crd
 from vllm_operator.api.observed import Facts, ReplicaHealth
 from vllm_operator.status.build import build_status
 
-SCRIPT = Path(__file__).parents[3] / "docs" / "gitops" / "argocd-health.lua"
 Json = dict[str, Any]
-
-
-def kstatus(server: Mapping[str, Any]) -> str:
-    """What Flux makes of it: sigs.k8s.io/cli-utils `pkg/kstatus/status`, `Compute` for a kind without rules."""
-    metadata, status = server["metadata"], server.get("status") or {}
-    if metadata.get("deletionTimestamp"):
-        return "Terminating"
-    if "observedGeneration" in status and status["observedGeneration"] != metadata["generation"]:
-        return "InProgress"
-    for entry in status.get("conditions", ()):
-        if entry["type"] == "Reconciling" and entry["status"] == "True":
-            return "InProgress"
-        if entry["type"] == "Stalled" and entry["status"] == "True":
-            return "Failed"
-    for entry in status.get("conditions", ()):
-        if entry["type"] == "Ready":
-            return "Current" if entry["status"] == "True" else "InProgress"
-    return "Current"
-
-
-def kubectl_waits_no_more(server: Mapping[str, Any], kind: str) -> bool:
-    """`kubectl wait --for=condition=KIND` ends (kubectl `pkg/cmd/wait/condition.go`, `checkCondition`)."""
-    status = server.get("status") or {}
-    for entry in status.get("conditions", ()):
-        if entry["type"].lower() == kind.lower():
-            observed = entry.get("observedGeneration", status.get("observedGeneration"))
-            if observed is not None and observed < server["metadata"]["generation"]:
-                return False
-            return bool(entry["status"].lower() == "true")
-    return False
-
-
-def argo(server: Mapping[str, Any]) -> str:
-    """What Argo CD makes of it, with nothing but Lua's base library."""
-    lua = LuaRuntime(unpack_returned_tuples=True)
-    run = lua.eval(
-        "function(source, obj) local script = assert(loadstring(source)); "
-        "setfenv(script, {obj = obj, ipairs = ipairs, pairs = pairs, type = type}); return script() end"
-    )
-    health = run(SCRIPT.read_text(), lua.table_from(server, recursive=True))
-    assert isinstance(health["message"], str)
-    return str(health["status"])
 
 
 def server(seen: Facts, **metadata: Any) -> Json:

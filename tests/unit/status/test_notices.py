@@ -95,6 +95,15 @@ def test_numbers_make_no_event() -> None:
     assert notices(SERVING, changed) == ()
 
 
+def test_a_cause_is_told_by_one_event() -> None:
+    before = status(Available=("True", "Serving"), EngineHealthy=("True", "Answering"))
+    after = status(Available=("False", "NoReplicaServes"), EngineHealthy=("False", "HTTPError"))
+
+    told = {notice.reason: notice.note for notice in notices(before, after)}
+
+    assert told == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
+
+
 def test_the_note_is_the_conditions_message() -> None:
     (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
 

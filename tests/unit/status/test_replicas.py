@@ -183,6 +183,25 @@ def test_next_start_after_a_crash_is_still_crash_looping():
     assert state(only(running_again(), REFUSED)) == ("CrashLooping", "ExitCode1")
 
 
+def test_end_with_exit_code_0_is_a_crash_too():
+    """So vLLM ends when its engine process was killed."""
+    ended = with_container(pod(), container({"terminated": termination(0, reason="Completed")}))
+    again = container({"running": {"startedAt": STARTED}}, {"terminated": termination(0)}, restarts=1)
+    assert state(only(ended)) == ("CrashLooping", "ExitCode0")
+    assert state(only(with_container(pod(), again), REFUSED)) == ("CrashLooping", "ExitCode0")
+
+
+def test_init_container_that_ended_well_did_not_crash():
+    body = loading_pod()
+    body["status"]["initContainerStatuses"] = [container({"terminated": termination(0, reason="Completed")})]
+    assert state(only(body, REFUSED)) == ("Loading", "Loading")
+
+
+def test_pod_that_lost_its_readiness_is_not_called_new():
+    body = with_container(pod(), container({"running": {"startedAt": STARTED}}, started=True))
+    assert "readiness probe" in only(body, SERVING)["message"]
+
+
 def test_restart_after_a_long_run_is_loading_and_tells_why():
     entry = only(running_again(message="ValueError: boom", ran_seconds=700), REFUSED)
     assert state(entry) == ("Loading", "Restarted")
@@ -213,6 +232,13 @@ def test_restarted_operator_keeps_what_it_knew_until_the_first_answer():
     for health in (SERVING, ReplicaHealth("ModelNotServed", "lists tiny"), ReplicaHealth("Timeout", "no answer")):
         known = only(ready_pod(), health)
         assert only(ready_pod(), NOT_PROBED, previous={"replicaStatuses": [known]}) == known
+
+
+@pytest.mark.parametrize("health", [SERVING, ReplicaHealth("Timeout", "no answer"), ReplicaHealth("HTTPError", "500")])
+def test_restarted_operator_keeps_what_it_knew_of_a_replica_that_lost_its_readiness(health: ReplicaHealth):
+    body = with_container(pod(), container({"running": {"startedAt": STARTED}}, started=True))
+    known = only(body, health)
+    assert only(body, NOT_PROBED, previous={"replicaStatuses": [known]}) == known
 
 
 def test_ready_pod_that_nobody_asked_yet_does_not_serve():

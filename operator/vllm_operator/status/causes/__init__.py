@@ -13,6 +13,7 @@ from vllm_operator.api.observed import Diagnosis, Object
 from vllm_operator.status.causes.arguments import ARGUMENTS
 from vllm_operator.status.causes.checkpoint import CHECKPOINT
 from vllm_operator.status.causes.download import DOWNLOAD
+from vllm_operator.status.causes.engine import ENGINE
 from vllm_operator.status.causes.gpu import GPU
 from vllm_operator.status.causes.pod import POD
 from vllm_operator.status.causes.row import Cause
@@ -59,7 +60,7 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
     return {name: value or "?" for name, value in found.groupdict().items()}
 
 
-CAUSES: tuple[Cause, ...] = (*ARGUMENTS, *POD, *GPU, *CHECKPOINT, *DOWNLOAD)
+CAUSES: tuple[Cause, ...] = (*ARGUMENTS, *POD, *GPU, *CHECKPOINT, *DOWNLOAD, *ENGINE)
 """In this order: the first that matches wins."""
 
 _PATTERNS = tuple((row, re.compile(row.pattern, re.IGNORECASE)) for row in CAUSES)
