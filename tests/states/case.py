@@ -94,7 +94,7 @@ class Case:
         self.row.seconds = round(seen.at - self.began, 1)
         self.row.lag = _since_the_end(seen)
         self.note(seen)
-        agreement.check(self.kube, self.namespace, seen.server)
+        self.row.waiters = agreement.check(self.kube, self.namespace, seen.server)
         late = self.row.seconds if self.row.lag is None else self.row.lag
         assert late <= LIMIT_SECONDS, f"told after {late} s: {self.row.message}"
         return seen

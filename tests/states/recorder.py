@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-HEAD = "| Row | Trouble | Phase | Ready | Replica | Seconds | Lag | Back | Restart | Load | Message |"
+HEAD = "| Row | Trouble | Phase | Ready | Replica | Flux, Argo CD | Seconds | Lag | Back | Restart | Load | Message |"
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Row:
         phase, ready, replica: phase of the server, reason of `Ready`, phase and reason of the worst replica.
         message: the server's own line.
         told: what the condition that explains most says: the message with the way out.
+        waiters: what Flux (kstatus) and Argo CD (our script) make of it.
         seconds: from the fault to the status that tells it.
         lag: of those, the ones since the container ended, where it did: vLLM takes its time to fail.
         back: from the cure to `Ready=True`.
@@ -35,6 +36,7 @@ class Row:
     message: str = ""
     told: str = ""
     stalled: str = ""
+    waiters: str = ""
     seconds: float | None = None
     lag: float | None = None
     back: float | None = None
@@ -46,7 +48,17 @@ class Row:
         times = ["" if value is None else f"{value:.1f}" for value in (self.seconds, self.lag, self.back)]
         restart = "" if self.restart is None else "same" if not self.restart else f"{self.restart} writes"
         load = "" if self.load is None else f"{self.load:.1f}"
-        cells = [str(self.group), self.trouble, self.phase, self.ready, self.replica, *times, restart, load]
+        cells = [
+            str(self.group),
+            self.trouble,
+            self.phase,
+            self.ready,
+            self.replica,
+            self.waiters,
+            *times,
+            restart,
+            load,
+        ]
         return "| " + " | ".join([*cells, self.message.replace("|", "\\|")]) + " |"
 
 
