@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -18,6 +20,17 @@ RECURSION_LIMIT = 60_000
 manifest is refused, but reading it must not fail."""
 
 
+Names = TypeVar("Names", str, tuple[str, ...])
+
+
+def checked_names(_context: click.Context, _option: click.Parameter, value: Names) -> Names:
+    """The namespaces as they are; a pattern, or what else nobody can create, is an error of usage."""
+    for name in [value] if isinstance(value, str) else value:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+            raise click.BadParameter(f"{name!r} is no name of a namespace")
+    return value
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vllm-operator")
 def main() -> None:
@@ -26,7 +39,15 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--namespace", "-n", envvar="VLLM_OPERATOR_NAMESPACE", help="Serve this namespace only. [default: all]")
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    multiple=True,
+    callback=checked_names,
+    envvar="VLLM_OPERATOR_NAMESPACE",
+    help="Serve this namespace only, with the rights of a Role in it; may be repeated. [default: all]",
+)
 @click.option("--listen", default=":8080", show_default=True, help="Address of /healthz, /readyz and /metrics.")
 @click.option(
     "--workers", type=click.IntRange(1, 1000), default=32, show_default=True, help="Servers worked on at once."
@@ -36,7 +57,9 @@ def main() -> None:
     default=None,
     help="Lead only while holding a Lease, so that several operators may run. [default: in a pod yes, outside no]",
 )
-@click.option("--lease-namespace", help="Namespace of the Lease. [default: the pod's own, else the one that is served]")
+@click.option(
+    "--lease-namespace", help="Namespace of the Lease. [default: the pod's own, else the first that is served]"
+)
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
@@ -52,7 +75,7 @@ def main() -> None:
     help="Least severe message that is logged.",
 )
 def run(
-    namespace: str | None,
+    namespaces: tuple[str, ...],
     listen: str,
     workers: int,
     leader_elect: bool | None,
@@ -75,10 +98,10 @@ def run(
 
     configure(log_format, log_level)
     settings = Settings(
-        namespace=namespace or None,
+        namespaces=tuple(dict.fromkeys(namespaces)),
         listen=listen,
         workers=workers,
-        lease_namespace=place_of_lease(leader_elect, lease_namespace, namespace),
+        lease_namespace=place_of_lease(leader_elect, lease_namespace, namespaces),
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -112,15 +135,47 @@ def crd() -> None:
 
 @main.command()
 @click.option("--image", default=f"vllm-operator:{__version__}", show_default=True, help="Image of the operator.")
-@click.option("--namespace", "-n", default="vllm-operator-system", show_default=True, help="Namespace of the operator.")
+@click.option(
+    "--namespace",
+    "-n",
+    callback=checked_names,
+    default="vllm-operator-system",
+    show_default=True,
+    help="Namespace of the operator.",
+)
+@click.option("--namespaced", is_flag=True, help="Serve the operator's own namespace only: short for --serve with it.")
+@click.option(
+    "--serve",
+    multiple=True,
+    callback=checked_names,
+    help="Serve this namespace only, with a Role in it instead of a ClusterRole; may be repeated. [default: all]",
+)
+@click.option(
+    "--without-cluster-objects",
+    is_flag=True,
+    help="Leave out Namespace and CRD, which need an administrator; only with --serve or --namespaced.",
+)
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: stdout]"
 )
-def manifests(image: str, namespace: str, output: Path | None) -> None:
+def manifests(
+    image: str,
+    namespace: str,
+    namespaced: bool,
+    serve: tuple[str, ...],
+    without_cluster_objects: bool,
+    output: Path | None,
+) -> None:
     """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
-    from vllm_operator.render.deploy import deploy_manifests, to_text
+    from vllm_operator.render.deploy import CLUSTER_OBJECTS, deploy_manifests, to_text
 
-    text = to_text(deploy_manifests(image, namespace))
+    served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
+    if without_cluster_objects and not served:
+        raise click.UsageError("--without-cluster-objects needs --serve or --namespaced: a ClusterRole is one, too")
+    objects = deploy_manifests(image, namespace, served)
+    if without_cluster_objects:
+        objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]
+    text = to_text(objects)
     if output is None:
         click.echo(text, nl=False)
     else:

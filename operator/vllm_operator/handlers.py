@@ -11,6 +11,7 @@ import kopf
 
 from vllm_operator.api.names import GROUP
 from vllm_operator.cluster.kinds import SERVER
+from vllm_operator.cluster.scope import Scope
 from vllm_operator.runtime import Runtime
 from vllm_operator.storages import NoDiffBase, NoProgress
 
@@ -20,9 +21,11 @@ STOP_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-def operator_settings() -> kopf.OperatorSettings:
+def operator_settings(scope: Scope) -> kopf.OperatorSettings:
     """kopf without its own writes: no events, no annotations."""
     settings = kopf.OperatorSettings()
+    # Neither CRDs nor namespaces may be listed with the rights of a Role.
+    settings.scanning.disabled = not scope.is_cluster
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()

@@ -31,14 +31,15 @@ async def operate(settings: Settings) -> None:
     logger.info("connecting to %s", runtime.connection.server)
     try:
         await runtime.listen()
+        await runtime.scope.open()
         await kopf.operator(
             registry=register(runtime),
-            settings=operator_settings(),
+            settings=operator_settings(runtime.scope),
             standalone=True,
             # kopf would look the user up, and a pod's user need not have a name.
             identity="vllm-operator",  # type: ignore[arg-type]  # a NewType that kopf does not export
-            clusterwide=settings.namespace is None,
-            namespaces=[settings.namespace] if settings.namespace else [],
+            clusterwide=runtime.scope.is_cluster,
+            namespaces=runtime.scope.namespaces,
             stop_flag=runtime.failed,
         )
     finally:

@@ -24,6 +24,7 @@ from vllm_operator.cluster.logs import last_lines
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.reflector import Reflector
 from vllm_operator.cluster.relist import Relist
+from vllm_operator.cluster.scope import Scope
 from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.cluster.watches import Watches
@@ -56,18 +57,19 @@ class Runtime:
         self._client = ApiClient(self.connection, self._may_write)
         self._lease = self._own_lease()
         self._store = Store()
+        self.scope = Scope(self._client, settings.namespaces)
         self._capabilities = Capabilities(self._client)
         self._prober = Prober(on_change=self._on_health, on_probe=self.metrics.probed)
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
         self._events = Events(self._client, time.monotonic)
-        self._relist = Relist(self._client, self._store, settings.namespace)
+        self._relist = Relist(self._client, self._store, self.scope)
         self._watches = Watches(
-            settings.namespace,
+            settings.namespaces or (None,),
             listed=self._relist.heard,
             recovered=self._on_recovery,
             refused=self.connection.renew,
         )
-        self._reflectors = {kind.plural: self._reflector(kind) for kind in FOLLOWED}
+        self._reflectors: dict[str, Reflector] = {}
         self._children = Children(self._client, self._store, time.monotonic)
         self._reconciler = Reconciler(
             Cluster(
@@ -98,6 +100,8 @@ class Runtime:
 
     async def start(self) -> None:
         """Fill the caches, then start to work: a pass on half-filled caches would write what is there already."""
+        for namespace in self.scope.lists:
+            self._reflectors |= {kind.path(namespace): self._reflector(kind, namespace) for kind in FOLLOWED}
         await self._fill_caches()
         if self._lease is not None:
             self._spawn("lease", self._lease.run())
@@ -107,8 +111,10 @@ class Runtime:
         self._spawn("events", self._events.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))
-        for plural, reflector in self._reflectors.items():
-            self._spawn(f"watch on {plural}", reflector.run())
+        for path, reflector in self._reflectors.items():
+            self._spawn(f"watch on {path}", reflector.run())
+        if self.scope.closed:
+            self._spawn("await role", self.scope.await_role())
         self._wake_all(self._store.servers())
         self._endpoints.ready = True
         logger.info("ready: %d servers", len(self._store.servers()))
@@ -152,21 +158,21 @@ class Runtime:
         identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
         return Lease(ApiClient(self.connection), namespace, LEASE_NAME, identity, time.monotonic)
 
-    def _reflector(self, kind: Kind) -> Reflector:
+    def _reflector(self, kind: Kind, namespace: str | None) -> Reflector:
         return Reflector(
             kind,
             self._client,
-            kind.path(self.settings.namespace),
+            kind.path(namespace),
             MANAGED_SELECTOR,
-            partial(self._list_again, kind),
+            partial(self._list_again, kind, namespace),
             partial(self.saw, kind),
             lambda: not kind.optional or kind.name in self._capabilities.installed,
         )
 
-    async def _list_again(self, kind: Kind) -> str:
+    async def _list_again(self, kind: Kind, namespace: str | None) -> str:
         """List a kind into the caches, wake what changed, and return the version from which to watch."""
-        self._wake_all(sorted(await self._relist.once(kind)))
-        return self._relist.versions[kind.name]
+        self._wake_all(sorted(await self._relist.within(namespace, kind)))
+        return self._relist.versions[kind.name, namespace]
 
     def _may_write(self) -> bool:
         return self._lease is None or self._lease.is_held()
@@ -181,17 +187,24 @@ class Runtime:
         pause = 0.5
         while True:
             try:
-                await self._capabilities.refresh()
-                if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:
-                    logger.warning("%s", NO_CRD)
-                await self._relist.once(SERVER)
-                for reflector in self._reflectors.values():
-                    await reflector.fill()
-                return
+                if await self._fill_once():
+                    return
             except ApiError as error:
                 logger.warning("waiting for the API server: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 15.0)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 15.0)
+
+    async def _fill_once(self) -> bool:
+        """False where the CRD is missing and cannot be watched for: kopf must not start before it."""
+        await self._capabilities.refresh()
+        if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:
+            logger.warning("%s", NO_CRD)
+            if not self.scope.is_cluster:
+                return False
+        await self._relist.once(SERVER)
+        for reflector in self._reflectors.values():
+            await reflector.fill()
+        return True
 
     async def _pass(self, key: Key) -> float | None:
         started, outcome = time.perf_counter(), "success"

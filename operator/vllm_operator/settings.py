@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,30 +14,30 @@ class Settings:
     """What the command line decides.
 
     Attributes:
-        namespace: the one namespace to serve; None for the whole cluster.
+        namespaces: the namespaces to serve; none for the whole cluster.
         listen: `host:port` of /healthz, /readyz and /metrics.
         workers: servers that are worked on at once.
         lease_namespace: namespace of the Lease by which one of several operators leads; None to lead without one.
     """
 
-    namespace: str | None = None
+    namespaces: tuple[str, ...] = ()
     listen: str = ":8080"
     workers: int = 32
     lease_namespace: str | None = None
 
 
-def place_of_lease(elect: bool | None, wanted: str | None, served: str | None) -> str | None:
-    """Namespace of the Lease: the wanted one, the pod's own, the served one; None without election.
+def place_of_lease(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:
+    """Namespace of the Lease: the wanted one, the pod's own, the first that is served; None without election.
 
     Args:
         elect: what the user asked for; None means in a pod only.
         wanted: the namespace that the user asked for, if any.
-        served: the one namespace that is served, if any.
+        served: the namespaces that are served; none for all.
     """
     own = own_namespace()
     if elect is False or (elect is None and own is None):
         return None
-    return wanted or own or served or "default"
+    return wanted or own or next(iter(served), "default")
 
 
 def own_namespace() -> str | None:

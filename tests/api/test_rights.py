@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from kubernetes.dynamic.exceptions import NotFoundError
 
 from tests.api.frozen import frozen_replica, restarted_for_a_frozen_engine
 from tests.api.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
@@ -16,6 +18,7 @@ from tests.support.kube import Kube, Object
 from tests.support.operator_process import OperatorProcess
 from tests.support.rights import SYSTEM, Right
 from vllm_operator.api.crd import crd
+from vllm_operator.cluster.kinds import CHILDREN
 from vllm_operator.render.deploy import deploy_manifests
 
 KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
@@ -26,7 +29,13 @@ EVERYTHING: Object = {
 }
 LOOPBACK = "127.0.0.78"
 """An address of the loopback interface that nobody else uses: here a pod's."""
-MANIFESTS = deploy_manifests("none", SYSTEM)
+SERVED = "rights"
+WITHIN = 30
+
+INSTALLATIONS = {
+    "cluster-wide": deploy_manifests("none", SYSTEM),
+    "namespaced": deploy_manifests("none", SYSTEM, [SERVED]),
+}
 
 
 @dataclass(frozen=True)
@@ -36,14 +45,15 @@ class Scene:
     plane: Plane
     servers: Servers
     process: OperatorProcess
+    granted: set[Right]
 
     @property
     def kube(self) -> Kube:
         return self.servers.kube
 
 
-@pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=INSTALLATIONS)
+def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     if reason := missing():
         pytest.skip(reason)
     with control_plane() as plane:
@@ -51,15 +61,17 @@ def scene() -> Iterator[Scene]:
         kube.apply(crd(), "--server-side")
         kube.wait_for_crds("vllmservers.vllm-operator.dev")
         install_monitoring_crds(kube)
+        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVED}})
+        manifests = INSTALLATIONS[request.param]
         options = ["--leader-elect", "--lease-namespace", SYSTEM]
-        kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", MANIFESTS)
+        options += ["--namespace", SERVED] if request.param == "namespaced" else []
+        kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
         process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
         kube.reports.append(process.tail)
         process.start()
         try:
             process.wait_ready()
-            with kube.namespace("rights") as namespace:
-                yield Scene(plane, with_everything(Servers(kube, namespace)), process)
+            yield Scene(plane, with_everything(Servers(kube, SERVED)), process, rights.granted(manifests))
         finally:
             process.kill()
 
@@ -73,59 +85,71 @@ def with_everything(servers: Servers) -> Servers:
     return servers
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_deleted_child_comes_back(scene: Scene, kind: str) -> None:
-    former = scene.servers.child(kind, "full")["metadata"]["uid"]
-    scene.kube.delete(kind, child_name(kind, "full"), scene.servers.namespace)
+def test_deleted_children_come_back(scene: Scene) -> None:
+    former = {kind: child["metadata"]["uid"] for kind, child in scene.servers.children("full").items()}
+    assert set(former) == set(KINDS)
+    for kind in KINDS:
+        scene.kube.delete(kind, child_name(kind, "full"), scene.servers.namespace)
     # A claim that pods mount waits for them.
-    clear_finalizers(scene, kind)
+    with contextlib.suppress(NotFoundError):
+        patch = {"metadata": {"finalizers": None}}
+        scene.kube.patch("PersistentVolumeClaim", "full-cache", scene.servers.namespace, patch)
 
     def back() -> None:
-        found = scene.servers.find_child(kind, "full")
-        assert found is not None
-        assert found["metadata"]["uid"] != former
+        now = {kind: child["metadata"]["uid"] for kind, child in scene.servers.children("full").items()}
+        assert set(now) == set(KINDS)
+        assert [kind for kind in KINDS if now[kind] == former[kind]] == []
 
-    scene.kube.eventually(back, within=20)
-
-
-def clear_finalizers(scene: Scene, kind: str) -> None:
-    """Let an object go that its controllers still hold."""
-    name = child_name(kind, "full")
-    if (scene.servers.find_child(kind, "full") or {}).get("metadata", {}).get("deletionTimestamp"):
-        scene.kube.patch(kind, name, scene.servers.namespace, {"metadata": {"finalizers": None}})
+    scene.kube.eventually(back, within=WITHIN)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_edited_child_is_mended(scene: Scene, kind: str) -> None:
-    patch = {"metadata": {"labels": {"app.kubernetes.io/part-of": "edited"}}}
-    scene.kube.patch(kind, child_name(kind, "full"), scene.servers.namespace, patch)
-    scene.kube.eventually(lambda: part_of(scene, kind) == "vllm-operator", within=20)
-
-
-def part_of(scene: Scene, kind: str) -> str:
-    return str(scene.servers.child(kind, "full")["metadata"]["labels"]["app.kubernetes.io/part-of"])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_child_that_the_spec_does_not_name_is_deleted(scene: Scene, kind: str) -> None:
+def test_edited_children_are_mended_and_what_the_spec_does_not_name_goes(scene: Scene) -> None:
     """Such as what a former release gave another name."""
-    live = scene.servers.child(kind, "full")
-    kept = {name: live["metadata"][name] for name in ("labels", "annotations", "ownerReferences")}
-    spec = {name: value for name, value in live["spec"].items() if name not in {"clusterIP", "clusterIPs"}}
-    body = {"apiVersion": live["apiVersion"], "kind": kind, "metadata": {"name": "former", **kept}, "spec": spec}
-    scene.kube.create(body, scene.servers.namespace)
+    for kind, child in scene.servers.children("full").items():
+        patch = {"metadata": {"labels": {"app.kubernetes.io/part-of": "edited"}}}
+        scene.kube.patch(kind, child_name(kind, "full"), scene.servers.namespace, patch)
+        scene.kube.create(copy_of(child), scene.servers.namespace)
 
-    def gone() -> None:
-        found = scene.kube.get(kind, "former", scene.servers.namespace)
-        assert found is None or found["metadata"].get("deletionTimestamp")
+    def mended() -> None:
+        children = scene.servers.children("full").values()
+        assert {child["metadata"]["labels"]["app.kubernetes.io/part-of"] for child in children} == {"vllm-operator"}
+        former = [scene.kube.get(kind, "former", scene.servers.namespace) for kind in KINDS]
+        assert [body for body in former if body and not body["metadata"].get("deletionTimestamp")] == []
 
-    scene.kube.eventually(gone, within=20)
+    scene.kube.eventually(mended, within=WITHIN)
+
+
+def test_what_belongs_to_someone_else_is_read_and_left_alone(scene: Scene) -> None:
+    for kind, child in scene.servers.children("full").items():
+        stranger = copy_of(child)
+        stranger["metadata"] = {"name": child_name(kind, "taken")}
+        scene.kube.create(stranger, scene.servers.namespace)
+    mark = scene.plane.audit.mark()
+    scene.servers.create("taken", EVERYTHING)
+    scene.servers.refused("taken")
+
+    def read() -> None:
+        asked = rights.requests(scene.plane.audit, mark)
+        found = {request.resource for request in asked if (request.verb, request.code) == ("get", 200)}
+        assert {CHILDREN[kind].plural for kind in KINDS} <= found
+
+    scene.kube.eventually(read, within=WITHIN)
+    owned = [child for child in scene.servers.children("taken").values() if "ownerReferences" in child["metadata"]]
+    assert owned == []
+
+
+def copy_of(child: Object) -> Object:
+    """A child under a name that the plan does not know."""
+    kept = {name: child["metadata"][name] for name in ("labels", "annotations", "ownerReferences")}
+    spec = {name: value for name, value in child["spec"].items() if name not in {"clusterIP", "clusterIPs"}}
+    kind = {name: child[name] for name in ("apiVersion", "kind")}
+    return {**kind, "metadata": {"name": "former", **kept}, "spec": spec}
 
 
 def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     """No kubelet runs here, so there is none to be had; but the right to read it is checked first."""
     mark, selector = scene.plane.audit.mark(), "app.kubernetes.io/instance=full"
-    scene.kube.eventually(lambda: bool(scene.kube.list("Pod", scene.servers.namespace, selector)), within=20)
+    scene.kube.eventually(lambda: bool(scene.kube.list("Pod", scene.servers.namespace, selector)), within=WITHIN)
     pod = scene.kube.list("Pod", scene.servers.namespace, selector)[0]
     ended = {
         "exitCode": 1,
@@ -143,7 +167,7 @@ def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     def asked() -> None:
         assert Right("", "pods/log", "get") in rights.used(rights.requests(scene.plane.audit, mark))
 
-    scene.kube.eventually(asked, within=20)
+    scene.kube.eventually(asked, within=WITHIN)
 
 
 def test_the_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
@@ -151,46 +175,44 @@ def test_the_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
         restarted_for_a_frozen_engine(scene.servers, scene.process, "frozen", LOOPBACK)
 
 
-def test_a_refused_server_gets_an_event(scene: Scene) -> None:
+def test_what_is_refused_once_more_after_a_restart_is_counted_in_the_same_event(scene: Scene) -> None:
+    refuse(scene, times=1)
+    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "hub"}}})
+    scene.servers.accepted("full")
+    assert scene.process.stop() == 0
+    scene.process.start()
+    scene.process.wait_ready()
+    refuse(scene, times=2)
+
+
+def refuse(scene: Scene, times: int) -> None:
+    """Ask for a Secret that is missing, and wait until its event was counted so often."""
     scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
     scene.servers.refused("full", "absent")
 
     def told() -> None:
-        events = scene.kube.list("Event", scene.servers.namespace)
-        assert [event for event in events if "absent" in (event.get("message") or "")]
+        events = [event for event in scene.kube.list("Event", SERVED) if "absent" in (event.get("message") or "")]
+        assert [event.get("count") for event in events] == [times]
 
-    scene.kube.eventually(told, within=20)
-
-
-def test_what_happens_again_after_a_restart_is_counted_in_the_event_of_before(scene: Scene) -> None:
-    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "hub"}}}, settled=False)
-    scene.servers.accepted("full", within=20)
-    scene.process.stop()
-    scene.process.start()
-    scene.process.wait_ready()
-    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
-
-    def counted() -> None:
-        events = scene.kube.list("Event", scene.servers.namespace)
-        assert [event["count"] for event in events if "absent" in (event.get("message") or "")] == [2]
-
-    scene.kube.eventually(counted, within=20)
+    scene.kube.eventually(told, within=WITHIN)
 
 
 def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:
     """Last of this file: it judges what the tests before it made the operator do."""
     assert scene.process.stop() == 0
     requests = rights.requests(scene.plane.audit)
-    granted, used = rights.granted(MANIFESTS), rights.used(requests)
+    granted, used = scene.granted, rights.used(requests)
     assert rights.denied(requests) == []
     assert {str(right) for right in granted - used} == set()
     assert {str(right) for right in used - granted} == set()
     assert {right.verb for right in used if right.resource == "secrets"} == {"get"}
 
 
-def test_no_rule_has_a_star_and_secrets_are_read_by_name() -> None:
-    granted = rights.granted(MANIFESTS)
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_no_rule_has_a_star_and_secrets_are_read_by_name(installation: str) -> None:
+    manifests = INSTALLATIONS[installation]
+    granted = rights.granted(manifests)
     assert [right for right in granted if "*" in "".join(right)] == []
     assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
-    rules = [rule for body in MANIFESTS for rule in body.get("rules", ())]
+    rules = [rule for body in manifests for rule in body.get("rules", ())]
     assert [rule for rule in rules if "nonResourceURLs" in rule] == []

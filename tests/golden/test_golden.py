@@ -14,6 +14,7 @@ from vllm_operator.desired import desired_state
 from vllm_operator.plan.monitoring import MONITORING_KINDS
 from vllm_operator.render import deploy, manifests
 from vllm_operator.render.deploy import deploy_manifests, to_text
+from vllm_operator.render.templates import template_folder
 
 NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
 
@@ -25,9 +26,9 @@ def rendered(name: str) -> list[Any]:
     return [manifest.body for manifest in desired.manifests]
 
 
-def operator() -> list[Any]:
+def operator(*served: str) -> list[Any]:
     """The operator's own objects, without the CRD, which has a file of its own."""
-    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system")
+    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", served)
     return [body for body in found if body["kind"] != "CustomResourceDefinition"]
 
 
@@ -40,16 +41,33 @@ def test_operator() -> None:
     documents.check("operator", operator())
 
 
+def test_namespaced_operator() -> None:
+    documents.check("operator-namespaced", operator("team-a", "team-b"))
+
+
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in documents.EXPECTED.glob("*.yaml")} == {*NAMES, "operator"}
+    assert {path.stem for path in documents.EXPECTED.glob("*.yaml")} == {*NAMES, "operator", "operator-namespaced"}
 
 
 def test_every_template_of_a_server_is_shown() -> None:
     assert {body["kind"] for name in NAMES for body in rendered(name)} == set(manifests.TEMPLATES)
 
 
-def test_every_template_of_the_operator_is_shown() -> None:
-    assert {body["kind"].lower() for body in operator()} == set(deploy.TEMPLATES)
+def test_every_template_of_the_operator_is_used() -> None:
+    used = {"namespace", "serviceaccount", *deploy.CLUSTER_WIDE, *deploy.NAMESPACED, *deploy.OWN}
+    assert {path.name.partition(".")[0] for path in (template_folder() / "deploy").iterdir()} == used
+
+
+def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_and_crd() -> None:
+    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
+    assert [body["kind"] for body in found if body["kind"] in deploy.CLUSTER_OBJECTS] == [
+        "Namespace",
+        "CustomResourceDefinition",
+    ]
+    assert {body["metadata"]["namespace"] for body in found if body["kind"] == "Role"} == {
+        "vllm-operator-system",
+        "team-a",
+    }
 
 
 def test_full_manifest_sets_every_field() -> None:

@@ -14,7 +14,14 @@ from vllm_operator.render.deploy import deploy_manifests
 
 SYSTEM = "vllm-operator-system"
 NAME = "vllm-operator"
-USER = f"system:serviceaccount:{SYSTEM}:{NAME}"
+
+
+def user(namespace: str) -> str:
+    """Who the operator of a namespace is for the API server."""
+    return f"system:serviceaccount:{namespace}:{NAME}"
+
+
+USER = user(SYSTEM)
 RBAC = {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
 
@@ -69,9 +76,9 @@ def used(requests: Iterable[Request]) -> set[Right]:
     }
 
 
-def requests(audit: AuditLog, mark: int = 0) -> list[Request]:
+def requests(audit: AuditLog, mark: int = 0, asker: str = USER) -> list[Request]:
     """What the operator's service account asked for since the mark."""
-    return [request for request in audit.since(mark, "") if request.user == USER]
+    return [request for request in audit.since(mark, "") if request.user == asker]
 
 
 def denied(asked: Iterable[Request]) -> list[str]:

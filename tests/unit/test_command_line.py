@@ -94,6 +94,42 @@ def test_manifests_are_printed_for_kubectl() -> None:
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "x/y:1"
 
 
+def test_manifests_of_a_namespaced_operator_have_a_role_in_every_namespace() -> None:
+    objects = list(yaml.safe_load_all(invoke("manifests", "-n", "ops", "--namespaced", "--serve", "team").output))
+    (deployment,) = [body for body in objects if body["kind"] == "Deployment"]
+    roles = sorted(
+        (body["metadata"]["namespace"], body["metadata"]["name"]) for body in objects if body["kind"] == "Role"
+    )
+
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"][2:] == [
+        "--namespace=ops",
+        "--namespace=team",
+    ]
+    assert roles == [("ops", "vllm-operator"), ("ops", "vllm-operator-servers"), ("team", "vllm-operator-servers")]
+    assert "ClusterRole" not in {body["kind"] for body in objects}
+
+
+def test_manifests_for_a_user_without_rights_in_the_cluster_are_all_in_namespaces() -> None:
+    shown = invoke("manifests", "-n", "team", "--namespaced", "--without-cluster-objects")
+
+    assert {body["metadata"].get("namespace") for body in yaml.safe_load_all(shown.output)} == {"team"}
+
+
+def test_a_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
+    shown = invoke("manifests", "--without-cluster-objects")
+
+    assert shown.exit_code == 2
+    assert "needs --serve or --namespaced" in shown.output
+
+
+@pytest.mark.parametrize("name", ["team-*", "Team", "-team", "", "a" * 64])
+def test_a_namespace_that_cannot_be_is_named(name: str) -> None:
+    shown = invoke("run", "--namespace", name)
+
+    assert shown.exit_code == 2
+    assert f"{name!r} is no name of a namespace" in shown.output
+
+
 def test_manifests_are_written_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "install.yaml"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import SERVER, WATCHED, Kind
+from vllm_operator.cluster.scope import Scope
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.errors import ApiError
 
@@ -29,16 +30,16 @@ class Relist:
     Args:
         client: the API client.
         store: the caches to correct.
-        namespace: the one namespace that is served; None for all.
+        scope: the namespaces that are served.
     """
 
-    def __init__(self, client: ApiClient, store: Store, namespace: str | None) -> None:
+    def __init__(self, client: ApiClient, store: Store, scope: Scope) -> None:
         self._client = client
         self._store = store
-        self._namespace = namespace
+        self._scope = scope
         self._due: dict[str, float] = {}
-        self.versions: dict[str, str] = {}
-        """Resource version of the last list of each kind; empty when the API server does not have it."""
+        self.versions: dict[tuple[str, str | None], str] = {}
+        """Resource version of the last list of each kind and namespace; empty when the API server has no such kind."""
 
     async def once(self, kind: Kind) -> set[Key]:
         """List one kind into the cache; returns the servers of which something changed.
@@ -46,10 +47,18 @@ class Relist:
         Raises:
             ApiError: the list failed.
         """
+        return {key for namespace in self._scope.lists for key in await self.within(namespace, kind)}
+
+    async def within(self, namespace: str | None, kind: Kind) -> set[Key]:
+        """The same for one of the namespaces that are served; None stands for all.
+
+        Raises:
+            ApiError: the list failed.
+        """
         selector = None if kind is SERVER else MANAGED_SELECTOR
-        before, newest = self._store.uids(kind.name), self._store.newest(kind.name)
-        found = await self._client.list(kind, self._namespace, selector)
-        self.versions[kind.name] = found.version if found else ""
+        before, newest = self._store.uids(kind.name, namespace), self._store.newest(kind.name)
+        found = await self._client.list(kind, namespace, selector)
+        self.versions[kind.name, namespace] = found.version if found else ""
         if found is None:
             return self._store.drop(kind.name)
         if found.version.isdigit() and int(found.version) < newest:

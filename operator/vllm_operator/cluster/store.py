@@ -111,9 +111,10 @@ class Store:
         if known is not None and known.uid == metadata.get("uid"):
             self._forget(kind, known)
 
-    def uids(self, kind: str) -> frozenset[str]:
-        """UIDs of all objects of a kind."""
-        return frozenset(entry.uid for entry in self._objects[kind].values())
+    def uids(self, kind: str, namespace: str | None = None) -> frozenset[str]:
+        """UIDs of the objects of a kind, in one namespace or in all."""
+        entries = self._objects[kind].values()
+        return frozenset(entry.uid for entry in entries if namespace is None or entry.namespace == namespace)
 
     def newest(self, kind: str) -> int:
         """The highest resource version among the objects of a kind; 0 where there is none."""

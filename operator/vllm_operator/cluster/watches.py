@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import aiohttp
@@ -47,7 +47,7 @@ class Watches:
     """A middleware of the session that kopf uses.
 
     Args:
-        namespace: the one namespace that is served; None for all.
+        namespaces: the namespaces that are served; None among them stands for all.
         listed: called when kopf lists a kind: something may have vanished before.
         recovered: called when a list or a watch succeeds after one that failed: the API server was away.
         refused: called when the credentials are refused.
@@ -55,13 +55,13 @@ class Watches:
 
     def __init__(
         self,
-        namespace: str | None,
+        namespaces: Iterable[str | None],
         *,
         listed: Callable[[Kind], None],
         recovered: Callable[[], None],
         refused: Callable[[], Awaitable[None]],
     ) -> None:
-        self._kinds = {kind.path(namespace): kind for kind in WATCHED}
+        self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED}
         self._listed = listed
         self._recovered = recovered
         self._renew = refused

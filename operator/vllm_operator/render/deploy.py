@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,10 @@ import yaml
 from vllm_operator.api.crd import crd
 from vllm_operator.render.templates import render
 
-TEMPLATES = (
-    "namespace",
-    "serviceaccount",
-    "clusterrole",
-    "clusterrolebinding",
-    "role",
-    "rolebinding",
-    "service",
-    "deployment",
-)
+CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
+NAMESPACED = ("servedrole", "servedrolebinding")
+OWN = ("role", "rolebinding", "service", "deployment")
+CLUSTER_OBJECTS = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
 
 
 @dataclass(frozen=True)
@@ -30,16 +24,49 @@ class DeployPlan:
     name: str
     namespace: str
     image: str
+    args: list[str]
     labels: dict[str, str]
     selector: dict[str, str]
 
 
-def deploy_manifests(image: str, namespace: str) -> list[dict[str, Any]]:
-    """Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied."""
+@dataclass(frozen=True)
+class ServedPlan:
+    """The values of the templates for one of the namespaces that are served."""
+
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    rules: list[dict[str, Any]]
+    account: dict[str, str]
+
+
+def deploy_manifests(image: str, namespace: str, served: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
+
+    Args:
+        image: image of the operator.
+        namespace: where it runs.
+        served: the namespaces that it serves, each with a Role; none for all, with a ClusterRole.
+    """
     selector = {"app.kubernetes.io/name": "vllm-operator", "app.kubernetes.io/component": "controller"}
-    plan = DeployPlan("vllm-operator", namespace, image, selector, selector)
-    rendered = {name: render(f"deploy/{name}", plan) for name in TEMPLATES}
-    return [rendered.pop("namespace"), crd(), *rendered.values()]
+    args = ["run", "--log-format=json", *(f"--namespace={name}" for name in served)]
+    plan = DeployPlan("vllm-operator", namespace, image, args, selector, selector)
+    rights = [*_served(plan, served)] if served else [render(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
+    first = (render("deploy/namespace", plan), crd(), render("deploy/serviceaccount", plan))
+    return [*first, *rights, *(render(f"deploy/{name}", plan) for name in OWN)]
+
+
+def _served(plan: DeployPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
+    rules = served_rules(render("deploy/clusterrole", plan)["rules"])
+    account = {"kind": "ServiceAccount", "name": plan.name, "namespace": plan.namespace}
+    for namespace in namespaces:
+        served = ServedPlan(f"{plan.name}-servers", namespace, plan.labels, rules, account)
+        yield from (render(f"deploy/{name}", served) for name in NAMESPACED)
+
+
+def served_rules(rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules of the ClusterRole that a Role can hold: CRDs belong to no namespace."""
+    return [rule for rule in rules if "customresourcedefinitions" not in rule["resources"]]
 
 
 class _BlockDumper(yaml.SafeDumper):

@@ -8,6 +8,7 @@ from tests.unit.loop.test_store import thing
 from vllm_operator.cluster.client import Listing
 from vllm_operator.cluster.kinds import CHILDREN, Kind
 from vllm_operator.cluster.relist import Relist
+from vllm_operator.cluster.scope import Scope
 from vllm_operator.cluster.store import Key, Store
 
 SERVICE = CHILDREN["Service"]
@@ -23,8 +24,8 @@ class FakeLists:
         return next(self.listings)
 
 
-def relist(store: Store, client: Any) -> Relist:
-    return Relist(client, store, None)
+def relist(store: Store, client: Any, *namespaces: str) -> Relist:
+    return Relist(client, store, Scope(client, namespaces))
 
 
 async def test_what_a_list_lacks_is_forgotten_and_its_server_told() -> None:
@@ -63,3 +64,22 @@ async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> 
 
     lists.heard(SERVICE)
     assert lists.is_due(SERVICE)
+
+
+async def test_the_list_of_one_namespace_forgets_nothing_of_another() -> None:
+    store = Store()
+    store.put("Service", thing(version=9))
+    lists = relist(store, FakeLists(Listing([], "12"), Listing([thing(version=11)], "13")), "team", "llm")
+
+    await lists.once(SERVICE)
+    assert store.get("Service", "llm", "mistral") is not None
+    assert lists.versions == {("Service", "team"): "12", ("Service", "llm"): "13"}
+
+
+async def test_every_namespace_forgets_what_its_own_list_lacks() -> None:
+    store = Store()
+    store.put("Service", thing(version=9))
+    lists = relist(store, FakeLists(Listing([], "12"), Listing([], "13")), "team", "llm")
+
+    assert await lists.once(SERVICE) == {Key("llm", "mistral")}
+    assert store.get("Service", "llm", "mistral") is None

@@ -67,7 +67,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiServer
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     fake.port = runner.addresses[0][1]
     watches = Watches(
-        "llm",
+        ["llm"],
         listed=lambda kind: fake.listed.append(kind.name),
         recovered=fake._recover,
         refused=fake._renew,
