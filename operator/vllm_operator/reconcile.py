@@ -25,12 +25,14 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
+from vllm_operator.lookups import Lookups
 from vllm_operator.plan.outline import Outline
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.engines import stalled_words
 from vllm_operator.status.healing import BACK_OFF_SECONDS, GRACE_SECONDS, PER_HOUR, Everywhere, decide, with_restart
 from vllm_operator.status.notices import notices
+from vllm_operator.status.questions import questions
 from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
 
 MISSING_AGAIN_SECONDS = 5.0
@@ -57,6 +59,7 @@ class Cluster:
     prober: Prober
     diagnoses: Diagnoses
     events: Events
+    lookups: Lookups
 
 
 class Reconciler:
@@ -130,6 +133,7 @@ class Reconciler:
         self._cluster.prober.set_targets(str(key), ())
         self._cluster.diagnoses.forget(key)
         self._cluster.events.forget(key)
+        self._cluster.lookups.forget(key)
         self._cluster.children.forget(key)
         self._desired.forget(key)
         self._unsettled.pop(key, None)
@@ -232,6 +236,7 @@ class Reconciler:
             monitoring_problems=outcome.unmonitored,
             diagnoses=self._cluster.diagnoses.of(key, observed),
             restarts=tuple(previous.get("stalledRestarts") or ()),
+            findings=self._cluster.lookups.of(key, questions(observed)),
         )
 
 

@@ -33,6 +33,7 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
 from vllm_operator.engine.prober import Prober
 from vllm_operator.errors import ApiError, VLLMOperatorError
+from vllm_operator.lookups import Lookups, answer
 from vllm_operator.metrics import Metrics, Snapshot
 from vllm_operator.reconcile import Cluster, Reconciler
 from vllm_operator.settings import Settings
@@ -61,6 +62,7 @@ class Runtime:
         self._capabilities = Capabilities(self._client)
         self._prober = Prober(on_change=self._on_health, on_probe=self.metrics.probed)
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
+        self._lookups = Lookups(partial(answer, self._client), self._wake, time.monotonic)
         self._events = Events(self._client, time.monotonic)
         self._relist = Relist(self._client, self._store, self.scope)
         self._watches = Watches(
@@ -81,6 +83,7 @@ class Runtime:
                 prober=self._prober,
                 diagnoses=self._diagnoses,
                 events=self._events,
+                lookups=self._lookups,
             )
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
@@ -108,6 +111,7 @@ class Runtime:
         self._spawn("queue", self._run_queue())
         self._spawn("prober", self._prober.run())
         self._spawn("diagnoses", self._diagnoses.run())
+        self._spawn("lookups", self._lookups.run())
         self._spawn("events", self._events.run())
         self._spawn("capabilities", self._watch_capabilities())
         self._spawn("relist", self._relist.run(self._wake_all))

@@ -197,6 +197,22 @@ def refuse(scene: Scene, times: int) -> None:
     scene.kube.eventually(told, within=WITHIN)
 
 
+def test_the_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
+    """No provisioner runs here, and no scheduler: what that would say of a pod is written by the test."""
+    pod = scene.kube.list("Pod", scene.servers.namespace, "app.kubernetes.io/instance=full")[0]
+    words = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    held = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    patch = {"status": {"conditions": [held]}}
+    scene.kube.patch("Pod", pod["metadata"]["name"], scene.servers.namespace, patch, status=True)
+
+    def told() -> None:
+        cache = scene.servers.condition("full", "CacheReady")
+        assert cache["reason"] == "FailedBinding", cache
+        assert "no storage class is set" in cache["message"]
+
+    scene.kube.eventually(told, within=60)
+
+
 def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:
     """Last of this file: it judges what the tests before it made the operator do."""
     assert scene.process.stop() == 0

@@ -122,14 +122,14 @@ def record(environment: Environment, row: str, failure: Failure) -> None:
     shutil.rmtree(work, ignore_errors=True)
     (work / "home").mkdir(parents=True)
     model = _model(environment, work, failure)
-    with _hub(failure, model) as endpoint, _port(taken=row == "port-in-use") as port:
+    with _hub(failure, model) as endpoint, free_port(taken=row == "port-in-use") as port:
         arguments = [str(model) if item == "/models/tiny" else item for item in failure.arguments]
         if failure.model is not None:
             arguments = ["--model", str(model), *arguments]
         offline = {} if endpoint or "HF_ENDPOINT" in failure.env else {"HF_HUB_OFFLINE": "1"}
         own = {"HF_HOME": str(work / "home"), **offline, **({"HF_ENDPOINT": endpoint} if endpoint else {})}
         text, code = _run(environment, [*arguments, "--port", str(port)], {**own, **failure.env}, failure)
-    text = _neutral(text, environment, model, work).replace(str(port), "8000")
+    text = neutral(text, environment, model, work).replace(str(port), "8000")
     variables = [f"{name}={value}" for name, value in failure.env.items() if "TOKEN" not in name]
     own = TINY if failure.model is not None else ()
     shown = " ".join([*variables, *own, *failure.arguments])
@@ -183,7 +183,7 @@ def _hub(failure: Failure, model: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _port(taken: bool) -> Iterator[int]:
+def free_port(taken: bool) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("", 0))
         probe.listen()
@@ -194,7 +194,7 @@ def _port(taken: bool) -> Iterator[int]:
         yield port
 
 
-def _neutral(text: str, environment: Environment, model: Path, work: Path) -> str:
+def neutral(text: str, environment: Environment, model: Path, work: Path) -> str:
     """The log as it would be in a container: paths of this machine are none of a reader's business."""
     packages = re.escape(str(environment.folder)) + r"/venv/lib/python3\.\d+/site-packages"
     rules = (

@@ -114,6 +114,7 @@ class Facts:
         restarts: when pods of frozen engines were deleted, as the status tells (RFC 3339).
         cure: what the operator does about a frozen engine; empty when that is left to people.
         monitoring_problems: refusals of monitoring objects, which block nothing.
+        findings: UID of a pod or claim -> what was looked up about it: the stage of a start, or what events explain.
     """
 
     generation: int
@@ -136,3 +137,4 @@ class Facts:
     diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
     restarts: tuple[str, ...] = ()
     cure: str = ""
+    findings: Mapping[str, Diagnosis] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vllm_operator.api.observed import Object
 from vllm_operator.plan.monitoring import MONITORING_API
+from vllm_operator.status.claims import unbound
 from vllm_operator.status.read import condition, text
 from vllm_operator.status.verdict import Verdict
 from vllm_operator.status.view import View
@@ -22,15 +23,7 @@ def cache_ready(view: View) -> Verdict | None:
         return Verdict(
             "False", "ClaimLost", f"the volume of claim {name} is gone: delete the claim and let it be made anew"
         )
-    if phase != "Bound":
-        return Verdict("False", "ClaimPending", _pending(name, claim))
-    return _bound(view, name)
-
-
-def _pending(name: str, claim: Object) -> str:
-    storage = text(claim, "spec", "storageClassName")
-    storage_class = f"storage class {storage}" if storage else "the cluster's default storage class"
-    return f"claim {name} is not bound: {storage_class} has not given a volume; see kubectl describe pvc {name}"
+    return unbound(view.facts) or _bound(view, name)
 
 
 def _bound(view: View, name: str) -> Verdict:

@@ -8,6 +8,7 @@ from vllm_operator.status.causes import SAYS
 from vllm_operator.status.phases import crash_message
 from vllm_operator.status.pod import Pod, State
 from vllm_operator.status.read import items, mapping, text
+from vllm_operator.status.starts import DOWNLOADING, FETCHING, STAGES
 
 NOT_PROBED = ReplicaHealth()
 NOT_READY = "NotReady"
@@ -76,7 +77,18 @@ def _loading(pod: Pod, facts: Facts) -> State:
         return State("Loading", pod.diagnosis.reason, f"{words}; {SAYS}{pod.diagnosis.message}", _started(pod))
     if end:
         return State("Loading", "Restarted", f"{words}; restarted after {crash_message(pod, end)}", _started(pod))
-    return State("Loading", "Loading", words, _started(pod))
+    return _stage(pod, facts) or State("Loading", "Loading", words, _started(pod))
+
+
+def _stage(pod: Pod, facts: Facts) -> State | None:
+    """How far the start has come, when its log was read and tells; since when is not known."""
+    if pod.finding is None or pod.finding.reason not in STAGES:
+        return None
+    if pod.finding.reason == DOWNLOADING and facts.downloads:
+        return State("Downloading", DOWNLOADING, pod.finding.message)
+    if pod.finding.reason in {DOWNLOADING, FETCHING}:
+        return None
+    return State("Loading", pod.finding.reason, pod.finding.message)
 
 
 def _unasked(pod: Pod, facts: Facts, before: Object | None) -> State:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from vllm_operator.api.observed import Object
 from vllm_operator.status.causes import diagnose
+from vllm_operator.status.happenings import PULL_SECRET
+from vllm_operator.status.happenings import REASONS as HAPPENINGS
 from vllm_operator.status.pod import Container, Pod, State
-from vllm_operator.status.read import at, earlier, items, mapping, number, seconds_between, text
+from vllm_operator.status.read import at, condition, earlier, items, mapping, number, seconds_between, text
 from vllm_operator.status.text import cause, line, reason
 
 LONG_RUN = 600.0
@@ -45,11 +47,17 @@ _NODE_LOST = {"NodeNotReady", "NodeLost", "NodeUnreachable"}
 def lost(pod: Pod) -> State | None:
     """The node does not report any more, so nothing that is known of the pod is true for sure."""
     why = text(pod.body, "status", "reason")
-    silent = text(pod.readiness, "reason")
-    if text(pod.body, "status", "phase") != "Unknown" and why not in _NODE_LOST and silent not in _NODE_LOST:
+    silent = text(pod.readiness, "reason") in _NODE_LOST or _marked_by_node_controller(pod)
+    if text(pod.body, "status", "phase") != "Unknown" and why not in _NODE_LOST and not silent:
         return None
     words = f"node {pod.node or '?'} does not report: look at it with kubectl describe node"
     return State("Unknown", "NodeLost", words, text(pod.readiness, "lastTransitionTime"))
+
+
+def _marked_by_node_controller(pod: Pod) -> bool:
+    """A kubelet gives a reason when a pod is not ready; the node controller, which stands in for it, gives none."""
+    not_ready = text(pod.readiness, "status") == "False" and not text(pod.readiness, "reason")
+    return not_ready and bool(pod.node) and any(container.ready for container in pod.containers)
 
 
 def draining(pod: Pod) -> State | None:
@@ -59,8 +67,18 @@ def draining(pod: Pod) -> State | None:
         return None
     grace = number(pod.body, "metadata", "deletionGracePeriodSeconds")
     words = f"finishes its requests, within {grace} s"
+    if why := _disruption(pod):
+        words = f"{why}; {words}"
     # Kubernetes writes the moment at which the pod will be killed, not the one at which it was told to stop.
     return State("Draining", "Terminating", words, earlier(deadline, grace))
+
+
+def _disruption(pod: Pod) -> str:
+    """Why Kubernetes itself ends the pod: preemption, eviction, a taint; empty when a person or a rollout does."""
+    entry = condition(pod.body, "DisruptionTarget")
+    if text(entry, "status") != "True":
+        return ""
+    return text(entry, "message") or text(entry, "reason")
 
 
 def failed(pod: Pod) -> State | None:
@@ -69,7 +87,8 @@ def failed(pod: Pod) -> State | None:
     if phase not in {"Failed", "Succeeded"}:
         return None
     why = reason(text(pod.body, "status", "reason"), "Ended")
-    words = text(pod.body, "status", "message") or f"the pod ended with phase {phase}; another one takes its place"
+    words = text(pod.body, "status", "message") or _disruption(pod)
+    words = words or f"the pod ended with phase {phase}; another one takes its place"
     ends = (text(container.state, "terminated", "finishedAt") for container in pod.containers)
     return State("Failed", why, words, next(filter(None, ends), text(pod.body, "status", "startTime")))
 
@@ -121,6 +140,8 @@ def unpulled(pod: Pod) -> State | None:
         if container.waiting in _UNPULLED:
             words = text(container.state, "waiting", "message")
             words = _BACK_OFF.sub("", words) or words or "the image cannot be pulled"
+            if pod.finding and pod.finding.reason == PULL_SECRET:
+                words = f"{words}; {pod.finding.message}"
             return State("Pulling", IMAGE_PULL_BACK_OFF, words, text(pod.scheduled, "lastTransitionTime"))
     return None
 
@@ -174,6 +195,8 @@ def _crash_state(pod: Pod, container: Container, end: Object) -> State:
 def _ending(pod: Pod, end: Object) -> tuple[str, str]:
     """Reason and message of an end: what the log tells comes first, for its cause stands far above the last words."""
     code = number(end, "exitCode")
+    if code >= KILLED and pod.finding and pod.finding.reason == "Killing":
+        return "Killing", f"exit code {code}: {pod.finding.message}"
     for told in (pod.diagnosis, diagnose(text(end, "message"))):
         if told and told.reason:
             return told.reason, f"exit code {code}: {told.message}"
@@ -203,6 +226,8 @@ def creating(pod: Pod) -> State | None:
     if main and (main.state.get("running") or main.state.get("terminated")):
         return None
     since = text(pod.scheduled, "lastTransitionTime")
+    if pod.finding and pod.finding.reason in HAPPENINGS:
+        return State("Pulling", pod.finding.reason, pod.finding.message)
     for container in pod.init_containers:
         if begun := mapping(container.state, "running"):
             return State("Loading", "Initializing", f"init container {container.name} runs", text(begun, "startedAt"))

@@ -38,6 +38,7 @@ class Container:
     state: Object
     last: Object
     started: bool
+    ready: bool
     restarts: bool
 
     @property
@@ -52,6 +53,7 @@ class Pod:
 
     Attributes:
         diagnosis: why its container ended, from its log; None while nobody has read that.
+        finding: what was looked up beside the passes: the stage of its start, or what its events explain.
     """
 
     body: Object
@@ -64,6 +66,7 @@ class Pod:
     init_containers: tuple[Container, ...]
     containers: tuple[Container, ...]
     diagnosis: Diagnosis | None = None
+    finding: Diagnosis | None = None
 
     @property
     def image(self) -> str:
@@ -78,7 +81,7 @@ class Pod:
         return next(named, self.containers[0] if self.containers else None)
 
 
-def read_pod(body: Object, diagnosis: Diagnosis | None = None) -> Pod:
+def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosis | None = None) -> Pod:
     """Read a pod of which any field may be missing."""
     readiness = condition(body, "Ready")
     return Pod(
@@ -92,6 +95,7 @@ def read_pod(body: Object, diagnosis: Diagnosis | None = None) -> Pod:
         init_containers=_containers(body, "initContainerStatuses"),
         containers=_containers(body, "containerStatuses"),
         diagnosis=diagnosis,
+        finding=finding,
     )
 
 
@@ -102,6 +106,7 @@ def _containers(body: Object, kind: str) -> tuple[Container, ...]:
             state=mapping(status, "state"),
             last=mapping(status, "lastState"),
             started=status.get("started") is True or status.get("ready") is True,
+            ready=status.get("ready") is True,
             restarts=bool(status.get("restartCount")),
         )
         for status in items(body, "status", kind)

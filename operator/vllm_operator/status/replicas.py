@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_operator.api.observed import Facts, Object
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, ReplicaPhase
 from vllm_operator.status.causes import remembered
+from vllm_operator.status.claims import unbound
 from vllm_operator.status.engines import ENGINE_STALLED, engine_state
 from vllm_operator.status.failures import is_late
+from vllm_operator.status.happenings import remembered_explanation
 from vllm_operator.status.phases import IMAGE_PULL_BACK_OFF, KUBERNETES_STATES
 from vllm_operator.status.pod import Pod, State, read_pod
 from vllm_operator.status.read import items, text, timestamp
+from vllm_operator.status.starts import remembered_stage
 from vllm_operator.status.text import line
 
 WORST_FIRST: tuple[ReplicaPhase, ...] = (
@@ -88,13 +91,16 @@ def replica_statuses(facts: Facts) -> list[dict[str, Any]]:
 def _read(body: Object, facts: Facts, before: Mapping[str, Object]) -> Pod:
     """The pod with its diagnosis: as told before until its log is read again, so that a restart changes no word."""
     name = text(body, "metadata", "name")
-    told = remembered(before.get(name[:_NAME_LENGTH]), is_late(facts.observed))
-    return read_pod(body, facts.diagnoses.get(name) or told)
+    entry = before.get(name[:_NAME_LENGTH])
+    found = facts.findings.get(text(body, "metadata", "uid"))
+    if found is None:
+        found = remembered_stage(entry) or remembered_explanation(entry)
+    return read_pod(body, facts.diagnoses.get(name) or remembered(entry, is_late(facts.observed)), found)
 
 
 def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:
     previous = before.get(pod.name[:_NAME_LENGTH])
-    state = _state(pod, facts, previous)
+    state = _with_claim(_state(pod, facts, previous), facts)
     message = _steady_message(state, previous)
     return Replica(
         pod=pod.name[:_NAME_LENGTH],
@@ -117,6 +123,12 @@ def _state(pod: Pod, facts: Facts, previous: Object | None) -> State:
         if (state := check(pod)) is not None:
             return state
     return engine_state(pod, facts, previous)
+
+
+def _with_claim(state: State, facts: Facts) -> State:
+    """A pod that waits for its claim is told with what the claim waits for."""
+    claim = unbound(facts) if state.reason == "VolumeNotBound" else None
+    return replace(state, headline=claim.message) if claim and claim.reason != "ClaimPending" else state
 
 
 def _unchanged(state: State, previous: Object | None) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.pods import deployment, ready_pod
 from tests.support.specs import MODEL, body, container
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
-from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.api.observed import Diagnosis, ReplicaHealth
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.references import References
@@ -21,6 +21,7 @@ from vllm_operator.cluster.store import Key, Store
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
+from vllm_operator.lookups import Lookups
 from vllm_operator.reconcile import (
     MISSING_AGAIN_SECONDS,
     REFERENCES_AGAIN_SECONDS,
@@ -35,6 +36,11 @@ TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
 
 async def unread(namespace: str, pod: str, container: str, previous: bool) -> str:
     """No log is read in a pass."""
+    raise AssertionError
+
+
+async def unasked(*_: Any) -> Diagnosis:
+    """Nothing is looked up in a pass."""
     raise AssertionError
 
 
@@ -84,6 +90,7 @@ class Scene:
                 prober=self.prober,  # type: ignore[arg-type]
                 diagnoses=Diagnoses(unread, lambda _: None),
                 events=Events(api, clock),  # type: ignore[arg-type]
+                lookups=Lookups(unasked, lambda _: None, clock),
             ),
             clock=lambda: self.now,
         )

@@ -27,9 +27,11 @@ from tests.support.pods import (
     with_container,
 )
 from tests.unit.status.support import MISSING_SECRET, NOW, facts
-from vllm_operator.api.observed import Facts, HealthReason, ReplicaHealth
+from vllm_operator.api.observed import Diagnosis, Facts, HealthReason, ReplicaHealth
 from vllm_operator.api.status import Status
 from vllm_operator.status.build import build_status
+from vllm_operator.status.happenings import REASONS
+from vllm_operator.status.starts import STAGES
 
 words = st.text(max_size=40)
 scalars = (
@@ -99,6 +101,8 @@ def situations(draw: st.DrawFn) -> Facts:
         )
         for index in range(len(bodies))
     }
+    uids = [uid for body in bodies if isinstance(uid := body["metadata"].get("uid"), str)] or [""]
+    found = st.sampled_from([*sorted(STAGES), *sorted(REASONS), "Odd", ""])
     return facts(
         *bodies,
         health=health,
@@ -111,6 +115,7 @@ def situations(draw: st.DrawFn) -> Facts:
         monitoring=draw(st.booleans()),
         cache_claim=draw(st.sampled_from([None, "models"])),
         replicas=draw(st.none() | st.integers(0, 3)),
+        findings=draw(st.dictionaries(st.sampled_from(uids), st.builds(Diagnosis, found, words), max_size=2)),
     )
 
 
