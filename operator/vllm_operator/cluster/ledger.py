@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,9 @@ from typing import Literal
 NOTE_BYTES = 1024
 SIMILAR = 10
 """Different notes of one reason that get an Event each; further ones share one, as client-go has it."""
+
+_POD = re.compile(r"-[bcdf-hj-np-tv-xz24-9]{4,10}-[bcdf-hj-np-tv-xz24-9]{5}(?![a-z0-9])")
+"""What Kubernetes appends to a Deployment's name for its pods: the same cause in the next pod is no other event."""
 
 COMBINED = "(combined from similar events): "
 REMEMBERED = timedelta(hours=1)
@@ -73,7 +77,7 @@ class Ledger:
         """Count one more occurrence of this; it waits to be written."""
         self._forget_old(now)
         note = cut(words)
-        name = self._name(kind, reason, note)
+        name = self._name(kind, reason, _POD.sub("", note))
         if name not in self._known and self._similar(kind, reason) >= SIMILAR:
             note = cut(COMBINED + words)
             name = self._name(kind, reason, COMBINED)

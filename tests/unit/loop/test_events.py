@@ -58,6 +58,18 @@ async def test_another_note_another_reason_and_another_server_are_other_events()
     assert len(night.held) == 4
 
 
+async def test_the_same_cause_in_the_next_pod_is_the_same_event() -> None:
+    night = Night()
+    for pod in ("rolls-7778486cf4-rfwwm", "rolls-7778486cf4-z2j8t", "rolls-5f9c6d7b8-d4hcn"):
+        await night.happens("RolloutStuck", f"{pod}: not found; check image")
+    await night.happens("RolloutStuck", "rolls-7778486cf4-rfwwm: boom")
+
+    assert night.counts == {
+        "RolloutStuck: rolls-5f9c6d7b8-d4hcn: not found; check image": 3,
+        "RolloutStuck: rolls-7778486cf4-rfwwm: boom": 1,
+    }
+
+
 async def test_a_restarted_operator_counts_on() -> None:
     before = Night()
     await before.happens("Unavailable")
