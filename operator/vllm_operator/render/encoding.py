@@ -23,6 +23,9 @@ PARSED_TEMPLATES = 256
 
 
 SCALARS = (str, int, float, type(None))
+LISTS = (list, tuple)
+MAPS = (dict, Mapping)
+"""The plain type comes first: a test for an abstract one costs ten times as much."""
 
 
 class Slots:
@@ -38,20 +41,33 @@ class Slots:
 
 
 def plain(value: object) -> Any:
-    """The value in dictionaries, lists and scalars.
+    """The value in dictionaries, lists and scalars, without the keys whose value is None: they are unset.
 
     Raises:
         TemplateError: a type that no manifest holds.
     """
     if isinstance(value, SCALARS):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, LISTS):
         return [plain(item) for item in value]
+    if isinstance(value, MAPS):
+        return {str(key): plain(item) for key, item in value.items() if item is not None}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = ((name, getattr(value, name)) for name in _fields(type(value)))
+        return {name: plain(item) for name, item in items if item is not None}
     raise TemplateError(f"a template cannot show a {type(value).__name__}")
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+class _Fixed:
+    """A part of a parsed template without any slot: the same for all."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class _Slot(int):
@@ -85,7 +101,10 @@ def filled(text: str, values: Sequence[Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=PARSED_TEMPLATES)
 def parsed(text: str) -> dict[str, Any]:
-    """Parse exactly one document that is an object; the result is shared and must not be changed."""
+    """Parse exactly one document that is an object; the result is shared and must not be changed.
+
+    Fixed parts are shared by all that is rendered: who changes a manifest replaces them.
+    """
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
     except (yaml.YAMLError, ValueError) as error:
@@ -93,7 +112,20 @@ def parsed(text: str) -> dict[str, Any]:
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"a template must render one object, not {len(documents)} documents")
     _check(documents[0])
-    return documents[0]
+    return {key: _prepared(item) for key, item in documents[0].items()}
+
+
+def _prepared(node: Any) -> Any:
+    """The node with its fixed parts marked."""
+    if isinstance(node, dict):
+        below: Any = {key: _prepared(item) for key, item in node.items()}
+        fixed = all(isinstance(item, _Fixed) for pair in below.items() for item in (_prepared(pair[0]), pair[1]))
+    elif isinstance(node, list):
+        below = [_prepared(item) for item in node]
+        fixed = all(isinstance(item, _Fixed) for item in below)
+    else:
+        return node if isinstance(node, _Slot) else _Fixed(node)
+    return _Fixed(_fill(below, ())) if fixed else below
 
 
 def _check(node: Any) -> None:
@@ -109,22 +141,13 @@ def _check(node: Any) -> None:
 
 
 def _fill(node: Any, values: Sequence[Any]) -> Any:
+    if isinstance(node, _Fixed):
+        return node.value
     if isinstance(node, _Slot):
-        return without_none(values[node])
+        return values[node]
     if isinstance(node, dict):
         items = ((_fill(key, values), _fill(item, values)) for key, item in node.items())
         return {str(key): item for key, item in items if item is not None}
     if isinstance(node, list):
         return [_fill(item, values) for item in node]
     return node
-
-
-def without_none(value: Any) -> Any:
-    """The value without the keys whose value is None: a template shows an unset field as null."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_none(item) for item in value]
-    return value
