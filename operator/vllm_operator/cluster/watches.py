@@ -20,6 +20,7 @@ import aiohttp
 import orjson
 
 from vllm_operator.cluster.kinds import WATCHED, Kind
+from vllm_operator.cluster.reflector import REPLAY_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
@@ -41,6 +42,9 @@ DISCOVERED = (
 _ERROR = re.compile(rb'^\s*\{\s*"type"\s*:\s*"ERROR"', re.MULTILINE)
 
 logger = logging.getLogger(__name__)
+
+
+_BOOKMARK = re.compile(rb'\s*\{\s*"type"\s*:\s*"BOOKMARK"')
 
 
 class Watches:
@@ -66,6 +70,7 @@ class Watches:
         self._recovered = recovered
         self._renew = refused
         self._failures: defaultdict[str, int] = defaultdict(int)
+        self._heard: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
         self._away = False
         self._recovered_at = float("-inf")
 
@@ -91,6 +96,14 @@ class Watches:
     def works(self, path: str) -> None:
         """Take note that a watch tells something: the next failure is the first again."""
         self._failures.pop(path, None)
+
+    def trusted(self, path: str, lines: bytes) -> bytes:
+        """The lines without bookmarks that come soon after an event: they would step over events that were lost."""
+        now, whole = time.monotonic(), lines.split(b"\n")
+        events = [line for line in whole if not _BOOKMARK.match(line)]
+        if any(events):
+            self._heard[path] = now
+        return b"\n".join(events if now - self._heard[path] < REPLAY_SECONDS else whole)
 
     async def pause(self, path: str) -> None:
         """Wait, the longer the more often it has failed."""
@@ -125,6 +138,7 @@ class Watches:
             orjson.loads(await response.read())
         except (orjson.JSONDecodeError, aiohttp.ClientError) as error:
             raise await self._failed(path, f"half an answer: {error}") from error
+        self._heard[path] = time.monotonic()
         if path in self._kinds:
             self._listed(self._kinds[path])
         return response
@@ -172,7 +186,7 @@ class _Events:
             if newline:
                 silent = False
                 self._watches.works(self._path)
-                yield lines + newline
+                yield self._watches.trusted(self._path, lines) + newline
         # Half a line at the end is no event.
         if silent and loop.time() - began < SHORT_SECONDS:
             await self._watches.pause(self._path)

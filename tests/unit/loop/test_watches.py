@@ -203,3 +203,18 @@ async def test_pauses_grow_until_a_watch_tells_something(
     assert len(pauses) == len(planned)
     for pause, plan in zip(pauses, planned, strict=True):
         assert 0.8 * plan <= pause <= 1.2 * plan
+
+
+async def test_a_bookmark_soon_after_an_event_is_kept_back(server: FakeApiServer) -> None:
+    """It would step over events that were lost on the way."""
+    bookmark = EVENT.replace(b"ADDED", b"BOOKMARK")
+    server.body = EVENT + bookmark
+    assert (await server.watched()).split() == EVENT.split()
+
+
+async def test_a_bookmark_after_a_long_silence_is_passed_on(
+    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPLAY_SECONDS", 0.0)
+    server.body = EVENT + EVENT.replace(b"ADDED", b"BOOKMARK")
+    assert await server.watched() == server.body
