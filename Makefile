@@ -59,7 +59,7 @@ bench: setup ## Seconds to the first completion, calls per server, cost at rest
 	$(RUN) python -m tests.benchmark.first_completion
 
 .PHONY: bench-scale
-bench-scale: setup ## A thousand servers at once, beside a bare write loop (BENCH_SERVERS, BENCH_REST, BENCH_JSON)
+bench-scale: setup ## A thousand servers at once, beside a bare write loop (options: tests/benchmark/scale.py)
 	$(RUN) python -m tests.benchmark.scale
 
 .PHONY: bench-probes

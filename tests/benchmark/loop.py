@@ -18,7 +18,8 @@ METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 class FastClient:
     """Raw calls to the API server of a kubeconfig with client certificates."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, agent: str = AGENT) -> None:
+        self._agent = agent
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._server = cluster["server"]
@@ -28,7 +29,7 @@ class FastClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._context, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": AGENT})
+        self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": self._agent})
         return self
 
     async def __aexit__(
@@ -59,7 +60,7 @@ class FastClient:
     async def apply(self, path: str, body: bytes) -> dict[str, Any]:
         """Server-side apply."""
         headers = {"Content-Type": "application/apply-patch+yaml"}
-        return await self._call("PATCH", f"{path}?fieldManager={AGENT}&force=true", body, headers)
+        return await self._call("PATCH", f"{path}?fieldManager={self._agent}&force=true", body, headers)
 
     async def merge(self, path: str, body: bytes) -> dict[str, Any]:
         """JSON merge patch."""

@@ -42,9 +42,13 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start it without waiting."""
-        assert not self.alive(), "the operator runs already"
         command = [sys.executable, "-m", "vllm_operator", "run", "--log-format", "text"]
         command += ["--listen", f"127.0.0.1:{self.port}", *self.arguments]
+        self.launch(command)
+
+    def launch(self, command: Sequence[str]) -> None:
+        """Start a process that ends with this one."""
+        assert not self.alive(), "the operator runs already"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

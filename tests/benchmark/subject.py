@@ -1,0 +1,146 @@
+"""What is measured: this operator, or another one beside it.
+
+BENCH_OPERATOR is the other's command line (it gets KUBECONFIG), BENCH_RESOURCE a file with one of its resources, in
+which `{name}` and `{namespace}` stand for both, BENCH_CHILDREN its children as `apps/v1/deployments,v1/services`,
+BENCH_SETUP files to apply first (its CRDs), BENCH_AGENT how its User-Agents begin.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.benchmark.loop import AGENT, FastClient
+from tests.support.audit import OPERATOR, AuditLog, Request
+from tests.support.kube import Kube
+from tests.support.operator_process import OperatorProcess
+
+Resource = Callable[[str, str], dict[str, Any]]
+SILENT_START_SECONDS = 5.0
+"""Another operator may tell nobody when it is ready."""
+
+
+def server(namespace: str, name: str, image: str = "vllm/vllm-openai:v0.32.0") -> dict[str, Any]:
+    """A server with five children: Deployment, Service, claim, PodMonitor, PrometheusRule."""
+    return {
+        "apiVersion": "vllm-operator.dev/v1alpha1",
+        "kind": "VLLMServer",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "model": {"uri": "hf://mistralai/Mistral-7B-Instruct-v0.3"},
+            "image": image,
+            "engine": {"maxModelLen": 8192, "gpuMemoryUtilization": 0.9},
+            "cache": {"size": "100Gi", "retain": False},
+        },
+    }
+
+
+@dataclass
+class ForeignProcess(OperatorProcess):
+    """Another operator's command line; when it is ready nobody says."""
+
+    command: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        """Start it without waiting."""
+        self.launch(self.command)
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Give it time to start."""
+        time.sleep(min(SILENT_START_SECONDS, seconds))
+        assert self.alive(), f"the operator ended:\n{self.tail()}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An operator, its resource, and its children.
+
+    Attributes:
+        name: what the table calls it.
+        process: how it is started.
+        resource: makes a resource of a namespace and a name.
+        collection: URL path of the resources' collection, without namespace.
+        children: URL path of the API group by plural.
+        agent: how the User-Agent of its calls begins; empty for all that are not the cluster's or the bench's.
+        is_ours: whether what only this operator promises is measured too.
+    """
+
+    name: str
+    process: OperatorProcess
+    resource: Resource
+    collection: str
+    children: dict[str, str] = field(default_factory=dict)
+    agent: str = OPERATOR
+    is_ours: bool = True
+
+    def path(self, namespace: str, plural: str = "") -> str:
+        """Collection of a child kind, or of the resources."""
+        if plural:
+            return f"{self.children[plural]}/namespaces/{namespace}/{plural}"
+        root, _, resources = self.collection.rpartition("/")
+        return f"{root}/namespaces/{namespace}/{resources}"
+
+    def requests(self, audit: AuditLog, mark: int) -> list[Request]:
+        """Its calls since the mark."""
+        found = audit.since(mark, self.agent)
+        others = (AGENT, "kube-", "kubectl", "Python", "OpenAPI")
+        return found if self.agent else [one for one in found if not one.agent.startswith(others)]
+
+    def writes(self, audit: AuditLog, mark: int, namespace: str | None = None) -> list[Request]:
+        """Its writes since the mark."""
+        found = [request for request in self.requests(audit, mark) if request.is_write]
+        return [request for request in found if namespace is None or request.namespace == namespace]
+
+
+def ours(kubeconfig: Path, log: Path) -> Subject:
+    """This operator."""
+    monitoring = "/apis/monitoring.coreos.com/v1"
+    children = {"deployments": "/apis/apps/v1", "services": "/api/v1", "persistentvolumeclaims": "/api/v1"}
+    children |= {"podmonitors": monitoring, "prometheusrules": monitoring}
+    collection = "/apis/vllm-operator.dev/v1alpha1/vllmservers"
+    return Subject("vllm-operator", OperatorProcess(kubeconfig, log), server, collection, children)
+
+
+async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> Subject:
+    """The operator of BENCH_OPERATOR."""
+    for path in filter(None, os.environ.get("BENCH_SETUP", "").split(",")):
+        kube.kubectl("apply", "--server-side", "-f", path)
+    command = tuple(shlex.split(os.environ["BENCH_OPERATOR"].replace("python ", f"{sys.executable} ", 1)))
+    resource = _template(os.environ.get("BENCH_RESOURCE"))
+    sample = resource("namespace", "name")
+    root = _root(sample["apiVersion"])
+    known = (await client.get(root))["resources"]
+    plural = next(item["name"] for item in known if item["kind"] == sample["kind"] and "/" not in item["name"])
+    children = {}
+    for item in os.environ.get("BENCH_CHILDREN", "apps/v1/deployments,v1/services").split(","):
+        version, _, name = item.rpartition("/")
+        children[name] = _root(version)
+    process = ForeignProcess(kubeconfig, log, command=command)
+    agent = os.environ.get("BENCH_AGENT", "")
+    return Subject(Path(command[-1]).name, process, resource, f"{root}/{plural}", children, agent, is_ours=False)
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+def _template(path: str | None) -> Resource:
+    """The resource of a file; our own where there is none, for operators that play this one."""
+    if not path:
+        return server
+    text = Path(path).read_text()
+
+    def made(namespace: str, name: str) -> dict[str, Any]:
+        filled: dict[str, Any] = yaml.safe_load(text.replace("{name}", name).replace("{namespace}", namespace))
+        filled["metadata"] = {**filled.get("metadata", {}), "name": name, "namespace": namespace}
+        return filled
+
+    return made
