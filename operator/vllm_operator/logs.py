@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-NOISY = ("kopf", "aiohttp.access", "asyncio", "httpx")
+NOISY = ("kopf", "aiohttp.access", "asyncio")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 
 import kopf
 
@@ -19,6 +20,16 @@ class StoppedError(VLLMOperatorError):
 logger = logging.getLogger(__name__)
 
 
+def allow_connections() -> None:
+    """Open as many files as the system lets this process: each replica is a connection, and many runtimes start
+    containers with a soft limit of 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        logger.warning("at most %d connections: %s", soft, error)
+
+
 async def operate(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT.
 
@@ -27,6 +38,7 @@ async def operate(settings: Settings) -> None:
         ListenError: the address of the endpoints is taken.
         StoppedError: it cannot go on; a new process can.
     """
+    allow_connections()
     runtime = Runtime(settings)
     logger.info("connecting to %s", runtime.connection.server)
     try:

@@ -22,6 +22,7 @@ first does not meet a request that is on its way."""
 # The client's defaults play no part: a compressed answer could grow beyond any bound.
 _HEADERS = {"user-agent": "vllm-operator", "accept": "*/*", "accept-encoding": "identity"}
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+_NO_FILES = {errno.EMFILE, errno.ENFILE}
 _DROPPED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 _CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 
@@ -158,6 +159,8 @@ def failure(error: BaseException, path: str, seconds: float) -> ProbeError:
     codes = {cause.errno for cause in chain if isinstance(cause, OSError)}
     if errno.ECONNREFUSED in codes:
         return ProbeError("ConnectionRefused", f"{path}: connection refused")
+    if codes & _NO_FILES:
+        return ProbeError("Unreachable", f"{path}: not asked, the operator may open no more files: raise that limit")
     if codes & _UNREACHABLE or any(isinstance(cause, aiohttp.ClientConnectorDNSError) for cause in chain):
         return ProbeError("Unreachable", f"{path}: no route to the pod")
     if any(isinstance(cause, TimeoutError) for cause in chain):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import aiohttp
 import pytest
 
-from vllm_operator.engine.http import ProbeError, Replica, replica_client
+from vllm_operator.engine.http import ProbeError, Replica, failure, replica_client
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LIMIT = 1000
@@ -151,6 +152,25 @@ async def test_replica_that_always_closes_is_unreachable_after_a_second_try(
             await ask(server.replica(client), method)
     assert caught.value.reason == "Unreachable"
     assert len(server.requests) == 2
+
+
+async def test_address_that_swallows_connections_is_a_timeout(client: aiohttp.ClientSession):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
+        for _ in range(4):  # with its queue full the system drops every further SYN, as a firewall does
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        replica = Replica(client, f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.5)
+        with pytest.raises(ProbeError, match=r"^/health: no answer within 0\.5 s$") as caught:
+            await replica.get("/health", LIMIT)
+    assert caught.value.reason == "Timeout"
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_operator_without_files_left_blames_itself(code: int):
+    error = failure(aiohttp.ClientOSError(code, "Too many open files"), "/health", 10)
+    assert error.reason == "Unreachable"
+    assert "the operator may open no more files" in error.message
 
 
 async def test_get_and_post_share_one_connection(client: aiohttp.ClientSession):
