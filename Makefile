@@ -43,8 +43,8 @@ check: setup ## Format, lint, types, layers
 	$(RUN) lint-imports
 
 .PHONY: unit
-unit: setup ## Unit and golden tests: no cluster
-	$(RUN) pytest tests/unit tests/golden -q
+unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
+	$(RUN) pytest tests/unit tests/golden tests/upgrade -q
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
@@ -85,6 +85,10 @@ fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q
+
+.PHONY: release-snapshot
+release-snapshot: setup ## Keep what this version renders, for the next one's upgrade test (VERSION=0.2.0): tests/upgrade/released/
+	$(RUN) python -m tests.upgrade $(VERSION)
 
 ## --- generated files
 

@@ -1,0 +1,91 @@
+"""The children of the last release, taken over by this operator: no Deployment and no pod is replaced."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from tests.api.servers import Servers, child_name
+from tests.support.control_plane import Plane
+from tests.support.kube import Kube, Object
+from tests.support.operator_process import OperatorProcess
+from tests.upgrade.snapshots import Snapshot, acknowledged, load, versions
+from vllm_operator.api.names import MANAGER
+from vllm_operator.api.server import parse
+from vllm_operator.plan.references import Reference, references
+
+LAST = versions()[-1]
+
+
+def make_referred(kube: Kube, namespace: str, found: tuple[Reference, ...]) -> None:
+    """Create the Secrets and claims that a server refers to."""
+    keys: dict[str, dict[str, str]] = {}
+    for one in found:
+        if one.kind == "Secret":
+            keys.setdefault(one.name, {})[str(one.key)] = "x"
+            continue
+        spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        kube.apply(
+            {"apiVersion": "v1", "kind": one.kind, "metadata": {"name": one.name}, "spec": spec}, namespace=namespace
+        )
+    for name, data in keys.items():
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        kube.apply(secret, namespace=namespace)
+
+
+def install(kube: Kube, namespace: str, one: Snapshot) -> None:
+    """A server with its children, as the release left them: by its field manager, and owned by the server."""
+    bare = {**one.server, "metadata": {"name": one.server["metadata"]["name"]}}
+    make_referred(kube, namespace, references(parse(one.server)))
+    server = kube.create(bare, namespace)
+    for body in copy.deepcopy(list(one.children.values())):
+        body["metadata"]["namespace"] = namespace
+        for owner in body["metadata"].get("ownerReferences", ()):
+            owner["uid"] = server["metadata"]["uid"]
+        kube.apply(body, "--server-side", f"--field-manager={MANAGER}", namespace=namespace)
+
+
+def pods(kube: Kube, namespace: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in kube.list("Pod", namespace)}
+
+
+def started(kube: Kube, namespace: str, one: Snapshot) -> bool:
+    """Whether the Deployment's controller has seen it. Not every pod can be made: a PriorityClass may be missing."""
+    body = deployment(kube, namespace, one)
+    return bool((body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"])
+
+
+def identity(deployment: Object) -> tuple[str, str, Object]:
+    """What a rollout would change. The generation also counts annotations, whose hash covers the owner's UID."""
+    metadata = deployment["metadata"]
+    return metadata["uid"], metadata["annotations"]["deployment.kubernetes.io/revision"], deployment["spec"]
+
+
+def deployment(kube: Kube, namespace: str, one: Snapshot) -> Object:
+    return kube.must_get("Deployment", child_name("Deployment", one.server["metadata"]["name"]), namespace)
+
+
+@pytest.mark.skipif(bool(acknowledged(LAST)), reason="this upgrade restarts pods on purpose")
+def test_an_operator_takes_over_from_the_last_release_without_a_rollout(kube: Kube, plane: Plane) -> None:
+    snapshots = list(load(LAST))
+    with kube.namespace("upgrade") as namespace:
+        for one in snapshots:
+            install(kube, namespace, one)
+        kube.eventually(lambda: all(started(kube, namespace, one) for one in snapshots), within=60)
+        before = {one.name: identity(deployment(kube, namespace, one)) for one in snapshots}
+        running = pods(kube, namespace)
+        assert running, "nothing runs that could be replaced"
+        log = plane.folder / "logs" / f"{namespace}.log"
+        process = OperatorProcess(plane.kubeconfig, log, ["--namespace", namespace])
+        process.start()
+        try:
+            process.wait_ready()
+            servers = Servers(kube, namespace)
+            for one in snapshots:
+                servers.settled(one.server["metadata"]["name"], within=60)
+                servers.accepted(one.server["metadata"]["name"], within=30)
+        finally:
+            process.stop()
+        assert {one.name: identity(deployment(kube, namespace, one)) for one in snapshots} == before
+        assert running <= pods(kube, namespace)

@@ -1,0 +1,1 @@
+"""What a release rendered, kept, so that the next one shows what its upgrade does to running servers."""

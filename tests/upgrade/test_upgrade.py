@@ -1,0 +1,80 @@
+"""The upgrade from the last release to this source replaces no pod of an unchanged server."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from pathlib import Path
+
+import pytest
+
+from tests.golden.documents import in_block_style
+from tests.upgrade import snapshots
+from tests.upgrade.snapshots import Json, Snapshot, acknowledged, load, pod_template, rendered, versions
+from vllm_operator.api.names import ANNOTATION_HASH
+from vllm_operator.render.manifests import TEMPLATES
+
+LAST = versions()[-1]
+SNAPSHOTS = list(load(LAST))
+CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
+
+
+def difference(before: Json | None, after: Json | None) -> str:
+    """The lines that differ; empty when none does."""
+    texts = [in_block_style([body] if body else []).splitlines() for body in (before, after)]
+    return "\n".join(difflib.unified_diff(*texts, f"release {LAST}", "this source", n=2, lineterm=""))
+
+
+def without_hash(body: Json | None) -> Json | None:
+    result = copy.deepcopy(body)
+    if result is not None:
+        result["metadata"]["annotations"].pop(ANNOTATION_HASH)
+    return result
+
+
+def restarts(one: Snapshot) -> str:
+    """How the pod template of a server that did not change is another now."""
+    return difference(pod_template(one.children), pod_template(rendered(one.server)))
+
+
+@pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
+def test_an_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
+    if not acknowledged(LAST):
+        assert not restarts(one), (
+            f"the upgrade from {LAST} restarts the pods of {one.name}: undo it, or give the reason in "
+            f"{snapshots.RESTARTS.name} and in CHANGELOG.md\n{restarts(one)}"
+        )
+
+
+@pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
+def test_the_selector_which_no_upgrade_can_change_is_the_same(one: Snapshot) -> None:
+    assert rendered(one.server)["Deployment"]["spec"]["selector"] == one.children["Deployment"]["spec"]["selector"]
+
+
+@pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
+def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot) -> None:
+    now = rendered(one.server)
+    for kind in TEMPLATES:
+        if text := difference(without_hash(one.children.get(kind)), without_hash(now.get(kind))):
+            print(f"{one.name}: {kind}\n{text}")
+    assert set(one.children) <= set(now), "an upgrade would delete a child"
+
+
+def test_a_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:
+    reason = acknowledged(LAST)
+    if reason:
+        assert f"Restarts pods: {reason}" in CHANGELOG.read_text()
+        assert any(restarts(one) for one in SNAPSHOTS), f"remove {LAST} from {snapshots.RESTARTS.name}"
+
+
+def test_the_snapshot_shows_every_template() -> None:
+    assert {kind for one in SNAPSHOTS for kind in one.children} == set(TEMPLATES)
+
+
+def test_a_changed_template_is_noticed() -> None:
+    """The comparison itself: one more variable in a pod is a restart."""
+    one = SNAPSHOTS[0]
+    changed = copy.deepcopy(one.children)
+    pod_template(changed)["spec"]["containers"][0]["env"].append({"name": "NEW", "value": "1"})
+
+    assert "NEW" in restarts(Snapshot(one.name, one.server, changed))
