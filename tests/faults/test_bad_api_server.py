@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -100,7 +101,10 @@ def endure(stage: Stage, undisturbed: tuple[str, int], lift: Callable[[], object
     now = time.monotonic()
     calls = stage.proxy.count(single(stage), before)
     allowed = usual + CALLS_A_SECOND * len(SERVERS) * (now - began)
-    assert calls <= allowed, f"{calls} calls, {allowed:.0f} allowed"
+    kinds = Counter(
+        f"{call.method} {call.path.split('/')[-2]}" for call in stage.proxy.calls[before:] if single(stage)(call)
+    )
+    assert calls <= allowed, f"{calls} calls, {allowed:.0f} allowed: {kinds.most_common()}"
     return f"recovered in {now - lifted:.1f} s, {calls} calls ({usual} without a fault), ends {stage.kubelet.ends}"
 
 

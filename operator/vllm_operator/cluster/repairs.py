@@ -75,6 +75,11 @@ class FailedWrites:
         found = self._failures.get(identity)
         return found.error if found and found.of == (applied, uid) and self._clock() < found.until else None
 
+    def count(self, identity: tuple[str, str]) -> int:
+        """How often the last write of it has failed in a row."""
+        found = self._failures.get(identity)
+        return found.count if found else 0
+
     def note(self, identity: tuple[str, str], applied: str, uid: str, error: ApiError) -> None:
         """Remember a failure."""
         found = self._failures.get(identity)

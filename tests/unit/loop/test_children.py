@@ -240,6 +240,19 @@ async def test_a_write_that_took_effect_though_it_failed_is_no_failure(scene: Sc
     assert (await scene.apply()).problems == ()
 
 
+async def test_a_conflict_with_nothing_is_not_looked_into_every_time(scene: Scene) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(409, "Conflict", "injected")
+    looks = []
+    for _ in range(4):
+        scene.api.requests.clear()
+        with pytest.raises(ApiError):
+            await scene.apply()
+        looks.append(("get", "Service", "mistral") in scene.api.requests)
+        scene.clock.now += 60
+
+    assert looks == [True, False, True, False]
+
+
 async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
