@@ -101,10 +101,7 @@ def filled(text: str, values: Sequence[Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=PARSED_TEMPLATES)
 def parsed(text: str) -> dict[str, Any]:
-    """Parse exactly one document that is an object; the result is shared and must not be changed.
-
-    Fixed parts are shared by all that is rendered: who changes a manifest replaces them.
-    """
+    """Parse exactly one document that is an object; the result is shared and must not be changed."""
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
     except (yaml.YAMLError, ValueError) as error:
@@ -142,7 +139,8 @@ def _check(node: Any) -> None:
 
 def _fill(node: Any, values: Sequence[Any]) -> Any:
     if isinstance(node, _Fixed):
-        return node.value
+        # A copy: whoever renders may change what it gets.
+        return plain(node.value)
     if isinstance(node, _Slot):
         return values[node]
     if isinstance(node, dict):
