@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.api.servers import Servers
 from tests.support.kube import KIND, Object
 from tests.support.operator_process import OperatorProcess
@@ -31,6 +33,7 @@ def test_a_night_of_trouble_is_a_few_events_with_the_right_counts(servers: Serve
             operator.wait_ready()
         servers.patch("night", REPEATED)
         servers.patch("night", GOOD)
+    time.sleep(1.1)  # Events carry whole seconds.
     servers.patch("night", {"security": {"apiKeySecretRef": {"name": "keys", "key": "token"}}})
     servers.refused("night", "Secret keys does not exist", reason="SecretNotFound")
     operator.stop()
