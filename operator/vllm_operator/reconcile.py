@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.status import write_status
 from vllm_operator.cluster.store import Key, Store
+from vllm_operator.control.pace import SpecPace
 from vllm_operator.desired import Desired, DesiredStates
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
@@ -69,6 +71,7 @@ class Reconciler:
         self._cluster = cluster
         self._clock = clock
         self._desired = DesiredStates()
+        self._pace = SpecPace(time.monotonic)
         self._unsettled: dict[Key, datetime] = {}
         """Since when Kubernetes' controllers have yet to answer to a change."""
         self._outcomes: dict[Key, Outcome] = {}
@@ -84,6 +87,8 @@ class Reconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
             return None
+        if wait := self._pace.take(key, (body["metadata"].get("uid"), body["metadata"].get("generation"))):
+            return wait
         desired = self._desired.of(key, body, self._cluster.capabilities.installed, self._claim(key, body))
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         outcome = await self._apply(key, desired, missing)
@@ -145,6 +150,7 @@ class Reconciler:
         self._cluster.lookups.forget(key)
         self._cluster.children.forget(key)
         self._desired.forget(key)
+        self._pace.forget(key)
         self._unsettled.pop(key, None)
         self._outcomes.pop(key, None)
 
