@@ -102,6 +102,8 @@ def told(replica: Replica) -> str:
 def told_with_way_out(replica: Replica) -> str:
     """`pod: headline` and what to do about it."""
     way_out = replica.cure or _WAYS_OUT.get(replica.reason)
+    if replica.reason == "VolumeNotBound" and replica.headline.startswith("claim "):
+        way_out = None  # what the claim waits for is told with its own
     if replica.reason.startswith("ExitCode") and "kubectl logs" not in replica.message:
         way_out = f"correct the spec, or see kubectl logs --previous {replica.pod}"
     return f"{told(replica)}; {way_out}" if way_out else told(replica)

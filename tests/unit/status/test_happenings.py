@@ -192,6 +192,8 @@ def unbound(reason: str = "", message: str = "", **changes: Any) -> Facts:
 def test_a_claim_tells_why_it_has_no_volume():
     status = build_status(unbound("ProvisioningFailed", NO_CLASS))
     assert judged(status, "CacheReady") == ("False", "ProvisioningFailed")
+    [ready] = [entry for entry in status["conditions"] if entry["type"] == "Ready"]
+    assert "kubectl describe pvc" not in ready["message"], "one way out is enough"
     words = (
         f"claim mistral-cache is not bound: {NO_CLASS}; correct cache.storageClassName or cache.size, or repair "
         "storage class fast"
