@@ -54,8 +54,9 @@ def test_a_claim_that_stays_pending(begin: Begin, tmp_path: Path) -> None:
     case.shows(
         Expected(
             "Scheduling", "RollingOut", ("Scheduling", "VolumeNotBound"),
-            r"^0/1 replicas serve; no-volume-\S+: its volume claim is not bound: ",
-            conditions=("CacheReady=False:ClaimPending",),
+            r"^0/1 replicas serve; no-volume-\S+: claim no-volume-cache is not bound: storageclass.storage.k8s.io "
+            r'"without-provisioner" not found; correct cache.storageClassName or cache.size, or repair ',
+            conditions=("CacheReady=False:ProvisioningFailed",),
         )
     )  # fmt: skip
     case.survives_a_restart_of_the_operator()

@@ -29,7 +29,7 @@ def serving(kube: Kube, watch: StatusWatch) -> Iterator[Case]:
     """A replica that serves; each test leaves it serving."""
     case = Case(kube, watch, RECORDER, NAME)
     try:
-        kube.create(_script(), watch.namespace)
+        kube.apply(_script(), namespace=watch.namespace)
         case.applies(_spoilable())
         case.becomes_ready()
         yield case
