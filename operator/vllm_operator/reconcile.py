@@ -15,7 +15,7 @@ from vllm_operator.cluster.capabilities import Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import Events
-from vllm_operator.cluster.kinds import CLAIM, POD
+from vllm_operator.cluster.kinds import CLAIM
 from vllm_operator.cluster.observe import observe
 from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.references import References
@@ -27,12 +27,13 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.prober import Prober
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
+from vllm_operator.healing import Healing
 from vllm_operator.lookups import Lookups
 from vllm_operator.plan.outline import Outline
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.engines import stalled_words
-from vllm_operator.status.healing import BACK_OFF_SECONDS, GRACE_SECONDS, PER_HOUR, Everywhere, decide, with_restart
+from vllm_operator.status.healing import BACK_OFF_SECONDS, with_restart
 from vllm_operator.status.notices import notices
 from vllm_operator.status.questions import questions
 from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
@@ -70,6 +71,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events)
         self._desired = DesiredStates()
         self._pace = SpecPace(time.monotonic)
         self._unsettled: dict[Key, datetime] = {}
@@ -111,30 +113,15 @@ class Reconciler:
         if not heals:
             await self._report(key, metadata, facts)
             return None
-        decision = decide(facts, self._everywhere())
+        decision = self._healing.decide(facts)
         told = replace(facts, cure=decision.words)
         if decision.delete is None:
             await self._report(key, metadata, told)
             return decision.again
         # Counted before it is done: whoever takes over from here deletes rather too little than too much.
         await self._report(key, metadata, replace(told, restarts=with_restart(facts)))
-        await self._heal(key, metadata, decision.delete.pod, facts)
+        await self._healing.delete(key, metadata, decision.delete.pod, facts)
         return BACK_OFF_SECONDS
-
-    async def _heal(self, key: Key, metadata: Mapping[str, Any], name: str, facts: Facts) -> None:
-        pod = self._cluster.store.get(POD.name, key.namespace, name)
-        if pod is None:
-            return
-        answer = await self._cluster.client.delete(POD, key.namespace, name, pod["metadata"]["uid"], GRACE_SECONDS)
-        if answer.get("kind") == POD.name:
-            self._cluster.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
-        note = f"{name}: deleted, for its engine is frozen (number {len(with_restart(facts))} of {PER_HOUR} in an hour)"
-        logger.warning("%s: %s", key, note)
-        await self._cluster.events.record(key, metadata, "Warning", "EngineRestarted", note, facts.now)
-
-    def _everywhere(self) -> Everywhere:
-        troubled = self._cluster.prober.troubled()
-        return Everywhere(self._cluster.prober.replicas, len(troubled), len(set(troubled)))
 
     def _has_moved_on(self, key: Key, body: Object) -> bool:
         """True when the cache holds another spec: an answer brought it, and its event will tell nothing new."""

@@ -1,0 +1,56 @@
+"""Deletes the pods of frozen engines, as `status.healing` decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.observed import Facts
+from vllm_operator.cluster.client import ApiClient
+from vllm_operator.cluster.events import Events
+from vllm_operator.cluster.kinds import POD
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.engine.prober import Prober
+from vllm_operator.status.healing import GRACE_SECONDS, PER_HOUR, Decision, Everywhere, decide, recent_restarts
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Healing:
+    """What a deletion takes."""
+
+    client: ApiClient
+    store: Store
+    prober: Prober
+    events: Events
+
+    def decide(self, facts: Facts) -> Decision:
+        """What is to be done for a server, in view of all servers."""
+        troubled = self.prober.troubled()
+        return decide(facts, Everywhere(self.prober.replicas, len(troubled), len(set(troubled))))
+
+    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: Facts) -> None:
+        """Delete a pod that was decided upon, once the status counts it.
+
+        Args:
+            key: the server's key.
+            metadata: of the server.
+            pod: name of the pod.
+            facts: what the decision was made from.
+
+        Raises:
+            ApiError: the pod was not deleted.
+        """
+        live = self.store.get(POD.name, key.namespace, pod)
+        if live is None:
+            return
+        answer = await self.client.delete(POD, key.namespace, pod, live["metadata"]["uid"], GRACE_SECONDS)
+        if answer.get("kind") == POD.name:
+            self.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
+        number = len(recent_restarts(facts)) + 1
+        note = f"{pod}: deleted, for its engine is frozen (number {number} of {PER_HOUR} in an hour)"
+        logger.warning("%s: %s", key, note)
+        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, facts.now)
