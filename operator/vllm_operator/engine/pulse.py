@@ -24,6 +24,7 @@ _LIVING = (
     b"vllm:generation_tokens_total",
     b"vllm:iteration_tokens_total_count",
 )
+_SLEEP, _AWAKE = b"vllm:engine_sleep_state", b'sleep_state="awake"'
 _ENGINE = re.compile(rb'engine="(\d+)"')
 _INFERENCE = re.compile(
     rb'handler="/(?:v1/(?:chat/completions|completions|embeddings|responses|messages)|pooling|invocations)"'
@@ -50,7 +51,10 @@ class Pulse:
 
 
 def parsed_pulse(body: bytes) -> Pulse | None:
-    """Read the pulse from a body of `/metrics`; None when it tells of no engine, as with `--disable-log-stats`."""
+    """Read the pulse from a body of `/metrics`.
+
+    None when it tells of no engine, as with `--disable-log-stats`, or of one that was put to sleep and rightly rests.
+    """
     engines: defaultdict[str, list[bytes]] = defaultdict(list)
     held: defaultdict[str, float] = defaultdict(float)
     for family in _LIVING:
@@ -59,7 +63,7 @@ def parsed_pulse(body: bytes) -> Pulse | None:
             engines[engine].append(value)
             if family in _HELD:
                 held[engine] += _number(value) or 0.0
-    if not engines:
+    if not engines or any(value == b"0.0" for labels, value in _series(body, _SLEEP) if _AWAKE in labels):
         return None
     return Pulse(
         engines={engine: b" ".join(values) for engine, values in engines.items()},

@@ -132,6 +132,13 @@ async def test_full_queue_is_judged_by_the_numbers(
     assert ("was turned away with 503" in finding.words) == (not busy)
 
 
+async def test_idle_engine_before_which_somebody_turns_requests_away_is_not_judged(
+    client: aiohttp.ClientSession, vllm: FakeVLLM
+) -> None:
+    vllm.status, vllm.held = {"/v1/completions": 429}, 0
+    assert (await asked(client, vllm)).verdict == "Unclear"
+
+
 async def test_server_without_numbers_cannot_be_judged(client: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
     vllm.frozen = True
     asking = await question(client, vllm)

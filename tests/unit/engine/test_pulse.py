@@ -86,6 +86,13 @@ def test_only_inference_counts_as_answered() -> None:
     assert pulse.answered == 7
 
 
+def test_engine_that_sleeps_is_not_judged() -> None:
+    text = (PULSES / "idle.txt").read_text()
+    asleep = text.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0')
+    assert asleep != text
+    assert parsed_pulse(asleep.encode()) is None
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"\n", b"<html>", b"\x00\xff" * 9, b"python_info 1.0\nprocess_open_fds 9.0\n", b"\nhttp_requests_total"],
