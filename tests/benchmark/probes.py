@@ -184,7 +184,7 @@ def target(index: int, port: int) -> ProbeTarget:
         base_url=f"http://{address(index)}:{port}",
         served_names=(MODEL,),
         interval=INTERVAL,
-        completion="WhenSuspicious",  # the default: their numbers are looked at every 15 s
+        completion="WhenSuspicious",  # the default: their numbers are looked at every 10 s
     )
 
 

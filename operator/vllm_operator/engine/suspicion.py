@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 
 from vllm_operator.engine.pulse import Pulse
 
-LOADED_LOOK_SECONDS = 9.0
-"""Pause between two looks at a replica that holds requests: a little below the usual probe interval."""
-
-IDLE_LOOK_SECONDS = 14.0
-"""Pause between two looks at one that seems idle."""
+LOOK_SECONDS = 9.0
+"""Pause between two looks: a little below the usual probe interval, so that they come with every probe of that pace."""
 
 STILL_SECONDS = 8.0
 """How long all numbers of an engine must have stood still: a step of a busy one takes seconds at most."""
@@ -64,8 +61,7 @@ class Memory:
         """When to look again."""
         if self.pulse is None:  # to look before there may be a question is of no use
             return max(self.at, self.ask_after)
-        loaded = any(self.pulse.held.values()) or _unanswered(self, self.pulse)
-        return self.at + (LOADED_LOOK_SECONDS if loaded else IDLE_LOOK_SECONDS)
+        return self.at + LOOK_SECONDS
 
 
 def moved(before: Pulse, after: Pulse, engine: str | None = None) -> bool:

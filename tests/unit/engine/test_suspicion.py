@@ -11,8 +11,7 @@ from vllm_operator.engine.pulse import Pulse
 from vllm_operator.engine.suspicion import (
     ASK_AGAIN_SECONDS,
     DEADLINE_SECONDS,
-    IDLE_LOOK_SECONDS,
-    LOADED_LOOK_SECONDS,
+    LOOK_SECONDS,
     MAX_DEADLINE_SECONDS,
     Memory,
     Suspicion,
@@ -112,11 +111,11 @@ def test_server_that_does_not_count_its_connections_is_judged_by_the_rest() -> N
     assert looks(pulse(held=1), pulse(held=1)) == LOADED
 
 
-def test_loaded_replica_is_looked_at_more_often() -> None:
-    idle, _ = looked(Memory(), pulse(), 100.0)
-    loaded, _ = looked(Memory(), pulse(held=1), 100.0)
-    assert idle.look_after == 100.0 + IDLE_LOOK_SECONDS
-    assert loaded.look_after == 100.0 + LOADED_LOOK_SECONDS
+def test_nobody_is_looked_at_while_no_question_may_follow() -> None:
+    memory, _ = looked(Memory(), pulse(), 100.0)
+    assert memory.look_after == 100.0 + LOOK_SECONDS
+    assert postponed(memory, 110.0).look_after == 110.0
+    assert postponed(memory, 110.0, 600.0).look_after == 710.0
 
 
 def test_idle_is_neither_moving_nor_holding() -> None:
