@@ -61,7 +61,7 @@ class Replicas:
 
     Attributes:
         moods: replica -> how it answers; quick where nothing is said.
-        probes: when which replica was asked for its health: a probe begins with that.
+        probes: when which replica was asked for its models: each probe does so once, after its health or its numbers.
         connections: connections opened since the last report.
     """
 
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         path, self._read = self._read.split(b" ", 2)[1], b""
         replicas, now = self._replicas, time.monotonic()
         replicas.requests += 1
-        if path == b"/health":
+        if path == b"/v1/models":
             replicas.probes.append((self._index, now))
         mood = replicas.moods.get(self._index, "quick")
         if mood == "quick":
