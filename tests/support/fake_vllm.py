@@ -32,6 +32,7 @@ class FakeVLLM:
         body: path -> bytes to answer with instead of the usual ones.
         headers: sent with every answer.
         delay: seconds before every answer.
+        slow: path -> seconds before its answers instead.
         frozen: its engine stands still.
         busy: its engine has more to do than it gets done.
         held: requests that its engine says it holds.
@@ -53,6 +54,7 @@ class FakeVLLM:
         self.body: dict[str, bytes] = {}
         self.headers: dict[str, str] = {}
         self.delay = 0.0
+        self.slow: dict[str, float] = {}
         self.frozen = self.busy = False
         self.held = self.tokens = self.hanging = self.given_up = 0
         self.completed: list[dict[str, object]] = []
@@ -105,7 +107,7 @@ class FakeVLLM:
         self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         self.authorizations.add((path, request.headers.get("authorization")))
         self.cookies.add(request.headers.get("cookie"))
-        await asyncio.sleep(self.delay)
+        await asyncio.sleep(self.slow.get(path, self.delay))
         if path in self.status:
             return web.Response(status=self.status[path], headers=self.headers)
         if path in self.body:

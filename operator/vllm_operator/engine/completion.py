@@ -108,6 +108,8 @@ async def _watched(question: Question, request: asyncio.Task[int]) -> Finding:
             return Finding("Moving", pulse)
         if turned_away and not any(pulse.held.values()):
             return Finding("Unclear")  # not for a full queue, so who knows by whom
+        if request.done() and not turned_away:
+            continue  # it came while the numbers were looked at
         if time.monotonic() - begun >= question.deadline:
             return Finding("Stalled", pulse, _words(question.deadline, turned_away))
 

@@ -13,7 +13,7 @@ from tests.support.fake_vllm import FakeVLLM
 from vllm_operator.engine.completion import RANK_HEADER, Finding, Question, ask, look
 from vllm_operator.engine.http import ProbeError, Replica, replica_client
 
-FROZEN = "/health answers 200, but a one-token completion got no answer within 0.3 s and no counter of the engine moved"
+FROZEN = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def question(client: aiohttp.ClientSession, vllm: FakeVLLM) -> Question:
     """A question of which the replica knows nothing yet."""
-    replica = Replica(client, vllm.url, timeout=0.5)
+    replica = Replica(client, vllm.url, timeout=2)
     pulse = await look(replica)
     assert pulse is not None
-    return Question(replica, "mistral-7b", pulse, None, deadline=0.3, poll=0.1)
+    return Question(replica, "mistral-7b", pulse, None, deadline=1.0, poll=0.2)
 
 
 async def asked(client: aiohttp.ClientSession, vllm: FakeVLLM) -> Finding:
@@ -88,7 +88,7 @@ async def test_engine_that_goes_on_before_the_deadline_answers(client: aiohttp.C
 
 async def test_network_that_is_cut_is_no_frozen_engine(client: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
     vllm.frozen = True
-    asking = asyncio.create_task(ask(replace(await question(client, vllm), deadline=2.0)))
+    asking = asyncio.create_task(ask(replace(await question(client, vllm), deadline=8.0)))
     await asyncio.sleep(0.3)
     vllm.delay = 60  # nothing comes back any more, not even from the API server
     assert (await asking).verdict == "Unclear"
@@ -166,3 +166,10 @@ async def test_look_at_a_silent_server_fails(client: aiohttp.ClientSession, vllm
     vllm.delay = 60
     with pytest.raises(ProbeError):
         await look(Replica(client, vllm.url, timeout=0.1))
+
+
+async def test_answer_that_comes_during_the_last_look_counts(client: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+    """The deadline passes while the numbers are looked at, and the completion has just been answered."""
+    asking = replace(await question(client, vllm), deadline=0.0, poll=0.0)
+    vllm.slow, vllm.status = {"/metrics": 0.5}, {"/v1/completions": 500}
+    assert (await ask(asking)).verdict == "Unclear"

@@ -16,7 +16,7 @@ from vllm_operator.engine.timing import Completion, ProbeTarget
 
 KEY = "llm/mistral"
 POD = "pod-a"
-WORDS = "/health answers 200, but a one-token completion got no answer within 0.3 s and no counter of the engine moved"
+WORDS = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
 
 
 class Bench:
@@ -26,7 +26,7 @@ class Bench:
         self.now = 1000.0
         self.seen: list[ReplicaHealth] = []
         self.target = ProbeTarget(KEY, POD, "uid", vllm.url, ("mistral-7b",), 10.0, "WhenSuspicious")
-        self.prober = Prober(self._note, clock=lambda: self.now, timeout=0.5, deadline=0.3, poll=0.1)
+        self.prober = Prober(self._note, clock=lambda: self.now, timeout=2, deadline=1.0, poll=0.2)
 
     def _note(self, _: str) -> None:
         self.seen.append(self.health)
