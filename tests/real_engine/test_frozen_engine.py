@@ -15,6 +15,7 @@ import pytest
 
 from tests.real_engine.engine import RealEngine
 from tests.real_engine.load import load
+from tests.real_engine.network import relay
 from tests.real_engine.watcher import watching
 
 TRUE_WITHIN = 60.0
@@ -47,8 +48,8 @@ async def test_engine_that_freezes_idle_is_stalled_once_requests_get_no_answer(
     engine: RealEngine, record_property: Record
 ) -> None:
     async with watching(engine.url) as watcher:
+        await asyncio.sleep(20)  # so that it has been seen idle
         engine.freeze()
-        await asyncio.sleep(5)
         async with load(engine.url) as clients:
             clients.stream(3, tokens=5)
             stalled = await watcher.until("Stalled")
@@ -92,6 +93,32 @@ async def test_completions_that_were_given_up_leave_no_load(engine: RealEngine) 
     held = engine.metric("vllm:num_requests_running") + engine.metric("vllm:num_requests_waiting")
     assert held == 0
     assert engine.metric("vllm:generation_tokens_total") - before <= 3, "each of our completions is one token"
+
+
+async def test_network_that_is_cut_is_never_taken_for_a_frozen_engine(
+    engine: RealEngine, record_property: Record
+) -> None:
+    """Cut while a completion waits for a frozen engine; healed; and cut while the engine works."""
+    async with load(engine.url) as clients, relay(engine.port) as (network, url), watching(url) as watcher:
+        clients.stream(4, tokens=1500)
+        await asyncio.sleep(5)
+        engine.freeze()
+        await asyncio.sleep(20)
+        network.up.clear()
+        silent = await watcher.until("Timeout")
+        assert "Stalled" not in watcher.reasons
+        network.up.set()
+        stalled = await watcher.until("Stalled")
+        engine.thaw()
+        await watcher.until("Serving")
+        network.up.clear()
+        await watcher.until("Timeout")
+        await asyncio.sleep(40)
+        reasons = watcher.reasons
+        network.up.set()
+        await watcher.until("Serving")
+    report(record_property, cut_is_seen_after=silent, frozen_is_seen_after_the_cut=stalled)
+    assert [reason for reason in reasons if reason != "Serving"] == ["Timeout", "Stalled", "Timeout"]
 
 
 async def test_busy_engine_is_never_called_stalled_nor_asked_for_anything(

@@ -203,7 +203,6 @@ def back_off(case: Case) -> Hold | None:
 HOLDS: tuple[Callable[[Case], Hold | None], ...] = (
     paused,
     unowned,
-    not_asked,
     just_frozen,
     suspect_ourselves,
     unreachable,
@@ -211,5 +210,7 @@ HOLDS: tuple[Callable[[Case], Hold | None], ...] = (
     budget,
     one_at_a_time,
     back_off,
+    not_asked,
 )
-"""In the order in which they are told; the first that speaks decides."""
+"""In the order in which they are told; the first that speaks decides. What only this process knows comes last, so that
+its successor tells the same."""
