@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import aiohttp
-import orjson
 
+from vllm_operator.api.codec import unpacked
 from vllm_operator.cluster.kinds import WATCHED, Kind
 from vllm_operator.cluster.reflector import REPLAY_SECONDS
 
@@ -135,8 +135,8 @@ class Watches:
 
     async def _list(self, path: str, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         try:
-            orjson.loads(await response.read())
-        except (orjson.JSONDecodeError, aiohttp.ClientError) as error:
+            unpacked(await response.read())
+        except (ValueError, RecursionError, aiohttp.ClientError) as error:
             raise await self._failed(path, f"half an answer: {error}") from error
         self._heard[path] = time.monotonic()
         if path in self._kinds:

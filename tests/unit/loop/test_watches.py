@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from vllm_operator.__main__ import RECURSION_LIMIT
 from vllm_operator.cluster import watches as module
 from vllm_operator.cluster.kinds import SERVER
 from vllm_operator.cluster.watches import Watches
@@ -77,6 +79,15 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiServer
     await runner.cleanup()
 
 
+@pytest.fixture
+def deep_recursion() -> Iterator[None]:
+    """As deep as the operator's process sets it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    yield
+    sys.setrecursionlimit(before)
+
+
 async def test_a_list_is_noticed_even_when_it_is_empty(server: FakeApiServer) -> None:
     async with await server.get(limit="500") as response:
         assert await response.json(content_type=None) == {"items": []}
@@ -123,6 +134,27 @@ async def test_kopf_is_told_what_it_may_not_watch_for_itself(server: FakeApiServ
 async def test_half_a_list_is_a_failure(server: FakeApiServer) -> None:
     server.body = b'{"items":[{"metadata"'
     with pytest.raises(aiohttp.ClientPayloadError, match="half an answer"):
+        await server.get()
+    assert server.listed == []
+
+
+@pytest.mark.usefixtures("deep_recursion")
+async def test_a_list_of_the_deepest_object_is_a_list(server: FakeApiServer) -> None:
+    """The API server takes 10,000 levels, orjson 1,024."""
+    server.body = b'{"items":[' + b'{"a":' * 9990 + b"0" + b"}" * 9990 + b"]}"
+    async with await server.get() as response:
+        assert await response.read() == server.body
+    assert server.listed == ["VLLMServer"]
+
+
+async def test_a_list_that_is_nested_too_deep_to_be_read_is_a_failure(
+    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_deep(raw: bytes) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(module, "unpacked", too_deep)
+    with pytest.raises(aiohttp.ClientPayloadError, match="recursion"):
         await server.get()
     assert server.listed == []
 
