@@ -45,8 +45,12 @@ class Load:
     async def look(self) -> None:
         """See in vLLM's own metrics that the load is there."""
         while time.monotonic() < self.deadline:
-            async with self.session.get(f"{self.url}/metrics") as response:
-                text = await response.text()
+            try:
+                async with self.session.get(f"{self.url}/metrics") as response:
+                    text = await response.text()
+            except Exception as error:
+                self.counts[f"metrics {type(error).__name__}"] += 1
+                text = ""
             running = re.search(r"^vllm:num_requests_running\{[^}]*\} (\S+)", text, re.MULTILINE)
             self.most_running = max(self.most_running, float(running[1]) if running else 0.0)
             await asyncio.sleep(5)
