@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ AT_ONCE = 4
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 5.0
+FIRST_WORDS_SECONDS = 2.0
+"""How long a status waits for the first log of a replica: else an exit code would be told, and the cause just after."""
 NOTHING = Diagnosis("", "")
 """A log that tells nothing, or cannot be read."""
 
@@ -29,9 +32,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Entry:
-    """What is known of one pod: the run that was last asked for, and the last diagnosis."""
+    """What is known of one pod: the run that was last asked for, since when, and the last diagnosis."""
 
     run: str
+    asked_at: float
     diagnosis: Diagnosis | None = None
 
 
@@ -41,10 +45,14 @@ class Diagnoses:
     Args:
         read: reads a log: namespace, pod, container, whether that of the former run.
         on_change: called with the server of a new diagnosis.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, read: Read, on_change: Callable[[Key], None]) -> None:
+    def __init__(
+        self, read: Read, on_change: Callable[[Key], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._read = read
+        self._clock = clock
         self._on_change = on_change
         self._known: defaultdict[Key, dict[str, _Entry]] = defaultdict(dict)
         self._wanted: asyncio.Queue[tuple[Key, Failure]] = asyncio.Queue()
@@ -56,13 +64,19 @@ class Diagnoses:
         for uid in entries.keys() - found.keys():
             del entries[uid]
         for uid, failure in found.items():
-            entry = entries.setdefault(uid, _Entry(""))
+            entry = entries.setdefault(uid, _Entry("", self._clock()))
             if entry.run != failure.run:
                 entry.run = failure.run
                 self._wanted.put_nowait((key, failure))
         if not entries:
             del self._known[key]
         return {found[uid].pod: entry.diagnosis for uid, entry in entries.items() if entry.diagnosis}
+
+    def pause(self, key: Key) -> float | None:
+        """Seconds for which the first log of a replica is worth waiting for; None when none is being read."""
+        asked = [entry.asked_at for entry in self._known.get(key, {}).values() if entry.diagnosis is None]
+        left = max(asked, default=float("-inf")) + FIRST_WORDS_SECONDS - self._clock()
+        return left if left > 0 else None
 
     def forget(self, key: Key) -> None:
         """Drop what is known of a server that is gone."""

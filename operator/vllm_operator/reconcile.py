@@ -191,9 +191,12 @@ class Reconciler:
 
     def _settling_pause(self, key: Key, facts: Facts) -> float | None:
         """Seconds to wait before a status says something lasting; None when it does now."""
-        if facts.problems or not is_settling(facts.observed):
+        if facts.problems:
             self._unsettled.pop(key, None)
             return None
+        if not is_settling(facts.observed):
+            self._unsettled.pop(key, None)
+            return self._cluster.diagnoses.pause(key)
         left = SETTLE_SECONDS - (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
         if left > 0:
             return left

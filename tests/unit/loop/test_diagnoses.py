@@ -14,7 +14,7 @@ from tests.support.pods import crashed_pod, deployment, loading_pod, ready_pod, 
 from vllm_operator import diagnoses
 from vllm_operator.api.observed import Diagnosis, Observation
 from vllm_operator.cluster.store import Key
-from vllm_operator.diagnoses import AT_ONCE, Diagnoses
+from vllm_operator.diagnoses import AT_ONCE, FIRST_WORDS_SECONDS, Diagnoses
 from vllm_operator.errors import ApiError
 
 KEY = Key("llm", "mistral")
@@ -172,3 +172,24 @@ async def test_a_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
             await settled()
         assert known.of(KEY, seen(loading_pod("a"), late=True))["a"].reason == "RateLimited"
     assert logs.asked == [("llm", "a", "vllm", False)]
+
+
+async def test_the_first_log_of_a_replica_is_worth_a_short_wait() -> None:
+    logs, now = Logs(TOO_LONG), [100.0]
+    logs.gate.clear()
+    known = Diagnoses(logs.read, lambda key: None, lambda: now[0])
+    task = asyncio.create_task(known.run())
+
+    assert known.pause(KEY) is None
+    known.of(KEY, seen(crashed()))
+    await settled()
+    assert known.pause(KEY) == FIRST_WORDS_SECONDS
+    now[0] += FIRST_WORDS_SECONDS
+    assert known.pause(KEY) is None  # a node that does not answer holds up no status
+
+    now[0] = 100.0
+    logs.gate.set()
+    await settled()
+    assert known.pause(KEY) is None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
