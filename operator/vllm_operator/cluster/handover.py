@@ -51,6 +51,7 @@ async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> Non
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-        "spec": {"replicas": current["spec"]["replicas"]},
+        # An autoscaler does nothing while its target has no replica: zero would stay for ever.
+        "spec": {"replicas": max(current["spec"]["replicas"], 1)},
     }
     await client.apply_as(HANDOVER_MANAGER, kind, body)

@@ -390,6 +390,18 @@ async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
     assert handed["spec"] == {"replicas": 5}
 
 
+async def test_an_autoscaler_never_takes_over_zero_replicas() -> None:
+    """It would leave them at zero for ever."""
+    scene = Scene(replicas=0)
+    scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
+    scene.wants(replicas=0, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+    (handed,) = [sent for sent in scene.api.sent if sent["spec"].keys() == {"replicas"}]
+
+    assert handed["spec"] == {"replicas": 1}
+
+
 async def test_replicas_that_another_owns_are_not_touched() -> None:
     scene = Scene(replicas=5)
     scene.hold("Deployment", managedFields=owner_of_replicas("kube-controller-manager"))
