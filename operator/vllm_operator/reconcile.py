@@ -106,6 +106,8 @@ class Reconciler:
             return 0.0
         if outcome.failure is not None:
             raise outcome.failure
+        if outcome.edited:
+            return 0.0
         return earliest(pause, _again(desired, missing, outcome))
 
     async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: Facts, *, heals: bool) -> float | None:

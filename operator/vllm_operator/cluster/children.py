@@ -67,15 +67,24 @@ class Children:
                 raise result
         self._complete[key] = server.uid
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
+        written = [m for m, result in pairs if result is True]
         return Outcome(
             problems=(
                 *(refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
                 *(result for result in results if isinstance(result, Problem)),
             ),
-            written=tuple(m.kind for m, result in pairs if result is True),
+            written=tuple(m.kind for m in written),
+            edited=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
             unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
             vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.status == 404),
         )
+
+    def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
+        identity = (manifest.kind, namespace, manifest.name)
+        if self._store.verified(*identity) == manifest.hash:
+            return False
+        kept = self._store.get(*identity)
+        return kept is not None and bool(foreign_entries(kept))
 
     async def prune(self, key: Key, server: Owner, manifests: Iterable[Manifest]) -> None:
         """Delete children that the server owns and the plan does not want; a kept claim has no owner."""

@@ -37,6 +37,7 @@ class Outcome:
     Attributes:
         problems: refusals and taken names.
         written: kinds that were written.
+        edited: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
         unmonitored: refusals of optional kinds, which block nothing.
         vanished: optional kinds that the API server no longer serves.
         failure: why the pass did not go through, when that may pass.
@@ -45,6 +46,7 @@ class Outcome:
 
     problems: tuple[Problem, ...] = ()
     written: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
     unmonitored: tuple[Problem, ...] = ()
     vanished: tuple[str, ...] = ()
     failure: ApiError | None = None

@@ -29,6 +29,7 @@ from vllm_operator.reconcile import (
     Cluster,
     Reconciler,
 )
+from vllm_operator.status.settling import SETTLE_SECONDS
 
 KEY = Key("llm", "mistral")
 TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
@@ -138,6 +139,21 @@ async def test_a_spec_that_came_with_the_answer_to_a_status_is_carried_out_at_on
     assert await scene.passes() == 0.0
     await scene.passes()
     assert scene.api.objects["Deployment", "mistral"]["spec"]["replicas"] == 3
+
+
+async def test_an_edit_that_came_with_the_answer_to_an_apply_is_undone_at_once() -> None:
+    scene = Scene()
+    await scene.passes()
+    # Edited after the pass began: the answer holds it, so that its event tells the cache nothing new.
+    edit = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    scene.api.admission = lambda held: held["metadata"].update(managedFields=[edit])
+    scene.wants(generation=2, replicas=3)
+
+    assert await scene.passes() == 0.0
+    scene.api.admission = lambda held: None
+    scene.api.requests.clear()
+    assert await scene.passes() == SETTLE_SECONDS, "nothing is left to do but to wait for the controllers"
+    assert [verb for verb, kind, _ in scene.api.writes if kind == "Deployment"] == ["merge patch", "apply"]
 
 
 async def test_a_pass_over_an_unchanged_server_costs_nothing() -> None:
