@@ -44,7 +44,7 @@ class Servers:
         patched = self.kube.patch(KIND, name, self.namespace, {"spec": spec})
         return self.settled(name) if settled else patched
 
-    def settled(self, name: str, within: float = 10) -> Object:
+    def settled(self, name: str, within: float = 30) -> Object:
         """The server, once its status is of its present generation."""
 
         def judged() -> Object:
@@ -57,7 +57,7 @@ class Servers:
     def condition(self, name: str, kind: str = "Accepted") -> Object:
         return condition(self.get(name), kind)
 
-    def refused(self, name: str, *words: str, reason: str = "", within: float = 10) -> Object:
+    def refused(self, name: str, *words: str, reason: str = "", within: float = 30) -> Object:
         """Wait until the server is refused with a message that holds all these words."""
 
         def check() -> Object:
@@ -70,7 +70,7 @@ class Servers:
 
         return self.kube.eventually(check, within=within, namespace=self.namespace)
 
-    def accepted(self, name: str, within: float = 10) -> None:
+    def accepted(self, name: str, within: float = 30) -> None:
         """Wait until the server is accepted."""
         self.kube.eventually(
             lambda: self.condition(name).get("status") == "True", within=within, namespace=self.namespace

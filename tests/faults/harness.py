@@ -52,11 +52,11 @@ class Stage:
     proxy: Proxy
     kubelet: Kubelet
 
-    def settle(self, quiet: float = QUIET_SECONDS, within: float = 30) -> None:
+    def settle(self, quiet: float = QUIET_SECONDS, within: float = 90) -> None:
         """Wait until every server is judged, nothing is being deleted, and the operator has written nothing lately."""
         self._await(lambda: self._unsettled(quiet), within)
 
-    def ends_as(self, expected: str, within: float = 20) -> None:
+    def ends_as(self, expected: str, within: float = 60) -> None:
         """Wait until the end state is the expected one, at rest."""
         self._await(lambda: self._unsettled(QUIET_SECONDS) or self._differs(expected), within)
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
+START_SECONDS = 120.0
+"""Longest time until the operator is ready: two seconds of CPU time, which a busy machine gives it when it can."""
+
 
 def free_port() -> int:
     """A port of the loopback interface that nothing listens on."""
@@ -59,7 +62,7 @@ class OperatorProcess:
                 preexec_fn=die_with_parent,
             )
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Wait until /readyz answers 200."""
         deadline = time.monotonic() + seconds
         while not self.answers("/readyz"):
