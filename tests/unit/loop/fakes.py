@@ -95,7 +95,8 @@ class FakeApiClient:
         held = self.objects.get((kind.name, name))
         if held is None:
             raise ApiError(404, "NotFound", f"{name} not found")
-        held.update(copy.deepcopy(dict(patch)))
+        metadata = {**held["metadata"], **patch.get("metadata", {}), "resourceVersion": str(next(self._version))}
+        held.update(copy.deepcopy({**patch, "metadata": metadata}))
         return copy.deepcopy(held)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Json:

@@ -425,6 +425,28 @@ async def test_what_others_wrote_into_the_spec_is_adopted_before_the_apply() -> 
     assert [entry["manager"] for entry in patch["metadata"]["managedFields"]] == ["vllm-operator"]
 
 
+EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+
+
+async def test_an_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
+    scene = Scene()
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
+    assert (await scene.apply()).edited == ("Service", "Deployment")
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
+
+    assert await scene.apply() == Outcome(written=("Service", "Deployment"))
+    assert await scene.apply() == Outcome()
+
+
+async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
+    scene = Scene()
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
+    for _ in range(repairs.BURST + 1):
+        assert (await scene.apply()).edited
+    with pytest.raises(ApiError, match="keeps changing"):
+        await scene.apply()
+
+
 async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
     await scene.apply()
 
