@@ -154,7 +154,9 @@ class Reconciler:
             return Outcome()
         try:
             outcome = await self._cluster.children.apply(key, server, desired.manifests)
-            await self._cluster.children.prune(key, server, desired.manifests)
+            await self._cluster.children.prune(
+                key, server, desired.manifests, spared=self._cluster.capabilities.lacking
+            )
         except OwnerGoneError:
             return Outcome(owner_gone=True)
         except ApiError as failure:
@@ -162,7 +164,6 @@ class Reconciler:
             return replace(self._outcomes.get(key, Outcome()), failure=failure)
         for kind in outcome.vanished:
             self._cluster.capabilities.drop(kind)
-            self._cluster.store.drop(kind)
         self._outcomes[key] = outcome
         return outcome
 

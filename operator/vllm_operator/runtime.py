@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from vllm_operator.api.names import MANAGED_SELECTOR
-from vllm_operator.cluster.capabilities import CHECK_SECONDS, Capabilities
+from vllm_operator.cluster.capabilities import Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.events import Events
@@ -239,7 +239,7 @@ class Runtime:
 
     async def _watch_capabilities(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(self._capabilities.pause)
             try:
                 if await self._capabilities.refresh():
                     for kind in OPTIONAL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
 from vllm_operator.api.names import ANNOTATION_HASH
@@ -86,10 +86,14 @@ class Children:
         kept = self._store.get(*identity)
         return kept is not None and bool(foreign_entries(kept))
 
-    async def prune(self, key: Key, server: Owner, manifests: Iterable[Manifest]) -> None:
-        """Delete children that the server owns and the plan does not want; a kept claim has no owner."""
+    async def prune(self, key: Key, server: Owner, manifests: Iterable[Manifest], spared: Container[str] = ()) -> None:
+        """Delete children that the server owns and the plan does not want; a kept claim has no owner.
+
+        Args:
+            spared: kinds that the API server is not known to have, for which nothing was planned: that may be an error.
+        """
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
-        for kind in CHILDREN.values():
+        for kind in (kind for kind in CHILDREN.values() if kind.name not in spared):
             for name in self._store.names(key, kind.name):
                 if (kind.name, name) not in wanted:
                     await self._remove(key, server, kind, name)

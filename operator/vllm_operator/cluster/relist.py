@@ -60,7 +60,8 @@ class Relist:
         found = await self._client.list(kind, namespace, selector)
         self.versions[kind.name, namespace] = found.version if found else ""
         if found is None:
-            return self._store.drop(kind.name)
+            # Whether a CRD is gone for good, two looks at what the API server has decide.
+            return set() if kind.optional else self._store.drop(kind.name)
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
             self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)

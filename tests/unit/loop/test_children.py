@@ -353,6 +353,16 @@ async def test_prune_leaves_what_is_not_the_servers(metadata: Json) -> None:
     assert scene.api.requests == []
 
 
+async def test_prune_spares_what_the_api_server_is_not_known_to_have() -> None:
+    scene = Scene(replicas=2)
+    scene.hold("PodDisruptionBudget")
+    scene.wants(replicas=1)
+
+    await scene.children.prune(KEY, scene.server, [], spared=["PodDisruptionBudget"])
+
+    assert scene.api.requests == []
+
+
 async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
     await scene.apply()
     scene.api.requests.clear()

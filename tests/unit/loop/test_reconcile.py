@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tests.support.pods import deployment, ready_pod
 from tests.support.specs import MODEL, body, container
 from tests.unit.loop.fakes import FakeApiClient, FakeClock
 from vllm_operator.api.observed import Diagnosis, ReplicaHealth
+from vllm_operator.cluster.capabilities import Capabilities
 from vllm_operator.cluster.children import Children
 from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.references import References
@@ -22,6 +22,7 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
 from vllm_operator.lookups import Lookups
+from vllm_operator.plan.monitoring import MONITORING_KINDS
 from vllm_operator.reconcile import (
     MISSING_AGAIN_SECONDS,
     REFERENCES_AGAIN_SECONDS,
@@ -71,6 +72,7 @@ class Scene:
 
     def __init__(self, **spec: Any) -> None:
         self.api = FakeApiClient()
+        self.capabilities = Capabilities(self.api)  # type: ignore[arg-type]
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
         self.start()
         self.wants(**spec)
@@ -87,7 +89,7 @@ class Scene:
                 store=self.store,
                 children=Children(api, self.store, clock),  # type: ignore[arg-type]
                 references=References(api, clock),  # type: ignore[arg-type]
-                capabilities=SimpleNamespace(installed=frozenset(), drop=lambda _: None),  # type: ignore[arg-type]
+                capabilities=self.capabilities,
                 prober=self.prober,  # type: ignore[arg-type]
                 diagnoses=Diagnoses(unread, lambda _: None),
                 events=Events(api, clock),  # type: ignore[arg-type]
@@ -241,6 +243,19 @@ async def test_what_may_pass_is_left_to_the_queue() -> None:
 
     with pytest.raises(ApiError, match="later"):
         await scene.passes()
+
+
+async def test_what_is_of_a_crd_that_seems_to_be_gone_is_neither_deleted_nor_written_again() -> None:
+    scene = Scene(monitoring={"scrape": "auto"})
+    scene.capabilities.installed = MONITORING_KINDS
+    await scene.passes(2)
+    assert {"PodMonitor", "PrometheusRule"} <= set(scene.applied)
+    scene.api.requests.clear()
+    for kinds in (frozenset[str](), MONITORING_KINDS):
+        scene.capabilities.installed = kinds
+        await scene.passes(2)
+
+    assert {kind for _, kind, _ in scene.api.writes} <= {"VLLMServer", "Event"}
 
 
 async def test_a_paused_server_keeps_its_children_as_they_are() -> None:

@@ -58,6 +58,16 @@ async def test_what_is_of_a_kind_that_is_not_served_is_forgotten_but_may_come_ba
     assert store.put("Service", thing(version=9))
 
 
+async def test_what_is_of_an_optional_kind_stays_until_its_crd_is_known_to_be_gone() -> None:
+    store = Store()
+    store.put("PodMonitor", thing(version=9))
+    lists = relist(store, FakeLists(None))
+
+    assert await lists.once(CHILDREN["PodMonitor"]) == set()
+    assert store.get("PodMonitor", "llm", "mistral") is not None
+    assert lists.versions == {("PodMonitor", None): ""}
+
+
 async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:
     lists = relist(Store(), FakeLists())
     assert not lists.is_due(SERVICE)
