@@ -187,6 +187,15 @@ def test_an_edited_child_comes_back_within_two_seconds(held: Servers, position: 
     comes_back(held, kind, name, former)
 
 
+def test_a_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -> None:
+    """The watch told it as deleted. No pod is concerned, whose events would wake the server."""
+    former = ours(held.child("Service", HELD[1]))
+    for edit in (dropping("metadata/labels"), setting("spec/ports/0/port", 8081)):
+        written = held.kube.replace("Service", HELD[1], held.namespace, edit)
+        assert ours(written) != former, "the edit changed nothing"
+        comes_back(held, "Service", HELD[1], former)
+
+
 def test_labels_and_annotations_that_others_add_stay(held: Servers) -> None:
     added = {"metadata": {"annotations": {"example.com/note": "mine"}, "labels": {"example.com/team": "ml"}}}
     held.kube.patch("Service", HELD[-1], held.namespace, added)

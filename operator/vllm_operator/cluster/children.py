@@ -212,7 +212,7 @@ class Children:
         metadata = known["metadata"]
         current = await self._client.get(kind, metadata["namespace"], metadata["name"])
         if current is None or current["metadata"]["uid"] != metadata["uid"]:
-            self._store.remove(kind.name, known)
+            self._store.remove(kind.name, {"metadata": {**metadata, "resourceVersion": ""}})
         if current is not None and key_of(kind.name, current) is not None:
             self._store.put(kind.name, current)
 

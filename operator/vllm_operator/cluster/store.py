@@ -80,15 +80,20 @@ class Store:
     """Objects by kind, namespace and name, and by the server that they belong to."""
 
     def __init__(self) -> None:
-        self._dead: dict[str, None] = {}
-        """UIDs of deleted objects, oldest first: the answer to a write may come after the deletion's event."""
+        self._dead: dict[str, str] = {}
+        """UIDs of deleted objects, oldest first, and in which version they were gone; empty when that is not known.
+
+        The answer to a write may come after the deletion's event. But what only lost the labels that the watch selects
+        is told as deleted, too, and comes back in a later version.
+        """
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Keep an object as it is now; False when the store holds this or a newer state, or knows it to be deleted."""
         metadata = body["metadata"]
-        if metadata.get("uid") in self._dead:
+        gone = self._dead.get(metadata.get("uid", ""))
+        if gone is not None and not _is_later(str(metadata.get("resourceVersion", "")), gone):
             return False
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and not _is_newer(metadata, known):
@@ -104,9 +109,12 @@ class Store:
         return True
 
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Forget an object that was deleted, unless one of the same name has taken its place."""
+        """Forget an object that was deleted, unless one of the same name has taken its place.
+
+        Without a resource version of the deletion, nothing later brings it back.
+        """
         metadata = body["metadata"]
-        self._bury(metadata.get("uid", ""))
+        self._bury(metadata.get("uid", ""), str(metadata.get("resourceVersion", "")))
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and known.uid == metadata.get("uid"):
             self._forget(kind, known)
@@ -137,7 +145,7 @@ class Store:
                 listed.pop(identity, None)
             elif body is None and known.uid in before:
                 touched |= {known.key} if known.key else set()
-                self._bury(known.uid)
+                self._bury(known.uid, version)
                 self._forget(kind, known)
         for body in listed.values():
             if self.put(kind, body):
@@ -205,8 +213,8 @@ class Store:
         members = self._members.get(key)
         return members[kind] if members and kind in members else {}
 
-    def _bury(self, uid: str) -> None:
-        self._dead[uid] = None
+    def _bury(self, uid: str, version: str) -> None:
+        self._dead[uid] = version
         while len(self._dead) > REMEMBERED_DEAD:
             del self._dead[next(iter(self._dead))]
 

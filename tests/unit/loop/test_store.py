@@ -75,12 +75,36 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back(store: Stor
     assert held(store) is None
 
 
+def test_what_lost_its_labels_and_got_them_back_is_not_dead(store: Store) -> None:
+    store.put("Service", thing())
+    store.remove("Service", thing(version=3))
+
+    assert store.put("Service", thing(version=4))
+    assert held(store) == 4
+
+
+def test_what_a_list_did_not_hold_comes_back_in_a_later_version_only(store: Store) -> None:
+    store.put("Service", thing(version=2))
+    store.replace("Service", [], store.uids("Service"), "5")
+
+    assert not store.put("Service", thing(version=4))
+    assert store.put("Service", thing(version=6))
+
+
+def test_what_is_known_to_be_gone_without_a_version_does_not_come_back(store: Store) -> None:
+    gone = thing()
+    store.put("Service", gone)
+    store.remove("Service", {"metadata": {**gone["metadata"], "resourceVersion": ""}})
+
+    assert not store.put("Service", thing(version=9))
+
+
 def test_the_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED_DEAD", 2)
     for uid in ("u1", "u2", "u3"):
         store.remove("Service", thing(uid=uid))
 
-    assert [store.put("Service", thing(uid=uid, version=9)) for uid in ("u3", "u2", "u1")] == [False, False, True]
+    assert [store.put("Service", thing(uid=uid)) for uid in ("u3", "u2", "u1")] == [False, False, True]
 
 
 def test_a_complete_list_forgets_the_dead_and_tells_whom_it_concerns(store: Store) -> None:
@@ -126,7 +150,7 @@ def test_a_stale_list_buries_nothing_that_came_after_it(store: Store, version: s
 
     assert held(store) == (9 if stays else None)
     assert touched == (set() if stays else {KEY})
-    assert store.put("Service", thing(version=11)) == stays, "it is buried for good"
+    assert store.put("Service", thing(version=10)) == stays, "what is no newer than the list is gone"
 
 
 def test_a_stale_list_brings_no_former_object_back(store: Store) -> None:
