@@ -23,6 +23,7 @@ from tests.support.random_specs.changes import Changes, changed_fields
 from tests.support.random_specs.specs import Generator
 from tests.support.random_specs.values import CLAIMS, SECRETS
 from tests.support.raw_api import JSON_PATCH, RawApi, Reply
+from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.spec import Spec
 from vllm_operator.cluster.kinds import CHILDREN, SERVER
 
@@ -231,8 +232,9 @@ def _in_short(base: Object, wanted: Object) -> str:
 def _comparable(body: Object) -> Object:
     result: Object = _stripped(essence(body))
     if body["kind"] == CLAIM and not result["spec"].get("storageClassName"):
-        # A claim without a class may be given the empty one, and cannot give that back.
+        # A claim without a class may be given the empty one, and cannot give that back: its manifest holds it too then.
         result["spec"].pop("storageClassName", None)
+        (result["metadata"].get("annotations") or {}).pop(ANNOTATION_HASH, None)
     return result
 
 
