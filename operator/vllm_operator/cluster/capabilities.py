@@ -5,8 +5,8 @@ from __future__ import annotations
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import OPTIONAL
 
-CHECK_SECONDS = 20.0
-DOUBT_SECONDS = 10.0
+CHECK_SECONDS = 10.0
+DOUBT_SECONDS = 5.0
 """When to look again after an answer that lacked a kind."""
 
 
