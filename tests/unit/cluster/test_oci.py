@@ -19,8 +19,9 @@ def blob(layout: Path, digest: str) -> bytes:
 
 
 def make(layout: Path, folder: Path, compress: bool = False) -> Path:
-    (folder / "bin").mkdir(parents=True, exist_ok=True)
-    (folder / "bin" / "tool").write_text("hello")
+    if not folder.exists():  # written anew, a folder would have another time, and its archive another digest
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "tool").write_text("hello")
     layer = oci.add_folder(layout, folder, compress=compress)
     oci.finish(layout, "localhost/x:1", oci.Config(entrypoint=("/bin/tool",), env={"A": "b"}, user="5"), [layer])
     return layout
