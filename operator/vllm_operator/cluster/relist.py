@@ -62,6 +62,9 @@ class Relist:
         if found is None:
             # Whether a CRD is gone for good, two looks at what the API server has decide.
             return set() if kind.optional else self._store.drop(kind.name)
+        if found.version.isdigit():
+            # Versions tell what is later than the list; what came and went while it was made is gone.
+            before = self._store.uids(kind.name, namespace)
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
             self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.unit.loop.test_store import thing
 from vllm_operator.cluster.client import Listing
@@ -15,12 +18,14 @@ SERVICE = CHILDREN["Service"]
 
 
 class FakeLists:
-    """An API client that answers every list from a script."""
+    """An API client that answers every list from a script; `meanwhile` happens while a list is made."""
 
-    def __init__(self, *listings: Listing | None) -> None:
+    def __init__(self, *listings: Listing | None, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.listings = iter(listings)
+        self.meanwhile = meanwhile
 
     async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
+        self.meanwhile()
         return next(self.listings)
 
 
@@ -34,6 +39,16 @@ async def test_what_a_list_lacks_is_forgotten_and_its_server_told() -> None:
 
     assert await relist(store, FakeLists(Listing([], "10"))).once(SERVICE) == {Key("llm", "mistral")}
     assert store.get("Service", "llm", "mistral") is None
+
+
+@pytest.mark.parametrize(("version", "stays"), [("8", True), ("10", False), ("opaque", True)])
+async def test_what_came_while_a_list_was_made_is_judged_by_its_version(version: str, stays: bool) -> None:
+    """An apply's answer came, the object was deleted, and only then was the list read: no watch tells of it again."""
+    store = Store()
+    lists = FakeLists(Listing([], version), meanwhile=lambda: store.put("Service", thing(version=9)))
+
+    assert await relist(store, lists).once(SERVICE) == (set() if stays else {Key("llm", "mistral")})
+    assert (store.get("Service", "llm", "mistral") is not None) == stays
 
 
 async def test_a_list_older_than_what_is_known_forgets_nothing_and_is_made_again() -> None:
