@@ -48,7 +48,7 @@ unit: setup ## Unit and golden tests, and the upgrade from the last release: no 
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
-	$(RUN) pytest tests/api -q
+	$(RUN) pytest tests/api -q -n 2 --dist loadfile
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
