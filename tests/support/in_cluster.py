@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.support.kube import Kube, Object
 HUB = "hub"
 REPOSITORY = "tiny-org/tiny"
 TOKEN = "hub-token-of-the-tests"
+PROXY_SECONDS = 10.0
 
 CALL = """
 import json, sys, urllib.error, urllib.request
@@ -48,9 +50,17 @@ class InCluster:
             return status, text
 
     def chat(self, server: str, model: str, key: str = "") -> tuple[int, Any]:
-        """A chat completion through the server's Service."""
+        """A chat completion through the server's Service, as soon as this node's proxy knows of the endpoint.
+
+        A pod is Ready before the proxies of the nodes are told: for about a second its Service refuses connections.
+        """
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}
-        return self.call(f"{self.url(server)}/v1/chat/completions", body, key)
+        deadline = time.monotonic() + PROXY_SECONDS
+        while True:
+            answer = self.call(f"{self.url(server)}/v1/chat/completions", body, key)
+            if answer[0] or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.2)
 
     def url(self, server: str) -> str:
         """The Service of a server, by its name in the cluster's DNS."""
