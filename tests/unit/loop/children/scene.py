@@ -1,0 +1,44 @@
+"""A server in the caches, and an API server in memory: what the tests of children begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.specs import body
+from tests.unit.loop.fakes import FakeApiClient, FakeClock
+from vllm_operator.cluster.children import Children
+from vllm_operator.cluster.outcome import Outcome
+from vllm_operator.cluster.store import Key, Store
+from vllm_operator.desired import desired_state
+
+KEY = Key("llm", "mistral")
+Json = dict[str, Any]
+
+
+class Scene:
+    """A server in the caches, and an API server in memory."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
+        self.children = Children(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.wants(**spec)
+
+    def wants(self, **spec: Any) -> None:
+        """Change the spec."""
+        desired = desired_state(body(**spec), frozenset(), None)
+        self.server = desired.server
+        self.manifests = {manifest.kind: manifest for manifest in desired.manifests}
+        self.store.put("VLLMServer", body(**spec))
+
+    async def apply(self) -> Outcome:
+        return await self.children.apply(KEY, self.server, list(self.manifests.values()))
+
+    async def prune(self) -> None:
+        await self.children.prune(KEY, self.server, list(self.manifests.values()))
+
+    def hold(self, kind: str, *, seen: bool = True, **metadata: Any) -> Json:
+        """Have a child on the server, and in the caches when it was `seen`."""
+        held = self.api.hold(self.manifests[kind].body, **metadata)
+        if seen:
+            self.store.put(kind, held)
+        return held

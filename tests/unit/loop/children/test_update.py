@@ -1,0 +1,179 @@
+"""Changes, edits by others, the handover of replicas, and how often a child is repaired."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.loop.children.scene import Json, Scene
+from tests.unit.loop.fakes import FakeClock
+from vllm_operator.cluster import repairs
+from vllm_operator.cluster.drift import HANDOVER_MANAGER
+from vllm_operator.cluster.outcome import Outcome
+from vllm_operator.errors import ApiError
+
+
+async def test_only_what_changed_is_applied(scene: Scene) -> None:
+    await scene.apply()
+    scene.wants(service={"port": 81})
+    scene.api.requests.clear()
+
+    assert (await scene.apply()).written == ("Service",)
+    assert scene.api.requests == [("apply", "Service", "mistral")]
+
+
+async def test_an_apply_names_the_object_that_it_means(scene: Scene) -> None:
+    held = scene.hold("Service", annotations={})
+    await scene.apply()
+    (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
+
+    assert sent["metadata"]["uid"] == held["metadata"]["uid"]
+
+
+async def test_a_drifted_child_is_repaired(scene: Scene) -> None:
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["type"] = "NodePort"
+    live["metadata"]["resourceVersion"] = "9999"
+    scene.store.put("Service", live)
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_a_drifted_child_that_is_not_in_the_cache_is_repaired(scene: Scene) -> None:
+    held = scene.hold("Service", seen=False)
+    scene.api.objects["Service", "mistral"]["spec"] = {**held["spec"], "type": "NodePort"}
+
+    await scene.apply()
+
+    assert scene.api.objects["Service", "mistral"]["spec"]["type"] == "ClusterIP"
+
+
+def owner_of_replicas(manager: str) -> list[Json]:
+    return [{"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+
+
+async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
+    """A field that loses its last owner falls back to 1 replica."""
+    scene = Scene(replicas=5)
+    scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
+    scene.wants(replicas=5, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+    deployment = [request[0] for request in scene.api.writes if request[1] == "Deployment"]
+    (handed,) = [sent for sent in scene.api.sent if sent["spec"].keys() == {"replicas"}]
+
+    assert deployment == [f"apply as {HANDOVER_MANAGER}", "apply"]
+    assert handed["spec"] == {"replicas": 5}
+
+
+async def test_an_autoscaler_never_takes_over_zero_replicas() -> None:
+    """It would leave them at zero for ever."""
+    scene = Scene(replicas=0)
+    scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
+    scene.wants(replicas=0, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+    (handed,) = [sent for sent in scene.api.sent if sent["spec"].keys() == {"replicas"}]
+
+    assert handed["spec"] == {"replicas": 1}
+
+
+async def test_replicas_that_another_owns_are_not_touched() -> None:
+    scene = Scene(replicas=5)
+    scene.hold("Deployment", managedFields=owner_of_replicas("kube-controller-manager"))
+    scene.wants(replicas=5, autoscaling={"maxReplicas": 8})
+
+    await scene.apply()
+
+    assert [request[0] for request in scene.api.writes if request[1] == "Deployment"] == ["apply"]
+
+
+async def test_what_others_wrote_into_the_spec_is_adopted_before_the_apply() -> None:
+    scene = Scene()
+    edit = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    held = scene.hold("Deployment", managedFields=[edit])
+
+    await scene.apply()
+    (patch,) = [sent for sent in scene.api.sent if "managedFields" in sent["metadata"] and "spec" not in sent]
+
+    assert [request[0] for request in scene.api.writes if request[1] == "Deployment"] == ["merge patch", "apply"]
+    assert patch["metadata"]["resourceVersion"] == held["metadata"]["resourceVersion"], "lest newer edits are lost"
+    assert [entry["manager"] for entry in patch["metadata"]["managedFields"]] == ["vllm-operator"]
+
+
+EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+
+
+async def test_an_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
+    scene = Scene()
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
+    assert (await scene.apply()).edited == ("Service", "Deployment")
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
+
+    assert await scene.apply() == Outcome(written=("Service", "Deployment"))
+    assert await scene.apply() == Outcome()
+
+
+async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
+    scene = Scene()
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
+    for _ in range(repairs.BURST + 1):
+        assert (await scene.apply()).edited
+    with pytest.raises(ApiError, match="keeps changing"):
+        await scene.apply()
+
+
+async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+    await scene.apply()
+
+    async def fight() -> None:
+        live = scene.api.objects["Service", "mistral"]
+        live["spec"] = {**live["spec"], "type": "NodePort"}
+        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        scene.store.put("Service", live)
+        await scene.apply()
+
+    for _ in range(repairs.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
+        await fight()
+    assert caught.value.retry_after == repairs.WINDOW_SECONDS
+
+    scene.clock.now += repairs.WINDOW_SECONDS
+    await fight()
+
+
+async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scene) -> None:
+    """A webhook that renames images, or a default that is filled in for an empty text."""
+
+    def mutate(answer: Json) -> None:
+        if answer["kind"] == "Deployment":
+            answer["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/vllm"
+
+    scene.api.admission = mutate
+    await scene.apply()
+    scene.api.requests.clear()
+
+    assert await scene.apply() == Outcome()
+    assert scene.api.requests == []
+
+
+async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(sessionAffinity="None", type="NodePort")
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["ports"] = []
+    live["metadata"]["resourceVersion"] = "9999"
+    scene.store.put("Service", live)
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
+    clock = FakeClock()
+    budget = repairs.RepairBudget(clock)
+    for number in range(100):
+        budget.take(f"uid-{number}")
+        clock.now += repairs.WINDOW_SECONDS
+
+    assert len(budget._repairs) == 1
