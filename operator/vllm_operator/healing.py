@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Healing:
     store: Store
     prober: Prober
     events: Events
+    on_delete: Callable[[], None] = lambda: None
+    """Called after each deletion."""
 
     def decide(self, facts: Facts) -> Decision:
         """What is to be done for a server, in view of all servers."""
@@ -50,6 +52,7 @@ class Healing:
         answer = await self.client.delete(POD, key.namespace, pod, live["metadata"]["uid"], GRACE_SECONDS)
         if answer.get("kind") == POD.name:
             self.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
+        self.on_delete()
         number = len(recent_restarts(facts)) + 1
         note = f"{pod}: deleted, for its engine is frozen (number {number} of {PER_HOUR} in an hour)"
         logger.warning("%s: %s", key, note)

@@ -83,6 +83,12 @@ class Metrics:
         self._probe_seconds = _histogram(
             registry, "vllm_operator_probe_duration_seconds", "Duration of a probe.", CALL_BUCKETS
         )
+        self._completions = Counter(
+            "vllm_operator_completions", "One-token completions asked of replicas.", ["outcome"], registry=registry
+        )
+        self._restarts = Counter(
+            "vllm_operator_stalled_restarts", "Pods deleted for a frozen engine (restartStalled).", registry=registry
+        )
 
     def show(self, snapshot: Callable[[], Snapshot]) -> None:
         """Ask for this at each scrape."""
@@ -110,6 +116,14 @@ class Metrics:
         """Count a probe of a replica."""
         self._probes.labels(result).inc()
         self._probe_seconds.observe(seconds)
+
+    def completed(self, outcome: str) -> None:
+        """Count a completion that a replica was asked for, by what it showed: `engine.completion.Verdict`."""
+        self._completions.labels(outcome).inc()
+
+    def healed(self) -> None:
+        """Count a pod that was deleted because its engine is frozen."""
+        self._restarts.inc()
 
 
 def _histogram(

@@ -63,6 +63,8 @@ class Cluster:
     diagnoses: Diagnoses
     events: Events
     lookups: Lookups
+    on_heal: Callable[[], None] = lambda: None
+    """Called for each pod that is deleted because its engine is frozen."""
 
 
 class Reconciler:
@@ -71,7 +73,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events)
+        self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
         self._desired = DesiredStates()
         self._pace = SpecPace(time.monotonic)
         self._unsettled: dict[Key, datetime] = {}

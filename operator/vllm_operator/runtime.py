@@ -60,7 +60,9 @@ class Runtime:
         self._store = Store()
         self.scope = Scope(self._client, settings.namespaces)
         self._capabilities = Capabilities(self._client)
-        self._prober = Prober(on_change=self._on_health, on_probe=self.metrics.probed)
+        self._prober = Prober(
+            on_change=self._on_health, on_probe=self.metrics.probed, on_completion=self.metrics.completed
+        )
         self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
         self._lookups = Lookups(partial(answer, self._client), self._wake, time.monotonic)
         self._events = Events(self._client, time.monotonic)
@@ -84,6 +86,7 @@ class Runtime:
                 diagnoses=self._diagnoses,
                 events=self._events,
                 lookups=self._lookups,
+                on_heal=self.metrics.healed,
             )
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)

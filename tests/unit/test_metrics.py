@@ -21,6 +21,8 @@ def metrics() -> Metrics:
     filled.called("get", "leases", None, 20.0)
     filled.saw("Pod")
     filled.probed("Serving", 0.1)
+    filled.completed("Answered")
+    filled.healed()
     return filled
 
 

@@ -49,6 +49,7 @@ class Prober:
         on_probe: told what came of a probe, and its seconds; must not block.
         deadline: seconds for a completion of an engine that may be frozen.
         poll: seconds between two looks at its numbers meanwhile.
+        on_completion: told the verdict of each completion; must not block.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class Prober:
         on_probe: Callable[[str, float], None] = lambda result, seconds: None,
         deadline: float = DEADLINE_SECONDS,
         poll: float = POLL_SECONDS,
+        on_completion: Callable[[str], None] = lambda verdict: None,
     ) -> None:
         self._on_change = on_change
         self._on_probe = on_probe
         self._clock = clock
         self._timeout = timeout
         self._deadline = deadline
-        self._stalls = Stalls(self._retell, clock, poll)
+        self._stalls = Stalls(self._retell, clock, poll, on_completion)
         self._servers: dict[str, dict[str, Watched]] = {}
         self._quick = Lane(concurrency)
         self._silent = Lane(concurrency * SILENT_TIMES)

@@ -52,14 +52,20 @@ class Stalls:
         on_change: called with a replica whose engine froze or went on.
         clock: monotonic seconds.
         poll: seconds between two looks while a completion waits.
+        on_completion: told the verdict of each completion, also of one whose replica has gone meanwhile.
     """
 
     def __init__(
-        self, on_change: Callable[[Watched], None], clock: Callable[[], float], poll: float = POLL_SECONDS
+        self,
+        on_change: Callable[[Watched], None],
+        clock: Callable[[], float],
+        poll: float = POLL_SECONDS,
+        on_completion: Callable[[str], None] = lambda verdict: None,
     ) -> None:
         self._on_change = on_change
         self._clock = clock
         self._poll = poll
+        self._on_completion = on_completion
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wants_numbers(self, watched: Watched) -> bool:
@@ -110,6 +116,7 @@ class Stalls:
     async def _ask(self, watched: Watched, question: Question) -> None:
         asked = watched.target.question
         finding = await ask(question)
+        self._on_completion(finding.verdict)
         if watched.gone or watched.target.question != asked:
             return
         logger.debug("%s: %s: completion: %s", watched.target.key, watched.target.pod, finding.verdict)

@@ -26,7 +26,15 @@ class Bench:
         self.now = 1000.0
         self.seen: list[ReplicaHealth] = []
         self.target = ProbeTarget(KEY, POD, "uid", vllm.url, ("mistral-7b",), 10.0, "WhenSuspicious")
-        self.prober = Prober(self._note, clock=lambda: self.now, timeout=2, deadline=1.0, poll=0.2)
+        self.verdicts: list[str] = []
+        self.prober = Prober(
+            self._note,
+            clock=lambda: self.now,
+            timeout=2,
+            deadline=1.0,
+            poll=0.2,
+            on_completion=self.verdicts.append,
+        )
 
     def _note(self, _: str) -> None:
         self.seen.append(self.health)
@@ -74,6 +82,8 @@ async def test_frozen_engine_with_requests_is_stalled_within_a_minute(bench: Ben
     assert bench.reasons == ["Serving", "Stalled"]
     assert bench.health.message == WORDS
     assert bench.health.version == "0.32.0"
+    assert bench.verdicts
+    assert set(bench.verdicts) == {"Stalled"}
 
 
 async def test_engine_that_goes_on_serves_within_a_minute(bench: Bench, vllm: FakeVLLM) -> None:

@@ -22,6 +22,7 @@ from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
 from vllm_operator.lookups import Lookups
+from vllm_operator.metrics import Metrics
 from vllm_operator.plan.monitoring import MONITORING_KINDS
 from vllm_operator.reconcile import (
     MISSING_AGAIN_SECONDS,
@@ -74,6 +75,7 @@ class Scene:
         self.api = FakeApiClient()
         self.capabilities = Capabilities(self.api)  # type: ignore[arg-type]
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+        self.metrics = Metrics()
         self.start()
         self.wants(**spec)
 
@@ -94,6 +96,7 @@ class Scene:
                 diagnoses=Diagnoses(unread, lambda _: None),
                 events=Events(api, clock),  # type: ignore[arg-type]
                 lookups=Lookups(unasked, lambda _: None, clock),
+                on_heal=self.metrics.healed,
             ),
             clock=lambda: self.now,
         )
@@ -352,6 +355,7 @@ async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_co
     await scene.passes(2)
     assert deletions(scene) == [("Pod", "a")]
     assert len(scene.server["status"]["stalledRestarts"]) == 1
+    assert scene.metrics.registry.get_sample_value("vllm_operator_stalled_restarts_total") == 1
     reasons = [sent["reason"] for sent in scene.api.sent if isinstance(sent, dict) and sent.get("kind") == "Event"]
     assert reasons.count("EngineStalled") == 1
     assert reasons.count("EngineRestarted") == 1
