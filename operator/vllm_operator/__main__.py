@@ -31,6 +31,24 @@ def checked_names(_context: click.Context, _option: click.Parameter, value: Name
     return value
 
 
+def checked_runbooks(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The URL as it is; one that cannot lead to the page of an alert is an error of usage."""
+    if value and (not re.fullmatch(r"https?://[^\s{}]+", value) or value.count("%s") != 1):
+        raise click.BadParameter(f"{value!r} must be a URL of http or https that holds %s once, for the alert's name")
+    return value
+
+
+runbooks_option = click.option(
+    "--runbook-url",
+    "runbooks",
+    callback=checked_runbooks,
+    default="",
+    envvar="VLLM_OPERATOR_RUNBOOK_URL",
+    help="Where you publish docs/runbooks: a URL with %s for the alert's name, which alerts then link to. "
+    "[default: alerts carry no link]",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vllm-operator")
 def main() -> None:
@@ -60,6 +78,7 @@ def main() -> None:
 @click.option(
     "--lease-namespace", help="Namespace of the Lease. [default: the pod's own, else the first that is served]"
 )
+@runbooks_option
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
@@ -80,6 +99,7 @@ def run(
     workers: int,
     leader_elect: bool | None,
     lease_namespace: str | None,
+    runbooks: str,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -102,6 +122,7 @@ def run(
         listen=listen,
         workers=workers,
         lease_namespace=place_of_lease(leader_elect, lease_namespace, namespaces),
+        runbooks=runbooks,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -41,13 +41,16 @@ class Desired:
     manifests: tuple[Manifest, ...] = ()
 
 
-def desired_state(body: Mapping[str, Any], installed: frozenset[str], claim: Object | None) -> Desired:
+def desired_state(
+    body: Mapping[str, Any], installed: frozenset[str], claim: Object | None, runbooks: str = ""
+) -> Desired:
     """Work out what `body` asks for; user errors become problems.
 
     Args:
         body: the VLLMServer as the API server sends it.
         installed: optional kinds that the cluster has.
         claim: the cache's claim, if it exists.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
     """
     try:
         server = parse(body)
@@ -60,7 +63,7 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], claim: Obj
     if found:
         return Desired(short, found, references=wanted)
     try:
-        plan = build_plan(server, installed, claim)
+        plan = build_plan(server, installed, claim, runbooks)
         manifests = render_all(server, plan)
     except InvalidSpecError as error:
         return Desired(short, (Problem(error.reason, error.message),), references=wanted)
@@ -76,7 +79,8 @@ def _sizes(claim: Object | None) -> tuple[Any, Any]:
 class DesiredStates:
     """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, runbooks: str = "") -> None:
+        self._runbooks = runbooks
         self._known: dict[Hashable, tuple[tuple[Any, ...], Desired]] = {}
 
     def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str], claim: Object | None) -> Desired:
@@ -92,7 +96,7 @@ class DesiredStates:
         )
         known = self._known.get(key)
         if known is None or known[0] != cause:
-            known = self._known[key] = (cause, desired_state(body, installed, claim))
+            known = self._known[key] = (cause, desired_state(body, installed, claim, self._runbooks))
         return known[1]
 
     def forget(self, key: Hashable) -> None:

@@ -70,11 +70,13 @@ class Cluster:
 class Reconciler:
     """Brings servers to what their specs ask for, and tells the truth about them."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC), runbooks: str = ""
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
-        self._desired = DesiredStates()
+        self._desired = DesiredStates(runbooks)
         self._pace = SpecPace(time.monotonic)
         self._unsettled: dict[Key, datetime] = {}
         """Since when Kubernetes' controllers have yet to answer to a change."""

@@ -87,7 +87,8 @@ class Runtime:
                 events=self._events,
                 lookups=self._lookups,
                 on_heal=self.metrics.healed,
-            )
+            ),
+            runbooks=settings.runbooks,
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
         self.metrics.show(self._snapshot)

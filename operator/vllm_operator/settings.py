@@ -18,12 +18,14 @@ class Settings:
         listen: `host:port` of /healthz, /readyz and /metrics.
         workers: servers that are worked on at once.
         lease_namespace: namespace of the Lease by which one of several operators leads; None to lead without one.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
     """
 
     namespaces: tuple[str, ...] = ()
     listen: str = ":8080"
     workers: int = 32
     lease_namespace: str | None = None
+    runbooks: str = ""
 
 
 def place_of_lease(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:

@@ -130,6 +130,14 @@ def test_a_namespace_that_cannot_be_is_named(name: str) -> None:
     assert f"{name!r} is no name of a namespace" in shown.output
 
 
+@pytest.mark.parametrize("url", ["wiki.example/%s", "https://wiki.example/", "https://a/%s/%s", "https://a/%s{{"])
+def test_a_url_that_leads_to_no_runbook_is_named(url: str) -> None:
+    shown = invoke("run", "--runbook-url", url)
+
+    assert shown.exit_code == 2
+    assert f"{url!r} must be a URL" in shown.output
+
+
 def test_manifests_are_written_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "install.yaml"
 

@@ -10,9 +10,6 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.plan.series import ServerSeries, server_series
 
-RUNBOOK_BASE = "https://github.com/vllm-operator/vllm-operator/blob/main"
-"""Where the files of this repository are read; a runbook is `<base>/docs/runbooks/<alert>.md`."""
-
 SERVING = "vllmserver:replicas_serving:count"
 """Recorded: replicas that answer a scrape with vLLM's metrics; 0 when there is none, never absent."""
 
@@ -56,10 +53,17 @@ class AlertPlan:
 
 @dataclass(frozen=True)
 class Subject:
-    """What an alert speaks about: a server, its series, and its limits."""
+    """What an alert speaks about: a server, its series, and its limits.
+
+    Attributes:
+        server: the server.
+        own: its series.
+        runbooks: URL of the runbooks, `%s` for the alert; empty when nobody has said where they are read.
+    """
 
     server: VLLMServer
     own: ServerSeries
+    runbooks: str = ""
 
     @property
     def limits(self) -> Alerts:
@@ -86,14 +90,19 @@ class Subject:
             annotations={
                 "summary": f"VLLMServer {self.server.key}: {summary}",
                 "description": description,
-                "runbook_url": f"{RUNBOOK_BASE}/docs/runbooks/{name}.md",
+                **runbook(self.runbooks, name),
             },
         )
 
 
-def subject(server: VLLMServer) -> Subject:
+def runbook(pattern: str, alert: str) -> dict[str, str]:
+    """The annotation that leads to the page of an alert; none without a pattern: a wrong link is worse at night."""
+    return {"runbook_url": pattern.replace("%s", alert)} if pattern else {}
+
+
+def subject(server: VLLMServer, runbooks: str = "") -> Subject:
     """The subject of all alerts of a server."""
-    return Subject(server, server_series(server))
+    return Subject(server, server_series(server), runbooks)
 
 
 def replicas_serving(s: Subject) -> RecordPlan:

@@ -87,15 +87,20 @@ def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> 
     return PodMonitorPlan(name=child_name(server.name), match_labels=selector_labels(server.name))
 
 
-def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> RulePlan | None:
+def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = "") -> RulePlan | None:
     """The PrometheusRule; None when alerts are off or its CRD is absent.
+
+    Args:
+        server: an accepted server.
+        kinds: optional kinds that the cluster has.
+        runbooks: URL of the runbooks, `%s` for the alert.
 
     Raises:
         InvalidSpecError: a label of the alerts is none that Prometheus takes.
     """
     if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
         return None
-    subject = alerts.subject(server)
+    subject = alerts.subject(server, runbooks)
     scraped = scrape(server, kinds) is not Scrape.NONE and _exports_metrics(server)
     watched = scraped and _expects_replicas(server)
     return RulePlan(

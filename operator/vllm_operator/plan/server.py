@@ -52,13 +52,14 @@ class ServerPlan:
     served_names: tuple[str, ...] = field(default=())
 
 
-def build_plan(server: VLLMServer, installed: Set[str], claim: Object | None = None) -> ServerPlan:
+def build_plan(server: VLLMServer, installed: Set[str], claim: Object | None = None, runbooks: str = "") -> ServerPlan:
     """Decide what exists for `server`.
 
     Args:
         server: an accepted server.
         installed: kinds of the optional CRDs that the cluster has, such as `PodMonitor`.
         claim: the cache's claim as it is, whose class and access modes cannot change.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
     """
     source = resolve(server.spec.model)
     cache = server.spec.cache
@@ -68,7 +69,7 @@ def build_plan(server: VLLMServer, installed: Set[str], claim: Object | None = N
         claim=claim_plan(server, claim),
         autoscaler=autoscaler_plan(server),
         budget=_budget(server),
-        rule=rule_plan(server, installed),
+        rule=rule_plan(server, installed, runbooks),
         pod_monitor=pod_monitor_plan(server, installed),
         keeps_claim=cache is not None and cache.retain,
         served_names=engine_values(server.spec).served_names or source.served_names,

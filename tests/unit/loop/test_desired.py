@@ -112,6 +112,15 @@ def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, An
     assert counted.times == 2
 
 
+def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
+    states = DesiredStates("https://wiki.example/%s.md")
+    found = states.of("llm/mistral", body(), MONITORING_KINDS, None)
+    (rule,) = [manifest.body for manifest in found.manifests if manifest.kind == "PrometheusRule"]
+    alerts = [entry for entry in rule["spec"]["groups"][0]["rules"] if "alert" in entry]
+    assert alerts
+    assert all(entry["annotations"]["runbook_url"] == f"https://wiki.example/{entry['alert']}.md" for entry in alerts)
+
+
 def test_a_server_that_is_gone_is_forgotten(counted: Counted) -> None:
     counted.of(body())
     counted.states.forget("a")

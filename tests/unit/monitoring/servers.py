@@ -13,13 +13,13 @@ def server(name: str = "mistral", namespace: str = "llm", **spec: Any) -> VLLMSe
     return parse({"metadata": metadata, "spec": {"model": {"uri": "mistralai/Mistral-7B-Instruct-v0.3"}, **spec}})
 
 
-def rules(*servers: VLLMServer) -> dict[str, Any]:
+def rules(*servers: VLLMServer, runbooks: str = "") -> dict[str, Any]:
     """A Prometheus rule file with the rules of these servers, as the template renders them."""
-    return {"groups": [group for one in servers for group in _groups(one)]}
+    return {"groups": [group for one in servers for group in _groups(one, runbooks)]}
 
 
-def _groups(one: VLLMServer) -> list[dict[str, Any]]:
-    plan = rule_plan(one)
+def _groups(one: VLLMServer, runbooks: str) -> list[dict[str, Any]]:
+    plan = rule_plan(one, runbooks=runbooks)
     assert plan is not None
     groups: list[dict[str, Any]] = render("monitoring/prometheusrule", plan)["spec"]["groups"]
     # A rule file, unlike a PrometheusRule in its own namespace, takes a group's name only once.

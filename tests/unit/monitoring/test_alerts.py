@@ -9,7 +9,7 @@ import pytest
 from tests.unit.monitoring.replica import GONE_AFTER_10_MINUTES, Replica, alternating, until
 from tests.unit.monitoring.servers import rules, server
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.plan.alerts import LOAD_ALERTS, RUNBOOK_BASE, no_replica_available, subject
+from vllm_operator.plan.alerts import LOAD_ALERTS, no_replica_available, subject
 
 Series = list[dict[str, str]]
 
@@ -205,9 +205,12 @@ def test_words_carry_the_value_the_limit_and_the_runbook(run_rules: Callable[...
         "exp_annotations": {
             "summary": "VLLMServer llm/mistral: requests fail",
             "description": "16.67% of the requests end in a server error (limit 5%).",
-            "runbook_url": f"{RUNBOOK_BASE}/docs/runbooks/VLLMHighErrorRate.md",
+            "runbook_url": "https://wiki.example/VLLMHighErrorRate",
         },
     }
     alert = {"eval_time": "30m", "alertname": "VLLMHighErrorRate", "exp_alerts": [expected]}
     labelled = server(**monitoring(labels={"team": "{{ $value }} 😀"}))
-    run_rules(rules(labelled), {"input_series": ONE.series(failed="0+1x240"), "alert_rule_test": [alert]})
+    run_rules(
+        rules(labelled, runbooks="https://wiki.example/%s"),
+        {"input_series": ONE.series(failed="0+1x240"), "alert_rule_test": [alert]},
+    )

@@ -95,6 +95,12 @@ def test_labels_that_prometheus_refuses_are_refused_with_their_name(key: str) ->
         rule_plan(server(monitoring={"alerts": {"labels": {key: "x"}}}))
 
 
+def test_alerts_link_to_no_runbook_unless_it_is_known_where_they_are_read() -> None:
+    plan = rule_plan(server())
+    assert plan is not None
+    assert {name for alert in plan.alerts for name in alert.annotations} == {"summary", "description"}
+
+
 def test_pod_monitor_selects_the_pods_of_this_server_only() -> None:
     plan = pod_monitor_plan(server())
     assert plan is not None
