@@ -21,6 +21,7 @@ from vllm_operator.cluster.events import Events
 from vllm_operator.cluster.kinds import FOLLOWED, OPTIONAL, SERVER, Kind
 from vllm_operator.cluster.lease import Lease
 from vllm_operator.cluster.logs import last_lines
+from vllm_operator.cluster.recovery import Recovery
 from vllm_operator.cluster.references import References
 from vllm_operator.cluster.reflector import Reflector
 from vllm_operator.cluster.relist import Relist
@@ -54,7 +55,8 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.connection = Connection(self.metrics.called)
+        self._recovery = Recovery(self._on_recovery)
+        self.connection = Connection(self.metrics.called, self._recovery)
         self._client = ApiClient(self.connection, self._may_write)
         self._lease = self._own_lease()
         self._store = Store()
@@ -70,7 +72,7 @@ class Runtime:
         self._watches = Watches(
             settings.namespaces or (None,),
             listed=self._relist.heard,
-            recovered=self._on_recovery,
+            wait=self._recovery.pause,
             refused=self.connection.renew,
         )
         self._reflectors: dict[str, Reflector] = {}
@@ -174,6 +176,7 @@ class Runtime:
             MANAGED_SELECTOR,
             partial(self._list_again, kind, namespace),
             partial(self.saw, kind),
+            self._recovery.pause,
             lambda: not kind.optional or kind.name in self._capabilities.installed,
         )
 

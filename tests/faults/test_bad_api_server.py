@@ -38,6 +38,8 @@ RECOVERY_SECONDS = 30.0
 CALLS_A_SECOND = 2.0
 SERVERS = ("kept", "changed", "gone", "again", "new")
 FAULT_SECONDS = 4.0
+RESUMED_SECONDS = 4.0
+"""Far less than what watches wait after many failures: a call that shows that the API server is back ends their pause."""
 
 
 @contextmanager
@@ -168,6 +170,38 @@ def test_it_recovers_from_an_api_server_that_is_gone_for_half_a_minute(
         proxy.go_away()
         print("outage:", endure(found, undisturbed, proxy.come_back, 30.0))
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
+
+
+def watched(proxy: Proxy, since: int = 0) -> dict[str, float]:
+    """The collections that are watched, and when each watch first began."""
+    begun: dict[str, float] = {}
+    for call in proxy.calls[since:]:
+        if call.is_watch and call.status == 200:
+            begun.setdefault(call.path, call.started)
+    return begun
+
+
+def test_every_watch_and_what_failed_goes_on_as_soon_as_the_api_server_is_back(
+    kube: Kube, plane: Plane, proxy: Proxy
+) -> None:
+    with stage(kube, plane, proxy, Fault()) as found:
+        usual = set(watched(proxy))
+        proxy.go_away()
+        kube.delete("Service", "kept", found.namespace)
+        time.sleep(20)
+        since, back = len(proxy.calls), time.monotonic()
+        proxy.come_back()
+
+        def late() -> float:
+            begun = watched(proxy, since)
+            assert set(begun) == usual
+            return max(begun.values()) - back
+
+        seconds = kube.eventually(late, within=RECOVERY_SECONDS)
+        kube.eventually(lambda: kube.get("Service", "kept", found.namespace) is not None, within=RECOVERY_SECONDS)
+        print(f"back: {len(usual)} watches within {seconds:.1f} s, a child after {time.monotonic() - back:.1f} s")
+        assert len(usual) >= 7
+        assert seconds <= RESUMED_SECONDS
 
 
 def test_what_vanished_while_the_watch_was_blind_is_noticed_though_nothing_is_left_to_list(

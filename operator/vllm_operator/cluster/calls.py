@@ -7,6 +7,8 @@ from typing import Protocol
 
 import aiohttp
 
+from vllm_operator.cluster.recovery import Recovery
+
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 DISCOVERY = "discovery"
 """Resource of the calls that ask what the API server serves."""
@@ -20,21 +22,34 @@ class OnCall(Protocol):
 
 
 class Meter:
-    """aiohttp middleware that tells of every call. A watch counts when its answer begins."""
+    """aiohttp middleware that tells of every call. A watch counts when its answer begins.
 
-    def __init__(self, on_call: OnCall) -> None:
+    Args:
+        on_call: told for the metrics.
+        recovery: told what the call says about the API server.
+    """
+
+    def __init__(self, on_call: OnCall, recovery: Recovery) -> None:
         self._on_call = on_call
+        self._recovery = recovery
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         began, code = time.perf_counter(), None
+        path = request.url.raw_path
+        verb, resource = asked(request.method, path, request.url.raw_query_string)
         try:
             response = await handler(request)
             code = response.status
+            self._recovery.answered(verb, path, code)
             return response
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            # An answer that does not come in time may be this object's own trouble.
+            if isinstance(error, aiohttp.ConnectionTimeoutError) or not isinstance(error, TimeoutError):
+                self._recovery.unreached()
+            raise
         finally:
-            verb, resource = asked(request.method, request.url.raw_path, request.url.raw_query_string)
             self._on_call(verb, resource, code, time.perf_counter() - began)
 
 

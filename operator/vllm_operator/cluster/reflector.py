@@ -48,6 +48,7 @@ class Reflector:
         relist: lists the kind into the caches; returns the resource version from which to watch, empty when the API
             server does not have the kind.
         saw: called with the type and the object of every event.
+        pause: waits so many seconds, or until the API server is back, and then returns True.
         is_served: whether the API server has the kind.
     """
 
@@ -59,6 +60,7 @@ class Reflector:
         selector: str,
         relist: Callable[[], Awaitable[str]],
         saw: Callable[[str, Mapping[str, Any]], None],
+        pause: Callable[[float], Awaitable[bool]],
         is_served: Callable[[], bool] = lambda: True,
     ) -> None:
         self._kind = kind
@@ -67,6 +69,7 @@ class Reflector:
         self._selector = selector
         self._relist = relist
         self._saw = saw
+        self._pause = pause
         self._is_served = is_served
         self._version = ""
         self._heard = float("-inf")
@@ -95,7 +98,9 @@ class Reflector:
                 self._note(error)
             lasted = time.monotonic() - began
             pause = FIRST_PAUSE_SECONDS if lasted > STEADY_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(max(pause * random.uniform(0.8, 1.2), asked))
+            await asyncio.sleep(asked)
+            if await self._pause(max(pause * random.uniform(0.8, 1.2) - asked, 0.0)):
+                pause = FIRST_PAUSE_SECONDS
 
     async def _turn(self) -> None:
         if not self._version:

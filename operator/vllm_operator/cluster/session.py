@@ -15,6 +15,7 @@ import kopf
 
 from vllm_operator import __version__
 from vllm_operator.cluster.calls import Meter, OnCall
+from vllm_operator.cluster.recovery import Recovery
 from vllm_operator.errors import VLLMOperatorError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -46,10 +47,11 @@ class Connection:
 
     Args:
         on_call: told of every call, those of kopf included.
+        recovery: told what they say about the API server.
     """
 
-    def __init__(self, on_call: OnCall) -> None:
-        self._meter = Meter(on_call)
+    def __init__(self, on_call: OnCall, recovery: Recovery) -> None:
+        self._meter = Meter(on_call, recovery)
         self._take(_credentials())
         self._renewed = float("-inf")
 

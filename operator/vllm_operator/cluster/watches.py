@@ -24,11 +24,10 @@ from vllm_operator.cluster.reflector import REPLAY_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
+UNREACHED_PAUSE_SECONDS = 1.0
+"""Longest pause where nothing answers, and nothing is loaded by a try: it shows when the API server is back."""
 SHORT_SECONDS = 1.0
 """A watch that ends without a word sooner than this has failed."""
-
-RECOVERY_SECONDS = 10.0
-"""Recoveries sooner after one another count as one: an API server that answers now and then has not recovered."""
 
 GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n'
 """What makes kopf list again."""
@@ -53,7 +52,7 @@ class Watches:
     Args:
         namespaces: the namespaces that are served; None among them stands for all.
         listed: called when kopf lists a kind: something may have vanished before.
-        recovered: called when a list or a watch succeeds after one that failed: the API server was away.
+        wait: waits so many seconds, or until the API server is back, and then returns True.
         refused: called when the credentials are refused.
     """
 
@@ -62,17 +61,15 @@ class Watches:
         namespaces: Iterable[str | None],
         *,
         listed: Callable[[Kind], None],
-        recovered: Callable[[], None],
+        wait: Callable[[float], Awaitable[bool]],
         refused: Callable[[], Awaitable[None]],
     ) -> None:
         self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED}
         self._listed = listed
-        self._recovered = recovered
+        self._wait = wait
         self._renew = refused
         self._failures: defaultdict[str, int] = defaultdict(int)
         self._heard: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
-        self._away = False
-        self._recovered_at = float("-inf")
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -83,11 +80,10 @@ class Watches:
         try:
             response = await handler(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._away = True
-            raise await self._failed(path, str(error) or type(error).__name__) from error
+            words = str(error) or type(error).__name__
+            raise await self._failed(path, words, UNREACHED_PAUSE_SECONDS) from error
         if response.status >= 400:
             return await self._refused(path, response)
-        self._note_recovery()
         if request.url.query.get("watch") == "true":
             response.content = cast(aiohttp.StreamReader, _Events(response.content, self, path))
             return response
@@ -105,11 +101,12 @@ class Watches:
             self._heard[path] = now
         return b"\n".join(events if now - self._heard[path] < REPLAY_SECONDS else whole)
 
-    async def pause(self, path: str) -> None:
-        """Wait, the longer the more often it has failed."""
+    async def pause(self, path: str, longest: float = LONGEST_PAUSE_SECONDS) -> None:
+        """Wait, the longer the more often it has failed, but not when the API server is back."""
         failures = self._failures[path] = self._failures[path] + 1
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16), longest)
+        if await self._wait(pause * random.uniform(0.8, 1.2)):
+            self._failures.pop(path, None)
 
     async def _single(self, path: str, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         if response.status == 401:
@@ -120,7 +117,6 @@ class Watches:
 
     async def _refused(self, path: str, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         """What becomes of an error: at 429 kopf waits as long as it is told to."""
-        self._away |= response.status not in {404, 410}
         if response.status == 401:
             await self._renew()
         if response.status == 429 or (response.status == 403 and path not in self._kinds):
@@ -143,20 +139,13 @@ class Watches:
             self._listed(self._kinds[path])
         return response
 
-    async def _failed(self, path: str, words: str) -> aiohttp.ClientError:
+    async def _failed(self, path: str, words: str, longest: float = LONGEST_PAUSE_SECONDS) -> aiohttp.ClientError:
         """The error after which kopf begins anew; what it watches for itself it tries again at its own pace first."""
         logger.warning("%s: %s", path, words)
         if path not in self._kinds:
             return aiohttp.ClientConnectionError(words)
-        await self.pause(path)
+        await self.pause(path, longest)
         return aiohttp.ClientPayloadError(words)
-
-    def _note_recovery(self) -> None:
-        now = time.monotonic()
-        if self._away and now - self._recovered_at > RECOVERY_SECONDS:
-            self._recovered_at = now
-            self._recovered()
-        self._away = False
 
 
 class _Events:

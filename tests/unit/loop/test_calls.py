@@ -7,6 +7,7 @@ from aiohttp import ClientConnectorError, ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from vllm_operator.cluster.calls import Meter, asked
+from vllm_operator.cluster.recovery import Recovery
 
 
 @pytest.mark.parametrize(
@@ -41,10 +42,29 @@ async def test_answers_and_failures_are_told() -> None:
 
     application = web.Application()
     application.router.add_get("/api/v1/pods", refuse)
-    meter = Meter(lambda verb, resource, code, seconds: calls.append((verb, resource, code)))
+    meter = Meter(lambda verb, resource, code, seconds: calls.append((verb, resource, code)), Recovery())
     async with ClientSession(middlewares=(meter,)) as session:
         async with TestServer(application) as server:
             await session.get(server.make_url("/api/v1/pods"))
         with pytest.raises(ClientConnectorError):
             await session.post("http://127.0.0.1:1/api/v1/pods")
     assert calls == [("list", "pods", 403), ("create", "pods", None)]
+
+
+async def test_the_first_answer_after_a_refused_connection_is_a_recovery() -> None:
+    back: list[bool] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="{}")
+
+    application = web.Application()
+    application.router.add_get("/version", answer)
+    meter = Meter(lambda *_: None, Recovery(lambda: back.append(True)))
+    async with ClientSession(middlewares=(meter,)) as session, TestServer(application) as server:
+        await session.get(server.make_url("/version"))
+        assert back == []
+        with pytest.raises(ClientConnectorError):
+            await session.post("http://127.0.0.1:1/api/v1/pods")
+        await session.get(server.make_url("/version"))
+        await session.get(server.make_url("/version"))
+    assert back == [True]

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.loop.test_session import config
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import SERVER
+from vllm_operator.cluster.recovery import Recovery
 from vllm_operator.cluster.session import Connection
 from vllm_operator.errors import ApiError, NotLeaderError
 
@@ -47,7 +48,7 @@ async def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def test_a_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     await ApiClient(connection).apply(SERVER, BODY)
     await connection.close()
 
@@ -55,7 +56,7 @@ async def test_a_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
 
 
 async def test_a_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     with pytest.raises(NotLeaderError):
         await ApiClient(connection, lambda: False).apply(SERVER, BODY)
     await connection.close()
@@ -65,7 +66,7 @@ async def test_a_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> N
 
 async def test_a_leader_that_froze_while_it_connected_sends_not_a_byte(socket: FakeSocket) -> None:
     answers = iter([True, False])
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     with pytest.raises(ApiError):
         await ApiClient(connection, lambda: next(answers)).apply(SERVER, BODY)
     await connection.close()

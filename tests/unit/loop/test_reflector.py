@@ -53,6 +53,8 @@ class Scene:
     def __init__(self, *streams: list[bytes | ApiError], is_served: Callable[[], bool] = lambda: True) -> None:
         self.streams, self.lists = FakeStreams(*streams), 0
         self.seen: list[tuple[str, str]] = []
+        self.pauses: list[float] = []
+        self.is_back = False
         self.reflector = Reflector(
             SERVICE,
             self.streams,
@@ -60,6 +62,7 @@ class Scene:
             "l=v",
             self.relist,
             self.saw,
+            self.pause,
             is_served,  # type: ignore[arg-type]
         )
 
@@ -69,6 +72,11 @@ class Scene:
 
     def saw(self, kind: str, body: Mapping[str, Any]) -> None:
         self.seen.append((kind, body["metadata"]["name"]))
+
+    async def pause(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+        return self.is_back
 
     async def play(self) -> None:
         """Until there is no more to tell."""
@@ -179,3 +187,22 @@ async def test_a_kind_that_is_not_there_is_not_asked_for() -> None:
     served = True
     await playing
     assert scene.seen == [("ADDED", "a")]
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_pauses_grow_until_the_api_server_is_back(monkeypatch: pytest.MonkeyPatch, is_back: bool) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 8.0)
+    scene = Scene(*[[ApiError(0, "Unreachable", "m")] for _ in range(9)])
+    scene.is_back = is_back
+    await scene.play()
+    assert (max(scene.pauses) > 6.0) is not is_back
+
+
+async def test_a_pause_that_the_api_server_asks_for_is_not_cut_short() -> None:
+    scene = Scene([ApiError(429, "TooManyRequests", "m", 0.05)])
+    scene.is_back = True
+    began = asyncio.get_running_loop().time()
+    await scene.play()
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    assert scene.pauses == [0.0]

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from vllm_operator.cluster import session as module
+from vllm_operator.cluster.recovery import Recovery
 from vllm_operator.cluster.session import Connection
 
 
@@ -83,7 +84,7 @@ async def ask(connection: Connection) -> int:
 async def test_a_token_that_was_replaced_is_read_again_and_the_call_repeated(
     server: FakeApiServer, kubeconfig: Path, account: Path
 ) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     middleware = module._TokenFile(account)
     session = connection.open(middleware)
     assert (await session.post(server.url, data=b"body")).status == 200
@@ -99,7 +100,7 @@ async def test_a_token_that_was_replaced_is_read_again_and_the_call_repeated(
 async def test_a_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
     server: FakeApiServer, kubeconfig: Path, account: Path
 ) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     server.accepted = "another"
     session = connection.open(module._TokenFile(account))
 
@@ -112,7 +113,7 @@ async def test_a_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
 async def test_a_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     write(kubeconfig, config(server.url, "new"))
     server.accepted = "new"
     assert await ask(connection) == 401
@@ -125,7 +126,7 @@ async def test_a_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
 async def test_a_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     write(kubeconfig, config(server.url, "new")[:40])
     await connection.renew()
 
@@ -137,7 +138,7 @@ async def test_refused_credentials_are_read_only_so_often(
     server: FakeApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     await connection.renew()
     session = connection.session
     await connection.renew()
@@ -147,7 +148,7 @@ async def test_refused_credentials_are_read_only_so_often(
 
 
 async def test_a_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     lent = connection.open()
     assert (await lent.get(server.url)).status == 200
     await lent.close()
@@ -159,7 +160,7 @@ async def test_a_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiS
 async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None)
+    connection = Connection(lambda *_: None, Recovery())
     lent = connection.open()
     await connection.renew()
 

@@ -27,14 +27,16 @@ class FakeApiServer:
         status: of every answer.
         body: of every answer, as a stream for a watch.
         listed: kinds that were listed.
-        recovered: how often the API server came back.
+        pauses: seconds of every pause that was made.
+        is_back: whether the API server comes back in each of them.
         renewed: how often the credentials were to be renewed.
     """
 
     def __init__(self) -> None:
         self.status, self.body = 200, b'{"items":[]}'
         self.listed: list[str] = []
-        self.recovered = self.renewed = 0
+        self.renewed, self.is_back = 0, False
+        self.pauses: list[float] = []
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -53,16 +55,16 @@ class FakeApiServer:
             assert response.status == 200
             return b"".join([chunk async for chunk in response.content.iter_chunked(1024 * 1024)])
 
-    def _recover(self) -> None:
-        self.recovered += 1
+    async def _wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        return self.is_back
 
     async def _renew(self) -> None:
         self.renewed += 1
 
 
 @pytest.fixture
-async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiServer]:
-    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.0)
+async def server() -> AsyncIterator[FakeApiServer]:
     fake = FakeApiServer()
     runner = web.ServerRunner(web.Server(fake.answer), shutdown_timeout=0.1)
     await runner.setup()
@@ -71,7 +73,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiServer
     watches = Watches(
         ["llm"],
         listed=lambda kind: fake.listed.append(kind.name),
-        recovered=fake._recover,
+        wait=fake._wait,
         refused=fake._renew,
     )
     async with aiohttp.ClientSession(middlewares=(watches,)) as fake.session:
@@ -191,38 +193,14 @@ async def test_410_instead_of_a_watch_is_the_wish_to_list_again(server: FakeApiS
     assert json.loads(await server.watched())["object"]["code"] == 410
 
 
-async def test_the_first_success_after_failures_is_a_recovery(server: FakeApiServer) -> None:
-    await server.watched()
-    assert server.recovered == 0
-    for status in (500, 503, 200, 200):
-        server.status = status
-        if status >= 500:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await server.get()
-        else:
-            await server.get()
-    assert server.recovered == 1
+def are_about(pauses: list[float], planned: list[float]) -> None:
+    """The jitter is a fifth to either side."""
+    assert len(pauses) == len(planned)
+    for pause, plan in zip(pauses, planned, strict=True):
+        assert 0.8 * plan <= pause <= 1.2 * plan
 
 
-async def test_an_api_server_that_cannot_be_reached_was_away_too(server: FakeApiServer) -> None:
-    port, server.port = server.port, 1
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await server.get()
-    server.port = port
-    await server.get()
-    assert server.recovered == 1
-
-
-async def test_pauses_grow_until_a_watch_tells_something(
-    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.25)
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+async def test_pauses_grow_until_a_watch_tells_something(server: FakeApiServer) -> None:
     server.body = module.GONE
     for _ in range(9):
         await server.watched()
@@ -231,10 +209,23 @@ async def test_pauses_grow_until_a_watch_tells_something(
     server.body = b""
     await server.watched()
 
-    planned = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 0.25]
-    assert len(pauses) == len(planned)
-    for pause, plan in zip(pauses, planned, strict=True):
-        assert 0.8 * plan <= pause <= 1.2 * plan
+    are_about(server.pauses, [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 0.25])
+
+
+async def test_an_api_server_that_cannot_be_reached_is_tried_every_second(server: FakeApiServer) -> None:
+    server.port = 1
+    for _ in range(5):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await server.get()
+    are_about(server.pauses, [0.25, 0.5, 1.0, 1.0, 1.0])
+
+
+async def test_pauses_begin_anew_when_the_api_server_is_back(server: FakeApiServer) -> None:
+    server.status = 503
+    for server.is_back in (False, False, True, False):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await server.get()
+    are_about(server.pauses, [0.25, 0.5, 1.0, 0.25])
 
 
 async def test_a_bookmark_soon_after_an_event_is_kept_back(server: FakeApiServer) -> None:
