@@ -39,7 +39,7 @@ CALLS_A_SECOND = 2.0
 SERVERS = ("kept", "changed", "gone", "again", "new")
 FAULT_SECONDS = 4.0
 RESUMED_SECONDS = 4.0
-"""Far less than what watches wait after many failures: a call that shows that the API server is back ends their pause."""
+"""Far less than watches wait after many failures: a call that shows that the API server is back ends their pause."""
 
 
 @contextmanager
