@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from tests.api.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name, vllm_container
+from tests.support.audit import AuditLog
 from tests.support.kube import Object, essence
+from vllm_operator.cluster.drift import foreign_entries
+from vllm_operator.cluster.kinds import CHILDREN
 
 HELD = [f"held-{number}" for number in range(5)]
 EDITS_OF_ONE = 6
@@ -177,14 +180,34 @@ EDITS: list[tuple[str, str, Edit]] = [
 ]
 
 
+ADDING = frozenset(
+    {
+        "container added",
+        "variable added",
+        "volume added",
+        "port added",
+        "port changed",
+        "resources changed",
+        "type changed",
+    }
+)
+"""Edits that add what the manifest does not hold, which an apply alone leaves: an item (of which a port's number is the
+key), a limit, or the traffic policy that the API server gives to another type of Service."""
+
+
 @pytest.mark.parametrize("position", range(len(EDITS)), ids=[f"{kind}: {what}" for kind, what, _ in EDITS])
-def test_an_edited_child_comes_back_within_two_seconds(held: Servers, position: int) -> None:
+def test_an_edited_child_comes_back_within_two_seconds(held: Servers, audit: AuditLog, position: int) -> None:
     kind, what, edit = EDITS[position]
     name = HELD[position // EDITS_OF_ONE % len(HELD)]
-    former = ours(held.child(kind, name))
+    former, mark = ours(held.child(kind, name)), audit.mark()
     written = held.kube.replace(kind, child_name(kind, name), held.namespace, edit)
     assert ours(written) != former, f"{what}: the edit changed nothing"
     comes_back(held, kind, name, former)
+    held.kube.eventually(lambda: not foreign_entries(held.child(kind, name)), within=PROMISED_SECONDS)
+    target = f"{CHILDREN[kind].plural}/{child_name(kind, name)}"
+    writes = audit.writes(mark, namespace=held.namespace)
+    made = [write for write in writes if write.target == target and write.code < 300]
+    assert len(made) == (1 if what not in ADDING else 2), f"{what}: {[write.uri for write in made]}"
 
 
 def test_a_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -> None:

@@ -11,6 +11,7 @@ from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import differs, foreign_entries
+from vllm_operator.cluster.force import force_suffices
 from vllm_operator.cluster.handover import hand_over_replicas, take_fields
 from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
@@ -223,12 +224,18 @@ class Children:
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
         body = manifest.body
-        await take_fields(self._client, kind, live)
+        forced = force_suffices(body, live)
+        if not forced:
+            await take_fields(self._client, kind, live)
         if kind.name == "Deployment" and "replicas" not in body["spec"]:
             await hand_over_replicas(self._client, kind, live)
         # With its UID, an apply cannot bring back an object that was deleted meanwhile.
         meant = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
-        self._take_answer(kind, manifest.hash, body, await self._client.apply(kind, meant))
+        answer = await self._client.apply(kind, meant)
+        if forced and foreign_entries(live) and foreign_entries(answer):
+            await take_fields(self._client, kind, answer)
+            answer = await self._client.apply(kind, meant)
+        self._take_answer(kind, manifest.hash, body, answer)
 
     def _take_answer(self, kind: Kind, applied: str, body: Object, answer: Object) -> None:
         """Keep what the API server made of a manifest."""

@@ -101,6 +101,44 @@ async def test_what_others_wrote_into_the_spec_is_adopted_before_the_apply() -> 
     assert [entry["manager"] for entry in patch["metadata"]["managedFields"]] == ["vllm-operator"]
 
 
+def edit_of_replicas() -> Json:
+    return {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+
+def writes_to(scene: Scene, kind: str) -> list[str]:
+    return [verb for verb, of, _ in scene.api.writes if of == kind]
+
+
+def held_with_an_edit(scene: Scene) -> None:
+    """A Deployment with other replicas than the manifest's, which kubectl owns."""
+    held = scene.hold("Deployment", seen=False, managedFields=[edit_of_replicas()])
+    held["spec"] = {**held["spec"], "replicas": 7}
+    scene.api.objects["Deployment", "mistral"] = held
+    scene.store.put("Deployment", held)
+
+
+async def test_an_edit_of_what_the_manifest_holds_is_undone_with_one_write(scene: Scene) -> None:
+    held_with_an_edit(scene)
+    # As the API server does when an apply by force takes the last field of an entry.
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
+
+    assert "Deployment" in (await scene.apply()).written
+    assert writes_to(scene, "Deployment") == ["apply"]
+    assert await scene.apply() == Outcome()
+
+
+async def test_what_force_did_not_take_after_all_is_adopted(scene: Scene) -> None:
+    held_with_an_edit(scene)
+    answers = iter([[edit_of_replicas()], []])
+    scene.api.admission = lambda answer: (
+        answer["metadata"].update(managedFields=next(answers)) if answer["kind"] == "Deployment" else None
+    )
+
+    assert "Deployment" in (await scene.apply()).written
+    assert writes_to(scene, "Deployment") == ["apply", "merge patch", "apply"]
+    assert await scene.apply() == Outcome()
+
+
 EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
 
 
