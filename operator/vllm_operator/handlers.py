@@ -12,6 +12,7 @@ import kopf
 from vllm_operator.api.names import GROUP
 from vllm_operator.cluster.kinds import SERVER
 from vllm_operator.cluster.scope import Scope
+from vllm_operator.garbage import spare_collector
 from vllm_operator.runtime import Runtime
 from vllm_operator.storages import NoDiffBase, NoProgress
 
@@ -52,6 +53,7 @@ def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> No
     @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: Any) -> None:
         await runtime.start()
+        spare_collector()
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
