@@ -97,8 +97,8 @@ crds: setup ## Generate crds/vllmserver.yaml from the models
 	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
 
 .PHONY: manifests
-manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-operator.yaml
-	$(RUN) python -m vllm_operator manifests --image $(IMAGE) --output dist/vllm-operator.yaml
+manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-operator.yaml (IMAGE, OPTIONS="--pod-monitor --rules")
+	$(RUN) python -m vllm_operator manifests --image $(IMAGE) $(OPTIONS) --output dist/vllm-operator.yaml
 	@echo "kubectl apply --server-side -f dist/vllm-operator.yaml"
 
 .PHONY: vllm-versions

@@ -176,6 +176,9 @@ def crd() -> None:
     is_flag=True,
     help="Leave out Namespace and CRD, which need an administrator; only with --serve or --namespaced.",
 )
+@click.option("--pod-monitor", is_flag=True, help="With a PodMonitor for the operator; needs its CRD.")
+@click.option("--rules", is_flag=True, help="With a PrometheusRule, alerts about the operator; needs its CRD.")
+@runbooks_option
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: stdout]"
 )
@@ -185,15 +188,18 @@ def manifests(
     namespaced: bool,
     serve: tuple[str, ...],
     without_cluster_objects: bool,
+    pod_monitor: bool,
+    rules: bool,
+    runbooks: str,
     output: Path | None,
 ) -> None:
     """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
-    from vllm_operator.render.deploy import CLUSTER_OBJECTS, deploy_manifests, to_text
+    from vllm_operator.render.deploy import CLUSTER_OBJECTS, Watching, deploy_manifests, to_text
 
     served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
     if without_cluster_objects and not served:
         raise click.UsageError("--without-cluster-objects needs --serve or --namespaced: a ClusterRole is one, too")
-    objects = deploy_manifests(image, namespace, served)
+    objects = deploy_manifests(image, namespace, served, Watching(pod_monitor, rules, runbooks))
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]
     text = to_text(objects)

@@ -11,9 +11,9 @@ from tests.api.fields import leaves
 from tests.golden import documents
 from vllm_operator.api.server import parse
 from vllm_operator.desired import desired_state
-from vllm_operator.plan.monitoring import MONITORING_KINDS
+from vllm_operator.plan.monitoring import MONITORING_API, MONITORING_KINDS
 from vllm_operator.render import deploy, manifests
-from vllm_operator.render.deploy import deploy_manifests, to_text
+from vllm_operator.render.deploy import Watching, deploy_manifests, to_text
 from vllm_operator.render.templates import template_folder
 
 NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
@@ -45,8 +45,18 @@ def test_namespaced_operator() -> None:
     documents.check("operator-namespaced", operator("team-a", "team-b"))
 
 
+def test_monitoring_of_the_operator() -> None:
+    watching = Watching(pod_monitor=True, rules=True, runbooks="https://wiki.example/%s")
+    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", (), watching)
+    documents.check("operator-monitoring", [body for body in found if body["apiVersion"] == MONITORING_API])
+    (deployment,) = [body for body in found if body["kind"] == "Deployment"]
+    args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[-1] == "--runbook-url=https://wiki.example/%s"
+
+
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in documents.EXPECTED.glob("*.yaml")} == {*NAMES, "operator", "operator-namespaced"}
+    operators = {"operator", "operator-namespaced", "operator-monitoring"}
+    assert {path.stem for path in documents.EXPECTED.glob("*.yaml")} == {*NAMES, *operators}
 
 
 def test_every_template_of_a_server_is_shown() -> None:
@@ -54,7 +64,7 @@ def test_every_template_of_a_server_is_shown() -> None:
 
 
 def test_every_template_of_the_operator_is_used() -> None:
-    used = {"namespace", "serviceaccount", *deploy.CLUSTER_WIDE, *deploy.NAMESPACED, *deploy.OWN}
+    used = {"namespace", "serviceaccount", *deploy.CLUSTER_WIDE, *deploy.NAMESPACED, *deploy.OWN, deploy.POD_MONITOR}
     assert {path.name.partition(".")[0] for path in (template_folder() / "deploy").iterdir()} == used
 
 

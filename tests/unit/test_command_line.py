@@ -115,6 +115,16 @@ def test_manifests_for_a_user_without_rights_in_the_cluster_are_all_in_namespace
     assert {body["metadata"].get("namespace") for body in yaml.safe_load_all(shown.output)} == {"team"}
 
 
+def test_objects_of_the_prometheus_operator_come_only_when_asked_for() -> None:
+    def kinds(*options: str) -> set[str]:
+        return {body["kind"] for body in yaml.safe_load_all(invoke("manifests", *options).output)}
+
+    plain = kinds()
+    assert kinds("--pod-monitor") - plain == {"PodMonitor"}
+    assert kinds("--rules") - plain == {"PrometheusRule"}
+    assert plain.isdisjoint({"PodMonitor", "PrometheusRule"})
+
+
 def test_a_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
     shown = invoke("manifests", "--without-cluster-objects")
 

@@ -9,11 +9,13 @@ from typing import Any
 import yaml
 
 from vllm_operator.api.crd import crd
+from vllm_operator.plan.operator_alerts import Operator, operator_rules
 from vllm_operator.render.templates import render
 
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
 OWN = ("role", "rolebinding", "service", "deployment")
+POD_MONITOR = "podmonitor"
 CLUSTER_OBJECTS = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
 
 
@@ -40,20 +42,55 @@ class ServedPlan:
     account: dict[str, str]
 
 
-def deploy_manifests(image: str, namespace: str, served: Sequence[str] = ()) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Watching:
+    """What watches the operator. Nothing unless asked for: an apply fails where the CRDs are not installed.
+
+    Attributes:
+        pod_monitor: have prometheus-operator scrape it.
+        rules: with alerts.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; the operator is told, too.
+    """
+
+    pod_monitor: bool = False
+    rules: bool = False
+    runbooks: str = ""
+
+
+UNWATCHED = Watching()
+
+
+def deploy_manifests(
+    image: str, namespace: str, served: Sequence[str] = (), watching: Watching = UNWATCHED
+) -> list[dict[str, Any]]:
     """Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
 
     Args:
         image: image of the operator.
         namespace: where it runs.
         served: the namespaces that it serves, each with a Role; none for all, with a ClusterRole.
+        watching: objects of prometheus-operator for the operator itself.
     """
     selector = {"app.kubernetes.io/name": "vllm-operator", "app.kubernetes.io/component": "controller"}
     args = ["run", "--log-format=json", *(f"--namespace={name}" for name in served)]
+    if watching.runbooks:
+        args.append(f"--runbook-url={watching.runbooks}")
     plan = DeployPlan("vllm-operator", namespace, image, args, selector, selector)
     rights = [*_served(plan, served)] if served else [render(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
     first = (render("deploy/namespace", plan), crd(), render("deploy/serviceaccount", plan))
-    return [*first, *rights, *(render(f"deploy/{name}", plan) for name in OWN)]
+    own = (render(f"deploy/{name}", plan) for name in OWN)
+    return [*first, *rights, *own, *_monitoring(plan, watching)]
+
+
+def _monitoring(plan: DeployPlan, watching: Watching) -> Iterator[dict[str, Any]]:
+    if watching.pod_monitor:
+        yield render(f"deploy/{POD_MONITOR}", plan)
+    if watching.rules:
+        rule = render(
+            "monitoring/prometheusrule", operator_rules(Operator(plan.name, plan.namespace, watching.runbooks))
+        )
+        rule["metadata"] |= {"namespace": plan.namespace, "labels": plan.labels}
+        yield rule
 
 
 def _served(plan: DeployPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:

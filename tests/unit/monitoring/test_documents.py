@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.operator_metrics import documented
 from tests.unit.monitoring.replica import Replica
 from tests.unit.monitoring.servers import rules, server
 from vllm_operator.plan.alerts import LOAD_ALERTS, SERVING, no_replica_available, subject
 from vllm_operator.plan.autoscaling import KV_CACHE_METRIC, RUNNING_METRIC
+from vllm_operator.plan.operator_alerts import OPERATOR_ALERTS, Operator
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 DOCUMENT = REPOSITORY / "docs" / "monitoring.md"
 RECORDING = REPOSITORY / "tests" / "support" / "recorded" / "vllm-0.32-metrics.txt"
 
-ALERTS = {alert(subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)}
+ALERTS = {alert(subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)} | {
+    alert(Operator("vllm-operator", "ops")).name for alert in OPERATOR_ALERTS
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,13 @@ def test_every_metric_of_a_document_is_exported_by_vllm(exported: set[str]) -> N
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exported}
     named = set(re.findall(r"\b(?:vllm:|http_requests)[a-z0-9_]+", text))
     assert named - exported - families == {"vllm:gpu_cache_usage_perc"}
+
+
+def test_every_metric_of_the_operator_in_a_runbook_is_documented() -> None:
+    text = "".join(path.read_text() for path in RUNBOOKS.glob("*.md"))
+    named = set(re.findall(r"\bvllm_operator_\w+", text))
+    assert named
+    assert named <= set(documented())
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
