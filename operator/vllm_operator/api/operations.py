@@ -86,7 +86,7 @@ class Health(Model):
     synthetic_completion: Literal["Never", "WhenSuspicious", "Always"] = Field(
         default="WhenSuspicious",
         description="When the operator asks a replica for one token, the only sign of life that a frozen engine does "
-        "not give: while its metrics stand still under load, or also, every 30 s, while it is idle.",
+        "not give: while its metrics stand still under load, or also, every 20 s, while it is idle.",
     )
     restart_stalled: bool = Field(
         default=False,

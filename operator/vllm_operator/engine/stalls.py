@@ -19,9 +19,11 @@ from vllm_operator.engine.suspicion import (
     answered,
     is_due,
     is_idle,
+    is_idle_due,
     looked,
     moved,
     postponed,
+    refused,
     went_on,
 )
 
@@ -91,8 +93,10 @@ class Stalls:
             self._start(watched, _question(watched, wanted, pulse, replica, headers, self._poll))
 
     def forget(self, watched: Watched) -> None:
-        """Take back the completion of a replica that is no longer watched, or has begun anew."""
-        watched.memory, watched.stalled, watched.hearsay = Memory(deadline=watched.memory.deadline), "", False
+        """Take back the completion of a replica that is no longer watched, or has begun anew: whatever asks that one
+        is seen from the start."""
+        watched.memory = Memory(deadline=watched.memory.deadline, proven=True)
+        watched.stalled, watched.hearsay = "", False
         if watched.asking is not None:
             watched.asking.cancel()
 
@@ -146,7 +150,8 @@ def _wanted(
         return suspicion or Suspicion(None, loaded=False)
     if not is_due(watched.memory, now):
         return None
-    if suspicion is None and watched.target.completion == "Always" and is_idle(before, pulse):
+    asks_idle = watched.target.completion == "Always" and is_idle_due(watched.memory, now)
+    if suspicion is None and asks_idle and is_idle(before, pulse):
         return Suspicion(None, loaded=False)
     return suspicion
 
@@ -173,5 +178,5 @@ def _remembered(memory: Memory, finding: Finding, now: float) -> Memory:
         case "Moving":
             return went_on(memory, finding.pulse, now)
         case "Refused":
-            return postponed(memory, now, UNASKABLE_SECONDS)
+            return refused(memory, now)
     return postponed(memory, now)

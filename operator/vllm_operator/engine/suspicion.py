@@ -17,8 +17,9 @@ DEADLINE_SECONDS = 20.0
 
 MAX_DEADLINE_SECONDS = 120.0
 
-ASK_AGAIN_SECONDS = 30.0
-"""Pause between two completions, and the pace of `Always`."""
+ASK_AGAIN_SECONDS = 19.0
+"""Pause after a completion that a busy engine let wait, and the pace of `Always`: a little below two usual probe
+intervals, so that whatever freezes right after an answer is asked 20 s later and stalled after 40."""
 
 UNASKABLE_SECONDS = 600.0
 """When to try again a replica that refuses every kind of completion, such as one that transcribes speech."""
@@ -47,6 +48,9 @@ class Memory:
         quiet: open connections that are known to be no unanswered requests; None before anything is known.
         deadline: how long this replica's completion may take: a slow one that recovered by itself gets more time.
         ask_after: no completion before this time.
+        idle_after: none of an engine that is only idle before this time.
+        proven: the engine was seen to work, or the replica to start. One that was there before this process may have
+            been frozen all the time, with clients that wait for ever: nothing about them will change.
     """
 
     pulse: Pulse | None = None
@@ -55,6 +59,8 @@ class Memory:
     quiet: float | None = None
     deadline: float = DEADLINE_SECONDS
     ask_after: float = 0.0
+    idle_after: float = 0.0
+    proven: bool = False
 
     @property
     def look_after(self) -> float:
@@ -78,15 +84,16 @@ def looked(memory: Memory, pulse: Pulse, now: float) -> tuple[Memory, Suspicion 
 
     Suspicious is an engine with requests at both looks, none of whose numbers has moved in between. When the numbers
     tell of no requests, because they froze while it was idle, open connections stand for them; and a request that ended
-    without any engine's doing was given up by its client.
+    without any engine's doing was given up by its client. One that was never seen to work is asked once.
     """
     before = memory.pulse
     if before is None or before.process != pulse.process:
         quiet = pulse.connections if memory.quiet is None or before is not None else memory.quiet
-        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=quiet), None
+        proven = memory.proven or before is not None  # it began anew
+        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=quiet, proven=proven), None
     found = _suspicion(memory, before, pulse)
     if found is None:
-        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=_quiet(memory, pulse)), None
+        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=_quiet(memory, pulse), proven=True), None
     since = memory.at if memory.still_since is None else memory.still_since
     kept = replace(memory, pulse=pulse, at=now, still_since=since)
     return kept, found if now - since >= STILL_SECONDS else None
@@ -98,7 +105,8 @@ def _suspicion(memory: Memory, before: Pulse, after: Pulse) -> Suspicion | None:
             return Suspicion(engine if len(after.engines) > 1 else None, loaded=True)
     if moved(before, after):
         return None
-    if after.answered > before.answered or (_unanswered(memory, before) and _unanswered(memory, after)):
+    given_up = after.answered > before.answered
+    if not memory.proven or given_up or (_unanswered(memory, before) and _unanswered(memory, after)):
         return Suspicion(None, loaded=False)
     return None
 
@@ -125,28 +133,42 @@ def is_idle(before: Pulse | None, after: Pulse) -> bool:
     return before is not None and not moved(before, after) and not any(after.held.values())
 
 
+def is_idle_due(memory: Memory, now: float) -> bool:
+    """Whether an engine that is only idle may be asked again."""
+    return now >= memory.idle_after
+
+
 def answered(memory: Memory, pulse: Pulse | None, now: float) -> Memory:
-    """The engine answered a completion; `pulse` is a look after that."""
+    """The engine answered a completion; `pulse` is a look after that. Two more looks must find it standing still before
+    it is suspicious again, and that is pause enough: one that freezes right after its answer is found as fast."""
     return replace(
         _patient(memory, now),
         pulse=pulse,
         at=now,
         still_since=None,
         quiet=pulse.connections if pulse else memory.quiet,
-        ask_after=now + ASK_AGAIN_SECONDS,
+        idle_after=now + ASK_AGAIN_SECONDS,
+        proven=True,
     )
 
 
 def went_on(memory: Memory, pulse: Pulse | None, now: float) -> Memory:
     """The numbers moved while the completion waited: the engine is busy."""
-    return replace(_patient(memory, now), pulse=pulse, at=now, still_since=None, ask_after=now + ASK_AGAIN_SECONDS)
+    again = now + ASK_AGAIN_SECONDS
+    return replace(_patient(memory, now), pulse=pulse, at=now, still_since=None, ask_after=again, proven=True)
 
 
 def _patient(memory: Memory, now: float) -> Memory:
     """An engine that stood still and went on by itself has long steps: from now on it gets twice that time."""
-    if memory.still_since is None:
+    held = memory.pulse is not None and any(memory.pulse.held.values())
+    if memory.still_since is None or not (memory.proven or held):  # one that was found idle rightly stood still
         return memory
     return replace(memory, deadline=min(max(memory.deadline, 2 * (now - memory.still_since)), MAX_DEADLINE_SECONDS))
+
+
+def refused(memory: Memory, now: float) -> Memory:
+    """The model takes no such request, so nothing will ever prove its engine."""
+    return replace(postponed(memory, now, UNASKABLE_SECONDS), proven=True)
 
 
 def postponed(memory: Memory, now: float, seconds: float = 0.0) -> Memory:

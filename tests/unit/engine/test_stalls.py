@@ -113,16 +113,33 @@ async def test_busy_engine_is_never_asked(bench: Bench, vllm: FakeVLLM) -> None:
     assert vllm.asked["/v1/completions"] == 0
 
 
-async def test_idle_engine_is_not_asked_unless_the_spec_says_always(bench: Bench, vllm: FakeVLLM) -> None:
+async def test_idle_engine_is_asked_once_when_it_is_found(bench: Bench, vllm: FakeVLLM) -> None:
     await bench.watch()
     await bench.pass_time(300)
+    assert len(vllm.completed) == 1
+
+
+async def test_idle_engine_that_was_seen_to_start_is_not_asked(bench: Bench, vllm: FakeVLLM) -> None:
+    await vllm.stop()
+    await bench.watch()
+    await vllm.start()
+    await bench.pass_time(300)
+    assert bench.reasons[-1] == "Serving"
     assert vllm.asked["/v1/completions"] == 0
+
+
+async def test_engine_that_froze_before_anybody_watched_is_found(bench: Bench, vllm: FakeVLLM) -> None:
+    """Its numbers tell of no requests, and the connections of those who wait were there at the first look."""
+    vllm.frozen = True
+    await bench.watch()
+    await bench.pass_time(30)
+    assert bench.reasons == ["Serving", "Stalled"]
 
 
 async def test_always_asks_an_idle_engine_at_a_slow_pace(bench: Bench, vllm: FakeVLLM) -> None:
     await bench.watch("Always")
     await bench.pass_time(300)
-    assert 5 <= len(vllm.completed) <= 11
+    assert 10 <= len(vllm.completed) <= 15
     assert bench.reasons == ["Serving"]
 
 
@@ -224,7 +241,7 @@ def test_unreachable_replica_is_told_as_such_whatever_its_engine_did() -> None:
 async def test_looking_at_the_numbers_costs_no_further_request(bench: Bench, vllm: FakeVLLM) -> None:
     await bench.watch()
     await bench.pass_time(300)
-    looks = vllm.asked["/metrics"] - 1  # one for the capacity
+    looks = vllm.asked["/metrics"] - 2  # one for the capacity, one after the completion of a replica that was found
     assert looks >= 10
     assert vllm.asked["/health"] + looks == vllm.asked["/v1/models"]
 

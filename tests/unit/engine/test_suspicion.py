@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -18,16 +19,20 @@ from vllm_operator.engine.suspicion import (
     answered,
     is_due,
     is_idle,
+    is_idle_due,
     looked,
     postponed,
+    refused,
     went_on,
 )
 
 LOADED = Suspicion(None, loaded=True)
 UNANSWERED = Suspicion(None, loaded=False)
+PROVEN = Memory(proven=True)
+"""Of a replica that was watched from its start."""
 
 
-def looks(*names: str | Pulse, memory: Memory = Memory(), apart: float = 10.0) -> Suspicion | None:  # noqa: B008
+def looks(*names: str | Pulse, memory: Memory = PROVEN, apart: float = 10.0) -> Suspicion | None:
     """What the last of some looks, ten seconds apart, makes suspicious."""
     found = None
     for index, name in enumerate(names):
@@ -86,7 +91,7 @@ def test_server_that_began_anew_is_not_compared_with_its_former_run() -> None:
 
 def test_kept_connections_are_no_unanswered_requests() -> None:
     """A gateway keeps a pool open; a completion that is answered beside it shows that it means nothing."""
-    memory, _ = looked(Memory(), pulse(connections=20.0), 0.0)
+    memory, _ = looked(PROVEN, pulse(connections=20.0), 0.0)
     pooled = pulse(connections=30.0)
     memory, _ = looked(memory, pooled, 14.0)
     memory, found = looked(memory, pooled, 24.0)
@@ -99,7 +104,7 @@ def test_kept_connections_are_no_unanswered_requests() -> None:
 
 def test_requests_that_come_after_a_freeze_between_two_looks_are_seen() -> None:
     """The engine worked, froze idle, and was asked again, all between two looks: its connections still tell."""
-    memory, _ = looked(Memory(), pulse(numbers=b"1", connections=20.0), 0.0)
+    memory, _ = looked(PROVEN, pulse(numbers=b"1", connections=20.0), 0.0)
     frozen = pulse(numbers=b"2", connections=25.0)
     memory, _ = looked(memory, frozen, 14.0)
     memory, found = looked(memory, frozen, 24.0)
@@ -112,7 +117,7 @@ def test_server_that_does_not_count_its_connections_is_judged_by_the_rest() -> N
 
 
 def test_nobody_is_looked_at_while_no_question_may_follow() -> None:
-    memory, _ = looked(Memory(), pulse(), 100.0)
+    memory, _ = looked(PROVEN, pulse(), 100.0)
     assert memory.look_after == 100.0 + LOOK_SECONDS
     assert postponed(memory, 110.0).look_after == 110.0
     assert postponed(memory, 110.0, 600.0).look_after == 710.0
@@ -135,12 +140,44 @@ def test_engine_with_long_steps_gets_more_time(after: object) -> None:
     assert after(replace(still, still_since=None), pulse(), 115.0).deadline == DEADLINE_SECONDS
 
 
-def test_completions_keep_their_distance() -> None:
+def test_engine_that_freezes_right_after_its_answer_may_be_asked_at_once() -> None:
+    memory = answered(Memory(), pulse(held=1), 100.0)
+    memory, found = looked(memory, pulse(held=1), 110.0)
+    assert found == LOADED
+    assert is_due(memory, 110.0)
+
+
+def test_idle_and_busy_engines_are_asked_at_a_slow_pace() -> None:
     memory = answered(Memory(), None, 100.0)
+    assert not is_idle_due(memory, 100.0 + ASK_AGAIN_SECONDS - 1)
+    assert is_idle_due(memory, 100.0 + ASK_AGAIN_SECONDS)
+    memory = went_on(Memory(), None, 100.0)
     assert not is_due(memory, 100.0 + ASK_AGAIN_SECONDS - 1)
     assert is_due(memory, 100.0 + ASK_AGAIN_SECONDS)
 
 
+@pytest.mark.parametrize("after", [answered, went_on, lambda memory, _, now: refused(memory, now)])
+def test_engine_that_stood_still_when_it_was_found_is_asked_once(after: Callable[..., Memory]) -> None:
+    """It may have frozen while idle before the operator began, with clients that wait for ever."""
+    still = pulse(connections=25.0)
+    memory, found = looked(Memory(), still, 0.0)
+    assert found is None
+    memory, found = looked(memory, still, 10.0)
+    assert found == UNANSWERED
+    memory = after(memory, still, 10.0)
+    assert memory.deadline == DEADLINE_SECONDS, "it was idle, not slow"
+    for moment in (1000.0, 1010.0, 1020.0):
+        memory, found = looked(memory, still, moment)
+        assert found is None
+
+
+def test_engine_that_was_seen_to_work_is_not_asked() -> None:
+    memory, _ = looked(Memory(), pulse(numbers=b"1"), 0.0)
+    memory, _ = looked(memory, pulse(numbers=b"2"), 10.0)
+    memory, found = looked(memory, pulse(numbers=b"2"), 20.0)
+    assert found is None
+
+
 def test_own_request_that_was_given_up_raises_no_suspicion() -> None:
-    memory, _ = looked(Memory(), pulse(answered=5.0), 0.0)
+    memory, _ = looked(PROVEN, pulse(answered=5.0), 0.0)
     assert looks(pulse(answered=6.0), memory=postponed(memory, 500.0)) is None
