@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from tests.support.kube import Kube
 from tests.support.real_cluster import NAME, SYSTEM
@@ -29,6 +31,26 @@ def restart(kube: Kube) -> None:
         assert time.monotonic() < deadline, "no other operator leads"
         time.sleep(0.2)
     time.sleep(LOOKS_SECONDS)
+
+
+@contextlib.contextmanager
+def away(kube: Kube) -> Iterator[None]:
+    """No operator at all, until `comes_back` or the end."""
+    _scale(kube, 0)
+    kube.eventually(lambda: not kube.list("Pod", SYSTEM), within=START_SECONDS)
+    try:
+        yield
+    finally:
+        comes_back(kube)
+
+
+def comes_back(kube: Kube) -> None:
+    """Start the operator that was away, and do not wait for it."""
+    _scale(kube, 1)
+
+
+def _scale(kube: Kube, replicas: int) -> None:
+    kube.kubectl("-n", SYSTEM, "scale", f"deployment/{NAME}", f"--replicas={replicas}")
 
 
 def _leader(kube: Kube) -> str:

@@ -55,7 +55,8 @@ def test_a_claim_that_stays_pending(begin: Begin, tmp_path: Path) -> None:
         Expected(
             "Scheduling", "RollingOut", ("Scheduling", "VolumeNotBound"),
             r"^0/1 replicas serve; no-volume-\S+: claim no-volume-cache is not bound: storageclass.storage.k8s.io "
-            r'"without-provisioner" not found; correct cache.storageClassName or cache.size, or repair ',
+            r'"without-provisioner" not found; correct cache.storageClassName or cache.size, or repair storage class '
+            r"without-provisioner$",
             conditions=("CacheReady=False:ProvisioningFailed",),
         )
     )  # fmt: skip

@@ -68,7 +68,7 @@ REFUSALS = (
         "wrong tool parser",
         {"engine": {"enableAutoToolChoice": True, "toolCallParser": "mistrall"}},
         "InvalidToolCallParser",
-        r"exit code \d: .*mistrall",
+        r"exit code 1: this vLLM has no tool call parser mistrall: did you mean mistral\? \(engine.toolCallParser\)$",
         {"engine": {"toolCallParser": "pythonic"}},
     ),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.states import nodes
 from tests.states.case import Case, Expected
 from tests.states.conftest import RECORDER, Begin
@@ -14,25 +16,19 @@ from tests.support.kube import KIND, Object
 __all__ = ["serving", "victim"]
 
 
-def test_an_answer_500_on_the_list_of_models(victim: Case) -> None:
-    victim.suffers(GROUP, "500 on /v1/models", lambda: spoil(victim, "500"))
+@pytest.mark.parametrize(
+    ("trouble", "order", "reason", "words"),
+    [
+        ("500 on /v1/models", "500", "HTTPError", "/v1/models answered 500"),
+        ("served name missing", "other", "ModelNotServed", "/v1/models lacks tiny; it lists someone-else"),
+    ],
+)
+def test_a_wrong_list_of_models(victim: Case, trouble: str, order: str, reason: str, words: str) -> None:
+    victim.suffers(GROUP, trouble, lambda: spoil(victim, order))
     victim.shows(
         Expected(
-            "Failed", "HTTPError", ("Failed", "HTTPError"), rf"{MESSAGE}/v1/models answered 500$",
-            conditions=("EngineHealthy=False:HTTPError", "Available=False"),
-        )
-    )  # fmt: skip
-    victim.survives_a_restart_of_the_operator()
-    victim.heals(lambda: spoil(victim, ""))
-
-
-def test_a_served_name_that_is_missing(victim: Case) -> None:
-    victim.suffers(GROUP, "served name missing", lambda: spoil(victim, "other"))
-    victim.shows(
-        Expected(
-            "Failed", "ModelNotServed", ("Failed", "ModelNotServed"),
-            rf"{MESSAGE}/v1/models lacks tiny; it lists someone-else$",
-            conditions=("EngineHealthy=False:ModelNotServed", "Available=False"),
+            "Failed", reason, ("Failed", reason), rf"{MESSAGE}{words}$",
+            conditions=(f"EngineHealthy=False:{reason}", "Available=False"),
         )
     )  # fmt: skip
     victim.survives_a_restart_of_the_operator()

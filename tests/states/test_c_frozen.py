@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.states import nodes
+import contextlib
+
+from tests.states import nodes, operator_pod
 from tests.states.case import Case, Expected
 from tests.states.victim import GROUP, MESSAGE, frozen, pod, serving, traffic, victim
 
@@ -33,8 +35,22 @@ def test_an_engine_that_is_frozen_while_nobody_asks(victim: Case) -> None:
             GROUP, "engine process SIGSTOPped while idle (syntheticCompletion: Always)", lambda: nodes.freeze(process)
         )
         victim.shows(STALLED)
+        victim.survives_a_restart_of_the_operator()
         victim.heals(lambda: nodes.thaw(process))
     victim.changes({"health": {"syntheticCompletion": None}})
+
+
+def test_an_engine_that_froze_before_the_operator_first_saw_it(victim: Case) -> None:
+    """While the operator is away, a client asks an idle engine that is frozen, and waits for ever."""
+    found = pod(victim)
+    process = nodes.engine(found)
+    with frozen(process), operator_pod.away(victim.kube), contextlib.ExitStack() as stack:
+        nodes.freeze(process)
+        stack.enter_context(traffic(found["status"]["podIP"]))
+        words = "engine froze idle before the operator began, a client waits"
+        victim.suffers(GROUP, words, lambda: operator_pod.comes_back(victim.kube))
+        victim.shows(STALLED)
+        victim.heals(lambda: nodes.thaw(process))
 
 
 def test_a_frozen_engine_that_the_operator_restarts(victim: Case) -> None:
@@ -44,6 +60,7 @@ def test_a_frozen_engine_that_the_operator_restarts(victim: Case) -> None:
         words = "engine process SIGSTOPped under traffic (then restartStalled: true)"
         victim.suffers(GROUP, words, lambda: nodes.freeze(process))
         victim.shows(STALLED)
+        victim.survives_a_restart_of_the_operator()
         victim.heals(lambda: victim.changes({"health": {"restartStalled": True}}))
     assert pod(victim)["metadata"]["uid"] != found["metadata"]["uid"]
     victim.changes({"health": {"restartStalled": None}})
