@@ -23,13 +23,13 @@ class Endpoints:
     Args:
         listen: `host:port`.
         metrics: what /metrics shows.
-        alive: answers /healthz.
+        trouble: why the process is to be replaced, for /healthz; empty while it is well.
     """
 
-    def __init__(self, listen: str, metrics: Metrics, alive: Callable[[], bool]) -> None:
+    def __init__(self, listen: str, metrics: Metrics, trouble: Callable[[], str]) -> None:
         self._listen = listen
         self._metrics = metrics
-        self._alive = alive
+        self._trouble = trouble
         self.ready = False
         self._runner: web.AppRunner | None = None
 
@@ -65,7 +65,8 @@ class Endpoints:
             await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if self._alive() else web.Response(status=500, text="a task has ended\n")
+        trouble = self._trouble()
+        return web.Response(status=500, text=f"{trouble}\n") if trouble else web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n") if self.ready else web.Response(status=503, text="the caches are filling\n")

@@ -29,6 +29,7 @@ from vllm_operator.cluster.scope import Scope
 from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.cluster.watches import Watches
+from vllm_operator.control.liveness import trouble
 from vllm_operator.control.queue import KeyedQueue
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
@@ -94,7 +95,7 @@ class Runtime:
         )
         self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
         self.metrics.show(self._snapshot)
-        self._endpoints = Endpoints(settings.listen, self.metrics, self.is_alive)
+        self._endpoints = Endpoints(settings.listen, self.metrics, self._trouble)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed = asyncio.Event()
         """Set when a task has ended by itself: the process is then to be replaced."""
@@ -157,9 +158,8 @@ class Runtime:
         if key is not None:
             self._queue.add(key)
 
-    def is_alive(self) -> bool:
-        """False when one of the tasks has ended by itself."""
-        return not self.failed.is_set()
+    def _trouble(self) -> str:
+        return trouble(task_ended=self.failed.is_set(), longest_pass=self._queue.longest)
 
     def _own_lease(self) -> Lease | None:
         namespace = self.settings.lease_namespace

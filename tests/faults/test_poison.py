@@ -9,7 +9,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -18,6 +18,8 @@ from tests.faults.proxy import Answer, Call, Fault, Proxy
 from tests.support.control_plane import Plane
 from tests.support.kube import KIND, Kube
 from tests.support.operator_process import OperatorProcess
+from vllm_operator.cluster.client import TIMEOUT_SECONDS as CALL_SECONDS
+from vllm_operator.control.queue import PATIENCE_SECONDS
 
 POISON = "poison"
 OTHERS = tuple(f"other-{number}" for number in range(4))
@@ -25,6 +27,8 @@ ALLOWED_SECONDS = 0.1
 ROUNDS = 5
 """So often others are measured: this machine does other things, too, and one round without delay shows that none is."""
 BACK_OFF_SECONDS = 40.0
+HANGING = 40
+"""More than the 32 workers."""
 
 
 @dataclass
@@ -46,6 +50,24 @@ class Poisoned(Fault):
         if status < 0:
             await asyncio.sleep(3600)
         return Answer.error(status, "Poison") if status else None
+
+
+@dataclass
+class Crowd(Fault):
+    """Writes of the Deployments of many servers are never answered.
+
+    Attributes:
+        hung: names of Deployments.
+    """
+
+    hung: set[str] = field(default_factory=set)
+
+    async def before(self, call: Call) -> Answer | None:
+        name = call.path.rpartition("/")[2]
+        if call.is_write and name.startswith(f"{POISON}-") and "/deployments/" in call.path:
+            self.hung.add(name)
+            await asyncio.sleep(3600)
+        return None
 
 
 @dataclass
@@ -144,6 +166,19 @@ def test_a_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: 
     assert 1 <= len(writes) <= 8
     pauses = [later - sooner for sooner, later in itertools.pairwise([*writes, began + BACK_OFF_SECONDS])]
     assert max(pauses) >= 8, "the pauses do not grow"
+
+
+def test_more_servers_that_hang_than_there_are_workers_delay_no_other(ward: Ward) -> None:
+    healthy = ward.delays()
+    ward.proxy.fault = crowd = Crowd()
+    for number in range(HANGING):
+        ward.servers.create(f"{POISON}-{number}", settled=False)
+    first = ward._delay(OTHERS[0])
+    ward.servers.kube.eventually(lambda: len(crowd.hung) == HANGING, within=60)
+    time.sleep(2 * PATIENCE_SECONDS)
+    print(f"{HANGING} servers that hang: the first change of another waited {first:.1f} s")
+    assert first < CALL_SECONDS, "it waited for a call that is not answered"
+    assert ward.added_delay(healthy) <= ALLOWED_SECONDS
 
 
 def _is_poisoned(call: Call) -> bool:

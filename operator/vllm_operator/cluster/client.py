@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from vllm_operator.api.codec import packed_as_yaml, unpacked
 from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.kinds import Kind
 from vllm_operator.cluster.session import Connection
+from vllm_operator.cluster.slots import Slots
 from vllm_operator.errors import ApiError, NotLeaderError
 
 APPLY = "application/apply-patch+yaml"
@@ -22,6 +22,8 @@ TIMEOUT_SECONDS = 20.0
 LIST_CHUNK = 500
 IN_FLIGHT = 48
 """Calls at once. Each has a connection of its own, which takes 200 kB and a TLS handshake."""
+PATIENCE_SECONDS = 3.0
+"""A call that takes longer lets another one go."""
 
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
 """RuntimeError: the session was closed to be renewed."""
@@ -47,7 +49,7 @@ class ApiClient:
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
         self._may_write = may_write
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._slots = Slots(IN_FLIGHT, PATIENCE_SECONDS)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """One object; None when it does not exist."""
@@ -192,7 +194,7 @@ class ApiClient:
             raise NotLeaderError
         try:
             async with (
-                self._slots,
+                self._slots.stay(),
                 self._connection.session.request(
                     method,
                     self._connection.server + path,

@@ -8,8 +8,11 @@ import itertools
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
+
+from vllm_operator.cluster.slots import Slot, Slots
 
 K = TypeVar("K", bound=Hashable)
 
@@ -17,6 +20,8 @@ FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
 SPREAD_SECONDS = 2.0
 """Within how long keys that failed together are tried again."""
+PATIENCE_SECONDS = 5.0
+"""A pass that takes longer, since a call hangs, gives its slot to another; the next pass of its key takes none."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +31,8 @@ class KeyedQueue(Generic[K]):
 
     A key added while its pass runs is passed over once more afterwards. `work` returns the seconds after which the
     key is to be looked at again, or None; an exception means again after a growing, jittered pause.
+
+    Keys whose passes hang do not hold up others: they are worked on aside, as many at once as the others.
 
     Args:
         work: one pass; it should raise only what may pass.
@@ -41,8 +48,16 @@ class KeyedQueue(Generic[K]):
     ) -> None:
         self._work = work
         self._on_start = on_start
-        self._slots = asyncio.Semaphore(workers)
-        self._running: set[K] = set()
+        self._workers = workers
+        self._slots = Slots(workers, PATIENCE_SECONDS)
+        self._running: dict[K, float] = {}
+        """Passes under way, and when they began by the clock of the loop; the oldest comes first."""
+        self._slow: set[K] = set()
+        """Keys whose last pass outstayed the patience."""
+        self._aside: set[K] = set()
+        """Those of them that are being worked on."""
+        self._parked: deque[K] = deque()
+        """Those that wait for that."""
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: list[tuple[float, int, K]] = []
@@ -93,6 +108,12 @@ class KeyedQueue(Generic[K]):
         return len(self._running)
 
     @property
+    def longest(self) -> float:
+        """Seconds that the oldest pass under way has taken."""
+        began = next(iter(self._running.values()), None)
+        return 0.0 if began is None else asyncio.get_running_loop().time() - began
+
+    @property
     def failing(self) -> int:
         """Keys whose last pass failed."""
         return len(self._failures)
@@ -103,22 +124,32 @@ class KeyedQueue(Generic[K]):
         try:
             while True:
                 key = await self._ready.get()
-                await self._slots.acquire()
-                self._start(key)
+                if key in self._slow:
+                    self._parked.append(key)
+                    self._start_parked()
+                else:
+                    self._start(key, await self._slots.take())
         finally:
             timer.cancel()
+            self._parked.clear()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(timer, *self._tasks, return_exceptions=True)
 
-    def _start(self, key: K) -> None:
+    def _start_parked(self) -> None:
+        while self._parked and len(self._aside) < self._workers:
+            key = self._parked.popleft()
+            self._aside.add(key)
+            self._start(key, None)
+
+    def _start(self, key: K, slot: Slot | None) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
-        self._running.add(key)
-        task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
+        self._running[key] = asyncio.get_running_loop().time()
+        task = asyncio.create_task(self._pass(key, slot), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, key: K) -> None:
+    async def _pass(self, key: K, slot: Slot | None) -> None:
         self._due.pop(key, None)
         try:
             again = await self._work(key)
@@ -126,8 +157,7 @@ class KeyedQueue(Generic[K]):
         except Exception as error:
             again = self._back_off(key, error)
         finally:
-            self._running.discard(key)
-            self._slots.release()
+            self._end(key, slot)
         if key in self._dirty:
             self._dirty.discard(key)
             # A failing pass is repeated by its back-off, however many events come in meanwhile.
@@ -135,6 +165,15 @@ class KeyedQueue(Generic[K]):
                 self.add(key)
         if again is not None:
             self.add_later(key, again)
+
+    def _end(self, key: K, slot: Slot | None) -> None:
+        lasted = asyncio.get_running_loop().time() - self._running.pop(key)
+        (self._slow.add if lasted >= PATIENCE_SECONDS else self._slow.discard)(key)
+        if slot is not None:
+            slot.leave()
+            return
+        self._aside.discard(key)
+        self._start_parked()
 
     def _back_off(self, key: K, error: Exception) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

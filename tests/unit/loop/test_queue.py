@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vllm_operator.control.queue import LONGEST_RETRY_SECONDS, KeyedQueue
+from vllm_operator.control.queue import LONGEST_RETRY_SECONDS, PATIENCE_SECONDS, KeyedQueue
 from vllm_operator.errors import ApiError
 
 
@@ -310,3 +310,86 @@ def test_the_end_cancels_passes_under_way(run: Run) -> None:
     run(worked(Slow(takes=1000), after(1, "a", "b")))
 
     assert sorted(ended) == ["a", "b"]
+
+
+class Hanging(FakeWork):
+    """Passes of keys that begin with h hang for a call's timeout and fail; others take no time."""
+
+    async def __call__(self, key: str) -> float | None:
+        self.takes = 20.0 if key.startswith("h") else 0.0
+        await super().__call__(key)
+        if key.startswith("h"):
+            raise ApiError(0, "Unreachable", "no answer")
+        return None
+
+
+def test_keys_that_hang_hold_up_others_for_the_patience_at_most(run: Run) -> None:
+    work = Hanging()
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for number in range(10):
+            queue.add(f"h{number}")
+        queue.add("a")
+        await asyncio.sleep(100)
+
+    run(worked(work, script, workers=4))
+
+    assert work.times("a") == [2 * PATIENCE_SECONDS], "two full hands of workers before it"
+
+
+def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) -> None:
+    work = Hanging()
+    together: list[int] = []
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for number in range(10):
+            queue.add(f"h{number}")
+        await asyncio.sleep(60)
+        for _ in range(300):
+            queue.add("a")
+            await asyncio.sleep(1)
+            together.append(len(work.running))
+
+    run(worked(work, script, workers=4))
+
+    assert work.times("a") == [60.0 + second for second in range(300)]
+    assert max(together) == 4
+    assert all(len(work.times(f"h{number}")) >= 4 for number in range(10))
+
+
+def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
+    work = FakeWork(takes=PATIENCE_SECONDS)
+    starts: list[int] = []
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for takes in (PATIENCE_SECONDS, 1.0, 1.0):
+            work.takes = takes
+            queue.add("a")
+            await asyncio.sleep(0.5)
+            starts.append(len(queue._aside))
+            await asyncio.sleep(10)
+
+    run(worked(work, script, workers=1))
+
+    assert starts == [0, 1, 0]
+    assert work.times() == [0, 10.5, 21]
+
+
+def test_longest_is_the_age_of_the_oldest_pass(run: Run) -> None:
+    ages: list[float] = []
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        ages.append(queue.longest)
+        queue.add("a")
+        await asyncio.sleep(2)
+        queue.add("b")
+        await asyncio.sleep(1)
+        ages.append(queue.longest)
+        await asyncio.sleep(8)
+        ages.append(queue.longest)
+        await asyncio.sleep(20)
+        ages.append(queue.longest)
+
+    run(worked(FakeWork(takes=10), script))
+
+    assert ages == [0.0, 3.0, 9.0, 0.0]

@@ -1,0 +1,60 @@
+"""A bound on what runs at once, in which nobody waits long for someone who hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+
+class Slots:
+    """So many slots; who stays longer than `patience` seconds goes on without one, and the next gets it.
+
+    What hangs ends by its own timeout, which bounds how many go on without a slot.
+    """
+
+    def __init__(self, count: int, patience: float) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._patience = patience
+
+    async def take(self) -> Slot:
+        """Wait for a slot; it is to be left."""
+        await self._free.acquire()
+        return Slot(self._free, self._patience)
+
+    def stay(self) -> Stay:
+        """A slot for the length of an `async with`."""
+        return Stay(self)
+
+
+class Slot:
+    """A slot that is taken, for a while."""
+
+    __slots__ = ("_free", "_timer")
+
+    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
+        self._free: asyncio.Semaphore | None = free
+        self._timer = asyncio.get_running_loop().call_later(patience, self.leave)
+
+    def leave(self) -> None:
+        """Give the slot back, if that has not happened."""
+        if self._free is not None:
+            self._timer.cancel()
+            self._free.release()
+            self._free = None
+
+
+class Stay:
+    """Takes a slot and leaves it."""
+
+    __slots__ = ("_slot", "_slots")
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    async def __aenter__(self) -> None:
+        self._slot = await self._slots.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slot.leave()
