@@ -101,7 +101,9 @@ class Reconciler:
         if outcome.owner_gone:
             return 0.0
         await self._probe(key, desired)
+        remarks = () if missing else await self._cluster.references.notes(key.namespace, desired.references)
         facts = self._facts(key, body, desired, missing, outcome)
+        facts = replace(facts, notes=facts.notes + remarks)
         pause = self._settling_pause(key, facts)
         if pause is None:
             heals = desired.server.restart_stalled and outcome.failure is None
@@ -188,6 +190,7 @@ class Reconciler:
             interval=server.probe_interval,
             completion=server.completion,
             stalled=self._stalled(key, probe.pod),
+            ready=probe.ready,
             api_key=api_key,
         )
 
@@ -203,7 +206,7 @@ class Reconciler:
             return None
         if not is_settling(facts.observed):
             self._unsettled.pop(key, None)
-            return self._cluster.diagnoses.pause(key)
+            return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.pause(str(key)))
         left = SETTLE_SECONDS - (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
         if left > 0:
             return left

@@ -54,6 +54,7 @@ def test_an_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
 def test_an_api_server_that_is_frozen(victim: Case) -> None:
     process = nodes.api_server(pod(victim))
     with frozen(process):
+        mark = victim.watch.mark(NAME)
         victim.suffers(GROUP, "API server process SIGSTOPped", lambda: nodes.freeze(process))
         victim.shows(
             Expected(
@@ -62,6 +63,8 @@ def test_an_api_server_that_is_frozen(victim: Case) -> None:
                 conditions=("EngineHealthy=False:Timeout", "Available=False"),
             )
         )  # fmt: skip
+        told = [seen.status["message"] for seen in victim.watch.since(NAME, mark)]
+        assert len(told) == 1, f"something milder came before the cause: {told}"
         victim.survives_a_restart_of_the_operator()
     victim.heals(lambda: nodes.thaw(process))
 

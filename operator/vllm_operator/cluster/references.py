@@ -11,6 +11,7 @@ from vllm_operator.api.observed import Problem
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import CLAIM, SECRET, Kind
 from vllm_operator.errors import ApiError
+from vllm_operator.plan.cache import is_exclusive
 from vllm_operator.plan.references import Reference
 
 FOUND_SECONDS = 60.0
@@ -24,6 +25,7 @@ class _Answer:
     values: dict[str, str]
     until: float
     denied: str = ""
+    modes: tuple[str, ...] = ()
 
 
 class References:
@@ -43,6 +45,16 @@ class References:
         """What is missing, each with the field that names it and the way out."""
         found = [await self._problem(namespace, reference) for reference in references]
         return tuple(problem for problem in found if problem)
+
+    async def notes(self, namespace: str, references: Iterable[Reference]) -> tuple[str, ...]:
+        """What may go wrong with claims that are there: one that only one node may mount, and several pods use."""
+        shared = [reference for reference in references if reference.sharing]
+        modes = [(await self._answer(CLAIM, namespace, reference.name)).modes for reference in shared]
+        return tuple(
+            f"{one.field}: PersistentVolumeClaim {one.name} is {', '.join(its)}, so {one.sharing}"
+            for one, its in zip(shared, modes, strict=True)
+            if is_exclusive(its)
+        )
 
     async def secret_value(self, namespace: str, name: str, key: str) -> str | None:
         """A key of a Secret, for the prober; None when it is missing."""
@@ -89,7 +101,8 @@ class References:
             return _Answer(None, {}, self._clock() + MISSING_SECONDS)
         data: dict[str, Any] = (body.get("data") or {}) if kind is SECRET else {}
         values = {key: _decoded(value) for key, value in data.items()}
-        return _Answer(frozenset(data), values, self._clock() + FOUND_SECONDS)
+        modes = tuple((body.get("spec") or {}).get("accessModes") or ()) if kind is CLAIM else ()
+        return _Answer(frozenset(data), values, self._clock() + FOUND_SECONDS, modes=modes)
 
     def _forget_old(self) -> None:
         """Nothing secret stays in memory longer than it is believed."""

@@ -19,7 +19,8 @@ class Watched:
     Attributes:
         health: the last answer that counts.
         served: it has served at least once.
-        doubted: it served, the last probe failed, and a second one is to confirm that.
+        doubt: it served, the last probe failed in this way, and a second one is to confirm that.
+        unready_since: since when Kubernetes calls it unready, while no answer to a later question has told more.
         silent: the last probe ran into its timeout.
         urgent: the question changed while a probe ran, so its answer is void.
         refresh_at: when it is asked for everything again.
@@ -34,7 +35,8 @@ class Watched:
     target: ProbeTarget
     health: ReplicaHealth
     served: bool = False
-    doubted: bool = False
+    doubt: ReplicaHealth | None = None
+    unready_since: float | None = None
     silent: bool = False
     urgent: bool = False
     refresh_at: float = 0.0
@@ -46,6 +48,11 @@ class Watched:
     stalled: str = ""
     hearsay: bool = False
     asking: asyncio.Task[None] | None = None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether a failure waits to be confirmed."""
+        return self.doubt is not None
 
 
 class Lane:

@@ -33,6 +33,9 @@ PATIENCE_SECONDS = 0.5
 """After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
 twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
 
+SLACK_SECONDS = 1.0
+"""How much longer than its timeout a probe may take as a whole."""
+
 _TROUBLED = {"Stalled", "Timeout", "Unreachable"}
 
 
@@ -90,6 +93,14 @@ class Prober:
     def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
         """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
         return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
+
+    def pause(self, server_key: str) -> float | None:
+        """Seconds for which a status is worth waiting for, because a serving replica that Kubernetes has just called
+        unready is being asked: else something milder would be told, and the cause just after. None when none is."""
+        replicas = self._servers.get(server_key, {}).values()
+        since = [watched.unready_since for watched in replicas if watched.unready_since is not None]
+        left = max(since, default=-math.inf) + self._timeout + SLACK_SECONDS - self._clock()
+        return left if left > 0 else None
 
     def troubled(self) -> list[str]:
         """The servers of all replicas that are frozen or silent, once for each such replica."""
@@ -155,6 +166,8 @@ class Prober:
             self._plan(new, now)
             return new
         former, old.target = old.target, target
+        if former.ready != target.ready:
+            self._turned(old)
         if old.task is not None:  # the end of the probe that runs plans the next one
             old.urgent = old.urgent or former.question != target.question
         elif former.question != target.question:
@@ -162,6 +175,19 @@ class Prober:
         elif former.interval != target.interval:
             self._plan_next(old)
         return old
+
+    def _turned(self, watched: Watched) -> None:
+        """Kubernetes has changed its mind. Of one that it calls unready a first bad answer counts, for the kubelet got
+        none either; without one it is asked at once."""
+        watched.unready_since = None
+        if watched.target.ready or watched.health.reason not in ANSWERING:
+            return
+        if watched.doubt is not None:
+            self._take(watched, watched.doubt)
+            return
+        watched.unready_since = self._clock()
+        if watched.task is None:  # else its end plans the next one
+            self._plan(watched, self._clock())
 
     def _forget(self, watched: Watched) -> None:
         watched.gone = True
@@ -172,6 +198,9 @@ class Prober:
 
     def _plan_next(self, watched: Watched) -> None:
         now = self._clock()
+        if watched.unready_since is not None:  # what has just ended began before
+            self._plan(watched, now)
+            return
         due = next_probe(watched.target, watched.health, served=watched.served, doubted=watched.doubted, now=now)
         self._plan(watched, due)
 
@@ -198,6 +227,9 @@ class Prober:
         if refresh and health.healthy:
             watched.refresh_at = now + REFRESH_SECONDS
         self._take(watched, health)
+        if watched.unready_since is not None and watched.unready_since <= now:
+            watched.unready_since = None
+            self._on_change(watched.target.key)  # also when it answers as ever: a status waits for that
 
     async def _probe(
         self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, numbers: list[bytes] | None
@@ -240,14 +272,18 @@ class Prober:
             self._plan_next(watched)
 
     def _take(self, watched: Watched, health: ReplicaHealth) -> None:
-        """Let an answer count, unless it is the first bad one of a serving replica: that waits for a second."""
+        """Let an answer count, unless it is the first bad one of a serving replica that Kubernetes calls ready: that
+        waits for a second."""
         watched.silent = health.reason == "Timeout"
-        if watched.health.reason in ANSWERING and not health.healthy and not watched.doubted:
-            watched.doubted = True
+        counts = health.healthy or watched.doubted or not watched.target.ready
+        if watched.health.reason in ANSWERING and not counts:
+            watched.doubt = health
             return
+        if not health.healthy:
+            watched.unready_since = None
         if health.reason == "ConnectionRefused":  # its process is gone, and its engine with it
             self._stalls.forget(watched)
-        watched.doubted = False
+        watched.doubt = None
         watched.served = watched.served or health.healthy
         self._tell(watched, told(health, watched.stalled, hearsay=watched.hearsay))
 

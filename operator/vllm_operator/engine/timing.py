@@ -33,6 +33,7 @@ class ProbeTarget:
         interval: seconds between two probes.
         completion: when it is asked for a completion: `Never`, `WhenSuspicious` or `Always`.
         stalled: the status calls its engine frozen, in these words; counts until the replica has been asked.
+        ready: Kubernetes calls it ready.
         api_key: the key, or a function that returns it; never part of a repr.
     """
 
@@ -44,6 +45,7 @@ class ProbeTarget:
     interval: float
     completion: Completion = "Never"
     stalled: str = ""
+    ready: bool = True
     api_key: ApiKey = field(default=None, repr=False)
 
     @property

@@ -132,7 +132,7 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
 
 def _unshareable(server: VLLMServer, live: Object) -> Problem | None:
     modes = _access_modes(live)
-    if not _shared(server.spec) or not _is_exclusive(modes):
+    if not _shared(server.spec) or not is_exclusive(modes):
         return None
     name = live["metadata"]["name"]
     return Problem(
@@ -142,7 +142,8 @@ def _unshareable(server: VLLMServer, live: Object) -> Problem | None:
     )
 
 
-def _is_exclusive(modes: Collection[str]) -> bool:
+def is_exclusive(modes: Collection[str]) -> bool:
+    """Whether one node at most may mount a claim with these access modes."""
     return bool(modes) and not set(modes) & {"ReadWriteMany", "ReadOnlyMany"}
 
 
@@ -155,7 +156,7 @@ def _who_shares(spec: Spec) -> str:
 def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
     """Refuse a surge beside an exclusive cache; several replicas beside one are refused by the CRD."""
     modes = spec.cache.access_modes if spec.cache else None
-    if modes and _is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
+    if modes and is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
         yield Problem(
             "CacheNotShareable",
             f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_who_shares(spec)} (and maxUnavailable: 1), "
@@ -166,6 +167,18 @@ def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
 def _class(live: Object | None) -> str | None:
     name: str | None = (live or {}).get("spec", {}).get("storageClassName")
     return name
+
+
+def sharing(spec: Spec) -> str:
+    """What goes wrong with a claim that only one node may mount, and the way out; empty where one pod uses it."""
+    if possible_replicas(spec) > 1:
+        return "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"
+    if surges(spec):
+        return (
+            "a rollout's new replica cannot mount it on another node beside the old one: set rollout.maxSurge: 0 (and "
+            "maxUnavailable: 1), or name a ReadWriteMany claim"
+        )
+    return ""
 
 
 def _access_modes(live: Object | None) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class Probe:
         url: base URL of the server in it.
         served_names: names that it must list.
         api_key: Secret and key of its API key.
+        ready: Kubernetes calls it ready.
     """
 
     pod: str
@@ -27,6 +28,7 @@ class Probe:
     url: str
     served_names: tuple[str, ...]
     api_key: tuple[str, str] | None
+    ready: bool
 
 
 def probe_of(pod: Mapping[str, Any], default_names: tuple[str, ...]) -> Probe | None:
@@ -43,6 +45,7 @@ def probe_of(pod: Mapping[str, Any], default_names: tuple[str, ...]) -> Probe | 
         url=f"http://{host}:{_port(container)}",
         served_names=_served_names(container) or default_names,
         api_key=_api_key(container),
+        ready=_is_ready(status),
     )
 
 
@@ -56,6 +59,11 @@ def _is_running(status: Mapping[str, Any]) -> bool:
         item.get("state") or {} for item in status.get("containerStatuses") or () if item.get("name") == CONTAINER
     ]
     return any("running" in state for state in states)
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
 
 
 def _port(container: Mapping[str, Any]) -> int:

@@ -7,17 +7,23 @@ from typing import Literal
 
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan.arguments import API_KEY, HF_TOKEN
+from vllm_operator.plan.cache import sharing
 from vllm_operator.plan.source import resolve
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret's key or a claim, and the field that names it."""
+    """A Secret's key or a claim, and the field that names it.
+
+    Attributes:
+        sharing: what goes wrong when the claim can be mounted on one node only; empty where nothing does.
+    """
 
     kind: Literal["Secret", "PersistentVolumeClaim"]
     name: str
     field: str
     key: str | None = None
+    sharing: str = ""
 
 
 def references(server: VLLMServer) -> tuple[Reference, ...]:
@@ -35,7 +41,8 @@ def references(server: VLLMServer) -> tuple[Reference, ...]:
             field = f"spec.engine.env[{variable.name}].valueFrom.secretKeyRef"
             found.append(Reference("Secret", secret.name, field, secret.key))
     if (claim := resolve(spec.model).claim) is not None:
-        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri"))
+        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri", sharing=sharing(spec)))
     if spec.cache is not None and spec.cache.existing_claim is not None:
-        found.append(Reference("PersistentVolumeClaim", spec.cache.existing_claim, "spec.cache.existingClaim"))
+        claim, field = spec.cache.existing_claim, "spec.cache.existingClaim"
+        found.append(Reference("PersistentVolumeClaim", claim, field, sharing=sharing(spec)))
     return tuple(found)

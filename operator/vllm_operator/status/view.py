@@ -22,6 +22,7 @@ _WAYS_OUT = {
     "ModelNotServed": "compare model.servedNames with the arguments of the pod",
     ENGINE_STALLED: "delete the pod: another takes its place",
     "HTTPError": "read the replica's log",
+    "CrashLoopBackOff": "read the log of its former run with kubectl logs --previous",
     "Restarted": "read the log of its former run with kubectl logs --previous",
 }
 _QUIET = {"Serving", "Draining"}
@@ -105,7 +106,7 @@ def told_with_way_out(replica: Replica) -> str:
     if replica.reason == "VolumeNotBound" and replica.headline.startswith("claim "):
         way_out = None  # what the claim waits for is told with its own
     if replica.reason.startswith("ExitCode") and "kubectl logs" not in replica.message:
-        way_out = f"correct the spec, or see kubectl logs --previous {replica.pod}"
+        way_out = f"the kubelet starts it again; correct the spec, or see kubectl logs --previous {replica.pod}"
     return f"{told(replica)}; {way_out}" if way_out else told(replica)
 
 

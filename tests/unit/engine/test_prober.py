@@ -113,6 +113,54 @@ async def test_failure_that_a_second_probe_confirms_counts(bench: Bench, vllm: F
     assert bench.changes == [KEY, KEY]
 
 
+async def test_replica_that_lost_its_readiness_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
+    """Who waits for the answer is told of it also when it is the same as ever."""
+    bench.prober.set_targets(KEY, [target(vllm)])
+    await bench.pass_time(0)
+    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    assert bench.prober.pause(KEY)
+    await bench.pass_time(0)
+    assert vllm.asked["/health"] == 2
+    assert bench.prober.pause(KEY) is None
+    assert bench.changes == [KEY, KEY]
+    await bench.pass_time(100)
+    assert vllm.asked["/health"] <= 13
+    assert bench.changes == [KEY, KEY]
+
+
+async def test_one_bad_answer_counts_when_kubernetes_gets_none_either(bench: Bench, vllm: FakeVLLM):
+    bench.prober.set_targets(KEY, [target(vllm)])
+    await bench.pass_time(0)
+    vllm.delay = 60
+    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    await bench.pass_time(0)
+    assert bench.reason() == "Timeout"
+    assert bench.prober.pause(KEY) is None
+    assert vllm.asked["/health"] == 2
+
+
+async def test_doubt_counts_as_soon_as_the_readiness_is_lost(bench: Bench, vllm: FakeVLLM):
+    bench.prober.set_targets(KEY, [target(vllm)])
+    await bench.pass_time(0)
+    vllm.status = {"/health": 500}
+    while vllm.asked["/health"] < 2:
+        await bench.pass_time(0.5)
+    assert bench.reason() == "Serving"
+    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    assert bench.reason() == "HTTPError"
+    assert bench.prober.pause(KEY) is None
+
+
+async def test_status_waits_no_longer_than_a_probe_may_take(bench: Bench, vllm: FakeVLLM):
+    bench.prober.set_targets(KEY, [target(vllm)])
+    await bench.pass_time(0)
+    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    bench.now += 2
+    assert bench.prober.pause(KEY) is None
+    bench.prober.set_targets(KEY, [target(vllm)])
+    assert bench.prober.pause(KEY) is None
+
+
 async def spoil(vllm: FakeVLLM, failure: str) -> None:
     match failure:
         case "ConnectionRefused":

@@ -53,12 +53,16 @@ class FakeProber:
     def __init__(self) -> None:
         self.targets: dict[str, list[ProbeTarget]] = {}
         self.healths: dict[str, ReplicaHealth] = {}
+        self.waits: float | None = None
 
     def set_targets(self, key: str, targets: Iterable[ProbeTarget]) -> None:
         self.targets[key] = list(targets)
 
     def health(self, key: str) -> dict[str, ReplicaHealth]:
         return self.healths
+
+    def pause(self, key: str) -> float | None:
+        return self.waits
 
     def troubled(self) -> list[str]:
         return ["llm/mistral" for health in self.healths.values() if not health.healthy]
@@ -344,6 +348,18 @@ async def settled(scene: Scene) -> None:
 
 def deletions(scene: Scene) -> list[tuple[str, str]]:
     return [(kind, name) for verb, kind, name in scene.api.requests if verb == "delete"]
+
+
+async def test_a_status_waits_for_a_replica_that_is_being_asked() -> None:
+    scene = frozen_scene()
+    await settled(scene)
+    scene.prober.waits = 3.0
+    before = scene.server.get("status")
+    await scene.passes(1)
+    assert scene.server.get("status") == before
+    scene.prober.waits = None
+    await scene.passes(1)
+    assert scene.condition("EngineHealthy") == ("False", "EngineStalled")
 
 
 async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_count() -> None:

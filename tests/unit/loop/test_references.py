@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,27 @@ async def test_what_exists_is_no_problem(scene: Scene) -> None:
     scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}})
 
     assert await scene.reasons(TOKEN, CLAIM) == []
+
+
+@pytest.mark.parametrize(
+    ("modes", "sharing", "notes"),
+    [
+        (
+            ["ReadWriteOnce"],
+            "it breaks",
+            ("spec.model.uri: PersistentVolumeClaim models is ReadWriteOnce, so it breaks",),
+        ),
+        (["ReadWriteOnce", "ReadWriteMany"], "it breaks", ()),
+        (["ReadWriteOnce"], "", ()),
+        ([], "it breaks", ()),
+    ],
+)
+async def test_a_claim_of_one_node_that_several_pods_use_is_remarked(
+    scene: Scene, modes: list[str], sharing: str, notes: tuple[str, ...]
+) -> None:
+    scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": {"accessModes": modes}})
+
+    assert await scene.references.notes("llm", [TOKEN, replace(CLAIM, sharing=sharing)]) == notes
 
 
 @pytest.mark.parametrize(

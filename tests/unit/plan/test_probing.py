@@ -26,7 +26,7 @@ def probe(one: dict[str, Any], default: tuple[str, ...] = ("default",)) -> Probe
 
 
 def test_a_running_replica_is_asked_at_its_address() -> None:
-    assert probe(pod()) == Probe("mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None)
+    assert probe(pod()) == Probe("mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None, False)
 
 
 def test_an_ipv6_address_is_bracketed() -> None:

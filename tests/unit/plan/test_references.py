@@ -14,6 +14,12 @@ def variable(**secret: Any) -> dict[str, Any]:
     return {"engine": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", **secret}}}]}}
 
 
+SEVERAL = "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"
+SURGE = (
+    "a rollout's new replica cannot mount it on another node beside the old one: set rollout.maxSurge: 0 (and "
+    "maxUnavailable: 1), or name a ReadWriteMany claim"
+)
+
 ROWS: list[tuple[str, dict[str, Any], list[Reference]]] = [
     ("nothing", {}, []),
     (
@@ -46,6 +52,16 @@ ROWS: list[tuple[str, dict[str, Any], list[Reference]]] = [
         "a token that the user's own variable replaces",
         {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}, "engine": {"env": [{"name": "HF_TOKEN", "value": ""}]}},
         [],
+    ),
+    (
+        "a claim beside several replicas",
+        {"model": {"uri": "pvc://models/a"}, "replicas": 2},
+        [Reference("PersistentVolumeClaim", "models", "spec.model.uri", sharing=SEVERAL)],
+    ),
+    (
+        "a claim beside a surge",
+        {"cache": {"existingClaim": "cache"}, "rollout": {"maxSurge": 1}},
+        [Reference("PersistentVolumeClaim", "cache", "spec.cache.existingClaim", sharing=SURGE)],
     ),
     ("a claim that the operator makes", {"cache": {"size": "1Gi"}}, []),
 ]
