@@ -219,5 +219,5 @@ async def test_server_without_numbers_is_asked_for_its_health_after_all(vllm: Fa
 async def test_silence_of_the_numbers_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
     vllm.delay = 5
     health = await probe(client, vllm.url, WANTED, None, timeout=0.2, numbers=lambda _: None)
-    assert (health.reason, health.message) == ("Timeout", "/metrics: no answer within 0.2 s")
+    assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
     assert vllm.asked["/health"] == 0
