@@ -77,6 +77,8 @@ def known_flags() -> tuple[str, ...]:
 
 def extra_flags(spec: Spec) -> tuple[Flag, ...]:
     """The flags in extraArgs; prefixes are completed among all flags of the server's vLLM where they are known."""
+    if not spec.engine.extra_args:
+        return ()
     release = known(spec)
     names = {*known_flags(), *release.flags} if release and release.measured else known_flags()
     return read_flags(spec.engine.extra_args, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from vllm_operator.api.spec import Spec
@@ -21,8 +22,13 @@ def vllm_version(spec: Spec) -> Version | None:
 
 def vllm_number(spec: Spec) -> tuple[int, ...] | None:
     """The same with the patch version, as far as it is told."""
-    text = spec.version or _tag(spec.image)
-    match = _NUMBER.search(text) if text else None
+    return _number_in(spec.version or _tag(spec.image) or "")
+
+
+@functools.lru_cache(maxsize=256)
+def _number_in(text: str) -> tuple[int, ...] | None:
+    """Asked a dozen times for every server, of which most have one of a few images."""
+    match = _NUMBER.search(text)
     return tuple(int(part) for part in match.groups() if part is not None) if match else None
 
 
