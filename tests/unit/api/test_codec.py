@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.api.codec import packed, packed_as_yaml, squeezed, unpacked, unsqueezed
+from vllm_operator.api.codec import SMALL_BYTES, packed, packed_as_yaml, squeezed, unpacked, unsqueezed
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists(TEXTS, max_size=3), max_size=5)
@@ -21,6 +21,14 @@ OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists
 def test_an_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
     assert unpacked(packed(value)) == value
     assert unsqueezed(squeezed(value)) == value
+
+
+@pytest.mark.parametrize("length", [0, 1, SMALL_BYTES // 2, SMALL_BYTES - 9, SMALL_BYTES - 8, SMALL_BYTES - 7, 20_000])
+def test_objects_of_every_size_come_back_as_they_were(length: int) -> None:
+    value = {"key": "x" * length}
+
+    assert unsqueezed(squeezed(value)) == value
+    assert len(squeezed(value)) <= SMALL_BYTES
 
 
 @given(OBJECTS)
