@@ -108,7 +108,7 @@ class Reconciler:
         if pause is None:
             heals = desired.server.restart_stalled and outcome.failure is None
             pause = await self._judge(key, body["metadata"], facts, heals=heals)
-        if self._has_moved_on(key, body):
+        if self._has_moved_on(body):
             return 0.0
         if outcome.failure is not None:
             raise outcome.failure
@@ -131,9 +131,9 @@ class Reconciler:
         await self._healing.delete(key, metadata, decision.delete.pod, facts)
         return BACK_OFF_SECONDS
 
-    def _has_moved_on(self, key: Key, body: Object) -> bool:
+    def _has_moved_on(self, body: Object) -> bool:
         """True when the cache holds another spec: an answer brought it, and its event will tell nothing new."""
-        current = self._cluster.store.server(key)
+        current = self._cluster.store.newest_server(body)
         return current is None or any(
             current["metadata"].get(name) != body["metadata"].get(name) for name in ("uid", "generation")
         )
@@ -226,7 +226,7 @@ class Reconciler:
     def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
-        newest = self._cluster.store.server(key) or body
+        newest = self._cluster.store.newest_server(body) or body
         previous = newest.get("status") or {}
         # A spec that could not be carried out yet was not observed: nobody may take the status for its own.
         carried_out = outcome.failure is None

@@ -163,6 +163,14 @@ class Store:
         """The VLLMServer of `key`."""
         return next((entry.body for entry in self._group(key, SERVER.name).values()), None)
 
+    def newest_server(self, body: Object) -> Object | None:
+        """The VLLMServer of `body` as it is now: `body` itself while nothing newer is known, which costs nothing."""
+        metadata = body["metadata"]
+        entry = self._objects[SERVER.name].get((metadata["namespace"], metadata["name"]))
+        if entry is not None and (entry.uid, entry.version) == (metadata["uid"], metadata.get("resourceVersion")):
+            return body
+        return entry.body if entry else None
+
     def is_living(self, key: Key, uid: str) -> bool:
         """Whether the VLLMServer of `key` is this very one, and is not being deleted."""
         entry = next(iter(self._group(key, SERVER.name).values()), None)

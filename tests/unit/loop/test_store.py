@@ -289,3 +289,20 @@ def test_a_server_lives_as_long_as_it_is_not_being_deleted(
 
     assert store.is_living(KEY, "u1") == living
     assert not Store().is_living(KEY, "u1")
+
+
+def test_the_newest_server_is_the_same_object_until_another_state_is_known(store: Store) -> None:
+    store.put("VLLMServer", thing(version=1))
+    body = store.server(KEY)
+    assert body is not None
+
+    assert store.newest_server(body) is body
+
+    store.put("VLLMServer", thing(version=2))
+    assert (store.newest_server(body) or {})["spec"] == {"version": 2}
+
+    store.put("VLLMServer", thing(version=3, uid="u2"))
+    assert (store.newest_server(body) or {})["metadata"]["uid"] == "u2"
+
+    store.remove("VLLMServer", thing(version=4, uid="u2"))
+    assert store.newest_server(body) is None
