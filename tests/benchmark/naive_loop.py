@@ -73,15 +73,22 @@ async def wake(body: kopf.Body, **_: Any) -> None:
 async def work(client: FastClient) -> None:
     while True:
         server = await QUEUE.get()
-        name, namespace = server["metadata"]["name"], server["metadata"]["namespace"]
-        values = {"name": name, "namespace": namespace, "uid": server["metadata"]["uid"], "spec": server["spec"]}
-        for where, template in TEMPLATES.items():
-            root, plural, kind = where.split()
-            child = yaml.load(template.render(values), Loader=yaml.CSafeLoader)
-            child |= {"apiVersion": root.removeprefix("/apis/").removeprefix("/api/"), "kind": kind}
-            await client.apply(f"{root}/namespaces/{namespace}/{plural}/{name}", orjson.dumps(child))
-        path = f"/apis/vllm-operator.dev/v1alpha1/namespaces/{namespace}/vllmservers/{name}/status"
-        await client.merge(path, b'{"status":{"phase":"Pending","conditions":[]}}')
+        try:
+            await bring_up(client, server)
+        except RuntimeError as error:
+            print(error, flush=True)
+
+
+async def bring_up(client: FastClient, server: dict[str, Any]) -> None:
+    name, namespace = server["metadata"]["name"], server["metadata"]["namespace"]
+    values = {"name": name, "namespace": namespace, "uid": server["metadata"]["uid"], "spec": server["spec"]}
+    for where, template in TEMPLATES.items():
+        root, plural, kind = where.split()
+        child = yaml.load(template.render(values), Loader=yaml.CSafeLoader)
+        child |= {"apiVersion": root.removeprefix("/apis/").removeprefix("/api/"), "kind": kind}
+        await client.apply(f"{root}/namespaces/{namespace}/{plural}/{name}", orjson.dumps(child))
+    path = f"/apis/vllm-operator.dev/v1alpha1/namespaces/{namespace}/vllmservers/{name}/status"
+    await client.merge(path, b'{"status":{"phase":"Pending","conditions":[]}}')
 
 
 if __name__ == "__main__":

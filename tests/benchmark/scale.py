@@ -1,7 +1,7 @@
-"""`make bench-scale`: many servers at once, beside a bare write loop without any operator, in one run.
+"""`make bench-scale`: many servers at once, beside a bare write loop without any operator and a naive one, in one run.
 
 A control plane without nodes: pods stay Pending, nothing plays them. Calls are counted in the API server's audit log,
-CPU comes from the operating system.
+CPU comes from the operating system. What it does is told on stderr; a thousand servers take a quarter of an hour.
 
 BENCH_SERVERS=N      number of servers (1000)
 BENCH_SIZES=N,N,...  converge with each of these first, and tell the exponents of time and memory
@@ -16,22 +16,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from tests.benchmark import bare, spent
 from tests.benchmark import subject as subjects
 from tests.benchmark.breakdown import Profile
 from tests.benchmark.growth import exponent
+from tests.benchmark.latency import latencies
 from tests.benchmark.loop import FastClient
-from tests.benchmark.subject import Subject, server
+from tests.benchmark.pacing import each, until
+from tests.benchmark.subject import Subject
 from tests.benchmark.table import table
 from tests.support import control_plane as planes
 from tests.support.crds import install_monitoring_crds
@@ -41,24 +42,14 @@ SERVERS = int(os.environ.get("BENCH_SERVERS", "1000"))
 SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "").split(",") if size]
 REST_SECONDS = float(os.environ.get("BENCH_REST", "60"))
 PROFILED = bool(os.environ.get("BENCH_PROFILE"))
-IN_FLIGHT = 32
-SAMPLES = 20
 HOT_CHANGES = 100
 QUIET_SECONDS = 10.0
 LONGEST_QUIET_SECONDS = 600.0
 """Some operators never stop to write."""
-SERVER_PATH = "/apis/vllm-operator.dev/v1alpha1"
-
-
-async def each(items: Iterable[Any], work: Callable[[Any], Awaitable[Any]], limit: int = IN_FLIGHT) -> list[Any]:
-    """Run `work` over the items, so many at once."""
-    slots = asyncio.Semaphore(limit)
-
-    async def one(item: Any) -> Any:
-        async with slots:
-            return await work(item)
-
-    return list(await asyncio.gather(*(one(item) for item in items)))
+CALM_WRITES = 5
+"""Writes of anybody in ten seconds at which the controllers are taken to be done."""
+NEVER_ENDING = frozenset({"leases", "events"})
+"""What is written for ever, too: a claim that stays pending gets an event every 15 seconds."""
 
 
 class Bench:
@@ -73,6 +64,7 @@ class Bench:
             "children_per_server": len(subject.children),
             "pods": "pending",
         }
+        self._started = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
         """All measurements; of another operator those that it can be asked for."""
@@ -83,16 +75,29 @@ class Bench:
         await self._begin()
         self.figures |= await self._converge("scale", SERVERS)
         if template:
+            # Nobody else may write: what is there already stays as it is.
+            await self._calm()
+            self.operator.stop()
             after = await self._bare_loop("bare-2", template)
             self.figures |= {"bare_loop_seconds": [round(before, 1), round(after, 1)]}
             self.figures["ratio_to_bare_loop"] = round(self.figures["converge_seconds"] / ((before + after) / 2), 2)
+            await self._begin()
         await self._rest()
         if self.subject.is_ours:
-            await self._latencies("at_scale")
+            self._say("latencies at scale")
+            self.figures["latency_ms_at_scale"] = await latencies(self.client, self.subject, "latency-at-scale")
             await self._hot_server()
             await self._change_all()
         await self._restart()
+        if self.subject.is_ours:
+            # The naive loop would take up whatever is there.
+            for namespace in ("scale", "sample", "latency-alone", "latency-at-scale"):
+                await self._clean(namespace)
+            await self._naive()
         return self.figures
+
+    def _say(self, what: str) -> None:
+        print(f"[{time.monotonic() - self._started:6.0f} s] {what}", file=sys.stderr, flush=True)
 
     async def _begin(self) -> None:
         self.operator.start()
@@ -111,69 +116,57 @@ class Bench:
             self.figures[f"exponent_{row}"] = exponent(list(runs), [max(run[row], 0.1) for run in runs.values()])
         self.figures["sizes"] = runs
 
-    async def _recorded_children(self) -> dict[str, dict[str, Any]]:
+    async def _recorded_children(self) -> bare.Template:
         """Children of one server as the operator applies them: what the bare loop writes too."""
         await self.client.namespace("sample")
         await self._begin()
-        await self._latencies("alone")
-        await self.client.post(self.subject.path("sample"), server("sample", "sample"))
-        await self._until(lambda: self._settled("sample", 1), 30)
+        self._say("latencies of one server")
+        self.figures["latency_ms_alone"] = await latencies(self.client, self.subject, "latency-alone")
+        await self._create("sample", "sample")
+        await until(lambda: self._settled(self.subject, "sample", 1), 30)
         self.operator.stop()
-        found = {}
-        for plural in self.subject.children:
-            (item,) = (await self.client.get(self.subject.path("sample", plural)))["items"]
-            metadata = {key: item["metadata"][key] for key in ("name", "labels", "annotations")}
-            found[plural] = {"metadata": metadata, "spec": _sent_spec(plural, item["spec"])}
-        live = (await self.client.get(self.subject.path("sample")))["items"][0]
-        found["status"] = live["status"]
-        return found
+        return await bare.recorded(self.client, self.subject, "sample")
 
-    async def _bare_loop(self, namespace: str, template: dict[str, dict[str, Any]]) -> float:
-        """Create the same servers, and write the same children and one status each: the floor."""
-        await self.client.namespace(namespace)
-        kinds = {"deployments": "Deployment", "services": "Service", "persistentvolumeclaims": "PersistentVolumeClaim"}
-        kinds |= {"podmonitors": "PodMonitor", "prometheusrules": "PrometheusRule"}
-
-        async def one(index: int) -> None:
-            name = f"s{index:05d}"
-            path = f"{SERVER_PATH}/namespaces/{namespace}/vllmservers"
-            await self.client.post(path, server(namespace, name))
-            for plural, root in self.subject.children.items():
-                metadata = {**template[plural]["metadata"], "name": name, "namespace": namespace}
-                body = {
-                    "apiVersion": root.removeprefix("/apis/").removeprefix("/api/"),
-                    "kind": kinds[plural],
-                }
-                text = orjson.dumps({**body, "metadata": metadata, "spec": template[plural]["spec"]})
-                text = text.replace(
-                    b'"app.kubernetes.io/instance":"sample"', b'"app.kubernetes.io/instance":"%s"' % name.encode()
-                )
-                text = text.replace(
-                    b'"app.kubernetes.io/managed-by":"vllm-operator"', b'"app.kubernetes.io/managed-by":"bench"'
-                )
-                await self.client.apply(f"{self.subject.path(namespace, plural)}/{name}", text)
-            await self.client.merge(f"{path}/{name}/status", orjson.dumps({"status": template["status"]}))
-
-        started = time.monotonic()
-        await each(range(SERVERS), one)
-        seconds = time.monotonic() - started
+    async def _bare_loop(self, namespace: str, template: bare.Template) -> float:
+        self._say(f"bare loop in {namespace}")
+        before = spent.cpu_seconds(self.plane.folder)
+        seconds = await bare.write(self.client, self.subject, namespace, SERVERS, template)
+        self.figures[f"cpu_seconds_{namespace}"] = spent.difference(before, spent.cpu_seconds(self.plane.folder))
+        self._say(f"bare loop: {seconds:.1f} s")
         await self._clean(namespace)
         return seconds
 
-    async def _converge(self, namespace: str, count: int) -> dict[str, Any]:
+    async def _naive(self) -> None:
+        """The same servers by the simplest operator, which knows only of creation."""
+        naive = subjects.naive(self.plane.kubeconfig, self.plane.folder / "naive.log", self.subject)
+        naive.process.start()
+        try:
+            naive.process.wait_ready()
+            found = await self._converge("naive", SERVERS, naive)
+        finally:
+            naive.process.kill()
+        self.figures["naive_loop"] = found
+
+    async def _converge(self, namespace: str, count: int, subject: Subject | None = None) -> dict[str, Any]:
+        subject = subject or self.subject
+        operator = subject.process
+        self._say(f"{count} servers by {subject.name}")
         await self.client.namespace(namespace)
-        idle = self.operator.resident_megabytes()
-        assert self.operator.process is not None
-        profile = Profile(self.operator.process.pid, self.plane.folder) if PROFILED else None
+        idle = operator.resident_megabytes()
+        assert operator.process is not None
+        profile = Profile(operator.process.pid, self.plane.folder) if PROFILED else None
         with profile or nullcontext():
-            mark, cpu, started = self.audit.mark(), self.operator.cpu_seconds(), time.monotonic()
+            everyone = spent.cpu_seconds(self.plane.folder)
+            mark, cpu, started = self.audit.mark(), operator.cpu_seconds(), time.monotonic()
             await each(range(count), lambda index: self._create(namespace, f"s{index:05d}"))
             created = time.monotonic() - started
-            await self._until(lambda: self._settled(namespace, count), 900)
+            await until(lambda: self._settled(subject, namespace, count), 900)
             seconds = time.monotonic() - started
+            everyone = spent.difference(everyone, spent.cpu_seconds(self.plane.folder))
             await asyncio.sleep(5)
-        used = self.operator.cpu_seconds() - cpu
-        requests = self.subject.requests(self.audit, mark)
+        self._say(f"{count} servers: {seconds:.1f} s")
+        used = operator.cpu_seconds() - cpu
+        requests = subject.requests(self.audit, mark)
         writes = [request for request in requests if request.is_write]
         targets = Counter(f"{one.resource}{'/' + one.subresource if one.subresource else ''}" for one in writes)
         return {
@@ -181,8 +174,9 @@ class Bench:
             "converge_seconds": round(seconds, 1),
             "operator_cpu_seconds": round(used, 2),
             "operator_cpu_ms_per_server": round(1000 * used / count, 1),
-            "operator_rss_mib": round(self.operator.resident_megabytes() * 1e6 / 2**20),
-            "operator_grown_mib": round((self.operator.resident_megabytes() - idle) * 1e6 / 2**20, 1),
+            "cpu_seconds_of_others": everyone,
+            "operator_rss_mib": round(operator.resident_megabytes() * 1e6 / 2**20),
+            "operator_grown_mib": round((operator.resident_megabytes() - idle) * 1e6 / 2**20, 1),
             "writes_per_server": round(len(writes) / count, 2),
             "writes_by_target": dict(targets),
             "reads_per_server": round(len([one for one in requests if one.verb == "get"]) / count, 2),
@@ -194,6 +188,7 @@ class Bench:
 
     async def _rest(self) -> None:
         await self._quiet()
+        self._say(f"at rest for {REST_SECONDS:g} s")
         mark, cpu = self.audit.mark(), self.operator.cpu_seconds()
         await asyncio.sleep(REST_SECONDS)
         requests = self.subject.requests(self.audit, mark)
@@ -207,6 +202,7 @@ class Bench:
 
     async def _hot_server(self) -> None:
         """One server changed many times in a second: what is written meanwhile, and whether the last word counts."""
+        self._say("one server changed many times")
         path, mark, started = f"{self.subject.path('scale')}/s00000", self.audit.mark(), time.monotonic()
 
         # One after another: many at once on one object only conflict inside the API server, until it gives up.
@@ -219,7 +215,7 @@ class Bench:
             live = await self.client.get(f"{self.subject.path('scale', 'deployments')}/s00000")
             return any(wanted in item for item in live["spec"]["template"]["spec"]["containers"][0]["args"])
 
-        await self._until(is_right, 60, pause=0.02)
+        await until(is_right, 60, pause=0.02)
         seconds = time.monotonic() - started
         await asyncio.sleep(10)
         writes = Counter(write.resource for write in self.subject.writes(self.audit, mark, "scale"))
@@ -230,49 +226,10 @@ class Bench:
             "writes": dict(writes),
         }
 
-    async def _latencies(self, when: str) -> None:
-        """Apply to last child, a deleted child back, an edited field reverted: milliseconds."""
-        namespace = f"latency-{when.replace('_', '-')}"
-        await self.client.namespace(namespace)
-        rows: dict[str, list[float]] = {"apply_to_last_child": [], "deleted_child_back": [], "edit_reverted": []}
-        for index in range(SAMPLES):
-            name = f"l{index}"
-            started = time.monotonic()
-            await self.client.post(f"{SERVER_PATH}/namespaces/{namespace}/vllmservers", server(namespace, name))
-            await self._until(lambda name=name: self._complete(namespace, name), 20, pause=0.002)
-            rows["apply_to_last_child"].append(time.monotonic() - started)
-            await asyncio.sleep(0.3)
-            rows["deleted_child_back"].append(await self._time_delete(namespace, name))
-            rows["edit_reverted"].append(await self._time_edit(namespace, name))
-        self.figures[f"latency_ms_{when}"] = {row: _spread(values) for row, values in rows.items()}
-
-    async def _time_delete(self, namespace: str, name: str) -> float:
-        path = f"/api/v1/namespaces/{namespace}/services/{name}"
-        uid = (await self.client.get(path))["metadata"]["uid"]
-        started = time.monotonic()
-        await self.client.delete(path)
-
-        async def is_back() -> bool:
-            found = await self.client.find(path)
-            return found is not None and found["metadata"]["uid"] != uid
-
-        await self._until(is_back, 20, pause=0.002)
-        return time.monotonic() - started
-
-    async def _time_edit(self, namespace: str, name: str) -> float:
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-        started = time.monotonic()
-        await self.client.merge(path, b'{"spec":{"progressDeadlineSeconds":77}}')
-
-        async def is_reverted() -> bool:
-            return bool((await self.client.get(path))["spec"]["progressDeadlineSeconds"] != 77)
-
-        await self._until(is_reverted, 20, pause=0.002)
-        return time.monotonic() - started
-
     async def _change_all(self) -> None:
+        self._say("all changed at once")
         mark, started = self.audit.mark(), time.monotonic()
-        path = f"{SERVER_PATH}/namespaces/scale/vllmservers"
+        path = self.subject.path("scale")
         patch = b'{"spec":{"image":"vllm/vllm-openai:v0.31.0"}}'
         await each(range(SERVERS), lambda index: self.client.merge(f"{path}/s{index:05d}", patch))
 
@@ -281,7 +238,7 @@ class Bench:
             images = {item["spec"]["template"]["spec"]["containers"][0]["image"] for item in items}
             return images == {"vllm/vllm-openai:v0.31.0"}
 
-        await self._until(all_changed, 600)
+        await until(all_changed, 600)
         seconds = time.monotonic() - started
         await self._quiet()
         found = self.subject.writes(self.audit, mark, "scale")
@@ -297,6 +254,7 @@ class Bench:
 
     async def _restart(self) -> None:
         await self._quiet()
+        self._say("restart")
         self.operator.stop()
         mark, started = self.audit.mark(), time.monotonic()
         self.operator.start()
@@ -309,25 +267,14 @@ class Bench:
         }
         self.operator.stop()
 
-    async def _settled(self, namespace: str, count: int) -> bool:
-        items = (await self.client.get(self.subject.path(namespace)))["items"]
-        if len(items) < count or not all(item.get("status") for item in items):
-            return False
-        for plural in self.subject.children:
-            listed = await self.client.get(self.subject.path(namespace, plural), metadata_only=True)
-            if len(listed["items"] or ()) < count:
+    async def _settled(self, subject: Subject, namespace: str, count: int) -> bool:
+        """Whether all children and statuses are there; counted first, since to list them all costs much."""
+        for plural in subject.children:
+            page = await self.client.get(f"{subject.path(namespace, plural)}?limit=1", metadata_only=True)
+            if len(page["items"] or ()) + page["metadata"].get("remainingItemCount", 0) < count:
                 return False
-        return True
-
-    async def _complete(self, namespace: str, name: str) -> bool:
-        names = {
-            plural: f"{name}-cache" if plural == "persistentvolumeclaims" else name for plural in self.subject.children
-        }
-        found = [
-            await self.client.find(f"{self.subject.path(namespace, plural)}/{names[plural]}")
-            for plural in self.subject.children
-        ]
-        return None not in found
+        items = (await self.client.get(subject.path(namespace)))["items"]
+        return len(items) >= count and all(item.get("status") for item in items)
 
     async def _clean(self, namespace: str) -> None:
         """Remove all that was made, so that the controller manager is done with it."""
@@ -338,26 +285,16 @@ class Bench:
         async def is_empty() -> bool:
             return not (await self.client.get(f"/api/v1/namespaces/{namespace}/pods?limit=1"))["items"]
 
-        await self._until(is_empty, 300)
-        await asyncio.sleep(10)
+        await until(is_empty, 600)
+        await self._calm()
 
-    async def _until(self, is_done: Callable[[], Awaitable[bool]], seconds: float, pause: float = 0.25) -> None:
-        deadline = time.monotonic() + seconds
-        while not await is_done():
-            if time.monotonic() > deadline:
-                raise SystemExit(f"not done after {seconds} s; {self.operator.tail()}")
-            await asyncio.sleep(pause)
-
-
-def _sent_spec(plural: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec without what the API server filled in and would refuse."""
-    dropped = {"services": {"clusterIP", "clusterIPs"}, "persistentvolumeclaims": {"volumeName"}}
-    return {key: value for key, value in spec.items() if key not in dropped.get(plural, set())}
-
-
-def _spread(seconds: list[float]) -> dict[str, int]:
-    ordered = sorted(1000 * value for value in seconds)
-    return {"p50": round(statistics.median(ordered)), "max": round(ordered[-1])}
+    async def _calm(self) -> None:
+        """Wait until the cluster's own controllers are done, too."""
+        count, end = CALM_WRITES, time.monotonic() + LONGEST_QUIET_SECONDS
+        while count >= CALM_WRITES and time.monotonic() < end:
+            mark = self.audit.mark()
+            await asyncio.sleep(QUIET_SECONDS)
+            count = len([write for write in self.audit.writes(mark, "") if write.resource not in NEVER_ENDING])
 
 
 async def measure(plane: planes.Plane) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,12 @@ def ours(kubeconfig: Path, log: Path) -> Subject:
     children |= {"podmonitors": monitoring, "prometheusrules": monitoring}
     collection = "/apis/vllm-operator.dev/v1alpha1/vllmservers"
     return Subject("vllm-operator", OperatorProcess(kubeconfig, log), server, collection, children)
+
+
+def naive(kubeconfig: Path, log: Path, like: Subject) -> Subject:
+    """The simplest operator for the same resource and children."""
+    process = ForeignProcess(kubeconfig, log, command=(sys.executable, "-m", "tests.benchmark.naive_loop"))
+    return replace(like, name="the naive loop", process=process, agent="naive-loop", is_ours=False)
 
 
 async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> Subject:

@@ -19,6 +19,7 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[Row]:
     yield f"{count} servers x {children} children, pods: {figures['pods']}", "", f"{figures['converge_seconds']} s"
     if bare := figures.get("bare_loop_seconds"):
         yield "beside a bare write loop, before and after", "1.1x", f"{figures['ratio_to_bare_loop']}x of {bare} s"
+    yield from _beside(figures)
     yield "CPU of the operator per server", "10 ms", f"{figures['operator_cpu_ms_per_server']} ms"
     yield "RSS", "150 MiB at 1,000", f"{figures['operator_rss_mib']} MiB"
     yield "writes per server", f"{children + 1}", figures["writes_per_server"]
@@ -33,6 +34,17 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[Row]:
     yield "restart", "0 writes, 10 s", f"{restart['writes']} writes, {restart['ready_seconds']} s"
     for room, percent in figures.get("profile_percent", {}).items():
         yield f"profile: {room}", "", f"{percent} %"
+
+
+def _beside(figures: Mapping[str, Any]) -> Iterator[Row]:
+    """What the other processes spent in the meantime, and what the naive loop needs for the same."""
+    loops = {"bare loop, before": "cpu_seconds_bare-1", "bare loop, after": "cpu_seconds_bare-2"}
+    for what, name in {**loops, "with the operator": "cpu_seconds_of_others"}.items():
+        if spent := figures.get(name):
+            yield f"CPU of the others, {what} (s)", "", ", ".join(f"{who} {used}" for who, used in spent.items())
+    if naive := figures.get("naive_loop"):
+        told = f"{naive['converge_seconds']} s, {naive['operator_cpu_ms_per_server']} ms a server"
+        yield "the naive loop for the same", "", f"{told}, {naive['operator_rss_mib']} MiB"
 
 
 def _growth(figures: Mapping[str, Any]) -> Iterator[Row]:
