@@ -63,7 +63,7 @@ def test_an_api_server_that_is_frozen(victim: Case) -> None:
                 conditions=("EngineHealthy=False:Timeout", "Available=False"),
             )
         )  # fmt: skip
-        told = [seen.status["message"] for seen in victim.watch.since(NAME, mark)]
+        told = {seen.status["message"] for seen in victim.watch.since(NAME, mark)}
         assert len(told) == 1, f"something milder came before the cause: {told}"
         victim.survives_a_restart_of_the_operator()
     victim.heals(lambda: nodes.thaw(process))
