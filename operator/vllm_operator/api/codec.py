@@ -46,7 +46,7 @@ def unpacked(raw: bytes) -> dict[str, Any]:
 
 
 SMALL_BYTES = 1536
-"""JSON up to this size is kept as it is: zlib would save half of it, and take longer than all else that is done to it."""
+"""JSON up to this size is kept as it is: zlib would save half of it, and take longer than all else done to it."""
 
 
 def squeezed(value: Mapping[str, Any]) -> bytes:
