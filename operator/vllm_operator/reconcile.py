@@ -36,7 +36,7 @@ from vllm_operator.status.engines import stalled_words
 from vllm_operator.status.healing import BACK_OFF_SECONDS, with_restart
 from vllm_operator.status.notices import notices
 from vllm_operator.status.questions import questions
-from vllm_operator.status.settling import SETTLE_SECONDS, is_settling
+from vllm_operator.status.settling import is_settling, settling_pause
 
 MISSING_AGAIN_SECONDS = 5.0
 """When to look again for a Secret or a claim that is missing: they are not watched."""
@@ -207,11 +207,11 @@ class Reconciler:
         if not is_settling(facts.observed):
             self._unsettled.pop(key, None)
             return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.pause(str(key)))
-        left = SETTLE_SECONDS - (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
-        if left > 0:
-            return left
-        del self._unsettled[key]
-        return None
+        waited = (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
+        pause = settling_pause(facts, waited)
+        if pause is None:
+            del self._unsettled[key]
+        return pause
 
     async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> None:
         """Judge what is seen and write the status, when it says something new."""

@@ -43,7 +43,8 @@ SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "").split(",") if s
 REST_SECONDS = float(os.environ.get("BENCH_REST", "60"))
 PROFILED = bool(os.environ.get("BENCH_PROFILE"))
 HOT_CHANGES = 100
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 50.0
+"""Longer than a status may wait for the controllers (`status/settling.py`)."""
 LONGEST_QUIET_SECONDS = 600.0
 """Some operators never stop to write."""
 CALM_WRITES = 5

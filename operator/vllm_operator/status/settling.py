@@ -1,24 +1,88 @@
-"""Have Kubernetes' controllers answered to the last change yet?"""
+"""Have Kubernetes' controllers answered to the last change yet, and is there anything to tell before they have?"""
 
 from __future__ import annotations
 
-from vllm_operator.api.observed import Observation
-from vllm_operator.status.read import at, condition, number, text
+from collections.abc import Mapping
+from typing import Any
+
+from vllm_operator.api.observed import Facts, Observation
+from vllm_operator.status.build import build_status, needs_write
+from vllm_operator.status.read import at, condition, items, number, text
 
 SETTLE_SECONDS = 5.0
 """How long an answer is waited for: a status that is out of date within a second is a write too many."""
+
+PATIENT_SECONDS = 45.0
+"""How long while the controllers are behind and only the way has changed: a status is true within a minute."""
+
+_WAY_FIELDS = frozenset(
+    {"observedGeneration", "phase", "message", "replicas", "updatedReplicas", "replicaStatuses", "conditions"}
+)
+"""Fields of the status of which a part may change on the way; of any other, every change is told."""
+_WAY_PHASES = frozenset({"Pending", "Scheduling"})
+_WAY_REASONS = frozenset({"Starting", "RollingOut"})
+_WAY_REPLICAS = frozenset({"Pending", "Terminating"})
+"""Reasons of replicas that wait for the scheduler without a complaint, or end as they should."""
+
+
+def settling_pause(facts: Facts, waited: float) -> float | None:
+    """Seconds to wait on before a status says something lasting; None when it is to be written now.
+
+    Args:
+        facts: what is seen of a server that `is_settling`.
+        waited: seconds since it began to settle.
+    """
+    if waited < SETTLE_SECONDS:
+        return SETTLE_SECONDS - waited
+    if waited >= PATIENT_SECONDS or not _are_behind(facts.observed):
+        return None
+    status = build_status(facts)
+    if needs_write(facts.previous, status) and _is_only_the_way(facts.previous, status):
+        return PATIENT_SECONDS - waited
+    return None
 
 
 def is_settling(observed: Observation) -> bool:
     """True while the Deployment's controller has not seen its spec, or has not made the pods that it asks for."""
     deployment = observed.deployment
-    if deployment is None:
-        return True
+    return deployment is None or not _is_answered(deployment, len(observed.pods), "replicas", "updatedReplicas")
+
+
+def _are_behind(observed: Observation) -> bool:
+    """True while controllers have work that waits for nothing. A rollout that waits for replicas to serve is none."""
+    deployment = observed.deployment
+    return deployment is not None and not _is_answered(deployment, len(observed.pods), "replicas")
+
+
+def _is_answered(deployment: Mapping[str, Any], pods: int, *counted: str) -> bool:
     if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
-        return True
-    if text(condition(deployment, "ReplicaFailure"), "status") == "True":
         return False
+    if text(condition(deployment, "ReplicaFailure"), "status") == "True":
+        return True
     wanted = at(deployment, "spec", "replicas")
     wanted = wanted if isinstance(wanted, int) else 1
-    counted = (number(deployment, "status", name) for name in ("replicas", "updatedReplicas"))
-    return min(*counted, len(observed.pods)) < wanted
+    return min(*(number(deployment, "status", name) for name in counted), pods) >= wanted
+
+
+def _is_only_the_way(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether all that a user waits for or worries about is as it was: what serves, what is wrong, every condition."""
+    fields = (previous.keys() | status.keys()) - _WAY_FIELDS
+    same = all(previous.get(field) == status.get(field) for field in fields)
+    return same and _lasting(previous) == _lasting(status)
+
+
+def _lasting(status: Mapping[str, Any]) -> tuple[object, ...]:
+    """The status without what changes on the way."""
+    phase = text(status, "phase")
+    verdicts = {text(entry, "type"): (text(entry, "status"), _reason(entry)) for entry in items(status, "conditions")}
+    replicas = {
+        (text(replica, "pod"), text(replica, "phase"), text(replica, "reason"))
+        for replica in items(status, "replicaStatuses")
+        if text(replica, "reason") not in _WAY_REPLICAS
+    }
+    return "Pending" if phase in _WAY_PHASES else phase, verdicts, replicas
+
+
+def _reason(entry: Any) -> str:
+    reason = text(entry, "reason")
+    return "RollingOut" if reason in _WAY_REASONS else reason
