@@ -9,8 +9,9 @@ import pytest
 
 from tests.api.servers import Servers
 from tests.support import rights
+from tests.support.alone import plane_or_skip
 from tests.support.audit import AuditLog
-from tests.support.control_plane import Plane, control_plane, missing
+from tests.support.control_plane import Plane
 from tests.support.crds import install_monitoring_crds
 from tests.support.kube import Kube
 from tests.support.operator_process import OperatorProcess
@@ -20,9 +21,7 @@ from vllm_operator.api.crd import crd
 @pytest.fixture(scope="session")
 def plane() -> Iterator[Plane]:
     """etcd, API server and controller manager."""
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as running:
+    with plane_or_skip() as running:
         yield running
 
 

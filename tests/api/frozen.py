@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
+from tests.api.replica import FakeReplica, fake_replica
 from tests.api.servers import Servers
 from tests.support.kube import KIND, Kube, Object
 from tests.support.operator_process import OperatorProcess
@@ -17,46 +14,9 @@ FROZEN_NUMBERS = '\nvllm:num_requests_running{engine="0"} 2.0\nvllm:generation_t
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
-class FakeFrozenReplica(http.server.ThreadingHTTPServer):
-    """Answers as a vLLM whose engine stands still: all but completions."""
-
-    daemon_threads = True
-
-    def __init__(self, address: str) -> None:
-        super().__init__((address, 8000), _Handler)
-        self.closing = threading.Event()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: FakeFrozenReplica
-
-    def do_GET(self) -> None:
-        models = {"data": [{"id": "tiny", "max_model_len": 512}]}
-        answers = {"/health": "", "/v1/models": json.dumps(models), "/version": '{"version": "0.32.0"}'}
-        body = answers.get(self.path, FROZEN_NUMBERS).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.server.closing.wait(120)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-@contextmanager
-def frozen_replica(address: str) -> Iterator[None]:
-    """A stand-in for a frozen replica at an address of the loopback interface."""
-    with FakeFrozenReplica(address) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.closing.set()
-            server.shutdown()
+def frozen_replica(address: str) -> AbstractContextManager[FakeReplica]:
+    """A stand-in for a frozen replica at an address of the loopback interface: it answers all but completions."""
+    return fake_replica(address, metrics=FROZEN_NUMBERS, frozen=True)
 
 
 def run_pod(kube: Kube, namespace: str, server: str, address: str) -> Object:

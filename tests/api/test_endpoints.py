@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import pytest
 
 from tests.api.servers import Servers
-from tests.support.control_plane import Plane, control_plane, missing
+from tests.support.alone import operator_alone
+from tests.support.control_plane import Plane
 from tests.support.operator_metrics import Scrape, documented
 from tests.support.operator_process import OperatorProcess
 from vllm_operator import __version__
-from vllm_operator.api.crd import crd
 
 PHASES = "vllm_operator_servers"
 
 
 @dataclass(frozen=True)
-class Alone:
-    """A control plane with one operator."""
+class Scene:
+    """A control plane with one operator: nobody else calls this API server under the operator's name."""
 
     plane: Plane
     servers: Servers
@@ -30,32 +30,18 @@ class Alone:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Alone]:
-    """Nobody else calls this API server under the operator's name."""
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as plane:
-        kube = plane.kube()
-        kube.apply(crd(), "--server-side")
-        kube.wait_for_crds("vllmservers.vllm-operator.dev")
-        process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
-        kube.reports.append(process.tail)
-        process.start()
-        try:
-            process.wait_ready()
-            with kube.namespace("endpoints") as namespace:
-                yield Alone(plane, Servers(kube, namespace), process)
-        finally:
-            process.kill()
+def scene() -> Iterator[Scene]:
+    with operator_alone() as alone, alone.kube.namespace("endpoints") as namespace:
+        yield Scene(alone.plane, Servers(alone.kube, namespace), alone.process)
 
 
-def test_documented_metrics_are_the_exported_ones(alone: Alone) -> None:
-    process = alone.process
+def test_documented_metrics_are_the_exported_ones(scene: Scene) -> None:
+    process = scene.process
     assert set(Scrape.of(process.port).families) == set(documented())
 
 
-def test_metrics_tell_of_the_work(alone: Alone) -> None:
-    servers, process = alone.servers, alone.process
+def test_metrics_tell_of_the_work(scene: Scene) -> None:
+    servers, process = scene.servers, scene.process
     before = Scrape.of(process.port)
     servers.create("measured")
     servers.accepted("measured")
@@ -72,9 +58,9 @@ def test_metrics_tell_of_the_work(alone: Alone) -> None:
     assert now.samples(PHASES) == {(servers.get("measured")["status"]["phase"],): 1}
 
 
-def test_calls_are_counted_as_the_api_server_counts_them(alone: Alone) -> None:
+def test_calls_are_counted_as_the_api_server_counts_them(scene: Scene) -> None:
     """Reads by the operator itself and by kopf, and every write, each with its code."""
-    servers, process = alone.servers, alone.process
+    servers, process = scene.servers, scene.process
     servers.create("counted", {"autoscaling": {"maxReplicas": 2}})
 
     def equal() -> None:
@@ -83,7 +69,7 @@ def test_calls_are_counted_as_the_api_server_counts_them(alone: Alone) -> None:
         counted = {key: number for key, number in counted.items() if key[2] != "watch" and key[1] != "discovery"}
         logged = Counter(
             (str(request.code), "/".join(filter(None, (request.resource, request.subresource))), request.verb)
-            for request in alone.plane.audit.since(0)
+            for request in scene.plane.audit.since(0)
             if request.verb != "watch" and request.resource
         )
         assert counted == logged
@@ -91,9 +77,9 @@ def test_calls_are_counted_as_the_api_server_counts_them(alone: Alone) -> None:
     servers.kube.eventually(equal, within=20)
 
 
-def test_a_frozen_process_is_not_alive(alone: Alone) -> None:
+def test_a_frozen_process_is_not_alive(scene: Scene) -> None:
     """The endpoints live in the loop that does the work: when that hangs, the kubelet's probe fails."""
-    process = alone.process
+    process = scene.process
     assert process.process is not None
     process.process.send_signal(signal.SIGSTOP)
     try:
@@ -105,9 +91,9 @@ def test_a_frozen_process_is_not_alive(alone: Alone) -> None:
         assert time.monotonic() < deadline, process.tail()
 
 
-def test_a_standby_is_ready_and_no_leader(alone: Alone) -> None:
+def test_a_standby_is_ready_and_no_leader(scene: Scene) -> None:
     """A rollout of the operator must not wait for the Lease of the former one."""
-    servers, plane = alone.servers, alone.plane
+    servers, plane = scene.servers, scene.plane
     now = "2100-01-01T00:00:00.000000Z"
     spec = {"holderIdentity": "another", "leaseDurationSeconds": 3600, "acquireTime": now, "renewTime": now}
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "vllm-operator"}}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 import time
 from collections.abc import Iterator
 
@@ -13,6 +10,7 @@ import pytest
 from tests.api import fields
 from tests.api.fields import Change, leaves, merged, nested
 from tests.api.frozen import frozen_replica, restarted_for_a_frozen_engine, run_pod
+from tests.api.replica import FakeReplica, fake_replica
 from tests.api.servers import MODEL, Servers
 from tests.support.kube import KIND, Kube, Object
 from tests.support.operator_process import OperatorProcess
@@ -160,77 +158,31 @@ def test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused(servers: Se
     assert servers.child("PersistentVolumeClaim", "grown")["spec"]["resources"]["requests"]["storage"] == "2Gi"
 
 
-IDLE = 'process_open_fds 30.0\nvllm:num_requests_running{engine="0"} 0.0\n'
-"""The numbers of an engine that has nothing to do."""
-
-
-class AskedServer(http.server.ThreadingHTTPServer):
-    """Stands in for a replica that serves, and notes when it is asked for its health."""
-
-    def __init__(self) -> None:
-        super().__init__((LOOPBACK, 8000), AskedHandler)
-        self.moments: list[float] = []
-        self.looks = 0
-        self.completions: list[Object] = []
-
-
-class AskedHandler(http.server.BaseHTTPRequestHandler):
-    server: AskedServer
-
-    def do_GET(self) -> None:
-        if self.path == "/health":
-            self.server.moments.append(time.monotonic())
-        if self.path == "/metrics":
-            self.server.looks += 1
-            self.answer(IDLE.encode())
-            return
-        answers = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 512}]}, "/version": {"version": "0.32.0"}}
-        self.answer(json.dumps(answers.get(self.path, {})).encode())
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.completions.append(json.loads(body))
-        self.answer(b"{}")
-
-    def answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
-def asked() -> Iterator[AskedServer]:
-    with AskedServer() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+def asked() -> Iterator[FakeReplica]:
+    with fake_replica(LOOPBACK) as server:
         yield server
-        server.shutdown()
 
 
-def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: AskedServer) -> None:
+def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: FakeReplica) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
     run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
-    servers.kube.eventually(lambda: len(asked.moments) >= 3, within=10, namespace=servers.namespace)
+    servers.kube.eventually(lambda: asked.times("/health") >= 3, within=10, namespace=servers.namespace)
     servers.kube.eventually(
         lambda: servers.get("asked")["status"].get("healthyReplicas") == 1, within=10, namespace=servers.namespace
     )
     servers.patch("asked", {"health": {"probeIntervalSeconds": 60}})
     time.sleep(1)
-    before = len(asked.moments)
+    before = asked.times("/health")
     time.sleep(3)
-    assert len(asked.moments) - before <= 1, "asked more often than once a minute"
+    assert asked.times("/health") - before <= 1, "asked more often than once a minute"
 
 
-def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: AskedServer) -> None:
+def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: FakeReplica) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1, "syntheticCompletion": "Never"}})
     run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
-    servers.kube.eventually(lambda: len(asked.moments) >= 4, within=20, namespace=servers.namespace)
-    assert asked.looks == 1, "for the capacity, and not again"
+    servers.kube.eventually(lambda: asked.times("/health") >= 4, within=20, namespace=servers.namespace)
+    assert asked.times("/metrics") == 1, "for the capacity, and not again"
     servers.patch("asked", {"health": {"syntheticCompletion": "Always"}})
     servers.kube.eventually(lambda: asked.completions or False, within=60, namespace=servers.namespace)
     assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.servers import OPTIONAL_KINDS, Servers
-from tests.support.control_plane import control_plane, missing
+from tests.support.alone import operator_alone
 from tests.support.crds import install_monitoring_crds, remove_monitoring_crds
 from tests.support.operator_process import OperatorProcess
-from vllm_operator.api.crd import crd
 
 PROMISED_SECONDS = 60
 
@@ -19,21 +18,8 @@ PROMISED_SECONDS = 60
 @pytest.fixture(scope="module")
 def plain() -> Iterator[tuple[Servers, OperatorProcess]]:
     """A cluster without the optional CRDs, and an operator of its own in it."""
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as plane:
-        kube = plane.kube()
-        kube.apply(crd(), "--server-side")
-        kube.wait_for_crds("vllmservers.vllm-operator.dev")
-        process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
-        kube.reports.append(process.tail)
-        process.start()
-        try:
-            process.wait_ready()
-            with kube.namespace("plain") as namespace:
-                yield Servers(kube, namespace), process
-        finally:
-            process.stop()
+    with operator_alone() as alone, alone.kube.namespace("plain") as namespace:
+        yield Servers(alone.kube, namespace), alone.process
 
 
 def test_optional_crds_come_and_go(plain: tuple[Servers, OperatorProcess]) -> None:

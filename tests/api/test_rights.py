@@ -12,12 +12,12 @@ from kubernetes.dynamic.exceptions import NotFoundError
 from tests.api.frozen import frozen_replica, restarted_for_a_frozen_engine
 from tests.api.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
 from tests.support import rights
-from tests.support.control_plane import Plane, control_plane, missing
+from tests.support.alone import install_crd, plane_or_skip
+from tests.support.control_plane import Plane
 from tests.support.crds import install_monitoring_crds
 from tests.support.kube import Kube, Object
 from tests.support.operator_process import OperatorProcess
 from tests.support.rights import SYSTEM, Right
-from vllm_operator.api.crd import crd
 from vllm_operator.cluster.kinds import CHILDREN
 from vllm_operator.render.deploy import deploy_manifests
 
@@ -54,12 +54,9 @@ class Scene:
 
 @pytest.fixture(scope="module", params=INSTALLATIONS)
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as plane:
+    with plane_or_skip() as plane:
         kube = plane.kube()
-        kube.apply(crd(), "--server-side")
-        kube.wait_for_crds("vllmservers.vllm-operator.dev")
+        install_crd(kube)
         install_monitoring_crds(kube)
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVED}})
         manifests = INSTALLATIONS[request.param]

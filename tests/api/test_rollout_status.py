@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 from collections.abc import Iterator
 
 import pytest
 
+from tests.api.replica import fake_replica
 from tests.api.servers import Servers
 from tests.support.kube import Object, condition
 
@@ -18,28 +16,10 @@ NOT_FOUND = f'failed to pull and unpack image "docker.io/{BROKEN}": docker.io/{B
 BEGUN = "2026-01-01T00:00:00Z"
 
 
-class Engine(http.server.BaseHTTPRequestHandler):
-    """Stands in for replicas that serve."""
-
-    def do_GET(self) -> None:
-        answers = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 512}]}, "/version": {"version": "0.31.0"}}
-        body = json.dumps(answers.get(self.path, {})).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
 def engines() -> Iterator[None]:
-    with http.server.ThreadingHTTPServer((ADDRESS, 8000), Engine) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with fake_replica(ADDRESS, version="0.31.0"):
         yield
-        server.shutdown()
 
 
 def pods(servers: Servers, name: str, image: str) -> list[Object]:

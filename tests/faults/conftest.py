@@ -6,20 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.servers import manifest
+from tests.faults.collector import await_garbage_collector
 from tests.faults.proxy import Proxy
-from tests.support.control_plane import Plane, control_plane, missing
+from tests.support.alone import install_crd, plane_or_skip
+from tests.support.control_plane import Plane
 from tests.support.crds import install_monitoring_crds
-from tests.support.kube import KIND, Kube
-from vllm_operator.api.crd import crd
+from tests.support.kube import Kube
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[Plane]:
     """etcd, API server and controller manager."""
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as running:
+    with plane_or_skip() as running:
         yield running
 
 
@@ -27,23 +25,10 @@ def plane() -> Iterator[Plane]:
 def kube(plane: Plane) -> Kube:
     """The cluster with the CRD, and with the optional ones."""
     kube = plane.kube()
-    kube.apply(crd(), "--server-side")
-    kube.wait_for_crds("vllmservers.vllm-operator.dev")
+    install_crd(kube)
     install_monitoring_crds(kube)
     await_garbage_collector(kube)
     return kube
-
-
-def await_garbage_collector(kube: Kube) -> None:
-    """Wait until the garbage collector knows the CRD, which it looks for every half a minute."""
-    with kube.namespace("collector") as namespace:
-        owner = kube.create(manifest("owner", {}), namespace)
-        reference = {name: owner[name] for name in ("apiVersion", "kind")}
-        reference |= {name: owner["metadata"][name] for name in ("name", "uid")}
-        metadata = {"name": "child", "ownerReferences": [reference]}
-        kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, namespace)
-        kube.delete(KIND, "owner", namespace)
-        kube.eventually(lambda: kube.get("ConfigMap", "child", namespace) is None, within=90)
 
 
 @pytest.fixture

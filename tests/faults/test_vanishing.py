@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import yaml
 
 from tests.api.servers import OPTIONAL_KINDS, Servers
+from tests.faults.collector import await_garbage_collector
 from tests.faults.scenarios import FULL
+from tests.support.alone import CRD, Alone, install_crd, operator_alone
 from tests.support.audit import Request
-from tests.support.control_plane import Plane, control_plane, missing
 from tests.support.crds import install_monitoring_crds, monitoring_crds, remove_monitoring_crds
 from tests.support.kube import Kube
-from tests.support.operator_process import OperatorProcess
-from vllm_operator.api.crd import crd
 
-CRD = "vllmservers.vllm-operator.dev"
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
 LAST_WRITES = 1
@@ -28,13 +25,8 @@ BACK_SECONDS = 30.0
 """Until objects of a kind that returned are back."""
 
 
-@dataclass
-class World:
+class World(Alone):
     """A cluster of its own, since CRDs are everybody's, and one operator that watches all of it."""
-
-    plane: Plane
-    kube: Kube
-    process: OperatorProcess
 
     def writes(self, mark: int, namespace: str, resources: tuple[str, ...] = ()) -> list[Request]:
         """What the operator tried to write, refused or not."""
@@ -55,21 +47,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    if reason := missing():
-        pytest.skip(reason)
-    with control_plane() as plane:
-        kube = plane.kube()
-        kube.apply(crd(), "--server-side")
-        kube.wait_for_crds(CRD)
-        install_monitoring_crds(kube)
-        process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / "operator.log")
-        kube.reports.append(process.tail)
-        process.start()
-        try:
-            process.wait_ready()
-            yield World(plane, kube, process)
-        finally:
-            process.kill()
+    with operator_alone(monitoring=True) as alone:
+        await_garbage_collector(alone.kube)
+        yield World(alone.plane, alone.kube, alone.process)
 
 
 @pytest.fixture
@@ -210,8 +190,7 @@ def test_the_operators_own_crd_may_vanish_and_return(world: World, servers: Serv
     time.sleep(QUIET_SECONDS)
     assert world.writes(mark, servers.namespace) == []
     world.unharmed(pid)
-    world.kube.apply(crd(), "--server-side")
-    world.kube.wait_for_crds(CRD)
+    install_crd(world.kube)
     world.kube.client.resources.invalidate_cache()
     began = time.monotonic()
     servers.create("after", settled=False)
