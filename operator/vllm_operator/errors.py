@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class VLLMOperatorError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -35,19 +37,42 @@ class ApiError(VLLMOperatorError):
         reason: the `reason` of the API server's Status object, such as `Conflict`.
         message: the API server's own words.
         retry_after: seconds that the server asked to wait, if it did.
+        causes: the reasons in the Status object's `details.causes`, such as `NamespaceTerminating`.
     """
 
-    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        retry_after: float | None = None,
+        causes: Collection[str] = (),
+    ) -> None:
         super().__init__(f"{status} {reason}: {message}" if status else message)
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.causes = frozenset(causes)
 
     @property
     def is_refusal(self) -> bool:
         """True when the request itself is at fault: sending it again unchanged cannot succeed."""
-        return self.status in {400, 403, 405, 413, 422} or self._is_schema_error
+        return (self.status in {400, 403, 405, 413, 422} and not self._kind_ends) or self._is_schema_error
+
+    @property
+    def namespace_ends(self) -> bool:
+        """True when nothing more can be created in the namespace, since it is being deleted."""
+        return self.status == 403 and "NamespaceTerminating" in self.causes
+
+    @property
+    def kind_gone(self) -> bool:
+        """True when the kind is not served, or takes no new object since its CRD is being deleted."""
+        return self.status == 404 or self._kind_ends
+
+    @property
+    def _kind_ends(self) -> bool:
+        return self.status == 405 and "custom resource definition is terminating" in self.message
 
     @property
     def _is_schema_error(self) -> bool:

@@ -87,7 +87,7 @@ class Reconciler:
         """One pass over the server of `key`; returns the seconds after which to look again, if any.
 
         Raises:
-            ApiError: something that may pass.
+            ApiError: something that may pass, or a namespace that ends.
         """
         body = self._cluster.store.server(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
@@ -166,6 +166,9 @@ class Reconciler:
         except OwnerGoneError:
             return Outcome(owner_gone=True)
         except ApiError as failure:
+            if failure.namespace_ends:
+                # What goes with the namespace is no news, and an event about it would be refused.
+                raise
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
             return replace(self._outcomes.get(key, Outcome()), failure=failure)
         for kind in outcome.vanished:

@@ -21,6 +21,8 @@ WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
 LAST_WRITES = 1
 """So often a status may still tell what controllers do about a change, before all is at rest."""
+ENDING_WRITES = 4
+"""For a server whose namespace ends: a status or two before the first of its children goes, and a refused apply."""
 BACK_SECONDS = 30.0
 """Until objects of a kind that returned are back."""
 
@@ -114,7 +116,7 @@ def test_a_namespace_that_terminates_gets_no_stream_of_refused_writes(world: Wor
         )
         assert world.kube.must_get("Namespace", namespace)["status"]["phase"] == "Terminating"
         assert lately == []
-        assert len(writes) <= 3 * 10, [str(one.target) for one in writes]
+        assert len(writes) <= 3 * ENDING_WRITES, [str(one.target) for one in writes]
         world.kube.patch("ConfigMap", "holder", namespace, {"metadata": {"finalizers": None}})
         world.kube.eventually(lambda: world.kube.get("Namespace", namespace) is None, within=WITHIN_SECONDS)
     mark = world.plane.audit.mark()

@@ -51,7 +51,8 @@ class Capabilities:
         found: set[str] = set()
         for group_version in sorted({kind.api_version for kind in OPTIONAL}):
             answer = await self._client.get_path(f"/apis/{group_version}") or {}
-            served = {resource.get("name") for resource in answer.get("resources", [])}
+            # A kind whose CRD is being deleted is listed, but can no longer be created.
+            served = {entry.get("name") for entry in answer.get("resources", []) if "create" in entry.get("verbs", ())}
             found |= {kind.name for kind in OPTIONAL if kind.api_version == group_version and kind.plural in served}
         return frozenset(found)
 

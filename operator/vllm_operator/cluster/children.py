@@ -26,6 +26,9 @@ T = TypeVar("T")
 NO_VERSION = "1"
 """A resource version that no object has: etcd counts the writes of the whole cluster, and its first are not objects."""
 
+NAMESPACE = ("Namespace", "")
+"""Stands among the failed writes for all of them: nothing more can be made in a namespace that ends."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,10 +61,14 @@ class Children:
 
         Raises:
             ApiError: a failure that may pass; refusals of single children are in the outcome instead.
+                Where the namespace ends, its refusal: again, without a request, while it is too soon to try.
         """
+        if (failures := self._failed.get(key)) and (ending := failures.known(NAMESPACE, server.uid, "")):
+            raise ending.with_traceback(None)
         results = await asyncio.gather(
             *(self._apply_one(key, server, manifest) for manifest in manifests), return_exceptions=True
         )
+        self._check_namespace(key, server, results)
         pairs = list(zip(manifests, results, strict=True))
         for manifest, result in pairs:
             if isinstance(result, BaseException) and not is_final(manifest, result):
@@ -77,8 +84,15 @@ class Children:
             written=tuple(m.kind for m in written),
             edited=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
             unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
-            vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.status == 404),
+            vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
         )
+
+    def _check_namespace(self, key: Key, server: Owner, results: Iterable[object]) -> None:
+        """Raise the refusal of a namespace that ends: Kubernetes deletes the server too, if not as the first."""
+        for result in results:
+            if isinstance(result, ApiError) and result.namespace_ends:
+                self._failed.setdefault(key, FailedWrites(self._clock)).note(NAMESPACE, server.uid, "", result)
+                raise result
 
     def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
         identity = (manifest.kind, namespace, manifest.name)

@@ -244,11 +244,12 @@ def _decoded(raw: bytes) -> dict[str, Any]:
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
-    reason, message = "Unknown", raw[:1024].decode(errors="replace")
+    reason, message, causes = "Unknown", raw[:1024].decode(errors="replace"), frozenset[str]()
     try:
         answer = orjson.loads(raw)
         reason, message = str(answer.get("reason") or reason), str(answer.get("message") or message)
-    except (orjson.JSONDecodeError, AttributeError):
+        causes = frozenset(str(cause.get("reason")) for cause in (answer.get("details") or {}).get("causes") or ())
+    except (orjson.JSONDecodeError, AttributeError, TypeError):
         pass
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return ApiError(status, reason, message, seconds)
+    return ApiError(status, reason, message, seconds, causes)

@@ -39,7 +39,7 @@ class Outcome:
         written: kinds that were written.
         edited: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
         unmonitored: refusals of optional kinds, which block nothing.
-        vanished: optional kinds that the API server no longer serves.
+        vanished: optional kinds that the API server no longer serves, or whose CRD is being deleted.
         failure: why the pass did not go through, when that may pass.
         owner_gone: whether the server was deleted or replaced during the pass.
     """
@@ -57,7 +57,7 @@ def is_final(manifest: Manifest, error: BaseException) -> bool:
     """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
     if not isinstance(error, ApiError):
         return False
-    return error.is_refusal or (error.status == 404 and CHILDREN[manifest.kind].optional)
+    return error.is_refusal or (error.kind_gone and CHILDREN[manifest.kind].optional)
 
 
 def name_taken(manifest: Manifest) -> Problem:

@@ -12,14 +12,19 @@ NAMES = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
 
 
 class FakeDiscovery:
-    """An API server that serves these kinds; None stands for 404."""
+    """An API server that serves these kinds; None stands for 404. The CRDs of those that end are being deleted."""
 
     def __init__(self) -> None:
         self.kinds: frozenset[str] | None = MONITORS
+        self.ending: frozenset[str] = frozenset()
 
     async def get_path(self, path: str) -> dict[str, Any] | None:
         assert path == "/apis/monitoring.coreos.com/v1"
-        return None if self.kinds is None else {"resources": [{"name": NAMES[kind]} for kind in sorted(self.kinds)]}
+        return None if self.kinds is None else {"resources": [self._resource(kind) for kind in sorted(self.kinds)]}
+
+    def _resource(self, kind: str) -> dict[str, Any]:
+        verbs = ["delete", "deletecollection", "get", "list", "watch"]
+        return {"name": NAMES[kind], "verbs": verbs if kind in self.ending else [*verbs, "patch", "create", "update"]}
 
 
 def scene() -> tuple[Capabilities, FakeDiscovery]:
@@ -80,3 +85,13 @@ async def test_a_kind_that_is_there_after_all_is_told() -> None:
     assert await capabilities.refresh()
     assert capabilities.installed == MONITORS
     assert not await capabilities.refresh()
+
+
+async def test_a_kind_whose_crd_is_being_deleted_is_gone() -> None:
+    capabilities, discovery = scene()
+    await capabilities.refresh()
+    discovery.ending = frozenset({"PodMonitor"})
+    await capabilities.refresh()
+    await capabilities.refresh()
+
+    assert capabilities.installed == {"PrometheusRule"}

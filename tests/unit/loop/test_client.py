@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +21,19 @@ BODY = {"metadata": {"namespace": "llm", "name": "mistral"}}
 
 
 class FakeSocket:
-    """Answers every request with an empty object, and keeps the bytes that came."""
+    """Answers every request alike, with an empty object unless told, and keeps the bytes that came."""
 
     def __init__(self) -> None:
         self.received = b""
         self.connections = 0
         self.url = ""
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while chunk := await reader.read(65536):
             self.received += chunk
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            writer.write(self.answer)
         writer.close()
 
 
@@ -73,3 +75,26 @@ async def test_a_leader_that_froze_while_it_connected_sends_not_a_byte(socket: F
 
     assert socket.connections == 1
     assert socket.received == b""
+
+
+@pytest.mark.parametrize(
+    ("details", "ends"),
+    [
+        ({"causes": [{"reason": "NamespaceTerminating", "message": "namespace llm is being terminated"}]}, True),
+        ({"causes": [{"reason": "FieldValueInvalid"}]}, False),
+        ({"causes": None}, False),
+        ({"causes": ["NamespaceTerminating"]}, False),
+        (None, False),
+    ],
+)
+async def test_a_namespace_that_ends_is_known_by_the_cause(
+    socket: FakeSocket, details: dict[str, Any] | None, ends: bool
+) -> None:
+    status = json.dumps({"kind": "Status", "reason": "Forbidden", "message": "no", "details": details}).encode()
+    socket.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(status), status)
+    connection = Connection(lambda *_: None, Recovery())
+    with pytest.raises(ApiError, match="403 Forbidden: no") as caught:
+        await ApiClient(connection).apply(SERVER, BODY)
+    await connection.close()
+
+    assert caught.value.namespace_ends is ends
