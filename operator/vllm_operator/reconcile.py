@@ -116,6 +116,10 @@ class Reconciler:
             return 0.0
         return earliest(pause, _again(desired, missing, outcome))
 
+    def settles(self, key: Key) -> bool:
+        """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
+        return key in self._unsettled
+
     async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: Facts, *, heals: bool) -> float | None:
         """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
         if not heals:

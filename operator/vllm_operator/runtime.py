@@ -30,7 +30,7 @@ from vllm_operator.cluster.session import Connection
 from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.cluster.watches import Watches
 from vllm_operator.control.liveness import trouble
-from vllm_operator.control.queue import KeyedQueue
+from vllm_operator.control.queue import MERGE_SECONDS, KeyedQueue
 from vllm_operator.diagnoses import Diagnoses
 from vllm_operator.endpoints import Endpoints
 from vllm_operator.engine.prober import Prober
@@ -151,11 +151,11 @@ class Runtime:
         """Take over one watch event and wake the server that it concerns."""
         self.metrics.saw(kind.name)
         key = key_of(kind.name, body)
-        if event == "DELETED":
-            self._store.remove(kind.name, body)
-        elif not self._store.put(kind.name, body):
+        if not self._store.take(kind.name, event, body) or key is None:
             return
-        if key is not None:
+        if kind is not SERVER and self._reconciler.settles(key):
+            self._queue.add_later(key, MERGE_SECONDS)
+        else:
             self._queue.add(key)
 
     def _trouble(self) -> str:

@@ -52,6 +52,9 @@ CHILDREN: dict[str, Kind] = {
 }
 """Kinds of which a server has at most one child each."""
 
+UNREAD = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
+"""Children of which nobody reads the status: one that holds its manifest still is no news."""
+
 OPTIONAL = tuple(kind for kind in CHILDREN.values() if kind.optional)
 FOLLOWED = (POD, *CHILDREN.values())
 """Kinds that the operator watches by itself; the servers are watched by kopf."""

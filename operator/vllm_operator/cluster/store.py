@@ -12,7 +12,7 @@ from vllm_operator.api.codec import packed, squeezed, unsqueezed
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.drift import foreign_entries
-from vllm_operator.cluster.kinds import POD, SERVER
+from vllm_operator.cluster.kinds import POD, SERVER, UNREAD
 
 
 class Key(NamedTuple):
@@ -88,6 +88,16 @@ class Store:
         """
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
+
+    def take(self, kind: str, event: str | None, body: Mapping[str, Any]) -> bool:
+        """Take over one watch event; False when it tells nothing that a pass could act on."""
+        if event == "DELETED":
+            self.remove(kind, body)
+            return True
+        metadata = body["metadata"]
+        return self.put(kind, body) and not (
+            kind in UNREAD and self.verified(kind, metadata.get("namespace", ""), metadata["name"])
+        )
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Keep an object as it is now; False when the store holds this or a newer state, or knows it to be deleted."""

@@ -18,6 +18,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
+MERGE_SECONDS = 0.1
+"""How long answers to a pass are gathered: the first of them seldom comes alone."""
 SPREAD_SECONDS = 2.0
 """Within how long keys that failed together are tried again."""
 PATIENCE_SECONDS = 5.0
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 class KeyedQueue(Generic[K]):
     """Runs `work(key)` for every key that was added, until it is stopped.
 
-    A key added while its pass runs is passed over once more afterwards. `work` returns the seconds after which the
-    key is to be looked at again, or None; an exception means again after a growing, jittered pause.
+    A key added while its pass runs is passed over once more, a moment afterwards. `work` returns the seconds after
+    which the key is to be looked at again, or None; an exception means again after a growing, jittered pause.
 
     Keys whose passes hang do not hold up others: they are worked on aside, as many at once as the others.
 
@@ -162,7 +164,7 @@ class KeyedQueue(Generic[K]):
             self._dirty.discard(key)
             # A failing pass is repeated by its back-off, however many events come in meanwhile.
             if key not in self._failures:
-                self.add(key)
+                self.add_later(key, MERGE_SECONDS)
         if again is not None:
             self.add_later(key, again)
 

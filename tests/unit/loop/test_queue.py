@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vllm_operator.control.queue import LONGEST_RETRY_SECONDS, PATIENCE_SECONDS, KeyedQueue
+from vllm_operator.control.queue import LONGEST_RETRY_SECONDS, MERGE_SECONDS, PATIENCE_SECONDS, KeyedQueue
 from vllm_operator.errors import ApiError
 
 
@@ -118,7 +118,7 @@ def test_events_during_a_pass_are_one_more_pass_after_it(run: Run) -> None:
 
     run(worked(work, script))
 
-    assert work.times() == [0, 1]
+    assert work.times() == pytest.approx([0, 1 + MERGE_SECONDS])
 
 
 def test_keys_are_worked_on_together_up_to_the_number_of_workers(run: Run) -> None:

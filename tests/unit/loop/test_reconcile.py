@@ -397,6 +397,15 @@ def deletions(scene: Scene) -> list[tuple[str, str]]:
     return [(kind, name) for verb, kind, name in scene.api.requests if verb == "delete"]
 
 
+async def test_a_server_settles_until_the_controllers_have_answered() -> None:
+    scene = frozen_scene()
+    assert not scene.reconciler.settles(KEY)
+    await settled(scene)
+    assert scene.reconciler.settles(KEY)
+    await scene.passes()
+    assert not scene.reconciler.settles(KEY)
+
+
 async def test_a_status_waits_for_a_replica_that_is_being_asked() -> None:
     scene = frozen_scene()
     await settled(scene)

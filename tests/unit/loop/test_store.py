@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vllm_operator.cluster import store as module
+from vllm_operator.cluster.kinds import UNREAD
 from vllm_operator.cluster.store import Key, Store
 
 KEY = Key("llm", "mistral")
@@ -306,3 +307,33 @@ def test_the_newest_server_is_the_same_object_until_another_state_is_known(store
 
     store.remove("VLLMServer", thing(version=4, uid="u2"))
     assert store.newest_server(body) is None
+
+
+def taken(store: Store, kind: str, event: str = "MODIFIED", **changed: Any) -> bool:
+    """Whether an event about a child that held its manifest is news."""
+    store.put(kind, thing())
+    store.verify(kind, "llm", "mistral", "hash")
+    return store.take(kind, event, {**thing(), **changed, "metadata": {**thing(version=2)["metadata"]}})
+
+
+@pytest.mark.parametrize("kind", sorted(UNREAD))
+def test_what_a_child_reports_that_nobody_reads_is_no_news(store: Store, kind: str) -> None:
+    assert not taken(store, kind, status={"currentHealthy": 1})
+    kept = store.get(kind, "llm", "mistral")
+    assert kept is not None
+    assert kept["status"] == {"currentHealthy": 1}
+
+
+@pytest.mark.parametrize(
+    "kind", ["Deployment", "HorizontalPodAutoscaler", "PersistentVolumeClaim", "Pod", "VLLMServer"]
+)
+def test_what_a_child_reports_that_the_status_reads_is_news(store: Store, kind: str) -> None:
+    assert taken(store, kind, status={"currentHealthy": 1})
+
+
+@pytest.mark.parametrize("kind", sorted(UNREAD))
+def test_a_child_that_was_edited_or_deleted_is_news(store: Store, kind: str) -> None:
+    assert taken(store, kind, spec={"version": 7})
+    assert store.take(kind, "DELETED", thing(version=3))
+    assert store.take(kind, "ADDED", thing(version=4, uid="u2"))
+    assert not store.take(kind, "MODIFIED", thing(version=4, uid="u2")), "the echo of what is known"
