@@ -47,8 +47,8 @@ QUIET_SECONDS = 50.0
 """Longer than a status may wait for the controllers (`status/settling.py`)."""
 LONGEST_QUIET_SECONDS = 600.0
 """Some operators never stop to write."""
-CALM_WRITES = 5
-"""Writes of anybody in ten seconds at which the controllers are taken to be done."""
+CALM_SECONDS, CALM_WRITES = 10.0, 5
+"""Writes of anybody in so many seconds at which the controllers are taken to be done."""
 NEVER_ENDING = frozenset({"leases", "events"})
 """What is written for ever, too: a claim that stays pending gets an event every 15 seconds."""
 
@@ -294,7 +294,7 @@ class Bench:
         count, end = CALM_WRITES, time.monotonic() + LONGEST_QUIET_SECONDS
         while count >= CALM_WRITES and time.monotonic() < end:
             mark = self.audit.mark()
-            await asyncio.sleep(QUIET_SECONDS)
+            await asyncio.sleep(CALM_SECONDS)
             count = len([write for write in self.audit.writes(mark, "") if write.resource not in NEVER_ENDING])
 
 
