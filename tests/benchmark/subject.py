@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from tests.benchmark.loop import AGENT, FastClient
+from tests.benchmark.pacing import until
 from tests.support.audit import OPERATOR, AuditLog, Request
 from tests.support.kube import Kube
 from tests.support.operator_process import OperatorProcess
@@ -26,6 +27,7 @@ from tests.support.operator_process import OperatorProcess
 Resource = Callable[[str, str], dict[str, Any]]
 SILENT_START_SECONDS = 5.0
 """Another operator may tell nobody when it is ready."""
+CRD_SECONDS = 30.0
 
 
 def server(namespace: str, name: str, image: str = "vllm/vllm-openai:v0.32.0") -> dict[str, Any]:
@@ -123,15 +125,32 @@ async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> 
     resource = _template(os.environ.get("BENCH_RESOURCE"))
     sample = resource("namespace", "name")
     root = _root(sample["apiVersion"])
-    known = (await client.get(root))["resources"]
-    plural = next(item["name"] for item in known if item["kind"] == sample["kind"] and "/" not in item["name"])
+    plural = await _plural(client, root, sample["kind"])
     children = {}
     for item in os.environ.get("BENCH_CHILDREN", "apps/v1/deployments,v1/services").split(","):
         version, _, name = item.rpartition("/")
         children[name] = _root(version)
     process = ForeignProcess(kubeconfig, log, command=command)
     agent = os.environ.get("BENCH_AGENT", "")
-    return Subject(Path(command[-1]).name, process, resource, f"{root}/{plural}", children, agent, is_ours=False)
+    return Subject(_name(command), process, resource, f"{root}/{plural}", children, agent, is_ours=False)
+
+
+async def _plural(client: FastClient, root: str, kind: str) -> str:
+    """Name of a kind's collection; a CRD that was just applied takes a moment to be served."""
+    found: list[str] = []
+
+    async def is_served() -> bool:
+        known = (await client.find(root) or {}).get("resources", ())
+        found.extend(item["name"] for item in known if item["kind"] == kind and "/" not in item["name"])
+        return bool(found)
+
+    await until(is_served, CRD_SECONDS)
+    return found[0]
+
+
+def _name(command: tuple[str, ...]) -> str:
+    """Name of a program, or of the module that python runs."""
+    return command[command.index("-m") + 1] if "-m" in command else Path(command[0]).name
 
 
 def _root(version: str) -> str:
