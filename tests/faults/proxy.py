@@ -171,7 +171,7 @@ class Proxy:
     def go_away(self) -> None:
         """Refuse connections, as a host does on which nothing listens."""
         self.run(self._site.stop())
-        self.cut()
+        self.run(self._end_connections())
 
     def come_back(self) -> None:
         """Listen again, on the same port."""
@@ -185,6 +185,13 @@ class Proxy:
         for request in list(self._open.values()):
             if request.transport is not None:
                 request.transport.abort()
+
+    async def _end_connections(self) -> None:
+        """Idle ones too: over those the operator would go on as if nothing had happened."""
+        assert self._runner.server is not None
+        for connection in self._runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def _start(self) -> None:
         self._open: dict[int, web.BaseRequest] = {}
