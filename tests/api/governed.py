@@ -154,6 +154,9 @@ def kept(path: str) -> Callable[[Situation], bool]:
         before, after = case.values("cache")
         if not (after or {}).get("size"):
             return bool((before or {}).get("retain", True)) or not (before or {}).get("size")
+        if path == "cache.storageClassName":
+            # Any class will do, and a claim cannot lose the one that it has.
+            return after.get("storageClassName") is None and CLAIM in case.children
         modes = set(case.children.get(CLAIM, {}).get("spec", {}).get("accessModes", ()))
         return path == "cache.accessModes" and set(after.get("accessModes") or modes) == modes
 

@@ -62,6 +62,8 @@ class KeyedQueue(Generic[K]):
         """Those that wait for that."""
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._retries: dict[K, float] = {}
+        """When a key that failed is tried again by its back-off."""
         self._timers: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._ticket = itertools.count()
@@ -92,6 +94,7 @@ class KeyedQueue(Generic[K]):
         for key in self._failures:
             self.add_later(key, random.uniform(0.0, SPREAD_SECONDS))
         self._failures.clear()
+        self._retries.clear()
 
     @property
     def depth(self) -> int:
@@ -156,6 +159,7 @@ class KeyedQueue(Generic[K]):
         try:
             again = await self._work(key)
             self._failures.pop(key, None)
+            self._retries.pop(key, None)
         except Exception as error:
             again = self._back_off(key, error)
         finally:
@@ -178,10 +182,16 @@ class KeyedQueue(Generic[K]):
         self._start_parked()
 
     def _back_off(self, key: K, error: Exception) -> float:
+        """Seconds until the next try. A pass that an event caused meanwhile makes the pause no longer."""
+        now = asyncio.get_running_loop().time()
+        asked = float(getattr(error, "retry_after", None) or 0.0)
+        if (left := self._retries.get(key, now) - now) > 0:
+            return max(left, asked)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         pause: float = min(FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 16), LONGEST_RETRY_SECONDS)
-        asked = float(getattr(error, "retry_after", None) or 0.0)
-        return max(pause * random.uniform(0.8, 1.2), asked)
+        pause = max(pause * random.uniform(0.8, 1.2), asked)
+        self._retries[key] = now + pause
+        return pause
 
     async def _run_timers(self) -> None:
         loop = asyncio.get_running_loop()

@@ -203,6 +203,24 @@ def test_events_during_a_failing_pass_do_not_shorten_its_back_off(run: Run) -> N
     assert work.times() == [0, 21]
 
 
+def test_events_while_a_key_backs_off_do_not_lengthen_its_pause(run: Run) -> None:
+    work = FakeWork(ApiError(409, "Conflict", "no"), takes=0.0)
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for _ in range(20):
+            queue.add("a")
+            await asyncio.sleep(0.01)
+        early = len(work.starts)
+        assert early == 20
+        # After about 0.5 and 1 s, as if there had been one pass.
+        await asyncio.sleep(0.5)
+        assert len(work.starts) == early + 1
+        await asyncio.sleep(1.2)
+        assert len(work.starts) == early + 2
+
+    run(worked(work, script))
+
+
 def test_a_failing_key_does_not_delay_others(run: Run) -> None:
     class Failing(FakeWork):
         async def __call__(self, key: str) -> float | None:
