@@ -20,6 +20,7 @@ from tests.states.watch import StatusWatch
 from tests.support.kube import Kube, Object
 
 GROUP = 3
+CLIENTS = 3
 NAME = "victim"
 MESSAGE = rf"^0/1 replicas serve; {NAME}-\S+: "
 
@@ -76,7 +77,10 @@ def spoil(case: Case, order: str) -> None:
 
 @contextlib.contextmanager
 def traffic(address: str) -> Iterator[None]:
-    """A client that asks one thing after the other; whether it is answered is none of its business."""
+    """Clients that ask one thing after the other; whether they are answered is none of their business.
+
+    There are several, so that the engine holds a request at any moment: one that freezes between two requests is idle.
+    """
     over = threading.Event()
 
     def ask() -> None:
@@ -87,9 +91,11 @@ def traffic(address: str) -> Iterator[None]:
             )
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(asked, timeout=120).read()
-            over.wait(0.2)
 
-    threading.Thread(target=ask, daemon=True).start()
+    for number in range(CLIENTS):
+        client = threading.Timer(0.1 * number, ask)
+        client.daemon = True
+        client.start()
     try:
         time.sleep(2.0)  # the engine is at work before anything is done to it
         yield
