@@ -21,8 +21,8 @@ WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
 LAST_WRITES = 1
 """So often a status may still tell what controllers do about a change, before all is at rest."""
-ENDING_WRITES = 4
-"""For a server whose namespace ends: a status or two before the first of its children goes, and a refused apply."""
+ENDING_WRITES = 8
+"""The applies of one pass, which are sent at once, and two statuses."""
 BACK_SECONDS = 30.0
 """Until objects of a kind that returned are back."""
 
