@@ -6,6 +6,7 @@ CPU comes from the operating system. What it does is told on stderr; a thousand 
 BENCH_SERVERS=N      number of servers (1000)
 BENCH_SIZES=N,N,...  converge with each of these first, and tell the exponents of time and memory
 BENCH_REST=SECONDS   time at rest (60; the goal speaks of 600)
+BENCH_QUIET=SECONDS  longest wait for an operator that goes on writing (600)
 BENCH_PROFILE=1      what the CPU time of the operator is made of, by py-spy; costs some itself
 BENCH_JSON=FILE      the figures as JSON
 BENCH_OPERATOR=...   another operator's command line: tests/benchmark/subject.py
@@ -45,7 +46,7 @@ PROFILED = bool(os.environ.get("BENCH_PROFILE"))
 HOT_CHANGES = 100
 QUIET_SECONDS = 50.0
 """Longer than a status may wait for the controllers (`status/settling.py`)."""
-LONGEST_QUIET_SECONDS = 600.0
+LONGEST_QUIET_SECONDS = float(os.environ.get("BENCH_QUIET", "600"))
 """Some operators never stop to write."""
 CALM_SECONDS, CALM_WRITES = 10.0, 5
 """Writes of anybody in so many seconds at which the controllers are taken to be done."""
