@@ -257,7 +257,7 @@ class Bench:
     async def _restart(self) -> None:
         await self._quiet()
         self._say("restart")
-        self.operator.stop()
+        self._end()
         mark, started = self.audit.mark(), time.monotonic()
         self.operator.start()
         self.operator.wait_ready(60)
@@ -267,7 +267,14 @@ class Bench:
             "ready_seconds": round(seconds, 1),
             "writes": len(self.subject.writes(self.audit, mark)),
         }
-        self.operator.stop()
+        self._end()
+
+    def _end(self) -> None:
+        """Another operator may take its time, or not end at all."""
+        if self.subject.is_ours:
+            self.operator.stop()
+        else:
+            self.operator.kill()
 
     async def _settled(self, subject: Subject, namespace: str, count: int) -> bool:
         """Whether all children and statuses are there; counted first, since to list them all costs much."""
