@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ SLOW_SECONDS = 9.0
 PER_NETWORK = 250
 METRICS = Path(__file__).parents[1] / "support" / "recorded" / "vllm-0.32-metrics.txt"
 MODEL = "mistral-7b"
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def address(index: int) -> str:
@@ -46,8 +48,16 @@ def answers() -> dict[bytes, bytes]:
         b"/v1/models": (orjson.dumps({"object": "list", "data": [model]}), json_type),
         b"/version": (b'{"version":"0.32.0"}', json_type),
         b"/metrics": (METRICS.read_bytes(), text_type),
+        b"/v1/completions": (orjson.dumps(_completion()), json_type),
     }
     return {path: _http(body, kind) for path, (body, kind) in bodies.items()}
+
+
+def _completion() -> dict[str, Any]:
+    choice = {"index": 0, "text": " a", "logprobs": None, "finish_reason": "length", "stop_reason": None}
+    usage = {"prompt_tokens": 1, "total_tokens": 2, "completion_tokens": 1}
+    known = {"id": "cmpl-0123456789abcdef", "object": "text_completion", "created": 1772445600, "model": MODEL}
+    return {**known, "choices": [choice], "usage": usage}
 
 
 def _http(body: bytes, kind: bytes) -> bytes:
@@ -71,6 +81,7 @@ class Replicas:
         self.moods: dict[int, Mood] = {}
         self.probes: list[tuple[int, float]] = []
         self.requests = 0
+        self.completions = 0
         self.connections = 0
         self.open: Counter[int] = Counter()
 
@@ -91,12 +102,13 @@ class Replicas:
         report = {
             "probes": len(self.probes),
             "requests": self.requests,
+            "completions": self.completions,
             "connections_opened": self.connections,
             "connections_open": sum(self.open.values()),
             "most_connections_of_one_replica": max(self.open.values(), default=0),
             **pace([probe for probe in self.probes if probe[0] in chosen], interval),
         }
-        self.probes, self.requests, self.connections = [], 0, 0
+        self.probes, self.requests, self.completions, self.connections = [], 0, 0, 0
         return report
 
 
@@ -125,7 +137,7 @@ def pace(probes: list[tuple[int, float]], interval: float) -> dict[str, Any]:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests without a body, one at a time."""
+    """One connection: requests one at a time, their bodies of the length that they tell."""
 
     def __init__(self, replicas: Replicas) -> None:
         self._replicas = replicas
@@ -147,11 +159,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer, late or never, as the mood of the replica is."""
         self._read += data
-        if not self._read.endswith(b"\r\n\r\n"):
+        head, end, body = self._read.partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        if not end or len(body) < (int(length[1]) if length else 0):
             return
         path, self._read = self._read.split(b" ", 2)[1], b""
         replicas, now = self._replicas, time.monotonic()
         replicas.requests += 1
+        replicas.completions += path == b"/v1/completions"
         if path == b"/v1/models":
             replicas.probes.append((self._index, now))
         mood = replicas.moods.get(self._index, "quick")
