@@ -6,10 +6,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.observed import Object, Problem
+from vllm_operator.api.observed import Problem
 from vllm_operator.api.server import parse
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.plan.cache import claim_problems
+from vllm_operator.plan.cache import ClaimWish, claim_wish
 from vllm_operator.plan.checks import notes, problems
 from vllm_operator.plan.manifest import Manifest
 from vllm_operator.plan.outline import Outline, outline
@@ -29,6 +29,7 @@ class Desired:
         problems: why it is refused, as far as the manifest itself tells.
         notes: remarks on an accepted manifest.
         references: what must exist in the cluster.
+        claim: what is asked of the cache's claim that is there already.
         served_names: names that the replicas are told to serve.
         manifests: the rendered children, in the order in which they are applied.
     """
@@ -37,19 +38,17 @@ class Desired:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    claim: ClaimWish | None = None
     served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
 
 
-def desired_state(
-    body: Mapping[str, Any], installed: frozenset[str], claim: Object | None, runbooks: str = ""
-) -> Desired:
+def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> Desired:
     """Work out what `body` asks for; user errors become problems.
 
     Args:
         body: the VLLMServer as the API server sends it.
         installed: optional kinds that the cluster has.
-        claim: the cache's claim, if it exists.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
     """
     try:
@@ -59,21 +58,15 @@ def desired_state(
         nobody = Outline(metadata["namespace"], metadata["name"], metadata["uid"])
         return Desired(nobody, (Problem(error.reason, error.message),))
     short, wanted = outline(server, installed), references(server)
-    found = problems(server.spec) + claim_problems(server, claim)
+    found = problems(server.spec)
     if found:
         return Desired(short, found, references=wanted)
     try:
-        plan = build_plan(server, installed, claim, runbooks)
+        plan = build_plan(server, installed, runbooks)
         manifests = render_all(server, plan)
     except InvalidSpecError as error:
         return Desired(short, (Problem(error.reason, error.message),), references=wanted)
-    return Desired(short, (), notes(server.spec), wanted, plan.served_names, manifests)
-
-
-def _sizes(claim: Object | None) -> tuple[Any, Any]:
-    """What a claim asks for and what it has."""
-    asked = ((claim or {}).get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
-    return asked, ((claim or {}).get("status", {}).get("capacity") or {}).get("storage")
+    return Desired(short, (), notes(server.spec), wanted, claim_wish(server), plan.served_names, manifests)
 
 
 class DesiredStates:
@@ -83,20 +76,13 @@ class DesiredStates:
         self._runbooks = runbooks
         self._known: dict[Hashable, tuple[tuple[Any, ...], Desired]] = {}
 
-    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str], claim: Object | None) -> Desired:
+    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> Desired:
         """The desired state of `body`, worked out again only when something that it depends on changed."""
-        metadata, spec = body["metadata"], (claim or {}).get("spec", {})
-        cause = (
-            metadata["uid"],
-            metadata.get("generation"),
-            installed,
-            tuple(spec.get("accessModes") or ()),
-            spec.get("storageClassName"),
-            *_sizes(claim),
-        )
+        metadata = body["metadata"]
+        cause = (metadata["uid"], metadata.get("generation"), installed)
         known = self._known.get(key)
         if known is None or known[0] != cause:
-            known = self._known[key] = (cause, desired_state(body, installed, claim, self._runbooks))
+            known = self._known[key] = (cause, desired_state(body, installed, self._runbooks))
         return known[1]
 
     def forget(self, key: Hashable) -> None:

@@ -29,6 +29,7 @@ from vllm_operator.engine.timing import ProbeTarget
 from vllm_operator.errors import ApiError
 from vllm_operator.healing import Healing
 from vllm_operator.lookups import Lookups
+from vllm_operator.plan.cache import claim_problems
 from vllm_operator.plan.outline import Outline
 from vllm_operator.plan.probing import Probe, probe_of
 from vllm_operator.status.build import build_status, needs_write
@@ -95,7 +96,9 @@ class Reconciler:
             return None
         if wait := self._pace.take(key, (body["metadata"].get("uid"), body["metadata"].get("generation"))):
             return wait
-        desired = self._desired.of(key, body, self._cluster.capabilities.installed, self._claim(key, body))
+        desired = self._desired.of(key, body, self._cluster.capabilities.installed)
+        if unfit := claim_problems(desired.claim, self._claim(key, body)):
+            desired = replace(desired, problems=unfit)
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         outcome = await self._apply(key, desired, missing)
         if outcome.owner_gone:

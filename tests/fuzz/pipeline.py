@@ -40,7 +40,7 @@ def parses(manifest: Json) -> str:
 
 def desired(manifest: Json) -> Desired:
     """What the operator makes of it in a cluster with the optional kinds."""
-    return desired_state(manifest, MONITORING_KINDS, None)
+    return desired_state(manifest, MONITORING_KINDS)
 
 
 @dataclass

@@ -21,7 +21,7 @@ NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
 
 def rendered(name: str) -> list[Any]:
     """The children of a server of the folder, in the order in which they are applied."""
-    desired = desired_state(documents.load(name), MONITORING_KINDS, None)
+    desired = desired_state(documents.load(name), MONITORING_KINDS)
     assert desired.problems == ()
     return [manifest.body for manifest in desired.manifests]
 

@@ -39,7 +39,7 @@ def children(name: str, namespace: str) -> Iterator[dict[str, Any]]:
     """The children of a golden manifest, without the owner, which does not exist."""
     body = documents.load(name)
     body["metadata"]["namespace"] = namespace
-    for manifest in desired_state(body, frozenset(), None).manifests:
+    for manifest in desired_state(body, frozenset()).manifests:
         child = manifest.body
         child["metadata"].pop("ownerReferences", None)
         yield child

@@ -27,7 +27,7 @@ def test_what_a_newcomer_copies_is_accepted(name: str) -> None:
     body: dict[str, Any] = yaml.safe_load(shown()[name])
     body["metadata"] |= {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
 
-    desired = desired_state(body, frozenset({"PodMonitor", "PrometheusRule"}), None)
+    desired = desired_state(body, frozenset({"PodMonitor", "PrometheusRule"}))
 
     assert (desired.problems, desired.notes) == ((), ())
     assert {"Deployment", "Service"} <= {manifest.kind for manifest in desired.manifests}

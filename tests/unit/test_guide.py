@@ -123,7 +123,7 @@ DIFFERENT: dict[str, Difference] = {
 
 def children() -> dict[str, Any]:
     """Kind -> what is rendered of the guide's server."""
-    desired = desired_state(documents.load("guide"), MONITORING_KINDS, None)
+    desired = desired_state(documents.load("guide"), MONITORING_KINDS)
     assert desired.problems == ()
     return {manifest.kind: manifest.body for manifest in desired.manifests}
 

@@ -36,7 +36,7 @@ class Snapshot:
 
 def rendered(server: Json) -> dict[str, Json]:
     """The children that this version makes for a server; the server must be accepted."""
-    desired = desired_state(server, MONITORING_KINDS, None)
+    desired = desired_state(server, MONITORING_KINDS)
     assert desired.problems == (), f"{server['metadata']['name']} is refused: {desired.problems}"
     return {manifest.kind: manifest.body for manifest in desired.manifests}
 

@@ -13,12 +13,13 @@ from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import differs, foreign_entries
 from vllm_operator.cluster.force import force_suffices
 from vllm_operator.cluster.handover import hand_over_replicas, take_fields
-from vllm_operator.cluster.kinds import CHILDREN, SERVER, Kind
+from vllm_operator.cluster.kinds import CHILDREN, CLAIM, SERVER, Kind
 from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.cluster.repairs import FailedWrites, KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store, key_of
 from vllm_operator.errors import ApiError, NotLeaderError
+from vllm_operator.plan.cache import beside
 from vllm_operator.plan.manifest import Manifest
 
 T = TypeVar("T")
@@ -181,6 +182,8 @@ class Children:
         self._taken.discard(identity)
         if is_terminating(live):
             return None
+        if kind is CLAIM:
+            manifest = beside(manifest, live)
         if self._is_up_to_date(manifest, live):
             self._store.verify(*identity, manifest.hash)
             return None

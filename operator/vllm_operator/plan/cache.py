@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from vllm_operator.api.codec import squeezed
 from vllm_operator.api.names import child_name
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.api.placement import Cache
 from vllm_operator.api.quantity import quantity
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import Spec
+from vllm_operator.plan.manifest import Manifest
 
 CACHE_PATH = "/cache"
 """Where the cache volume is mounted. Not below /root, which a non-root user cannot enter."""
@@ -58,11 +60,8 @@ def _shared(spec: Spec) -> bool:
     return possible_replicas(spec) > 1 or surges(spec)
 
 
-def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | None:
-    """The claim to create; None when the server brings its own or has no cache.
-
-    Access modes are those of the live claim, which cannot change even their order; nor can it lose its class.
-    """
+def claim_plan(server: VLLMServer) -> ClaimPlan | None:
+    """The claim to create; None when the server brings its own or has no cache."""
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
@@ -70,23 +69,54 @@ def claim_plan(server: VLLMServer, live: Object | None = None) -> ClaimPlan | No
     return ClaimPlan(
         name=child_name(server.name, "cache"),
         size=cache.size,
-        storage_class_name=_class(live) if cache.storage_class_name is None else cache.storage_class_name,
-        access_modes=tuple(_access_modes(live) or cache.access_modes or (default,)),
+        storage_class_name=cache.storage_class_name,
+        access_modes=tuple(cache.access_modes or (default,)),
     )
 
 
-def claim_problems(server: VLLMServer, live: Object | None) -> tuple[Problem, ...]:
-    """What the spec asks of the claim that is there already and that Kubernetes cannot give."""
+def beside(manifest: Manifest, live: Object) -> Manifest:
+    """The manifest of a claim with what the live one can never change: its class, its access modes and their order.
+
+    The hash stays that of the spec alone: a claim that was given the default class needs no second write.
+    """
+    body = manifest.body
+    kept = {"accessModes": list(_access_modes(live)), "storageClassName": _class(live)}
+    spec = {**body["spec"], **{name: value for name, value in kept.items() if value}}
+    return replace(manifest, raw=squeezed({**body, "spec": spec}))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimWish:
+    """What a spec asks of the claim that is there already.
+
+    Attributes:
+        cache: the spec's cache.
+        sharing: who mounts it together, and the way out; empty where one pod uses it.
+    """
+
+    cache: Cache
+    sharing: str
+
+
+def claim_wish(server: VLLMServer) -> ClaimWish | None:
+    """What `server` asks of its claim; None when it brings its own or has no cache."""
     cache = server.spec.cache
-    if cache is None or cache.size is None or live is None:
+    if cache is None or cache.size is None:
+        return None
+    return ClaimWish(cache, _who_shares(server.spec) if _shared(server.spec) else "")
+
+
+def claim_problems(wish: ClaimWish | None, live: Object | None) -> tuple[Problem, ...]:
+    """What is asked of the live claim and Kubernetes cannot give."""
+    if wish is None or live is None:
         return ()
     return tuple(
         problem
         for problem in (
-            _changed_modes(cache, live),
-            _changed_class(cache, live),
-            _shrunk(cache, live),
-            _unshareable(server, live),
+            _changed_modes(wish.cache, live),
+            _changed_class(wish.cache, live),
+            _shrunk(wish.cache, live),
+            _unshareable(wish, live),
         )
         if problem
     )
@@ -130,14 +160,14 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
     )
 
 
-def _unshareable(server: VLLMServer, live: Object) -> Problem | None:
+def _unshareable(wish: ClaimWish, live: Object) -> Problem | None:
     modes = _access_modes(live)
-    if not _shared(server.spec) or not is_exclusive(modes):
+    if not wish.sharing or not is_exclusive(modes):
         return None
     name = live["metadata"]["name"]
     return Problem(
         "CacheNotShareable",
-        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {_who_shares(server.spec)}, "
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {wish.sharing}, "
         "use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
     )
 

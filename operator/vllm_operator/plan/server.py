@@ -6,7 +6,6 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from vllm_operator.api.names import child_name, selector_labels
-from vllm_operator.api.observed import Object
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan.arguments import engine_values
 from vllm_operator.plan.autoscaling import AutoscalerPlan, autoscaler_plan
@@ -52,13 +51,12 @@ class ServerPlan:
     served_names: tuple[str, ...] = field(default=())
 
 
-def build_plan(server: VLLMServer, installed: Set[str], claim: Object | None = None, runbooks: str = "") -> ServerPlan:
+def build_plan(server: VLLMServer, installed: Set[str], runbooks: str = "") -> ServerPlan:
     """Decide what exists for `server`.
 
     Args:
         server: an accepted server.
         installed: kinds of the optional CRDs that the cluster has, such as `PodMonitor`.
-        claim: the cache's claim as it is, whose class and access modes cannot change.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
     """
     source = resolve(server.spec.model)
@@ -66,7 +64,7 @@ def build_plan(server: VLLMServer, installed: Set[str], claim: Object | None = N
     return ServerPlan(
         deployment=deployment_plan(server, pod_annotations(server)),
         service=_service(server),
-        claim=claim_plan(server, claim),
+        claim=claim_plan(server),
         autoscaler=autoscaler_plan(server),
         budget=_budget(server),
         rule=rule_plan(server, installed, runbooks),

@@ -11,12 +11,11 @@ from vllm_operator import desired
 from vllm_operator.desired import Desired, DesiredStates, desired_state
 from vllm_operator.plan.monitoring import MONITORING_KINDS
 
-CLAIM = {"metadata": {"name": "mistral-cache"}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "a"}}
 NONE: frozenset[str] = frozenset()
 
 
-def of(claim: dict[str, Any] | None = None, **spec: Any) -> Desired:
-    return desired_state(body(**spec), NONE, claim)
+def of(**spec: Any) -> Desired:
+    return desired_state(body(**spec), NONE)
 
 
 def test_an_accepted_manifest_has_children() -> None:
@@ -45,7 +44,7 @@ def test_a_refused_manifest_has_a_problem_and_no_children(spec: dict[str, Any], 
 
 
 def test_a_refused_label_of_alerts_is_a_problem() -> None:
-    found = desired_state(body(monitoring={"alerts": {"labels": {"a-b": "x"}}}), MONITORING_KINDS, None)
+    found = desired_state(body(monitoring={"alerts": {"labels": {"a-b": "x"}}}), MONITORING_KINDS)
 
     assert found.problems[0].message.startswith("spec.monitoring.alerts.labels: ")
 
@@ -54,11 +53,6 @@ def test_a_refused_manifest_still_says_what_it_refers_to() -> None:
     found = of(engine={"extraArgs": ["--port=1"]}, security={"apiKeySecretRef": {"name": "keys"}})
 
     assert [reference.name for reference in found.references] == ["keys"]
-
-
-def test_the_claim_that_there_is_counts() -> None:
-    assert of(CLAIM, cache={"size": "1Gi"}, replicas=2).problems[0].reason == "CacheNotShareable"
-    assert of(None, cache={"size": "1Gi"}, replicas=2).problems == ()
 
 
 class Counted:
@@ -73,10 +67,8 @@ class Counted:
         self.times += 1
         return desired_state(*arguments)
 
-    def of(
-        self, one: dict[str, Any], installed: frozenset[str] = NONE, claim: dict[str, Any] | None = None, key: str = "a"
-    ) -> Desired:
-        return self.states.of(key, one, installed, claim)
+    def of(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> Desired:
+        return self.states.of(key, one, installed)
 
 
 @pytest.fixture
@@ -100,10 +92,9 @@ def test_an_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
         {"one": body(generation=2)},
         {"one": body(uid="another")},
         {"installed": MONITORING_KINDS},
-        {"claim": CLAIM},
         {"key": "b"},
     ],
-    ids=["generation", "uid", "installed kinds", "claim", "server"],
+    ids=["generation", "uid", "installed kinds", "server"],
 )
 def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, Any]) -> None:
     counted.of(body())
@@ -114,7 +105,7 @@ def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, An
 
 def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
     states = DesiredStates("https://wiki.example/%s.md")
-    found = states.of("llm/mistral", body(), MONITORING_KINDS, None)
+    found = states.of("llm/mistral", body(), MONITORING_KINDS)
     (rule,) = [manifest.body for manifest in found.manifests if manifest.kind == "PrometheusRule"]
     alerts = [entry for entry in rule["spec"]["groups"][0]["rules"] if "alert" in entry]
     assert alerts

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.specs import children, named, pod_template, server
-from vllm_operator.plan.cache import CACHE_ENV, CACHE_PATH, claim_plan, claim_problems
+from vllm_operator.api.codec import squeezed
+from vllm_operator.api.observed import Problem
+from vllm_operator.plan.cache import CACHE_ENV, CACHE_PATH, beside, claim_plan, claim_problems, claim_wish
+from vllm_operator.plan.manifest import Manifest
 
 
 def live(*modes: str, storage_class: str | None = "standard", name: str = "mistral-cache") -> dict[str, Any]:
@@ -23,9 +26,19 @@ def sized(asked: str, held: str | None = None) -> dict[str, Any]:
 
 
 def modes(claim: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]:
-    plan = claim_plan(server(**fields), claim)
-    assert plan is not None
-    return plan.access_modes
+    found = manifest(**fields)
+    return tuple((beside(found, claim) if claim else found).body["spec"]["accessModes"])
+
+
+def manifest(**fields: Any) -> Manifest:
+    """The claim's manifest, as the spec alone makes it."""
+    return Manifest(
+        "PersistentVolumeClaim", "mistral-cache", "1", squeezed(children(**fields)["PersistentVolumeClaim"])
+    )
+
+
+def problems(claim: dict[str, Any] | None, **fields: Any) -> tuple[Problem, ...]:
+    return claim_problems(claim_wish(server(**fields)), claim)
 
 
 SIZED = {"cache": {"size": "10Gi"}}
@@ -120,7 +133,7 @@ PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
 def test_what_a_claim_cannot_become_is_refused(
     fields: dict[str, Any], claim: dict[str, Any], reason: str, start: str
 ) -> None:
-    (problem,) = claim_problems(server(**fields), claim)
+    (problem,) = problems(claim, **fields)
 
     assert problem.reason == reason
     assert problem.message.startswith(start)
@@ -155,7 +168,7 @@ FINE: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
 
 @pytest.mark.parametrize(("fields", "claim"), [row[1:] for row in FINE], ids=[row[0] for row in FINE])
 def test_what_a_claim_can_be_is_accepted(fields: dict[str, Any], claim: dict[str, Any] | None) -> None:
-    assert claim_problems(server(**fields), claim) == ()
+    assert problems(claim, **fields) == ()
 
 
 def test_an_existing_claim_is_mounted_and_not_made() -> None:
@@ -192,6 +205,13 @@ def test_every_cache_variable_points_into_the_volume() -> None:
     assert [name for name, path in paths.items() if not path.startswith(CACHE_PATH)] == []
 
 
-def test_a_claim_keeps_the_class_that_it_has() -> None:
-    assert claim_plan(server(**SIZED), live("ReadWriteOnce", storage_class="fast")).storage_class_name == "fast"
-    assert claim_plan(server(**SIZED), live("ReadWriteOnce", storage_class=None)).storage_class_name is None
+CLASSES = [({}, "fast", "fast"), ({}, None, None), ({"storageClassName": "fast"}, "fast", "fast")]
+
+
+@pytest.mark.parametrize(("asked", "held", "kept"), CLASSES)
+def test_a_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | None, kept: str | None) -> None:
+    found = beside(manifest(cache={"size": "10Gi", **asked}), live("ReadWriteOnce", storage_class=held))
+
+    assert found.body["spec"].get("storageClassName") == kept
+    # What the cluster filled in makes no other manifest of it, which would be written anew.
+    assert found.hash == "1"

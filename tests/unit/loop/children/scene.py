@@ -25,7 +25,7 @@ class Scene:
 
     def wants(self, **spec: Any) -> None:
         """Change the spec."""
-        desired = desired_state(body(**spec), frozenset(), None)
+        desired = desired_state(body(**spec), frozenset())
         self.server = desired.server
         self.manifests = {manifest.kind: manifest for manifest in desired.manifests}
         self.store.put("VLLMServer", body(**spec))
