@@ -111,7 +111,8 @@ class Reconciler:
         if pause is None:
             heals = desired.server.restart_stalled and outcome.failure is None
             pause = await self._judge(key, body["metadata"], facts, heals=heals)
-        if self._has_moved_on(body):
+        if not self._cluster.store.has_spec_of(body):
+            # An answer brought another spec, and its event will tell nothing new.
             return 0.0
         if outcome.failure is not None:
             raise outcome.failure
@@ -137,13 +138,6 @@ class Reconciler:
         await self._report(key, metadata, replace(told, restarts=with_restart(facts)))
         await self._healing.delete(key, metadata, decision.delete.pod, facts)
         return BACK_OFF_SECONDS
-
-    def _has_moved_on(self, body: Object) -> bool:
-        """True when the cache holds another spec: an answer brought it, and its event will tell nothing new."""
-        current = self._cluster.store.newest_server(body)
-        return current is None or any(
-            current["metadata"].get(name) != body["metadata"].get(name) for name in ("uid", "generation")
-        )
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.set_targets(str(key), ())

@@ -73,6 +73,7 @@ class Runtime:
         self._watches = Watches(
             settings.namespaces or (None,),
             listed=self._relist.heard,
+            is_known=self._store.holds,
             wait=self._recovery.pause,
             refused=self.connection.renew,
         )

@@ -12,7 +12,7 @@ from vllm_operator.api.codec import packed, squeezed, unsqueezed
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.drift import foreign_entries
-from vllm_operator.cluster.kinds import POD, SERVER, UNREAD
+from vllm_operator.cluster.kinds import CHILDREN, POD, SERVER, UNREAD, Kind
 
 
 class Key(NamedTuple):
@@ -35,10 +35,11 @@ class Entry:
     """One object: as compressed JSON, and what is asked of it often.
 
     Attributes:
-        core: hash of all but its status: a child that only reports something needs no new comparison.
+        core: hash of all but the status of a child: one that only reports something needs no new comparison.
         verified: hash of the manifest that this very state was found to hold; empty before it was compared.
         phase: `status.phase` of a server; empty for other kinds, and before the first status.
         dying: whether it was deleted and is still there.
+        generation: number of its spec.
     """
 
     namespace: str
@@ -51,13 +52,13 @@ class Entry:
     verified: str = ""
     phase: str = ""
     dying: bool = False
+    generation: int = 0
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
         """Pack an object. Managed fields are half of it; only what someone else owns is of interest."""
         metadata = body["metadata"]
         trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
-        lasting = {name: value for name, value in trimmed["metadata"].items() if name not in PASSING}
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata["name"],
@@ -66,14 +67,20 @@ class Entry:
             key=key_of(kind, body),
             raw=squeezed(trimmed),
             phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
-            core=hash(packed({**trimmed, "metadata": lasting, "status": None})),
+            core=_core(trimmed) if kind in CHILDREN else 0,
             dying="deletionTimestamp" in metadata,
+            generation=metadata.get("generation", 0),
         )
 
     @property
     def body(self) -> Object:
         """The object; a new one at each call."""
         return unsqueezed(self.raw)
+
+
+def _core(body: Mapping[str, Any]) -> int:
+    lasting = {name: value for name, value in body["metadata"].items() if name not in PASSING}
+    return hash(packed({**body, "metadata": lasting, "status": None}))
 
 
 class Store:
@@ -88,6 +95,8 @@ class Store:
         """
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
+        self._versions: set[str] = set()
+        """Resource versions of the servers."""
 
     def take(self, kind: str, event: str | None, body: Mapping[str, Any]) -> bool:
         """Take over one watch event; False when it tells nothing that a pass could act on."""
@@ -114,6 +123,8 @@ class Store:
             if (entry.uid, entry.core) == (known.uid, known.core):
                 entry.verified = known.verified
         self._objects[kind][entry.namespace, entry.name] = entry
+        if kind == SERVER.name:
+            self._versions.add(entry.version)
         if entry.key is not None:
             self._members[entry.key][kind][entry.name] = entry
         return True
@@ -181,6 +192,16 @@ class Store:
             return body
         return entry.body if entry else None
 
+    def holds(self, kind: Kind, version: str) -> bool:
+        """Whether a server is held in this very resource version; of other kinds that is not kept."""
+        return kind is SERVER and version in self._versions
+
+    def has_spec_of(self, body: Object) -> bool:
+        """Whether the VLLMServer of `body` is still there and has still this spec."""
+        metadata = body["metadata"]
+        entry = self._objects[SERVER.name].get((metadata["namespace"], metadata["name"]))
+        return entry is not None and (entry.uid, entry.generation) == (metadata["uid"], metadata.get("generation", 0))
+
     def is_living(self, key: Key, uid: str) -> bool:
         """Whether the VLLMServer of `key` is this very one, and is not being deleted."""
         entry = next(iter(self._group(key, SERVER.name).values()), None)
@@ -238,6 +259,8 @@ class Store:
 
     def _forget(self, kind: str, known: Entry) -> None:
         self._objects[kind].pop((known.namespace, known.name), None)
+        if kind == SERVER.name:
+            self._versions.discard(known.version)
         if known.key is None or known.key not in self._members:
             return
         self._members[known.key][kind].pop(known.name, None)

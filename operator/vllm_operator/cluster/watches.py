@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 
 _BOOKMARK = re.compile(rb'\s*\{\s*"type"\s*:\s*"BOOKMARK"')
+_STATE = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:ADDED|MODIFIED)"')
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
+"""The first in an event is the object's own: inside of texts the quotes are escaped."""
 
 
 class Watches:
@@ -52,6 +55,7 @@ class Watches:
     Args:
         namespaces: the namespaces that are served; None among them stands for all.
         listed: called when kopf lists a kind: something may have vanished before.
+        is_known: whether the caches hold an object of a kind in this very resource version.
         wait: waits so many seconds, or until the API server is back, and then returns True.
         refused: called when the credentials are refused.
     """
@@ -61,11 +65,13 @@ class Watches:
         namespaces: Iterable[str | None],
         *,
         listed: Callable[[Kind], None],
+        is_known: Callable[[Kind, str], bool],
         wait: Callable[[float], Awaitable[bool]],
         refused: Callable[[], Awaitable[None]],
     ) -> None:
         self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED}
         self._listed = listed
+        self._is_known = is_known
         self._wait = wait
         self._renew = refused
         self._failures: defaultdict[str, int] = defaultdict(int)
@@ -93,13 +99,22 @@ class Watches:
         """Take note that a watch tells something: the next failure is the first again."""
         self._failures.pop(path, None)
 
-    def trusted(self, path: str, lines: bytes) -> bytes:
-        """The lines without bookmarks that come soon after an event: they would step over events that were lost."""
+    def news(self, path: str, lines: bytes) -> bytes:
+        """The lines without what answers to our own writes told already: kopf takes 0.7 ms for each.
+
+        Bookmarks that come soon after an event are left out too: they would step over events that were lost.
+        """
         now, whole = time.monotonic(), lines.split(b"\n")
         events = [line for line in whole if not _BOOKMARK.match(line)]
         if any(events):
             self._heard[path] = now
-        return b"\n".join(events if now - self._heard[path] < REPLAY_SECONDS else whole)
+        kept = events if now - self._heard[path] < REPLAY_SECONDS else whole
+        kind = self._kinds.get(path)
+        return b"\n".join(kept if kind is None else [line for line in kept if not self._is_old(kind, line)])
+
+    def _is_old(self, kind: Kind, line: bytes) -> bool:
+        found = _VERSION.search(line) if _STATE.match(line) else None
+        return found is not None and self._is_known(kind, found[1].decode())
 
     async def pause(self, path: str, longest: float = LONGEST_PAUSE_SECONDS) -> None:
         """Wait, the longer the more often it has failed, but not when the API server is back."""
@@ -175,7 +190,7 @@ class _Events:
             if newline:
                 silent = False
                 self._watches.works(self._path)
-                yield self._watches.trusted(self._path, lines) + newline
+                yield self._watches.news(self._path, lines) + newline
         # Half a line at the end is no event.
         if silent and loop.time() - began < SHORT_SECONDS:
             await self._watches.pause(self._path)

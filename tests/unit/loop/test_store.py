@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vllm_operator.cluster import store as module
-from vllm_operator.cluster.kinds import UNREAD
+from vllm_operator.cluster.kinds import CHILDREN, SERVER, UNREAD
 from vllm_operator.cluster.store import Key, Store
 
 KEY = Key("llm", "mistral")
@@ -337,3 +337,40 @@ def test_a_child_that_was_edited_or_deleted_is_news(store: Store, kind: str) -> 
     assert store.take(kind, "DELETED", thing(version=3))
     assert store.take(kind, "ADDED", thing(version=4, uid="u2"))
     assert not store.take(kind, "MODIFIED", thing(version=4, uid="u2")), "the echo of what is known"
+
+
+def test_the_versions_of_the_servers_are_known(store: Store) -> None:
+    store.put("VLLMServer", thing(version=7))
+    store.put("Service", thing(version=8))
+
+    assert store.holds(SERVER, "7")
+    assert not store.holds(SERVER, "8")
+    assert not store.holds(CHILDREN["Service"], "8")
+
+    store.put("VLLMServer", thing(version=9))
+    assert (store.holds(SERVER, "7"), store.holds(SERVER, "9")) == (False, True)
+
+    store.remove("VLLMServer", thing(version=10))
+    assert not store.holds(SERVER, "9")
+
+
+def test_a_spec_is_known_by_uid_and_generation(store: Store) -> None:
+    body = thing(version=7)
+    body["metadata"]["generation"] = 3
+    assert not store.has_spec_of(body)
+
+    store.put("VLLMServer", body)
+    assert store.has_spec_of(body)
+
+    later = thing(version=8)
+    later["metadata"]["generation"] = 3
+    store.put("VLLMServer", later)
+    assert store.has_spec_of(body)
+
+    store.put("VLLMServer", {**later, "metadata": {**later["metadata"], "resourceVersion": "9", "generation": 4}})
+    assert not store.has_spec_of(body)
+
+    other = thing(version=10, uid="u2")
+    other["metadata"]["generation"] = 3
+    store.put("VLLMServer", other)
+    assert not store.has_spec_of(body)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 
@@ -29,12 +30,14 @@ class FakeApiServer:
         listed: kinds that were listed.
         pauses: seconds of every pause that was made.
         is_back: whether the API server comes back in each of them.
+        known: resource versions of the servers that the caches hold.
         renewed: how often the credentials were to be renewed.
     """
 
     def __init__(self) -> None:
         self.status, self.body = 200, b'{"items":[]}'
         self.listed: list[str] = []
+        self.known: set[str] = set()
         self.renewed, self.is_back = 0, False
         self.pauses: list[float] = []
         self.port = 0
@@ -73,6 +76,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
     watches = Watches(
         ["llm"],
         listed=lambda kind: fake.listed.append(kind.name),
+        is_known=lambda kind, version: kind is SERVER and version in fake.known,
         wait=fake._wait,
         refused=fake._renew,
     )
@@ -240,4 +244,31 @@ async def test_a_bookmark_after_a_long_silence_is_passed_on(
 ) -> None:
     monkeypatch.setattr(module, "REPLAY_SECONDS", 0.0)
     server.body = EVENT + EVENT.replace(b"ADDED", b"BOOKMARK")
+    assert await server.watched() == server.body
+
+
+def told(kind: str, version: str, **metadata: str) -> bytes:
+    """An event as the API server sends it: the members of a custom resource come in the order of the alphabet."""
+    body = {"metadata": {**metadata, "resourceVersion": version}, "spec": {"resourceVersion": "7"}}
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+
+
+async def test_what_the_caches_hold_already_is_not_told_to_kopf(server: FakeApiServer) -> None:
+    server.known = {"7", "8"}
+    server.body = told("MODIFIED", "8") + told("MODIFIED", "9") + told("ADDED", "8")
+
+    assert (await server.watched()).split() == [told("MODIFIED", "9").strip()]
+
+
+async def test_a_deletion_is_told_whatever_is_known(server: FakeApiServer) -> None:
+    server.known = {"8"}
+    server.body = told("DELETED", "8")
+
+    assert await server.watched() == server.body
+
+
+async def test_a_version_inside_of_a_text_is_none(server: FakeApiServer) -> None:
+    server.known = {"7", "8"}
+    server.body = told("MODIFIED", "9", annotation='{"resourceVersion":"8"}')
+
     assert await server.watched() == server.body
