@@ -70,7 +70,9 @@ class KeyedQueue(Generic[K]):
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._queued: dict[K, float] = {}
         """Since when a key waits for a slot; the first has waited longest."""
-        self._rearmed = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when the first key is due."""
+        self._alarm_at = float("inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: K) -> None:
@@ -87,7 +89,7 @@ class KeyedQueue(Generic[K]):
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._timers, (due, next(self._ticket), key))
-            self._rearmed.set()
+            self._set_alarm()
 
     def retry_failed(self) -> None:
         """Look again soon at every key that backs off, and count its failures anew: a common cause has passed."""
@@ -125,7 +127,6 @@ class KeyedQueue(Generic[K]):
 
     async def run(self) -> None:
         """Work until cancelled; passes under way are then cancelled too."""
-        timer = asyncio.create_task(self._run_timers(), name="queue timers")
         try:
             while True:
                 key = await self._ready.get()
@@ -135,11 +136,12 @@ class KeyedQueue(Generic[K]):
                 else:
                     self._start(key, await self._slots.take())
         finally:
-            timer.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
             self._parked.clear()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(timer, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_parked(self) -> None:
         while self._parked and len(self._aside) < self._workers:
@@ -193,17 +195,21 @@ class KeyedQueue(Generic[K]):
         self._retries[key] = now + pause
         return pause
 
-    async def _run_timers(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            while self._timers and self._timers[0][0] <= loop.time():
-                due, _, key = heapq.heappop(self._timers)
-                if self._due.get(key) == due:
-                    del self._due[key]
-                    self.add(key)
-            self._rearmed.clear()
-            pause = self._timers[0][0] - loop.time() if self._timers else None
-            try:
-                await asyncio.wait_for(self._rearmed.wait(), pause)
-            except TimeoutError:
-                pass
+    def _set_alarm(self) -> None:
+        first = self._timers[0][0] if self._timers else float("inf")
+        if first >= self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = asyncio.get_running_loop().call_at(first, self._ring), first
+
+    def _ring(self) -> None:
+        """Look at the keys that are due."""
+        self._alarm, self._alarm_at = None, float("inf")
+        now = asyncio.get_running_loop().time()
+        while self._timers and self._timers[0][0] <= now:
+            due, _, key = heapq.heappop(self._timers)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        self._set_alarm()
