@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -90,13 +91,20 @@ class Metrics:
             "vllm_operator_stalled_restarts", "Pods deleted for a frozen engine (restartStalled).", registry=registry
         )
 
+        # A child is looked up by its labels under a lock each time; there are few.
+        self._calls_of = functools.cache(self._calls.labels)
+        self._call_seconds_of = functools.cache(self._call_seconds.labels)
+        self._watch_events_of = functools.cache(self._watch_events.labels)
+        self._reconciles_of = functools.cache(self._reconciles.labels)
+        self._probes_of = functools.cache(self._probes.labels)
+
     def show(self, snapshot: Callable[[], Snapshot]) -> None:
         """Ask for this at each scrape."""
         self.registry.register(_Gauges(snapshot))
 
     def passed(self, outcome: str, seconds: float) -> None:
         """Count a pass: `success`, `error` for what may pass, `defect` for what is our fault."""
-        self._reconciles.labels(outcome).inc()
+        self._reconciles_of(outcome).inc()
         self._reconcile_seconds.observe(seconds)
 
     def waited(self, seconds: float) -> None:
@@ -105,16 +113,16 @@ class Metrics:
 
     def called(self, verb: str, resource: str, code: int | None, seconds: float) -> None:
         """Count a call to the API server; without a code it was not answered."""
-        self._calls.labels(verb, resource, code or NO_ANSWER).inc()
-        self._call_seconds.labels(verb).observe(seconds)
+        self._calls_of(verb, resource, code or NO_ANSWER).inc()
+        self._call_seconds_of(verb).observe(seconds)
 
     def saw(self, kind: str) -> None:
         """Count an event of a watch."""
-        self._watch_events.labels(kind).inc()
+        self._watch_events_of(kind).inc()
 
     def probed(self, result: str, seconds: float) -> None:
         """Count a probe of a replica."""
-        self._probes.labels(result).inc()
+        self._probes_of(result).inc()
         self._probe_seconds.observe(seconds)
 
     def completed(self, outcome: str) -> None:

@@ -71,12 +71,14 @@ class Children:
         )
         self._check_namespace(key, server, results)
         pairs = list(zip(manifests, results, strict=True))
+        written = [m for m, result in pairs if result is True]
+        if written:
+            logger.info("%s: applied %s", key, ", ".join(m.kind for m in written))
         for manifest, result in pairs:
             if isinstance(result, BaseException) and not is_final(manifest, result):
                 raise result
         self._complete[key] = server.uid
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
-        written = [m for m, result in pairs if result is True]
         return Outcome(
             problems=(
                 *(refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
@@ -260,7 +262,6 @@ class Children:
         self._answers.note(applied, answer, differs=differs(body, answer))
         if self._store.put(kind.name, answer) and not foreign_entries(answer):
             self._store.verify(kind.name, namespace, name, applied)
-        logger.info("%s/%s: applied %s %s", namespace, name, kind.name, applied)
 
     async def _look_for_owner(self, server: Owner) -> None:
         """Ask the API server for the owner of a child that was deleted, and keep the answer.

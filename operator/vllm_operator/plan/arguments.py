@@ -161,6 +161,7 @@ def unescaped(argument: str) -> str:
     return argument.replace("$$", "$")
 
 
+@functools.cache
 def field_of(flag: str) -> str:
     """The spec field that sets `flag`, for messages."""
     if flag in MODEL_FLAGS:
