@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vllm_operator.api.operations import Alerts
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.errors import InvalidSpecError
+from vllm_operator.plan.rules import Alert, RecordPlan
 from vllm_operator.plan.series import ServerSeries, server_series
 
 SERVING = "vllmserver:replicas_serving:count"
@@ -32,38 +33,11 @@ _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True)
-class RecordPlan:
-    """A recording rule."""
-
-    name: str
-    expr: str
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True)
-class AlertPlan:
-    """An alerting rule; `wait` is its `for`, in Prometheus' notation."""
-
-    name: str
-    expr: str
-    wait: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Subject:
-    """What an alert speaks about: a server, its series, and its limits.
-
-    Attributes:
-        server: the server.
-        own: its series.
-        runbooks: URL of the runbooks, `%s` for the alert; empty when nobody has said where they are read.
-    """
+    """What an alert speaks about: a server, its series, and its limits."""
 
     server: VLLMServer
     own: ServerSeries
-    runbooks: str = ""
 
     @property
     def limits(self) -> Alerts:
@@ -80,29 +54,15 @@ class Subject:
         """Labels that name the server."""
         return {"namespace": self.server.namespace, "vllmserver": self.server.name}
 
-    def alert(self, name: str, expr: str, *, wait: str, severity: str, summary: str, description: str) -> AlertPlan:
-        """An alert about this server; the labels of the spec may change the severity, never the identity."""
-        return AlertPlan(
-            name=name,
-            expr=expr,
-            wait=wait,
-            labels={"severity": severity, **_user_labels(self.limits.labels), **self.identity},
-            annotations={
-                "summary": f"VLLMServer {self.server.key}: {summary}",
-                "description": description,
-                **runbook(self.runbooks, name),
-            },
-        )
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of every alert; those of the spec may change the severity, never the identity."""
+        return {**_user_labels(self.limits.labels), **self.identity}
 
 
-def runbook(pattern: str, alert: str) -> dict[str, str]:
-    """The annotation that leads to the page of an alert; none without a pattern: a wrong link is worse at night."""
-    return {"runbook_url": pattern.replace("%s", alert)} if pattern else {}
-
-
-def subject(server: VLLMServer, runbooks: str = "") -> Subject:
+def subject(server: VLLMServer) -> Subject:
     """The subject of all alerts of a server."""
-    return Subject(server, server_series(server), runbooks)
+    return Subject(server, server_series(server))
 
 
 def replicas_serving(s: Subject) -> RecordPlan:
@@ -111,10 +71,10 @@ def replicas_serving(s: Subject) -> RecordPlan:
     return RecordPlan(name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=s.identity)
 
 
-def no_replica_available(s: Subject) -> AlertPlan:
+def no_replica_available(s: Subject) -> Alert:
     """Needs `replicas_serving`. Silent while a new server starts for the first time, as long as the budget lasts."""
     serving = f'{SERVING}{{namespace="{s.server.namespace}",vllmserver="{s.server.name}"}}'
-    return s.alert(
+    return Alert(
         "VLLMNoReplicaAvailable",
         f"{serving} == 0\n"
         "and (\n"
@@ -128,9 +88,9 @@ def no_replica_available(s: Subject) -> AlertPlan:
     )
 
 
-def replica_down(s: Subject) -> AlertPlan:
+def replica_down(s: Subject) -> Alert:
     """A loading replica has its port closed, so only one that is down for longer than a start is news."""
-    return s.alert(
+    return Alert(
         "VLLMReplicaDown",
         f"min by (namespace, pod) ({s.own('up')}) == 0\n"
         f"unless on (namespace, pod) count by (namespace, pod) ({s.own(s.own.names.running)})",
@@ -141,14 +101,14 @@ def replica_down(s: Subject) -> AlertPlan:
     )
 
 
-def engine_stalled(s: Subject) -> AlertPlan:
+def engine_stalled(s: Subject) -> Alert:
     """Prompts count as progress, and so does a cache that fills: a long prompt moves no token counter until its end.
 
     An engine that froze while idle goes on telling that it holds nothing. What its clients give up counts as 2xx.
     """
     names = s.own.names
     ended = s.own(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
-    return s.alert(
+    return Alert(
         "VLLMEngineStalled",
         "max by (namespace, pod, engine) (\n"
         f"  {s.own(names.running)} + {s.own(names.waiting)} > 0\n"
@@ -169,11 +129,11 @@ def engine_stalled(s: Subject) -> AlertPlan:
     )
 
 
-def high_error_rate(s: Subject) -> AlertPlan:
+def high_error_rate(s: Subject) -> Alert:
     """Inference is POST; probes and the listing of models are GET and would dilute the share."""
     failed = s.own(s.own.names.http_requests, 'method="POST"', 'status="5xx"')
     requests = s.own(s.own.names.http_requests, 'method="POST"')
-    return s.alert(
+    return Alert(
         "VLLMHighErrorRate",
         f"sum(rate({failed}[5m])) / sum(rate({requests}[5m])) > {_number(s.limits.error_ratio)}\n"
         f"and sum(increase({failed}[5m])) > {MIN_FAILURES}",
@@ -185,10 +145,10 @@ def high_error_rate(s: Subject) -> AlertPlan:
     )
 
 
-def high_latency(s: Subject) -> AlertPlan:
+def high_latency(s: Subject) -> Alert:
     """The 99th percentile over all replicas; the buckets are summed before the quantile is taken."""
     limit = _number(s.limits.p99_latency_seconds)
-    return s.alert(
+    return Alert(
         "VLLMHighLatency",
         f"histogram_quantile(0.99, sum by (le) (rate({s.own(s.own.names.latency)}[5m]))) > {limit}",
         wait="5m",
@@ -198,13 +158,13 @@ def high_latency(s: Subject) -> AlertPlan:
     )
 
 
-def queue_backlog(s: Subject) -> AlertPlan:
+def queue_backlog(s: Subject) -> Alert:
     """The longest queue of a replica, not the sum: ten replicas with ten each are fine, one with a hundred is not.
 
     The inner max counts a replica once that two jobs scrape; the sum is over its data-parallel engines.
     """
     waiting = s.own(s.own.names.waiting)
-    return s.alert(
+    return Alert(
         "VLLMQueueBacklog",
         f"max(sum by (pod) (max by (pod, engine) ({waiting}))) > {s.limits.queue_length}",
         wait="2m",
@@ -214,10 +174,10 @@ def queue_backlog(s: Subject) -> AlertPlan:
     )
 
 
-def kv_cache_nearly_full(s: Subject) -> AlertPlan:
+def kv_cache_nearly_full(s: Subject) -> Alert:
     """vLLM exports a fraction: 1 means full. The average lets a cache that hovers about the limit fire, too."""
     usage = s.own(s.own.names.kv_cache)
-    return s.alert(
+    return Alert(
         "VLLMKVCacheNearlyFull",
         f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {_number(s.limits.kv_cache_usage)}",
         wait="5m",
@@ -228,10 +188,10 @@ def kv_cache_nearly_full(s: Subject) -> AlertPlan:
     )
 
 
-def preemptions(s: Subject) -> AlertPlan:
+def preemptions(s: Subject) -> Alert:
     """Each preempted request is computed again from its start: the share of such work, whatever the traffic."""
     preempted, finished = s.own(s.own.names.preemptions), s.own(s.own.names.finished)
-    return s.alert(
+    return Alert(
         "VLLMPreemptions",
         f"sum(rate({preempted}[5m])) / sum(rate({finished}[5m])) > {PREEMPTIONS_PER_REQUEST}",
         wait="10m",

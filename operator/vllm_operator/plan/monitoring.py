@@ -9,8 +9,8 @@ from enum import StrEnum
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.plan import alerts
-from vllm_operator.plan.alerts import AlertPlan, RecordPlan
 from vllm_operator.plan.arguments import PORT, extra_flags
+from vllm_operator.plan.rules import RulePlan
 
 MONITORING_API = "monitoring.coreos.com/v1"
 POD_MONITOR = "PodMonitor"
@@ -25,16 +25,6 @@ class Scrape(StrEnum):
     POD_MONITOR = "podMonitor"
     ANNOTATIONS = "annotations"
     NONE = "none"
-
-
-@dataclass(frozen=True)
-class RulePlan:
-    """A PrometheusRule with one group."""
-
-    name: str
-    group: str
-    records: list[RecordPlan]
-    alerts: list[AlertPlan]
 
 
 @dataclass(frozen=True)
@@ -100,17 +90,15 @@ def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: 
     """
     if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
         return None
-    subject = alerts.subject(server, runbooks)
+    subject = alerts.subject(server)
     scraped = scrape(server, kinds) is not Scrape.NONE and _exports_metrics(server)
     watched = scraped and _expects_replicas(server)
+    wanted = (*([alerts.no_replica_available] if watched else []), *alerts.LOAD_ALERTS)
     return RulePlan(
         name=child_name(server.name),
         group=f"vllmserver.{server.name}",
         records=[alerts.replicas_serving(subject)] if watched else [],
-        alerts=[
-            *([alerts.no_replica_available(subject)] if watched else []),
-            *(alert(subject) for alert in alerts.LOAD_ALERTS),
-        ],
+        alerts=[alert(subject).about(f"VLLMServer {server.key}", subject.labels, runbooks) for alert in wanted],
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_operator.plan.alerts import AlertPlan, runbook
-from vllm_operator.plan.monitoring import RulePlan
+from vllm_operator.plan.rules import Alert, RulePlan
 
 QUEUE_SECONDS = 300
 """A server that has waited so long for its pass is served by nobody: passes take milliseconds, and 32 run at once."""
@@ -36,29 +35,17 @@ class Operator:
         own = ",".join((f'namespace="{self.namespace}"', *matchers))
         return f"vllm_operator_{name}{{{own}}}"
 
-    def alert(self, name: str, expr: str, *, wait: str, severity: str, summary: str, description: str) -> AlertPlan:
-        """An alert about this operator."""
-        return AlertPlan(
-            name=name,
-            expr=expr,
-            wait=wait,
-            labels={"severity": severity, "namespace": self.namespace},
-            annotations={
-                "summary": f"vllm-operator in {self.namespace}: {summary}",
-                "description": description,
-                **runbook(self.runbooks, name),
-            },
-        )
-
 
 def operator_rules(operator: Operator) -> RulePlan:
     """The PrometheusRule of an operator that is scraped."""
-    return RulePlan(operator.name, "vllm-operator", [], [alert(operator) for alert in OPERATOR_ALERTS])
+    name, labels = f"vllm-operator in {operator.namespace}", {"namespace": operator.namespace}
+    alerts = [alert(operator).about(name, labels, operator.runbooks) for alert in OPERATOR_ALERTS]
+    return RulePlan(operator.name, "vllm-operator", [], alerts)
 
 
-def down(o: Operator) -> AlertPlan:
+def down(o: Operator) -> Alert:
     """No series at all: also when nobody scrapes it, which has to be mended, too."""
-    return o.alert(
+    return Alert(
         "VLLMOperatorDown",
         f"absent({o.series('build_info')})",
         wait="5m",
@@ -69,9 +56,9 @@ def down(o: Operator) -> AlertPlan:
     )
 
 
-def no_leader(o: Operator) -> AlertPlan:
+def no_leader(o: Operator) -> Alert:
     """A failover takes less than 20 s. Silent without series: that is `down`."""
-    return o.alert(
+    return Alert(
         "VLLMOperatorNoLeader",
         f"max by (namespace) ({o.series('leader')}) == 0",
         wait="5m",
@@ -81,9 +68,9 @@ def no_leader(o: Operator) -> AlertPlan:
     )
 
 
-def passes_failing(o: Operator) -> AlertPlan:
+def passes_failing(o: Operator) -> Alert:
     """What fails is tried again at least once a minute: where some are counted all the time, no retry helps."""
-    return o.alert(
+    return Alert(
         "VLLMOperatorPassesFailing",
         f"max by (namespace) ({o.series('servers_failing')}) > 0",
         wait="15m",
@@ -93,9 +80,9 @@ def passes_failing(o: Operator) -> AlertPlan:
     )
 
 
-def queue_stuck(o: Operator) -> AlertPlan:
+def queue_stuck(o: Operator) -> Alert:
     """On a standby the queue waits for the Lease, and its age says nothing."""
-    return o.alert(
+    return Alert(
         "VLLMOperatorQueueStuck",
         f"max by (namespace) ({o.series('queue_age_seconds')} and on (namespace, pod) {o.series('leader')} == 1)"
         f" > {QUEUE_SECONDS}",
@@ -106,10 +93,10 @@ def queue_stuck(o: Operator) -> AlertPlan:
     )
 
 
-def api_errors(o: Operator) -> AlertPlan:
+def api_errors(o: Operator) -> Alert:
     """A share, since the number of calls grows with the servers; at rest the Lease alone makes some each minute."""
     failed = o.series("api_requests_total", f'code=~"{FAILED_CODES}"')
-    return o.alert(
+    return Alert(
         "VLLMOperatorApiErrors",
         f"sum by (namespace) (rate({failed}[5m])) / sum by (namespace) (rate({o.series('api_requests_total')}[5m]))"
         f" > {ERROR_SHARE}",
@@ -120,10 +107,10 @@ def api_errors(o: Operator) -> AlertPlan:
     )
 
 
-def credentials_refused(o: Operator) -> AlertPlan:
+def credentials_refused(o: Operator) -> Alert:
     """One 401 is how an expired token is noticed and read again; only what goes on is trouble."""
     refused = o.series("api_requests_total", 'code="401"')
-    return o.alert(
+    return Alert(
         "VLLMOperatorCredentialsRefused",
         f"sum by (namespace) (rate({refused}[5m])) > 0",
         wait="10m",

@@ -11,7 +11,8 @@ from vllm_operator.plan.arguments import engine_values
 from vllm_operator.plan.autoscaling import AutoscalerPlan, autoscaler_plan
 from vllm_operator.plan.cache import ClaimPlan, claim_plan, possible_replicas
 from vllm_operator.plan.deployment import DeploymentPlan, deployment_plan
-from vllm_operator.plan.monitoring import PodMonitorPlan, RulePlan, pod_annotations, pod_monitor_plan, rule_plan
+from vllm_operator.plan.monitoring import PodMonitorPlan, pod_annotations, pod_monitor_plan, rule_plan
+from vllm_operator.plan.rules import RulePlan
 from vllm_operator.plan.source import resolve
 
 
