@@ -60,7 +60,9 @@ class FastClient:
     async def apply(self, path: str, body: bytes) -> dict[str, Any]:
         """Server-side apply."""
         headers = {"Content-Type": "application/apply-patch+yaml"}
-        return await self._call("PATCH", f"{path}?fieldManager={self._agent}&force=true", body, headers)
+        return await self._call(
+            "PATCH", f"{path}?fieldManager={self._agent}&force=true&fieldValidation=Ignore", body, headers
+        )
 
     async def merge(self, path: str, body: bytes) -> dict[str, Any]:
         """JSON merge patch."""
