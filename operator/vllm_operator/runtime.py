@@ -179,6 +179,7 @@ class Runtime:
             partial(self.saw, kind),
             self._recovery.pause,
             lambda: not kind.optional or kind.name in self._capabilities.installed,
+            partial(self._store.holds, kind),
         )
 
     async def _list_again(self, kind: Kind, namespace: str | None) -> str:

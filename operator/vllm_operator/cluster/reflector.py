@@ -17,6 +17,7 @@ from typing import Any
 from vllm_operator.api.codec import unpacked
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import Kind
+from vllm_operator.cluster.lines import state_version
 from vllm_operator.errors import ApiError
 
 SERVER_SECONDS = 20
@@ -47,7 +48,8 @@ class Reflector:
         selector: label selector of its objects.
         relist: lists the kind into the caches; returns the resource version from which to watch, empty when the API
             server does not have the kind.
-        saw: called with the type and the object of every event.
+        saw: called with the type and the object of every event that tells something new.
+        is_known: whether the caches hold an object in this very resource version: the answer to a write brought it.
         pause: waits so many seconds, or until the API server is back, and then returns True.
         is_served: whether the API server has the kind.
     """
@@ -62,6 +64,7 @@ class Reflector:
         saw: Callable[[str, Mapping[str, Any]], None],
         pause: Callable[[float], Awaitable[bool]],
         is_served: Callable[[], bool] = lambda: True,
+        is_known: Callable[[str], bool] = lambda version: False,
     ) -> None:
         self._kind = kind
         self._client = client
@@ -71,6 +74,7 @@ class Reflector:
         self._saw = saw
         self._pause = pause
         self._is_served = is_served
+        self._is_known = is_known
         self._version = ""
         self._heard = float("-inf")
 
@@ -128,6 +132,10 @@ class Reflector:
                 self._take(line)
 
     def _take(self, line: bytes) -> None:
+        version = state_version(line)
+        if self._is_known(version):
+            self._version, self._heard = version, time.monotonic()
+            return
         kind, body = _event(line)
         if kind == "ERROR":
             raise ApiError(int(body.get("code") or 500), str(body.get("reason")), str(body.get("message")))

@@ -95,8 +95,8 @@ class Store:
         """
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
-        self._versions: set[str] = set()
-        """Resource versions of the servers."""
+        self._versions: dict[str, set[str]] = defaultdict(set)
+        """Resource versions of the objects, by kind."""
 
     def take(self, kind: str, event: str | None, body: Mapping[str, Any]) -> bool:
         """Take over one watch event; False when it tells nothing that a pass could act on."""
@@ -123,8 +123,7 @@ class Store:
             if (entry.uid, entry.core) == (known.uid, known.core):
                 entry.verified = known.verified
         self._objects[kind][entry.namespace, entry.name] = entry
-        if kind == SERVER.name:
-            self._versions.add(entry.version)
+        self._versions[kind].add(entry.version)
         if entry.key is not None:
             self._members[entry.key][kind][entry.name] = entry
         return True
@@ -193,8 +192,8 @@ class Store:
         return entry.body if entry else None
 
     def holds(self, kind: Kind, version: str) -> bool:
-        """Whether a server is held in this very resource version; of other kinds that is not kept."""
-        return kind is SERVER and version in self._versions
+        """Whether an object of a kind is held in this very resource version."""
+        return bool(version) and version in self._versions[kind.name]
 
     def has_spec_of(self, body: Object) -> bool:
         """Whether the VLLMServer of `body` is still there and has still this spec."""
@@ -259,8 +258,7 @@ class Store:
 
     def _forget(self, kind: str, known: Entry) -> None:
         self._objects[kind].pop((known.namespace, known.name), None)
-        if kind == SERVER.name:
-            self._versions.discard(known.version)
+        self._versions[kind].discard(known.version)
         if known.key is None or known.key not in self._members:
             return
         self._members[known.key][kind].pop(known.name, None)

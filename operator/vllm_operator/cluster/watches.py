@@ -20,6 +20,7 @@ import aiohttp
 
 from vllm_operator.api.codec import unpacked
 from vllm_operator.cluster.kinds import WATCHED, Kind
+from vllm_operator.cluster.lines import is_bookmark, state_version
 from vllm_operator.cluster.reflector import REPLAY_SECONDS
 
 FIRST_PAUSE_SECONDS = 0.25
@@ -41,12 +42,6 @@ DISCOVERED = (
 _ERROR = re.compile(rb'^\s*\{\s*"type"\s*:\s*"ERROR"', re.MULTILINE)
 
 logger = logging.getLogger(__name__)
-
-
-_BOOKMARK = re.compile(rb'\s*\{\s*"type"\s*:\s*"BOOKMARK"')
-_STATE = re.compile(rb'\s*\{\s*"type"\s*:\s*"(?:ADDED|MODIFIED)"')
-_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
-"""The first in an event is the object's own: inside of texts the quotes are escaped."""
 
 
 class Watches:
@@ -105,16 +100,13 @@ class Watches:
         Bookmarks that come soon after an event are left out too: they would step over events that were lost.
         """
         now, whole = time.monotonic(), lines.split(b"\n")
-        events = [line for line in whole if not _BOOKMARK.match(line)]
+        events = [line for line in whole if not is_bookmark(line)]
         if any(events):
             self._heard[path] = now
         kept = events if now - self._heard[path] < REPLAY_SECONDS else whole
-        kind = self._kinds.get(path)
-        return b"\n".join(kept if kind is None else [line for line in kept if not self._is_old(kind, line)])
-
-    def _is_old(self, kind: Kind, line: bytes) -> bool:
-        found = _VERSION.search(line) if _STATE.match(line) else None
-        return found is not None and self._is_known(kind, found[1].decode())
+        if kind := self._kinds.get(path):
+            kept = [line for line in kept if not self._is_known(kind, state_version(line))]
+        return b"\n".join(kept)
 
     async def pause(self, path: str, longest: float = LONGEST_PAUSE_SECONDS) -> None:
         """Wait, the longer the more often it has failed, but not when the API server is back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 MESSAGE_LENGTH = 1024
@@ -32,6 +33,7 @@ _USELESS = (
 )
 
 
+@functools.lru_cache(maxsize=2048)
 def masked(text: str) -> str:
     """`text` with whatever looks like a token, a key or a password replaced by `***`."""
 

@@ -50,7 +50,12 @@ def error(code: int) -> bytes:
 class Scene:
     """A watch over written streams; the lists that it asks for have the versions 100, 200, ..."""
 
-    def __init__(self, *streams: list[bytes | ApiError], is_served: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        *streams: list[bytes | ApiError],
+        is_served: Callable[[], bool] = lambda: True,
+        known: frozenset[str] = frozenset(),
+    ) -> None:
         self.streams, self.lists = FakeStreams(*streams), 0
         self.seen: list[tuple[str, str]] = []
         self.pauses: list[float] = []
@@ -64,6 +69,7 @@ class Scene:
             self.saw,
             self.pause,
             is_served,  # type: ignore[arg-type]
+            known.__contains__,
         )
 
     async def relist(self) -> str:
@@ -110,6 +116,16 @@ async def test_it_goes_on_from_the_last_version_when_it_ends(monkeypatch: pytest
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "150", "170"])
     assert scene.seen == [("MODIFIED", "a")], "a bookmark is no object"
+
+
+async def test_what_the_answer_to_a_write_told_is_not_told_again_and_the_watch_goes_on_from_it() -> None:
+    scene = Scene(
+        [event("ADDED", 101), event("MODIFIED", 102, "b"), ApiError(0, "Cut", "cut")], [], known=frozenset({"102"})
+    )
+    await scene.play()
+
+    assert scene.seen == [("ADDED", "a")]
+    assert scene.streams.versions == ["100", "102"]
 
 
 async def test_a_bookmark_soon_after_an_event_is_not_trusted() -> None:
