@@ -239,7 +239,7 @@ class Reconciler:
             generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
             previous=previous,
             problems=desired.problems + missing + outcome.problems,
-            notes=desired.notes,
+            notes=desired.notes + outcome.contested,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,
@@ -267,6 +267,6 @@ def earliest(*pauses: float | None) -> float | None:
 def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
-    if outcome.problems or outcome.unmonitored or outcome.vanished:
+    if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested:
         return REFUSED_AGAIN_SECONDS
     return REFERENCES_AGAIN_SECONDS if desired.references else None

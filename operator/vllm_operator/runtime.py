@@ -149,11 +149,17 @@ class Runtime:
         return self.connection.open(self._watches)
 
     def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
-        """Take over one watch event and wake the server that it concerns."""
+        """Take over one watch event and wake the server that it concerns, or the two when a label was edited."""
         self.metrics.saw(kind.name)
+        metadata = body["metadata"]
+        former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
         key = key_of(kind.name, body)
-        if not self._store.take(kind.name, event, body) or key is None:
+        if not self._store.take(kind.name, event, body):
             return
+        for concerned in {one for one in (former, key) if one}:
+            self._wake_for(kind, concerned)
+
+    def _wake_for(self, kind: Kind, key: Key) -> None:
         if kind is not SERVER and self._reconciler.settles(key):
             self._queue.add_later(key, MERGE_SECONDS)
         else:

@@ -133,6 +133,7 @@ def dropping(path: str) -> Edit:
 
 CONTAINER = "spec/template/spec/containers/0"
 MANAGED_BY = "metadata/labels/app.kubernetes.io~managed-by"
+INSTANCE = "metadata/labels/app.kubernetes.io~instance"
 EDITS: list[tuple[str, str, Edit]] = [
     ("Deployment", "image changed", setting(f"{CONTAINER}/image", "evil:1")),
     ("Deployment", "argument changed", setting(f"{CONTAINER}/args/1", "other/model")),
@@ -173,6 +174,12 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("PodDisruptionBudget", "managed-by label removed", dropping(MANAGED_BY)),
     ("PersistentVolumeClaim", "managed-by label removed", dropping(MANAGED_BY)),
     ("PersistentVolumeClaim", "all labels removed", dropping("metadata/labels")),
+    ("PersistentVolumeClaim", "instance label changed", setting(INSTANCE, "other")),
+    ("Deployment", "instance label removed", dropping(INSTANCE)),
+    ("Service", "instance label changed", setting(INSTANCE, "other")),
+    ("PodDisruptionBudget", "instance label removed", dropping(INSTANCE)),
+    ("HorizontalPodAutoscaler", "instance label changed", setting(INSTANCE, "other")),
+    ("PodMonitor", "instance label changed", setting(INSTANCE, "other")),
     ("PodMonitor", "endpoint changed", setting("spec/podMetricsEndpoints/0/path", "/nothing")),
     ("PodMonitor", "selector changed", setting("spec/selector/matchLabels/app.kubernetes.io~instance", "x")),
     ("PrometheusRule", "rules removed", setting("spec/groups/0/rules", [])),
@@ -217,6 +224,17 @@ def test_a_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers)
         written = held.kube.replace("Service", HELD[1], held.namespace, edit)
         assert ours(written) != former, "the edit changed nothing"
         comes_back(held, "Service", HELD[1], former)
+
+
+def test_a_claim_that_was_restored_with_its_volume_is_taken_up(servers: Servers) -> None:
+    """Whoever restores a claim writes the volume that it was bound to, and nobody may remove it."""
+    servers.create("restored", {"cache": {"size": "1Gi"}})
+    servers.kube.patch("PersistentVolumeClaim", "restored-cache", servers.namespace, {"spec": {"volumeName": "pv-1"}})
+    servers.patch("restored", {"cache": {"size": "1Gi", "retain": False}})
+    claim = servers.child("PersistentVolumeClaim", "restored")
+    assert servers.condition("restored")["status"] == "True"
+    assert claim["spec"]["volumeName"] == "pv-1"
+    assert claim["metadata"]["ownerReferences"]
 
 
 def test_labels_and_annotations_that_others_add_stay(held: Servers) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.api.servers import Servers, manifest
-from tests.support.kube import KIND
+from tests.support.kube import KIND, Object
 
 
 def test_kubectl_scale_changes_the_replicas(servers: Servers) -> None:
@@ -53,6 +53,21 @@ def test_every_condition_is_of_the_present_generation_and_explains_itself(server
     assert {entry["observedGeneration"] for entry in conditions} == {server["metadata"]["generation"]}
     assert [entry for entry in conditions if not entry["reason"][0].isupper() or " " in entry["reason"]] == []
     assert [entry["type"] for entry in conditions if entry["status"] == "False" and not entry["message"]] == []
+
+
+def test_a_status_that_someone_edits_is_put_back(servers: Servers) -> None:
+    """Also what they add, which an apply alone leaves: a field, a condition."""
+    servers.create("edited")
+    servers.kube.eventually(lambda: servers.get("edited")["status"]["replicas"] == 1, within=10)
+    told = servers.get("edited")["status"]
+    theirs = {**told["conditions"][0], "type": "Theirs"}
+    edits: list[Object] = [
+        {"phase": "Serving", "version": "9.9.9", "capacity": {"concurrency": 3}},
+        {"conditions": [*told["conditions"], theirs]},
+    ]
+    for edit in edits:
+        servers.kube.patch(KIND, "edited", servers.namespace, {"status": edit}, status=True)
+        servers.kube.eventually(lambda: servers.get("edited")["status"] == told, within=10, namespace=servers.namespace)
 
 
 def test_describe_shows_an_event_for_what_happened(servers: Servers) -> None:

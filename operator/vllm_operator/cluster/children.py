@@ -14,7 +14,15 @@ from vllm_operator.cluster.drift import differs, foreign_entries
 from vllm_operator.cluster.force import force_suffices
 from vllm_operator.cluster.handover import hand_over_replicas, take_fields
 from vllm_operator.cluster.kinds import CHILDREN, CLAIM, SERVER, Kind
-from vllm_operator.cluster.outcome import ContestedError, Outcome, OwnerGoneError, is_final, name_taken, refusal
+from vllm_operator.cluster.outcome import (
+    ContestedError,
+    Outcome,
+    OwnerGoneError,
+    fight_note,
+    is_final,
+    name_taken,
+    refusal,
+)
 from vllm_operator.cluster.ownership import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.cluster.repairs import FailedWrites, KnownAnswers, RepairBudget
 from vllm_operator.cluster.store import Key, Store, key_of
@@ -43,6 +51,8 @@ class Children:
         self._answers = KnownAnswers()
         self._clock = clock
         self._failed: dict[Key, FailedWrites] = {}
+        self._fights: dict[Key, dict[str, str]] = {}
+        """Children that were repaired again and again, by what their repairs are counted, and what is told of each."""
         self._taken: set[tuple[str, str, str]] = set()
         """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
         self._complete: dict[Key, str] = {}
@@ -52,6 +62,7 @@ class Children:
         """Forget a server that is gone."""
         self._complete.pop(key, None)
         self._failed.pop(key, None)
+        self._fights.pop(key, None)
 
     def retry_failed(self) -> None:
         """Send what failed at the next pass, however short a time ago: a common cause has passed."""
@@ -87,6 +98,7 @@ class Children:
             written=tuple(m.kind for m in written),
             edited=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
             unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
+            contested=self._contested(key),
             vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
         )
 
@@ -122,6 +134,7 @@ class Children:
             return
         self._check_owner(key, server)
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
+        self._repairs.forget("/".join((kind.name, server.namespace, name)))
         logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
     async def _apply_one(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
@@ -139,7 +152,9 @@ class Children:
         """Apply a child that is not known to exist, unless it does: a foreign object must not be merged into."""
         self._check_failed(key, manifest, None)
         identity = (kind.name, server.namespace, manifest.name)
-        if self._complete.get(key) == server.uid:
+        is_again = self._complete.get(key) == server.uid
+        if is_again:
+            self._check_budget(key, manifest, None, "/".join(identity))
             await self._look_for_owner(server)
         live: Object | None = None
         if identity in self._taken:
@@ -150,6 +165,8 @@ class Children:
             looks = self._count(key, manifest) % 2 == 0
             live = await self._tried(key, manifest, None, self._write_new(kind, manifest, looks))
             if live is None:
+                if is_again:
+                    self._repairs.wrote("/".join(identity), manifest.hash)
                 return True
         if is_ours(live, server):
             self._store.put(kind.name, live)
@@ -190,8 +207,7 @@ class Children:
             self._store.verify(*identity, manifest.hash)
             return None
         self._check_failed(key, manifest, live)
-        if _is_repair(manifest, live) and (pause := self._repairs.take(live["metadata"]["uid"])):
-            raise ContestedError(manifest, live, pause)
+        self._check_budget(key, manifest, live, _uid(live))
         self._check_owner(key, server)
         try:
             await self._tried(key, manifest, live, self._write(kind, manifest, live))
@@ -199,7 +215,27 @@ class Children:
             if error.status == 409:
                 await self._look_again(kind, live)
             raise
+        self._repairs.wrote(_uid(live), manifest.hash)
         return True
+
+    def _check_budget(self, key: Key, manifest: Manifest, live: Object | None, name: str) -> None:
+        """Raise when a child was repaired too often; also one whose hash someone edits, or that someone deletes."""
+        is_repair = live is not None and _is_repair(manifest, live)
+        if not is_repair and not self._repairs.repeats(name, manifest.hash):
+            return
+        if pause := self._repairs.take(name):
+            raise ContestedError(manifest, live, pause)
+        if self._repairs.fights(name):
+            self._fights.setdefault(key, {})[name] = fight_note(manifest, live)
+
+    def _contested(self, key: Key) -> tuple[str, ...]:
+        """Fights that go on over children of the server."""
+        if key not in self._fights:
+            return ()
+        going = {name: words for name, words in self._fights.pop(key).items() if self._repairs.fights(name)}
+        if going:
+            self._fights[key] = going
+        return tuple(sorted(set(going.values())))
 
     def _count(self, key: Key, manifest: Manifest) -> int:
         failures = self._failed.get(key)
@@ -239,7 +275,7 @@ class Children:
     def _is_up_to_date(self, manifest: Manifest, live: Object) -> bool:
         if not _is_repair(manifest, live) or live["metadata"].get("managedFields"):
             return False
-        return not differs(manifest.body, live) or self._answers.holds(manifest.hash, live)
+        return not differs(manifest.body, live) or self._answers.holds(manifest.hash, manifest.body, live)
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
         body = manifest.body
@@ -259,7 +295,7 @@ class Children:
     def _take_answer(self, kind: Kind, applied: str, body: Object, answer: Object) -> None:
         """Keep what the API server made of a manifest."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        self._answers.note(applied, answer, differs=differs(body, answer))
+        self._answers.note(applied, body, answer, differs=differs(body, answer))
         if self._store.put(kind.name, answer) and not foreign_entries(answer):
             self._store.verify(kind.name, namespace, name, applied)
 

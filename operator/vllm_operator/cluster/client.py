@@ -139,11 +139,12 @@ class ApiClient:
             "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, **BY_FORCE}
         )
 
-    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Body, manager: str) -> dict[str, Any]:
+    async def merge_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Body, manager: str, subresource: str | None = None
+    ) -> dict[str, Any]:
         """A JSON merge patch (RFC 7386): objects merge, lists are replaced."""
-        return await self._request(
-            "PATCH", kind.path(namespace, name), patch, content_type=MERGE_PATCH, parameters={"fieldManager": manager}
-        )
+        path = kind.path(namespace, name, subresource)
+        return await self._request("PATCH", path, patch, content_type=MERGE_PATCH, parameters={"fieldManager": manager})
 
     async def create(self, kind: Kind, namespace: str, body: Body) -> dict[str, Any]:
         """Create an object."""

@@ -40,8 +40,17 @@ HANDOVER_MANAGER = "vllm-operator-handover"
 CONTROLLERS = frozenset({MANAGER, HANDOVER_MANAGER, "kube-controller-manager", "kube-scheduler"})
 """Field managers that may own a part of a child's spec: a claim's volume is written by its controller."""
 
+SCALED_BY = "scaledBy"
+"""Where the caches keep, in an object's metadata, who has set its replicas."""
+
+AUTOSCALER = "kube-controller-manager"
+"""Who scales for a HorizontalPodAutoscaler."""
+
 RESTART = "f:kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` writes: the one edit of a child that is no drift."""
+"""What `kubectl rollout restart` writes: no drift."""
+
+LEFT = frozenset({RESTART, "f:volumeName"})
+"""Edits of a child that stay. Whoever restores a claim writes its volume, and Kubernetes lets nobody remove it."""
 
 
 def differs(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
@@ -110,11 +119,20 @@ def foreign_entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if _is_foreign(entry)]
 
 
+def scalers(body: Mapping[str, Any]) -> list[str]:
+    """Managers that set the number of replicas as autoscalers and `kubectl scale` do; a repair takes it from them."""
+    entries = body.get("metadata", {}).get("managedFields") or ()
+    return [entry["manager"] for entry in entries if entry.get("subresource") == "scale"]
+
+
 def _is_foreign(entry: Mapping[str, Any]) -> bool:
     if entry.get("manager") in CONTROLLERS or entry.get("subresource"):
         return False
     spec = (entry.get("fieldsV1") or {}).get("f:spec")
-    return bool(spec) and _leaves(spec or {}) != {RESTART}
+    if not spec:
+        return False
+    leaves = _leaves(spec)
+    return not leaves or not leaves <= LEFT
 
 
 def _leaves(fields: Mapping[str, Any]) -> set[str]:
@@ -130,7 +148,8 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Applying the manifest then removes what it does not hold, as the API server does with any field that its
     owner no longer applies. The mark of `kubectl rollout restart` stays with whoever set it: kubectl keeps one entry
-    for all its rollout commands, and to remove the mark would restart the pods again.
+    for all its rollout commands, and to remove the mark would restart the pods again. The volume of a claim becomes
+    nobody's.
     """
     entries = list(body["metadata"].get("managedFields") or ())
     foreign = foreign_entries(body)
@@ -139,7 +158,7 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     own = next((entry for entry in entries if _is_own(entry)), None)
     fields: dict[str, Any] = dict((own or {}).get("fieldsV1") or {})
     for entry in foreign:
-        fields = _union(fields, {"f:spec": _without_restart(entry["fieldsV1"]["f:spec"])})
+        fields = _union(fields, {"f:spec": _without_left(entry["fieldsV1"]["f:spec"])})
     adopted = {**(own or foreign[0]), "manager": MANAGER, "operation": "Apply", "fieldsV1": fields}
     rest = [dict(entry) for entry in entries if entry not in foreign and entry is not own]
     return rest + [_restart_only(entry) for entry in foreign if _restarts(entry)] + [adopted]
@@ -148,9 +167,9 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 _RESTART_PATH = ("f:spec", "f:template", "f:metadata", "f:annotations", RESTART)
 
 
-def _without_restart(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` without the mark of a restart, and without what held nothing else."""
-    kept = {name: _without_restart(below) for name, below in fields.items() if name != RESTART}
+def _without_left(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` without those that stay, and without what held nothing else."""
+    kept = {name: _without_left(below) for name, below in fields.items() if name not in LEFT}
     return {name: below for name, below in kept.items() if below or not fields[name]}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.observed import Object, Problem
+from vllm_operator.cluster.drift import AUTOSCALER, SCALED_BY
 from vllm_operator.cluster.kinds import CHILDREN
 from vllm_operator.cluster.origins import origin
 from vllm_operator.cluster.ownership import Owner
@@ -21,13 +22,30 @@ class OwnerGoneError(ApiError):
 
 
 class ContestedError(ApiError):
-    """Someone else changes a child again and again: it is left for a while."""
+    """Someone else changes or deletes a child again and again: it is left for a while."""
 
-    def __init__(self, manifest: Manifest, live: Object, pause: float) -> None:
-        others = {entry.get("manager", "?") for entry in live["metadata"].get("managedFields") or ()} - {MANAGER}
-        whom = ", ".join(sorted(others)) or "someone"
-        message = f"{whom} keeps changing {manifest.kind} {manifest.name}: repaired again in {pause:.0f} s"
+    def __init__(self, manifest: Manifest, live: Object | None, pause: float) -> None:
+        message = f"{fight(manifest, live)}: repaired again in {pause:.0f} s"
         super().__init__(0, "Contested", message, retry_after=pause)
+
+
+def fight(manifest: Manifest, live: Object | None) -> str:
+    """Who keeps changing or deleting a child."""
+    metadata = live["metadata"] if live else {}
+    edits = {entry.get("manager", "?") for entry in metadata.get("managedFields") or ()}
+    others = (edits | set(metadata.get(SCALED_BY) or ())) - {MANAGER}
+    whom, what = ", ".join(sorted(others)) or "someone", "changing" if live else "deleting"
+    return f"{whom} keeps {what} {manifest.kind} {manifest.name}"
+
+
+def fight_note(manifest: Manifest, live: Object | None) -> str:
+    """The same for the user, with the way out."""
+    if live and AUTOSCALER in (live["metadata"].get(SCALED_BY) or ()):
+        return (
+            f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, which are put back each "
+            "time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
+        )
+    return f"{fight(manifest, live)}, which is undone each time: change the VLLMServer, or have them leave it alone"
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class Outcome:
         written: kinds that were written.
         edited: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
         unmonitored: refusals of optional kinds, which block nothing.
+        contested: who keeps changing or deleting which child.
         vanished: optional kinds that the API server no longer serves, or whose CRD is being deleted.
         failure: why the pass did not go through, when that may pass.
         owner_gone: whether the server was deleted or replaced during the pass.
@@ -48,6 +67,7 @@ class Outcome:
     written: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
     unmonitored: tuple[Problem, ...] = ()
+    contested: tuple[str, ...] = ()
     vanished: tuple[str, ...] = ()
     failure: ApiError | None = None
     owner_gone: bool = False

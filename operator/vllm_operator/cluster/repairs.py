@@ -14,6 +14,8 @@ from vllm_operator.errors import ApiError
 
 BURST = 10
 WINDOW_SECONDS = 60.0
+FIGHT = 3
+"""So many repairs within WINDOW_SECONDS are a fight, of which the user is told."""
 REFUSAL_SECONDS = 25.0
 """Shorter than the pause after which a refused server is looked at again."""
 FAILURE_SECONDS = 0.5
@@ -24,6 +26,8 @@ LONGEST_SECONDS = 300.0
 class RepairBudget:
     """At most BURST repairs of one object within WINDOW_SECONDS.
 
+    An object has its UID for a name; one that is deleted again and again, and has another UID each time, its place.
+
     Args:
         clock: monotonic time in seconds.
     """
@@ -31,12 +35,33 @@ class RepairBudget:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._repairs: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._last: dict[str, tuple[str, float]] = {}
+        """The manifest that was written last, by its hash, and when; the oldest comes first."""
 
-    def take(self, uid: str) -> float:
+    def wrote(self, name: str, applied: str) -> None:
+        """Take note that the manifest with the hash `applied` was written to the object."""
+        self._last.pop(name, None)
+        self._last[name] = (applied, self._clock())
+
+    def repeats(self, name: str, applied: str) -> bool:
+        """Whether writing this manifest would only repeat what was written within WINDOW_SECONDS."""
+        self._forget_old(self._clock())
+        return self._last.get(name, ("", 0.0))[0] == applied
+
+    def fights(self, name: str) -> bool:
+        """Whether the object was repaired FIGHT times within WINDOW_SECONDS."""
+        since = self._clock() - WINDOW_SECONDS
+        return sum(moment > since for moment in self._repairs.get(name, ())) >= FIGHT
+
+    def forget(self, name: str) -> None:
+        """The object is no longer wanted: one of the name is another one."""
+        self._last.pop(name, None)
+
+    def take(self, name: str) -> float:
         """0 when the object may be repaired now, which counts; else the seconds until it may."""
         now = self._clock()
         self._forget_old(now)
-        repairs = self._repairs[uid]
+        repairs = self._repairs[name]
         while repairs and repairs[0] <= now - WINDOW_SECONDS:
             repairs.popleft()
         if len(repairs) >= BURST:
@@ -45,8 +70,10 @@ class RepairBudget:
         return 0.0
 
     def _forget_old(self, now: float) -> None:
-        for uid in [uid for uid, repairs in self._repairs.items() if repairs[-1] <= now - WINDOW_SECONDS]:
-            del self._repairs[uid]
+        for name in [name for name, repairs in self._repairs.items() if repairs[-1] <= now - WINDOW_SECONDS]:
+            del self._repairs[name]
+        while self._last and next(iter(self._last.values()))[1] <= now - WINDOW_SECONDS:
+            del self._last[next(iter(self._last))]
 
 
 @dataclass(frozen=True)
@@ -98,25 +125,35 @@ class KnownAnswers:
     """Objects that differ from their manifest right after it was applied.
 
     The API server fills in what a pod template leaves empty (`schedulerName: ""`), and admission webhooks change
-    images: applying the same again would change nothing, and would be done at every pass.
+    images: applying the same again would change nothing, and would be done at every pass. What the manifest says of an
+    object's metadata counts, too: a label that someone edits beside it is an edit.
     """
 
     def __init__(self) -> None:
         self._answers: dict[str, tuple[str, bytes]] = {}
 
-    def note(self, applied: str, answer: Object, *, differs: bool) -> None:
-        """Remember the answer to the manifest with the hash `applied`, as long as it differs from it."""
+    def note(self, applied: str, manifest: Object, answer: Object, *, differs: bool) -> None:
+        """Remember the answer to `manifest`, which has the hash `applied`, as long as it differs from it."""
         uid = answer["metadata"].get("uid", "")
         if differs:
-            self._answers[uid] = (applied, _spec(answer))
+            self._answers[uid] = (applied, _concerned(manifest, answer))
         else:
             self._answers.pop(uid, None)
 
-    def holds(self, wanted: str, live: Object) -> bool:
-        """True when `live` still is what came of the manifest with the hash `wanted`."""
+    def holds(self, wanted: str, manifest: Object, live: Object) -> bool:
+        """True when `live` still is what came of `manifest`, which has the hash `wanted`."""
         known = self._answers.get(live["metadata"].get("uid", ""))
-        return known is not None and known == (wanted, _spec(live))
+        return known is not None and known == (wanted, _concerned(manifest, live))
 
 
-def _spec(body: Object) -> bytes:
-    return hashlib.sha256(json.dumps(body.get("spec"), sort_keys=True).encode()).digest()
+def _concerned(manifest: Object, body: Object) -> bytes:
+    """Hash of the spec of `body` and of what `manifest` says something about in its metadata."""
+    wanted, found = manifest["metadata"], body["metadata"]
+    maps = {
+        name: {key: (found.get(name) or {}).get(key) for key in wanted.get(name) or {}}
+        for name in ("labels", "annotations")
+    }
+    uids = {owner["uid"] for owner in wanted.get("ownerReferences") or ()}
+    owners = [owner for owner in found.get("ownerReferences") or () if owner.get("uid") in uids]
+    parts = {**maps, "owners": owners, "spec": body.get("spec")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()

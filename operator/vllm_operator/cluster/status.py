@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.kinds import SERVER
 from vllm_operator.cluster.store import Store
@@ -12,7 +13,8 @@ from vllm_operator.errors import ApiError
 
 
 async def write_status(client: ApiClient, store: Store, metadata: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-    """Apply the whole status: fields that it no longer has are removed. A server that is gone is no error.
+    """Apply the whole status: fields that it no longer has are removed, whoever wrote them. A server that is gone is
+    no error.
 
     Raises:
         ApiError: the API server refused it, or did not answer.
@@ -25,7 +27,27 @@ async def write_status(client: ApiClient, store: Store, metadata: Mapping[str, A
         "status": status,
     }
     try:
-        store.put(SERVER.name, await client.apply(SERVER, body, subresource="status"))
+        answer = await client.apply(SERVER, body, subresource="status")
+        if foreign := beyond(status, answer.get("status") or {}):
+            # An apply leaves what another manager added, such as a restored backup: it would stand for ever.
+            version = {"uid": metadata["uid"], "resourceVersion": answer["metadata"]["resourceVersion"]}
+            patch = {"metadata": version, "status": foreign}
+            answer = await client.merge_patch(
+                SERVER, metadata["namespace"], metadata["name"], patch, MANAGER, subresource="status"
+            )
+        store.put(SERVER.name, answer)
     except ApiError as error:
         if error.status not in {404, 409}:
             raise
+
+
+def beyond(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `wanted` of `live`; empty when they are equal."""
+    patch: dict[str, Any] = {name: None for name in live if name not in wanted}
+    for name, value in wanted.items():
+        found = live.get(name)
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            patch |= {name: below} if (below := beyond(value, found)) else {}
+        elif value != found:
+            patch[name] = value
+    return patch

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from vllm_operator.api.codec import packed, squeezed, unsqueezed
 from vllm_operator.api.names import LABEL_INSTANCE, child_name
 from vllm_operator.api.observed import Object
-from vllm_operator.cluster.drift import foreign_entries
+from vllm_operator.cluster.drift import SCALED_BY, foreign_entries, scalers
 from vllm_operator.cluster.kinds import CHILDREN, POD, SERVER, UNREAD, Kind
 
 
@@ -59,6 +59,8 @@ class Entry:
         """Pack an object. Managed fields are half of it; only what someone else owns is of interest."""
         metadata = body["metadata"]
         trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
+        if by := scalers(body):
+            trimmed["metadata"][SCALED_BY] = by
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata["name"],
@@ -167,9 +169,10 @@ class Store:
                 touched |= {known.key} if known.key else set()
                 self._bury(known.uid, version)
                 self._forget(kind, known)
-        for body in listed.values():
+        for identity, body in listed.items():
+            former = self.key(kind, *identity)
             if self.put(kind, body):
-                touched |= {key for key in [key_of(kind, body)] if key}
+                touched |= {key for key in (former, key_of(kind, body)) if key}
         return touched
 
     def drop(self, kind: str) -> set[Key]:
@@ -210,6 +213,11 @@ class Store:
         """One object."""
         entry = self._objects[kind].get((namespace, name))
         return entry.body if entry else None
+
+    def key(self, kind: str, namespace: str, name: str) -> Key | None:
+        """The server that an object belongs to, as far as is known; a label that someone edits makes it another one."""
+        entry = self._objects[kind].get((namespace, name))
+        return entry.key if entry else None
 
     def uid(self, kind: str, namespace: str, name: str) -> str:
         """UID of an object; empty when it is not there."""

@@ -18,6 +18,9 @@ def cache_ready(view: View) -> Verdict | None:
     claim = view.facts.observed.claim
     if claim is None:
         return Verdict("False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to")
+    if text(claim, "metadata", "deletionTimestamp"):
+        words = f"claim {name} is being deleted, and the cache with it: it goes when no pod uses it, and no new pod may"
+        return Verdict("False", "ClaimEnds", words)
     phase = text(claim, "status", "phase")
     if phase == "Lost":
         return Verdict(

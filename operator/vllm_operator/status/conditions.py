@@ -35,6 +35,9 @@ def progressing(view: View) -> Verdict:
     if view.stuck:
         when = " at the deadline" if rollout.stuck else ""
         return Verdict("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)}{when}", _way_out(view)])))
+    if rollout.ends:
+        words = "the Deployment is being deleted, and is made anew when it is gone: what holds it are its finalizers"
+        return Verdict("True", "Recreating", words)
     if not rollout.observed:
         return Verdict("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
     return Verdict("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))

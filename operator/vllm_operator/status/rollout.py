@@ -27,6 +27,7 @@ class Rollout:
         stuck: the progress deadline passed.
         failure: why pods cannot be created, such as a quota; empty when they can.
         revision: `pod-template-hash` of the wanted revision; empty when nothing tells it.
+        ends: the Deployment is being deleted, so that nothing is rolled out by it.
     """
 
     exists: bool
@@ -39,6 +40,7 @@ class Rollout:
     stuck: bool
     failure: str
     revision: str
+    ends: bool = False
 
 
 def rollout(facts: Facts) -> Rollout:
@@ -59,7 +61,12 @@ def rollout(facts: Facts) -> Rollout:
         stuck=observed and text(progress, "reason") == "ProgressDeadlineExceeded",
         failure=_failure(deployment),
         revision=_revision(text(progress, "message"), counts, facts) if observed else "",
+        ends=_ends(deployment),
     )
+
+
+def _ends(deployment: Object) -> bool:
+    return bool(text(deployment, "metadata", "deletionTimestamp"))
 
 
 def _wanted(deployment: Object) -> int:
@@ -73,7 +80,9 @@ def _count(status: object, field: str) -> int:
 
 def _observed(deployment: Object, facts: Facts) -> bool:
     """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
-    if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
+    if _ends(deployment) or number(deployment, "status", "observedGeneration") < number(
+        deployment, "metadata", "generation"
+    ):
         return False
     held = facts.paused or bool(facts.problems) or facts.autoscaling or facts.replicas is None
     return held or facts.replicas == _wanted(deployment)

@@ -90,13 +90,21 @@ class FakeApiClient:
         self._note(f"apply as {manager}", kind, body["metadata"]["name"], body)
         return {}
 
-    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], manager: str) -> Json:
-        self._note("merge patch", kind, name, patch)
+    async def merge_patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any],
+        manager: str,
+        subresource: str | None = None,
+    ) -> Json:
+        self._note(f"merge patch {subresource}" if subresource else "merge patch", kind, name, patch)
         held = self.objects.get((kind.name, name))
         if held is None:
             raise ApiError(404, "NotFound", f"{name} not found")
         metadata = {**held["metadata"], **patch.get("metadata", {}), "resourceVersion": str(next(self._version))}
-        held.update(copy.deepcopy({**patch, "metadata": metadata}))
+        held.update(merged(held, {**patch, "metadata": metadata}))
         return copy.deepcopy(held)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Json:
@@ -113,3 +121,12 @@ class FakeApiClient:
             return {}
         ends = {"deletionTimestamp": "2026-03-02T08:32:30Z", "deletionGracePeriodSeconds": grace_seconds}
         return {**gone, "metadata": {**gone["metadata"], **ends, "resourceVersion": str(next(self._version))}}
+
+
+def merged(base: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    known = base if isinstance(base, Mapping) else {}
+    changed = {key: merged(known.get(key), value) for key, value in patch.items() if value is not None}
+    return {**{key: value for key, value in known.items() if key not in patch}, **changed}

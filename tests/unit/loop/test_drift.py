@@ -154,6 +154,23 @@ def test_a_restart_beside_another_edit_is_foreign() -> None:
     assert RESTART in json.dumps(entry)
 
 
+def restored_claim(**more: Json) -> Json:
+    """A claim that a backup brought back together with the volume that it was bound to."""
+    entry = {"manager": "restorer", "operation": "Update", "fieldsV1": {"f:spec": {"f:volumeName": {}, **more}}}
+    return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
+
+
+def test_the_volume_of_a_restored_claim_is_not_foreign() -> None:
+    """Kubernetes refuses to remove it."""
+    assert foreign_entries(restored_claim()) == []
+
+
+def test_adopting_a_restored_claim_leaves_its_volume_to_nobody() -> None:
+    (own,) = adopted_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
+
+    assert own["fieldsV1"] == {"f:spec": {"f:resources": {"f:requests": {"f:storage": {}}}}}
+
+
 def test_what_keeps_the_replicas_for_the_autoscaler_is_not_foreign() -> None:
     """Else each pass would adopt the field and hand it over again."""
     entry = {"manager": HANDOVER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}

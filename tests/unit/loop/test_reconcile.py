@@ -201,6 +201,35 @@ async def test_a_restart_in_the_middle_ends_in_the_same_state() -> None:
     }
 
 
+ADDED_STATUS: list[dict[str, Any]] = [
+    {"version": "9.9.9"},
+    {"capacity": {"concurrency": 3}},
+    {"conditions": [{"type": "Theirs", "status": "True"}]},
+]
+
+
+@pytest.mark.parametrize("added", ADDED_STATUS, ids=lambda added: next(iter(added)))
+async def test_what_others_add_to_the_status_is_removed_once(added: dict[str, Any]) -> None:
+    """An apply leaves the fields of other managers."""
+    scene = Scene()
+    await scene.passes(2)
+    told = scene.server["status"]
+
+    edited = {**told, **added, "conditions": [*told["conditions"], *added.get("conditions", [])]}
+
+    def keep(answer: dict[str, Any]) -> None:
+        if answer["kind"] == "VLLMServer":
+            answer["status"] = edited
+
+    scene.api.admission = keep
+    scene.store.put("VLLMServer", scene.api.hold({**scene.server, "status": edited}))
+    scene.api.requests.clear()
+    await scene.passes(3)
+
+    assert scene.server["status"] == told
+    assert [verb for verb, _, _ in scene.api.writes] == ["apply status", "merge patch status"]
+
+
 async def test_a_refused_manifest_is_told_and_leaves_the_children() -> None:
     scene = Scene()
     await scene.passes(2)

@@ -209,6 +209,16 @@ def test_a_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
     assert held(store) == 2
 
 
+def test_a_list_tells_of_both_servers_when_a_label_was_edited_while_the_watch_was_blind(store: Store) -> None:
+    store.put("Service", thing())
+
+    assert store.replace("Service", [thing(version=2, instance="other")], store.uids("Service")) == {
+        KEY,
+        Key("llm", "other"),
+    }
+    assert store.key("Service", "llm", "mistral") == Key("llm", "other")
+
+
 def test_pods_come_by_name(store: Store) -> None:
     for name in ("b", "c", "a"):
         store.put("Pod", thing(name, uid=name))

@@ -23,6 +23,7 @@ from tests.unit.status.support import MISSING_SECRET, NOW, REFUSED, conditions, 
 from vllm_operator.api.observed import HealthReason, ReplicaHealth
 from vllm_operator.status.build import build_status
 
+NOW_STAMP = "2026-03-02T09:00:00Z"
 CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
 
 
@@ -47,6 +48,16 @@ def test_ready_comes_first_and_every_condition_names_the_generation():
     status = build_status(facts(ready_pod()))
     assert status["conditions"][0]["type"] == "Ready"
     assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
+
+
+def test_a_deployment_that_is_being_deleted_has_not_rolled_out_what_is_wanted():
+    """Its replicas may serve on for as long as a finalizer holds it, and no change of the spec reaches them."""
+    ending = deployment(1)
+    ending["metadata"] |= {"deletionTimestamp": NOW_STAMP, "finalizers": ["example.com/hold"]}
+    status = build_status(facts(ready_pod(), deployment=ending))
+    assert judged(status, "Progressing") == ("True", "Recreating")
+    assert judged(status, "Ready") == ("False", "Recreating")
+    assert judged(status, "Available") == ("True", "Serving")
 
 
 def test_missing_secret_sets_ready_false():
@@ -208,6 +219,7 @@ def test_exhausted_quota_is_named():
         (None, ("False", "ClaimMissing")),
         ({"status": {"phase": "Pending"}}, ("False", "ClaimPending")),
         ({"status": {"phase": "Lost"}}, ("False", "ClaimLost")),
+        ({"metadata": {"deletionTimestamp": NOW_STAMP}, "status": {"phase": "Bound"}}, ("False", "ClaimEnds")),
         ({"status": {"phase": "Bound"}}, ("True", "Bound")),
     ],
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.specs import body
 from tests.unit.loop.children.scene import Json, Scene
-from tests.unit.loop.fakes import FakeClock
+from tests.unit.loop.fakes import FakeClock, merged
 from vllm_operator.cluster import repairs
 from vllm_operator.cluster.drift import HANDOVER_MANAGER
 from vllm_operator.cluster.outcome import Outcome
@@ -181,6 +182,100 @@ async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(sce
     await fight()
 
 
+async def test_a_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+    """Such as a tool that applies an old copy of it again and again."""
+    await scene.apply()
+
+    async def fight() -> None:
+        live = scene.api.objects["Service", "mistral"]
+        live["metadata"]["annotations"]["vllm-operator.dev/applied-hash"] = "old"
+        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        scene.store.put("Service", live)
+        await scene.apply()
+
+    for _ in range(1 + repairs.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="keeps changing Service mistral"):
+        await fight()
+
+    scene.clock.now += repairs.WINDOW_SECONDS
+    await fight()
+
+
+HPA: Json = {
+    "manager": "kube-controller-manager",
+    "operation": "Update",
+    "subresource": "scale",
+    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (HPA, "an autoscaler keeps changing the replicas of Deployment mistral"),
+        ({**HPA, "manager": "kubectl"}, "kubectl keeps changing Deployment mistral"),
+        (EDIT, "kubectl-edit keeps changing Deployment mistral"),
+    ],
+    ids=["autoscaler", "kubectl scale", "kubectl edit"],
+)
+async def test_a_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
+    await scene.apply()
+    for number in range(repairs.FIGHT):
+        live = scene.api.objects["Deployment", "mistral"]
+        live["spec"] = {**live["spec"], "replicas": 5 + number}
+        version = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        live["metadata"] |= {"managedFields": [entry], "resourceVersion": version}
+        scene.store.put("Deployment", live)
+        live["metadata"]["managedFields"] = []
+        assert len((await scene.apply()).contested) == (number + 1 == repairs.FIGHT)
+
+    (note,) = (await scene.apply()).contested
+    assert note.startswith(words)
+    scene.clock.now += repairs.WINDOW_SECONDS
+    assert (await scene.apply()).contested == ()
+
+
+async def test_a_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
+    for number in range(4 * repairs.BURST):
+        scene.wants(service={"port": 80 + number % 2})
+        await scene.apply()
+
+    assert scene.api.objects["Service", "mistral"]["spec"]["ports"][0]["port"] == 81
+
+
+async def test_a_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    await scene.apply()
+
+    async def fight() -> None:
+        scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
+        await scene.apply()
+
+    for _ in range(1 + repairs.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="someone keeps deleting Service mistral") as caught:
+        await fight()
+    assert caught.value.retry_after == repairs.WINDOW_SECONDS
+
+    scene.clock.now += repairs.WINDOW_SECONDS
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
+    scene = Scene(replicas=2)
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    for _ in range(2 * repairs.BURST):
+        scene.wants(replicas=2)
+        await scene.apply()
+        budget = scene.api.objects["PodDisruptionBudget", "mistral"]
+        scene.wants(replicas=1)
+        await scene.prune()
+        scene.store.remove("PodDisruptionBudget", budget)
+
+    assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repairs.BURST
+
+
 async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scene) -> None:
     """A webhook that renames images, or a default that is filled in for an empty text."""
 
@@ -205,6 +300,36 @@ async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: 
     scene.store.put("Service", live)
 
     assert (await scene.apply()).written == ("Service",)
+
+
+EDITED_METADATA: list[Json] = [
+    {"labels": {"app.kubernetes.io/part-of": "edited"}},
+    {"annotations": {"vllm-operator.dev/server": None}},
+    {"ownerReferences": []},
+]
+
+
+@pytest.mark.parametrize("edit", EDITED_METADATA, ids=lambda edit: next(iter(edit)))
+async def test_metadata_of_a_mutated_child_are_repaired(scene: Scene, edit: Json) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(type="NodePort")
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    live["metadata"] = {**merged(live["metadata"], edit), "resourceVersion": "9999"}
+    scene.store.put("Service", live)
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_metadata_that_others_add_to_a_mutated_child_are_left(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(type="NodePort")
+    await scene.apply()
+    live = scene.api.objects["Service", "mistral"]
+    added = {"labels": {"team": "ml"}, "annotations": {"note": "mine"}}
+    live["metadata"] = {**merged(live["metadata"], added), "resourceVersion": "9999"}
+    live["metadata"]["ownerReferences"].append({"kind": "Team", "name": "ml", "uid": "u-team"})
+    scene.store.put("Service", live)
+
+    assert await scene.apply() == Outcome()
 
 
 def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
