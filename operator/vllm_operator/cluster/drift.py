@@ -21,6 +21,25 @@ LISTS = (list, Sequence)
 QUANTITY_MAPS = frozenset({"limits", "requests", "overhead"})
 QUANTITY_FIELDS = frozenset({"sizeLimit", "averageValue", "divisor", "tolerance"})
 
+THREE_VALUED = frozenset(
+    {
+        "automountServiceAccountToken",
+        "enableServiceLinks",
+        "hostUsers",
+        "shareProcessNamespace",
+        "setHostnameAsFQDN",
+        "allowPrivilegeEscalation",
+        "privileged",
+        "readOnlyRootFilesystem",
+        "runAsNonRoot",
+        "runAsUser",
+        "runAsGroup",
+        "fsGroup",
+        "optional",
+    }
+)
+"""Fields of a pod that the API server keeps when they are false or 0, since none at all means something else."""
+
 MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
@@ -68,6 +87,8 @@ def _holds(wanted: Any, live: Any, key: str) -> bool:
             return _holds_list(wanted, live, key)
     if key in QUANTITY_FIELDS:
         return _same_quantity(wanted, live)
+    if live is None and key in THREE_VALUED:
+        return wanted is None
     return _same(wanted, live)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from vllm_operator.api.names import ANNOTATION_SERVER, KIND
+from vllm_operator.api.names import ANNOTATION_SERVER, KIND, recommended_labels
 from vllm_operator.api.observed import Object
 
 
@@ -30,12 +30,22 @@ class Owner(Protocol):
 
 
 def is_ours(live: Object, server: Owner) -> bool:
-    """True for a child of this server, or of a deleted one of the same name, such as a kept claim."""
+    """True for a child of this server, or of a deleted one of the same name, such as a kept claim.
+
+    One that lost its annotations is known by its labels: nobody else says that this operator manages it.
+    """
     metadata = live["metadata"]
     if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
         return True
-    annotations = metadata.get("annotations") or {}
-    return not any(_controllers(live)) and annotations.get(ANNOTATION_SERVER) == server.name
+    if any(_controllers(live)):
+        return False
+    annotated = (metadata.get("annotations") or {}).get(ANNOTATION_SERVER)
+    return annotated == server.name or (annotated is None and _is_labelled(live, server))
+
+
+def _is_labelled(live: Object, server: Owner) -> bool:
+    labels = live["metadata"].get("labels") or {}
+    return recommended_labels(server.name).items() <= labels.items()
 
 
 def is_owned(live: Object, server: Owner) -> bool:

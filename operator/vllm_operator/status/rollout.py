@@ -57,7 +57,9 @@ def rollout(facts: Facts) -> Rollout:
         *counts,
         ready=_count(status, "readyReplicas"),
         observed=observed,
-        complete=observed and _complete(*counts, _count(status, "availableReplicas"), text(progress, "reason")),
+        complete=observed
+        and not _ends(deployment)
+        and _complete(*counts, _count(status, "availableReplicas"), text(progress, "reason")),
         stuck=observed and text(progress, "reason") == "ProgressDeadlineExceeded",
         failure=_failure(deployment),
         revision=_revision(text(progress, "message"), counts, facts) if observed else "",
@@ -80,9 +82,7 @@ def _count(status: object, field: str) -> int:
 
 def _observed(deployment: Object, facts: Facts) -> bool:
     """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
-    if _ends(deployment) or number(deployment, "status", "observedGeneration") < number(
-        deployment, "metadata", "generation"
-    ):
+    if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
         return False
     held = facts.paused or bool(facts.problems) or facts.autoscaling or facts.replicas is None
     return held or facts.replicas == _wanted(deployment)

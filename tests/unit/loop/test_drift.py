@@ -113,6 +113,8 @@ OTHER: list[tuple[str, Json, Json]] = [
      {"ports": [{"containerPort": 1}]}),
     ("an object that is a list", {"affinity": {"a": 1}}, {"affinity": [1]}),
     ("a switch that is gone", {"readOnly": True}, {}),
+    ("a switch that is gone and was off against the default", {"enableServiceLinks": False}, {}),
+    ("a user that is gone and was 0", {"securityContext": {"runAsUser": 0}}, {"securityContext": {}}),
 ]  # fmt: skip
 
 

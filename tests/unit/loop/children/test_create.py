@@ -38,6 +38,21 @@ async def test_a_child_that_is_not_in_the_cache_is_not_written_over(scene: Scene
     assert scene.store.get("Service", "llm", "mistral") is not None
 
 
+async def test_a_child_without_annotations_and_owner_is_known_by_its_labels(scene: Scene) -> None:
+    """A kept claim has no owner, and annotations are easily lost."""
+    scene.hold("Service", annotations={}, ownerReferences=[])
+
+    assert "Service" in (await scene.apply()).written
+
+
+@pytest.mark.parametrize("label", ["app.kubernetes.io/managed-by", "app.kubernetes.io/instance"])
+async def test_an_object_with_a_part_of_the_labels_is_foreign(scene: Scene, label: str) -> None:
+    labels = {**scene.manifests["Service"].body["metadata"]["labels"], label: "other"}
+    scene.hold("Service", annotations={}, ownerReferences=[], labels=labels)
+
+    assert [problem.reason for problem in (await scene.apply()).problems] == ["NameTaken"]
+
+
 @pytest.mark.parametrize("seen", [True, False])
 async def test_a_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
     held = scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
