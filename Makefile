@@ -44,7 +44,7 @@ check: setup ## Format, lint, types, layers
 
 .PHONY: unit
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
-	$(RUN) pytest tests/unit tests/golden tests/upgrade -q
+	$(RUN) pytest tests/unit tests/golden tests/upgrade -q -n 2 --dist loadfile
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
