@@ -16,6 +16,18 @@ from tests.support.kube import KIND, Object
 __all__ = ["serving", "victim"]
 
 
+def goes_through(
+    victim: Case, trouble: str, expected: Expected, *, fault: Callable[[], object], cure: Callable[[], object]
+) -> None:
+    """A fault that its status tells, before and after a restart of the operator; it is cured whatever comes."""
+    try:
+        victim.suffers(GROUP, trouble, fault)
+        victim.shows(expected)
+        victim.survives_a_restart_of_the_operator()
+    finally:
+        victim.heals(cure)
+
+
 @pytest.mark.parametrize(
     ("trouble", "order", "reason", "words"),
     [
@@ -24,31 +36,22 @@ __all__ = ["serving", "victim"]
     ],
 )
 def test_a_wrong_list_of_models(victim: Case, trouble: str, order: str, reason: str, words: str) -> None:
-    victim.suffers(GROUP, trouble, lambda: spoil(victim, order))
-    victim.shows(
-        Expected(
-            "Failed", reason, ("Failed", reason), rf"{MESSAGE}{words}$",
-            conditions=(f"EngineHealthy=False:{reason}", "Available=False"),
-        )
+    expected = Expected(
+        "Failed", reason, ("Failed", reason), rf"{MESSAGE}{words}$",
+        conditions=(f"EngineHealthy=False:{reason}", "Available=False"),
     )  # fmt: skip
-    victim.survives_a_restart_of_the_operator()
-    victim.heals(lambda: spoil(victim, ""))
+    goes_through(victim, trouble, expected, fault=lambda: spoil(victim, order), cure=lambda: spoil(victim, ""))
 
 
 def test_an_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
     address = pod(victim)["status"]["podIP"]
-    try:
-        victim.suffers(GROUP, "pod IP unreachable by firewall", lambda: nodes.cut_off(address))
-        victim.shows(
-            Expected(
-                "Failed", "Timeout", ("Unknown", "Timeout"),
-                rf"{MESSAGE}/health: no answer within 10 s; Kubernetes calls it ready: does a NetworkPolicy keep ",
-                conditions=("EngineHealthy=Unknown", "Available=Unknown:Unreachable"),
-            )
-        )  # fmt: skip
-        victim.survives_a_restart_of_the_operator()
-    finally:
-        victim.heals(nodes.let_through)
+    expected = Expected(
+        "Failed", "Timeout", ("Unknown", "Timeout"),
+        rf"{MESSAGE}/health: no answer within 10 s; Kubernetes calls it ready: does a NetworkPolicy keep ",
+        conditions=("EngineHealthy=Unknown", "Available=Unknown:Unreachable"),
+    )  # fmt: skip
+    trouble = "pod IP unreachable by firewall"
+    goes_through(victim, trouble, expected, fault=lambda: nodes.cut_off(address), cure=nodes.let_through)
 
 
 def test_an_api_server_that_is_frozen(victim: Case) -> None:
@@ -71,31 +74,22 @@ def test_an_api_server_that_is_frozen(victim: Case) -> None:
 
 def test_an_engine_process_that_is_killed(victim: Case) -> None:
     process = nodes.engine(pod(victim))
-    victim.suffers(GROUP, "engine process killed", lambda: nodes.kill(process))
-    victim.shows(
-        Expected(
-            "Failed", "EngineDied", ("CrashLooping", "EngineDied"),
-            rf"{MESSAGE}exit code 0: the engine process ended without a word, most often killed for want of memory: ",
-            conditions=("EngineHealthy=False:EngineDied", "Available=False"),
-        )
+    expected = Expected(
+        "Failed", "EngineDied", ("CrashLooping", "EngineDied"),
+        rf"{MESSAGE}exit code 0: the engine process ended without a word, most often killed for want of memory: ",
+        conditions=("EngineHealthy=False:EngineDied", "Available=False"),
     )  # fmt: skip
-    victim.survives_a_restart_of_the_operator()
-    victim.heals(lambda: None)
+    goes_through(victim, "engine process killed", expected, fault=lambda: nodes.kill(process), cure=lambda: None)
 
 
 def test_a_node_that_is_gone(victim: Case) -> None:
-    try:
-        victim.suffers(GROUP, "node gone (kubelet stopped)", nodes.stop_kubelet)
-        victim.shows(
-            Expected(
-                "Failed", "NodeLost", ("Unknown", "NodeLost"),
-                rf"{MESSAGE}node {nodes.SERVING} does not report: look at it with kubectl describe node$",
-                conditions=("EngineHealthy=Unknown:NodeLost",),
-            )
-        )  # fmt: skip
-        victim.survives_a_restart_of_the_operator()
-    finally:
-        victim.heals(nodes.start_kubelet)
+    expected = Expected(
+        "Failed", "NodeLost", ("Unknown", "NodeLost"),
+        rf"{MESSAGE}node {nodes.SERVING} does not report: look at it with kubectl describe node$",
+        conditions=("EngineHealthy=Unknown:NodeLost",),
+    )  # fmt: skip
+    trouble = "node gone (kubelet stopped)"
+    goes_through(victim, trouble, expected, fault=nodes.stop_kubelet, cure=nodes.start_kubelet)
 
 
 def test_a_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
