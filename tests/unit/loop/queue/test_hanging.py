@@ -1,0 +1,72 @@
+"""Keys whose passes hang do not hold up others."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.unit.loop.queue.scene import FakeWork, Run, worked
+from vllm_operator.control.queue import PATIENCE_SECONDS, KeyedQueue
+from vllm_operator.errors import ApiError
+
+
+class Hanging(FakeWork):
+    """Passes of keys that begin with h hang for a call's timeout and fail; others take no time."""
+
+    async def __call__(self, key: str) -> float | None:
+        self.takes = 20.0 if key.startswith("h") else 0.0
+        await super().__call__(key)
+        if key.startswith("h"):
+            raise ApiError(0, "Unreachable", "no answer")
+        return None
+
+
+def test_keys_that_hang_hold_up_others_for_the_patience_at_most(run: Run) -> None:
+    work = Hanging()
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for number in range(10):
+            queue.add(f"h{number}")
+        queue.add("a")
+        await asyncio.sleep(100)
+
+    run(worked(work, script, workers=4))
+
+    assert work.times("a") == [2 * PATIENCE_SECONDS], "two full hands of workers before it"
+
+
+def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) -> None:
+    work = Hanging()
+    together: list[int] = []
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for number in range(10):
+            queue.add(f"h{number}")
+        await asyncio.sleep(60)
+        for _ in range(300):
+            queue.add("a")
+            await asyncio.sleep(1)
+            together.append(len(work.running))
+
+    run(worked(work, script, workers=4))
+
+    assert work.times("a") == [60.0 + second for second in range(300)]
+    assert max(together) == 4
+    assert all(len(work.times(f"h{number}")) >= 4 for number in range(10))
+
+
+def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
+    work = FakeWork(takes=PATIENCE_SECONDS)
+    starts: list[int] = []
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for takes in (PATIENCE_SECONDS, 1.0, 1.0):
+            work.takes = takes
+            queue.add("a")
+            await asyncio.sleep(0.5)
+            starts.append(len(queue._aside))
+            await asyncio.sleep(10)
+
+    run(worked(work, script, workers=1))
+
+    assert starts == [0, 1, 0]
+    assert work.times() == [0, 10.5, 21]
