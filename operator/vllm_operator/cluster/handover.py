@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.api.names import MANAGER
+from vllm_operator.api.names import ANNOTATION_HASH, MANAGER
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import HANDOVER_MANAGER, adopted_fields, owns_replicas
@@ -22,15 +22,28 @@ async def take_fields(client: ApiClient, kind: Kind, live: Object) -> None:
         return
     for _ in range(CONFLICT_TRIES):
         current = await client.get(kind, live["metadata"]["namespace"], live["metadata"]["name"])
-        if current is None or await _adopt(client, kind, current):
+        if current is None or not _is_same(current, live) or await _adopt(client, kind, current):
             return
     raise ApiError(409, "Conflict", f"{kind.name} {live['metadata']['name']} changes faster than it can be read")
+
+
+def _is_same(current: Object, live: Object) -> bool:
+    """False for another object of the same name."""
+    return bool(current["metadata"].get("uid") == live["metadata"].get("uid"))
 
 
 async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
     """False when the object has changed since it was read: its controller writes its status all the time."""
     metadata = current["metadata"]
-    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": adopted_fields(current)}}
+    patch = {
+        "metadata": {
+            "resourceVersion": metadata["resourceVersion"],
+            "managedFields": adopted_fields(current),
+            # Nothing is foreign any more. Without the hash whoever sees this object applies the manifest, also after
+            # a crash between this write and the next.
+            "annotations": {ANNOTATION_HASH: None},
+        }
+    }
     try:
         await client.merge_patch(kind, metadata["namespace"], metadata["name"], patch, MANAGER)
     except ApiError as error:
@@ -45,12 +58,12 @@ async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> Non
     replicas = (live.get("spec") or {}).get("replicas")
     metadata = live["metadata"]
     current = await client.get(kind, metadata["namespace"], metadata["name"])
-    if current is None or replicas is None or not owns_replicas(current):
+    if current is None or not _is_same(current, live) or replicas is None or not owns_replicas(current):
         return
     body = {
         "apiVersion": kind.api_version,
         "kind": kind.name,
-        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
         # An autoscaler does nothing while its target has no replica: zero would stay for ever.
         "spec": {"replicas": max(current["spec"]["replicas"], 1)},
     }

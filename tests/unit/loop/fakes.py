@@ -103,8 +103,8 @@ class FakeApiClient:
         held = self.objects.get((kind.name, name))
         if held is None:
             raise ApiError(404, "NotFound", f"{name} not found")
-        metadata = {**held["metadata"], **patch.get("metadata", {}), "resourceVersion": str(next(self._version))}
-        held.update(merged(held, {**patch, "metadata": metadata}))
+        version = {"metadata": {"resourceVersion": str(next(self._version))}}
+        held = self.objects[kind.name, name] = merged(merged(held, patch), version)
         return copy.deepcopy(held)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Json:

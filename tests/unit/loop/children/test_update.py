@@ -276,6 +276,40 @@ async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None
     assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repairs.BURST
 
 
+ADDED: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:externalName": {}}}}
+
+
+def held_with_an_addition(scene: Scene) -> None:
+    held = scene.hold("Service", seen=False)
+    held["spec"] = {**held["spec"], "externalName": "example.com"}
+    scene.store.put("Service", scene.api.hold(held, managedFields=[ADDED]))
+
+
+async def test_what_others_added_goes_also_when_the_apply_fails_after_its_fields_were_taken(scene: Scene) -> None:
+    """Nothing is foreign any more, and what was added is no part of the manifest: only the hash tells."""
+    held_with_an_addition(scene)
+    scene.api.errors["apply", "Service"] = ApiError(503, "ServiceUnavailable", "later")
+    with pytest.raises(ApiError, match="later"):
+        await scene.apply()
+    scene.api.errors.clear()
+    # The watch tells what was taken, perhaps to a new process.
+    scene.store.put("Service", scene.api.objects["Service", "mistral"])
+    scene.clock.now += repairs.LONGEST_SECONDS
+
+    assert "Service" in (await scene.apply()).written
+    assert writes_to(scene, "Service") == ["merge patch", "apply", "apply"]
+
+
+async def test_the_fields_of_a_stranger_that_took_the_name_are_left_alone(scene: Scene) -> None:
+    held_with_an_addition(scene)
+    owner = [{"manager": "helm", "operation": "Apply", "fieldsV1": {"f:spec": {"f:ports": {}}}}]
+    scene.api.hold({**scene.api.objects["Service", "mistral"]}, uid="a stranger", managedFields=owner)
+
+    await scene.apply()
+
+    assert "merge patch" not in writes_to(scene, "Service")
+
+
 async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scene) -> None:
     """A webhook that renames images, or a default that is filled in for an empty text."""
 
