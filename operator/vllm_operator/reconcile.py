@@ -135,7 +135,8 @@ class Reconciler:
             await self._report(key, metadata, told)
             return decision.again
         # Counted before it is done: whoever takes over from here deletes rather too little than too much.
-        await self._report(key, metadata, replace(told, restarts=with_restart(facts)))
+        if not await self._report(key, metadata, replace(told, restarts=with_restart(facts))):
+            return None
         await self._healing.delete(key, metadata, decision.delete.pod, facts)
         return BACK_OFF_SECONDS
 
@@ -211,21 +212,25 @@ class Reconciler:
         if not is_settling(facts.observed):
             self._unsettled.pop(key, None)
             return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.pause(str(key)))
-        waited = (facts.now - self._unsettled.setdefault(key, facts.now)).total_seconds()
+        # A clock that was set back begins anew.
+        since = self._unsettled[key] = min(self._unsettled.get(key, facts.now), facts.now)
+        waited = (facts.now - since).total_seconds()
         pause = settling_pause(facts, waited)
         if pause is None:
             del self._unsettled[key]
         return pause
 
-    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> None:
-        """Judge what is seen and write the status, when it says something new."""
+    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> bool:
+        """Judge what is seen and write the status, when it says something new; False when it cannot be told."""
         status = build_status(facts)
         if not needs_write(facts.previous, status):
-            return
-        await write_status(self._cluster.client, self._cluster.store, metadata, status)
+            return True
+        if not await write_status(self._cluster.client, self._cluster.store, metadata, status):
+            return False
         for notice in notices(facts.previous, status):
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
             await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
+        return True
 
     def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
         metadata, server = body["metadata"], desired.server

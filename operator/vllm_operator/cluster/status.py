@@ -12,9 +12,10 @@ from vllm_operator.cluster.store import Store
 from vllm_operator.errors import ApiError
 
 
-async def write_status(client: ApiClient, store: Store, metadata: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-    """Apply the whole status: fields that it no longer has are removed, whoever wrote them. A server that is gone is
-    no error.
+async def write_status(client: ApiClient, store: Store, metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Apply the whole status: fields that it no longer has are removed, whoever wrote them.
+
+    False when the server is gone, which is no error.
 
     Raises:
         ApiError: the API server refused it, or did not answer.
@@ -37,8 +38,10 @@ async def write_status(client: ApiClient, store: Store, metadata: Mapping[str, A
             )
         store.put(SERVER.name, answer)
     except ApiError as error:
-        if error.status not in {404, 409}:
+        if error.status != 404:
             raise
+        return False
+    return True
 
 
 def beyond(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.specs import body
-from tests.unit.loop.reconcile.scene import Scene
+from tests.unit.loop.reconcile.scene import KEY, Scene
 from vllm_operator.errors import ApiError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
@@ -110,3 +111,13 @@ async def test_what_others_add_to_the_status_is_removed_once(added: dict[str, An
 
     assert scene.server["status"] == told
     assert [verb for verb, _, _ in scene.api.writes] == ["apply status", "merge patch status"]
+
+
+async def test_a_clock_that_is_set_back_delays_no_status() -> None:
+    scene = Scene()
+    await scene.passes()
+    scene.now -= timedelta(hours=1)
+    again = await scene.reconciler.reconcile(KEY)
+
+    assert again is not None
+    assert again <= SETTLE_SECONDS

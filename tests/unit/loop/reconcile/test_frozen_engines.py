@@ -27,13 +27,25 @@ async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_co
     assert reasons.count("EngineRestarted") == 1
 
 
-async def test_the_count_is_written_before_the_pod_is_deleted() -> None:
+@pytest.mark.parametrize(
+    "refusal", [ApiError(503, "ServiceUnavailable", "later"), ApiError(409, "Conflict", "later")], ids=["503", "409"]
+)
+async def test_the_count_is_written_before_the_pod_is_deleted(refusal: ApiError) -> None:
     scene = frozen_scene(health={"restartStalled": True})
     await settled(scene)
     await scene.passes(1)
-    scene.api.errors["apply status", "VLLMServer"] = ApiError(503, "ServiceUnavailable", "later")
+    scene.api.errors["apply status", "VLLMServer"] = refusal
     with pytest.raises(ApiError, match="later"):
         await scene.passes(3)
+    assert deletions(scene) == []
+
+
+async def test_no_pod_of_a_server_that_is_gone_is_deleted() -> None:
+    scene = frozen_scene(health={"restartStalled": True})
+    await settled(scene)
+    await scene.passes(1)
+    scene.api.errors["apply status", "VLLMServer"] = ApiError(404, "NotFound", "gone")
+    await scene.passes(3)
     assert deletions(scene) == []
 
 
