@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from vllm_operator.api.names import ANNOTATION_SERVER, KIND, recommended_labels
+from vllm_operator.api.names import ANNOTATION_SERVER, GROUP, KIND, recommended_labels
 from vllm_operator.api.observed import Object
 
 
@@ -58,7 +58,7 @@ def _controllers(live: Object) -> Iterable[dict[str, Any]]:
 
 
 def _is_our_kind(owner: dict[str, Any]) -> bool:
-    return owner.get("kind") == KIND
+    return owner.get("kind") == KIND and str(owner.get("apiVersion")).startswith(f"{GROUP}/")
 
 
 def is_terminating(live: Object) -> bool:

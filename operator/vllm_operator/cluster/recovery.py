@@ -64,7 +64,9 @@ class Recovery:
     async def pause(self, seconds: float) -> bool:
         """Wait so long, or until the API server is back; True in the second case."""
         try:
-            await asyncio.wait_for(self._back.wait(), seconds)
+            # Unlike `wait_for` of Python 3.11, a timeout loses no cancellation.
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
         except TimeoutError:
             return False
         return True

@@ -100,3 +100,22 @@ async def test_a_recovery_ends_every_pause_and_no_later_one() -> None:
     scene.recovery.answered("get", ONE, 200)
     assert await asyncio.wait_for(asyncio.gather(*pauses), 5) == [True, True, True]
     assert await scene.recovery.pause(0.0) is False
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_pause_that_ends_while_it_is_cancelled_is_cancelled(turns: int) -> None:
+    scene = Scene()
+
+    async def watch() -> None:
+        while True:
+            await scene.recovery.pause(60)
+
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    scene.recovery.unreached()
+    scene.recovery.answered("get", ONE, 200)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=1)
+    assert done
