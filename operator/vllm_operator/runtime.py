@@ -76,6 +76,7 @@ class Runtime:
             is_known=self._store.holds,
             wait=self._recovery.pause,
             refused=self.connection.renew,
+            broke=self.connection.broke,
         )
         self._reflectors: dict[str, Reflector] = {}
         self._children = Children(self._client, self._store, time.monotonic)

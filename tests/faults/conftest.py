@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.collector import await_garbage_collector
-from tests.faults.proxy import Proxy
+from tests.faults.endurance import change, single, stage
+from tests.faults.proxy import Fault, Proxy
+from tests.faults.state import end_state
 from tests.support.alone import install_crd, plane_or_skip
 from tests.support.control_plane import Plane
 from tests.support.crds import install_monitoring_crds
@@ -36,3 +38,13 @@ def proxy(plane: Plane, kube: Kube) -> Iterator[Proxy]:
     """A proxy in front of the API server, without a fault yet."""
     with Proxy(plane.kubeconfig, plane.folder) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def undisturbed(kube: Kube, plane: Plane) -> tuple[str, int]:
+    """The end state of what is endured, without a fault, and the calls that it took."""
+    with Proxy(plane.kubeconfig, plane.folder) as proxy, stage(kube, plane, proxy, Fault()) as found:
+        before = len(proxy.calls)
+        change(found)
+        found.settle(2.5)
+        return end_state(kube, found.namespace), proxy.count(single(found), before)

@@ -110,13 +110,16 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """Plain HTTP on a loopback port; to the API server with the client certificate of its kubeconfig.
+    """HTTP or HTTPS on a loopback port; to the API server with the client certificate of its kubeconfig.
 
     Attributes:
         upstream: the administrator's kubeconfig.
         folder: where the operator's kubeconfig is written.
         agent: appended to the User-Agent, so that the audit log tells operators apart.
         one_at_a_time: whether a write waits for the answer to the one before, so that a fault can strike between them.
+        certificate: the files of the certificate that it shows, and of its key; None for HTTP.
+        authority: the file of the CA that the kubeconfig names.
+        hellos: when TLS connections were begun, those that came to nothing among them.
     """
 
     upstream: Path
@@ -124,7 +127,10 @@ class Proxy:
     agent: str = ""
     fault: Fault = field(default_factory=Fault)
     one_at_a_time: bool = True
+    certificate: tuple[Path, Path] | None = None
+    authority: Path | None = None
     calls: list[Call] = field(default_factory=list)
+    hellos: list[float] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _port: int = 0
 
@@ -147,9 +153,20 @@ class Proxy:
         """A kubeconfig that leads to this proxy."""
         return self.folder / f"proxy-{self._port}.kubeconfig"
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self._port}"
+
     def write_kubeconfig(self, token: str = "unused") -> None:
         """Write it anew, as whoever replaces credentials does."""
-        self.kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{self._port}", token)))
+        self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, token, self.authority)))
+
+    def show(self, certificate: tuple[Path, Path]) -> None:
+        """Show another certificate, as an API server that was started anew with it: every connection ends."""
+        self.go_away()
+        self.certificate = certificate
+        self.come_back()
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float = 20) -> T:
         """Run a coroutine in the proxy's thread."""
@@ -178,8 +195,17 @@ class Proxy:
         self.run(self._listen())
 
     async def _listen(self) -> None:
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True, ssl_context=self._context())
         await self._site.start()
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.certificate)
+        # Called at each handshake, before the client has seen the certificate.
+        context.sni_callback = lambda *_: self.hellos.append(time.monotonic())
+        return context
 
     async def _cut(self) -> None:
         for request in list(self._open.values()):
@@ -290,11 +316,12 @@ def _credentials(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
     return cluster["server"], context
 
 
-def _kubeconfig(server: str, token: str) -> dict[str, Any]:
+def _kubeconfig(server: str, token: str, authority: Path | None) -> dict[str, Any]:
+    trusted = {"certificate-authority": str(authority)} if authority else {}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "proxy", "cluster": {"server": server}}],
+        "clusters": [{"name": "proxy", "cluster": {"server": server, **trusted}}],
         "users": [{"name": "operator", "user": {"token": token}}],
         "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "operator"}}],
         "current-context": "proxy",

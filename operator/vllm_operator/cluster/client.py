@@ -219,9 +219,7 @@ class ApiClient:
         return raw
 
     async def _unreachable(self, error: Exception) -> ApiError:
-        if isinstance(error, aiohttp.ClientSSLError):
-            await self._connection.renew()
-        return ApiError(0, "Unreachable", f"the API server cannot be reached: {str(error) or type(error).__name__}")
+        return ApiError(0, "Unreachable", f"the API server cannot be reached: {await self._connection.broke(error)}")
 
 
 class _Fenced(aiohttp.BytesPayload):

@@ -6,7 +6,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import kopf
 from vllm_operator import __version__
 from vllm_operator.cluster.calls import Meter, OnCall
 from vllm_operator.cluster.recovery import Recovery
+from vllm_operator.cluster.trust import words
 from vllm_operator.errors import VLLMOperatorError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -34,11 +35,18 @@ class LoginError(VLLMOperatorError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where the API server is, and as whom to talk to it."""
+    """Where the API server is, and as whom to talk to it.
+
+    Attributes:
+        authority: where the CA stands by which the API server is known, for messages.
+        contents: all that was read, to tell whether it has changed.
+    """
 
     server: str
     context: ssl.SSLContext
     headers: dict[str, str]
+    authority: str
+    contents: Hashable
     middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
 
 
@@ -56,7 +64,11 @@ class Connection:
         self._renewed = float("-inf")
 
     async def renew(self) -> None:
-        """Read the credentials again: they were refused. What is under way on the old connections fails."""
+        """Read the credentials again: they were refused, or the API server's certificate was not trusted.
+
+        When they have changed, what is under way on the old connections fails. Else the connections stay: of several
+        API servers, one may still show an old certificate.
+        """
         now = time.monotonic()
         if now - self._renewed < RENEW_SECONDS:
             return
@@ -64,11 +76,20 @@ class Connection:
         try:
             credentials = _credentials()
         except LoginError as error:
-            logger.warning("the credentials were refused, and cannot be read again: %s", error)
+            logger.warning("the credentials cannot be read again: %s", error)
             return
+        if credentials.contents == self._credentials.contents:
+            return
+        logger.info("the credentials have changed: connecting anew to %s", credentials.server)
         old = self.session
         self._take(credentials)
         await old.close()
+
+    async def broke(self, error: Exception) -> str:
+        """Take note that a call was not answered; returns what to say of it."""
+        if isinstance(error, aiohttp.ClientSSLError):
+            await self.renew()
+        return words(error, self._credentials.authority)
 
     def open(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """Another session over the same connections, which its user may close: they stay."""
@@ -111,16 +132,20 @@ def _from_account() -> Credentials:
     # The variables rather than the name: cluster DNS may not work yet.
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://{f'[{host}]' if host and ':' in host else host or 'kubernetes.default.svc'}:{port}"
+    authority = ACCOUNT / "ca.crt"
     try:
-        context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+        # In this order: what is replaced in between is taken for changed the next time.
+        contents = (server, authority.read_bytes())
+        context = ssl.create_default_context(cafile=str(authority))
     except (OSError, ssl.SSLError) as error:
         raise LoginError(f"the service account's ca.crt cannot be used: {error}") from error
-    return Credentials(server, context, {}, (_TokenFile(ACCOUNT / "token"),))
+    return Credentials(server, context, {}, str(authority), contents, (_TokenFile(ACCOUNT / "token"),))
 
 
 def _from_kubeconfig() -> Credentials:
     try:
         info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+        contents = (info, _files(info)) if info else None
         context = info.as_ssl_context() if info else None
     except Exception as error:
         # kopf reads the file without checks: a broken one fails in any way.
@@ -132,7 +157,14 @@ def _from_kubeconfig() -> Credentials:
             "no cluster: set KUBECONFIG to a kubeconfig file (or write ~/.kube/config), or run in a pod "
             "with a service account"
         )
-    return Credentials(info.server.rstrip("/"), context, info.as_http_headers())
+    authority = str(info.ca_path or ("the kubeconfig" if info.ca_data else "the system's store"))
+    return Credentials(info.server.rstrip("/"), context, info.as_http_headers(), authority, contents)
+
+
+def _files(info: kopf.ConnectionInfo) -> tuple[bytes, ...]:
+    """What the files hold that a kubeconfig names."""
+    paths = (info.ca_path, info.certificate_path, info.private_key_path)
+    return tuple(Path(os.fsdecode(path)).read_bytes() for path in paths if path)
 
 
 class _TokenFile:

@@ -53,6 +53,7 @@ class Watches:
         is_known: whether the caches hold an object of a kind in this very resource version.
         wait: waits so many seconds, or until the API server is back, and then returns True.
         refused: called when the credentials are refused.
+        broke: told how a call ended that was not answered; returns what to say of it.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Watches:
         is_known: Callable[[Kind, str], bool],
         wait: Callable[[float], Awaitable[bool]],
         refused: Callable[[], Awaitable[None]],
+        broke: Callable[[Exception], Awaitable[str]],
     ) -> None:
         self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED}
         self._listed = listed
         self._is_known = is_known
         self._wait = wait
         self._renew = refused
+        self._broke = broke
         self._failures: defaultdict[str, int] = defaultdict(int)
         self._heard: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
 
@@ -76,13 +79,16 @@ class Watches:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         path = request.url.path
-        if path not in self._kinds and path not in DISCOVERED:
-            return await self._single(path, await handler(request))
+        is_single = path not in self._kinds and path not in DISCOVERED
         try:
             response = await handler(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            words = str(error) or type(error).__name__
+            words = await self._broke(error)
+            if is_single:
+                raise
             raise await self._failed(path, words, UNREACHED_PAUSE_SECONDS) from error
+        if is_single:
+            return await self._single(path, response)
         if response.status >= 400:
             return await self._refused(path, response)
         if request.url.query.get("watch") == "true":

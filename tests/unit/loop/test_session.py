@@ -141,6 +141,7 @@ async def test_refused_credentials_are_read_only_so_often(
     connection = Connection(lambda *_: None, Recovery())
     await connection.renew()
     session = connection.session
+    write(kubeconfig, config(server.url, "new"))
     await connection.renew()
 
     assert connection.session is session
@@ -162,7 +163,17 @@ async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
 ) -> None:
     connection = Connection(lambda *_: None, Recovery())
     lent = connection.open()
+    write(kubeconfig, config(server.url, "new"))
     await connection.renew()
 
     assert lent.closed, "kopf takes this for the moment to ask for another session"
+    await connection.close()
+
+
+async def test_credentials_that_are_what_they_were_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    lent = connection.open()
+    await connection.renew()
+
+    assert not lent.closed
     await connection.close()

@@ -32,6 +32,7 @@ class FakeApiServer:
         is_back: whether the API server comes back in each of them.
         known: resource versions of the servers that the caches hold.
         renewed: how often the credentials were to be renewed.
+        broken: how calls ended that were not answered.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class FakeApiServer:
         self.known: set[str] = set()
         self.renewed, self.is_back = 0, False
         self.pauses: list[float] = []
+        self.broken: list[Exception] = []
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -65,6 +67,10 @@ class FakeApiServer:
     async def _renew(self) -> None:
         self.renewed += 1
 
+    async def _broke(self, error: Exception) -> str:
+        self.broken.append(error)
+        return "in plain words"
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeApiServer]:
@@ -79,6 +85,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
         is_known=lambda kind, version: kind is SERVER and version in fake.known,
         wait=fake._wait,
         refused=fake._renew,
+        broke=fake._broke,
     )
     async with aiohttp.ClientSession(middlewares=(watches,)) as fake.session:
         yield fake
@@ -222,6 +229,17 @@ async def test_an_api_server_that_cannot_be_reached_is_tried_every_second(server
         with pytest.raises(aiohttp.ClientPayloadError):
             await server.get()
     are_about(server.pauses, [0.25, 0.5, 1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("path", [PATH, CRDS, "/version"])
+async def test_a_call_that_is_not_answered_is_told_in_plain_words(
+    server: FakeApiServer, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.port = 1
+    with pytest.raises(aiohttp.ClientError):
+        await server.get(path)
+    assert [type(error) for error in server.broken] == [aiohttp.ClientConnectorError]
+    assert ("in plain words" in caplog.text) == (path != "/version"), "kopf tells of a single call by itself"
 
 
 async def test_pauses_begin_anew_when_the_api_server_is_back(server: FakeApiServer) -> None:
