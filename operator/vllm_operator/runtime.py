@@ -212,7 +212,7 @@ class Runtime:
             except ApiError as error:
                 logger.warning("waiting for the API server: %s", error)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, 15.0)
+            pause = min(pause * 2, 5.0)
 
     async def _fill_once(self) -> bool:
         """False where the CRD is missing and cannot be watched for: kopf must not start before it."""
