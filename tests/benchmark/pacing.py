@@ -32,3 +32,23 @@ async def until(is_done: Callable[[], Awaitable[bool]], seconds: float, pause: f
         if time.monotonic() > deadline:
             raise TimeoutError(f"not done after {seconds:g} s")
         await asyncio.sleep(pause)
+
+
+async def until_silent(
+    mark: Callable[[], int], written: Callable[[int], int], window: float, longest: float, most: int = 0
+) -> None:
+    """Wait for so many seconds in which at most so many writes are made, but no longer than `longest`.
+
+    Args:
+        mark: a position in the audit log.
+        written: number of writes since one.
+        window: seconds.
+        longest: seconds; there are operators that never stop to write.
+        most: writes that are nothing to wait for.
+    """
+    end = time.monotonic() + longest
+    while (left := end - time.monotonic()) > 0:
+        begin = mark()
+        await asyncio.sleep(min(window, left))
+        if written(begin) <= most:
+            return

@@ -2,7 +2,8 @@
 
 BENCH_OPERATOR is the other's command line (it gets KUBECONFIG), BENCH_RESOURCE a file with one of its resources, in
 which `{name}` and `{namespace}` stand for both, BENCH_CHILDREN its children as `apps/v1/deployments,v1/services`,
-BENCH_SETUP files to apply first (its CRDs), BENCH_AGENT how its User-Agents begin.
+BENCH_SETUP files to apply first (its CRDs), BENCH_AGENT how its User-Agents begin. The resources are made in the
+namespace `scale`.
 """
 
 from __future__ import annotations

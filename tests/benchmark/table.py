@@ -27,13 +27,20 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[Row]:
     yield from _growth(figures)
     yield from _latencies(figures)
     rest = figures["rest"]
-    told = f"{rest['writes']} writes, {rest['lists']} lists, {rest['core_percent']} % of a core"
+    told = f"{_writes(rest)}, {rest['lists']} lists, {rest['core_percent']} % of a core"
     yield f"unchanged for {rest['seconds']:g} s", "0 writes, 0 lists, 1 % of a core", told
     yield from _changes(figures, count)
     restart = figures["restart"]
-    yield "restart", "0 writes, 10 s", f"{restart['writes']} writes, {restart['ready_seconds']} s"
+    ready = f", ready after {restart['ready_seconds']} s" if "ready_seconds" in restart else ""
+    yield "restart", "0 writes, 10 s", f"{_writes(restart)} in {restart['watched_seconds']} s{ready}"
     for room, percent in figures.get("profile_percent", {}).items():
         yield f"profile: {room}", "", f"{percent} %"
+
+
+def _writes(figures: Mapping[str, Any]) -> str:
+    """`7 writes (leases 5, deployments 2)`."""
+    targets = ", ".join(f"{target} {count}" for target, count in figures["writes_by_target"].items())
+    return f"{figures['writes']} writes" + (f" ({targets})" if targets else "")
 
 
 def _beside(figures: Mapping[str, Any]) -> Iterator[Row]:

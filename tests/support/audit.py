@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,12 @@ class AuditLog:
             for line in log:
                 if line.endswith(b"\n"):
                     yield _request(json.loads(line))
+
+
+def by_target(requests: Iterable[Request]) -> dict[str, int]:
+    """How many of each `deployments` or `vllmservers/status`, the most frequent first."""
+    targets = (f"{one.resource}/{one.subresource}".rstrip("/") for one in requests)
+    return dict(Counter(targets).most_common())
 
 
 def _request(event: dict) -> Request:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from typing import Any
+
 import pytest
 
 from tests.benchmark.breakdown import shares
 from tests.benchmark.growth import exponent
+from tests.benchmark.loop import FastClient
+from tests.benchmark.pacing import until_silent
+from tests.benchmark.table import table
+from tests.support.audit import Request, by_target
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.15, 2.0])
@@ -25,3 +33,77 @@ def test_a_sample_belongs_to_its_innermost_frame() -> None:
 
 def test_no_samples_have_no_shares() -> None:
     assert shares("") == {}
+
+
+@pytest.mark.parametrize(("counts", "most", "windows"), [([3, 1, 0], 0, 3), ([3, 1, 0], 1, 2), ([0], 0, 1)])
+def test_silence_is_the_first_window_with_few_writes(counts: list[int], most: int, windows: int) -> None:
+    marks = itertools.count()
+    asyncio.run(until_silent(lambda: next(marks), lambda mark: counts[mark], 0.001, 60, most))
+    assert next(marks) == windows
+
+
+def test_who_never_stops_to_write_is_not_waited_for() -> None:
+    marks = itertools.count()
+    asyncio.run(until_silent(lambda: next(marks), lambda _: 1, 60, 0.01))
+    assert next(marks) == 1
+
+
+def test_writes_are_told_by_their_target() -> None:
+    found = [_write("deployments"), _write("vllmservers", "status"), _write("vllmservers", "status")]
+    assert list(by_target(found).items()) == [("vllmservers/status", 2), ("deployments", 1)]
+
+
+class Recorded(FastClient):
+    """A client whose API server has these paths."""
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+        self.posted: list[str] = []
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        if method == "POST":
+            self.posted.append(path)
+        elif path not in self.paths:
+            raise FileNotFoundError(path)
+        return {}
+
+
+@pytest.mark.parametrize(("there", "posts"), [((), 1), (("/api/v1/namespaces/scale",), 0)])
+def test_a_namespace_of_the_setup_is_left_as_it_is(there: tuple[str, ...], posts: int) -> None:
+    client = Recorded(*there)
+    asyncio.run(client.namespace("scale"))
+    assert client.posted == ["/api/v1/namespaces"] * posts
+
+
+def test_the_table_tells_what_is_written_at_rest_and_after_a_restart() -> None:
+    rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 7, "writes_by_target": {"leases": 5, "pods": 2}}
+    restart = {"watched_seconds": 55, "writes": 0, "writes_by_target": {}}
+    rows = table({**CONVERGED, "rest": rest, "restart": restart}).splitlines()
+    at_rest = "| unchanged for 60 s | 0 writes, 0 lists, 1 % of a core "
+    assert f"{at_rest}| 7 writes (leases 5, pods 2), 0 lists, 1.5 % of a core |" in rows
+    assert "| restart | 0 writes, 10 s | 0 writes in 55 s |" in rows
+
+
+def test_the_table_tells_when_this_operator_was_ready() -> None:
+    rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 0, "writes_by_target": {}}
+    restart = {"ready_seconds": 2.8, "watched_seconds": 53, "writes": 0, "writes_by_target": {}}
+    rows = table({**CONVERGED, "rest": rest, "restart": restart}).splitlines()
+    assert "| restart | 0 writes, 10 s | 0 writes in 53 s, ready after 2.8 s |" in rows
+
+
+CONVERGED = {
+    "servers": 1,
+    "children_per_server": 1,
+    "pods": "pending",
+    "converge_seconds": 1.0,
+    "operator_cpu_ms_per_server": 1.0,
+    "operator_rss_mib": 1,
+    "writes_per_server": 2.0,
+    "reads_per_server": 0.0,
+}
+
+
+def _write(resource: str, subresource: str = "") -> Request:
+    return Request("patch", "", resource, subresource, "scale", "s00000", 200, "", "", "", is_denied=False)
