@@ -95,7 +95,7 @@ class Runtime:
             ),
             runbooks=settings.runbooks,
         )
-        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited)
+        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited, self._store.is_new)
         self.metrics.show(self._snapshot)
         self._endpoints = Endpoints(settings.listen, self.metrics, self._trouble)
         self._tasks: list[asyncio.Task[None]] = []

@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.servers import MODEL, Servers
 from tests.faults.proxy import Answer, Call, Fault, Proxy
+from tests.faults.scenarios import SCALED
 from tests.support.control_plane import Plane
 from tests.support.kube import KIND, Kube
 from tests.support.operator_process import OperatorProcess
@@ -29,6 +30,8 @@ ROUNDS = 5
 BACK_OFF_SECONDS = 40.0
 HANGING = 40
 """More than the 32 workers."""
+HANGING_SECONDS = CALL_SECONDS + 15
+"""Into the second time that all of them hang."""
 
 
 @dataclass
@@ -54,20 +57,26 @@ class Poisoned(Fault):
 
 @dataclass
 class Crowd(Fault):
-    """Writes of the Deployments of many servers are never answered.
+    """Writes of the children of many servers are never answered.
 
     Attributes:
-        hung: names of Deployments.
+        plurals: kinds of children that hang; none for all.
+        hung: collection and name of the children that were tried.
     """
 
-    hung: set[str] = field(default_factory=set)
+    plurals: tuple[str, ...] = ()
+    hung: set[tuple[str, str]] = field(default_factory=set)
 
     async def before(self, call: Call) -> Answer | None:
-        name = call.path.rpartition("/")[2]
-        if call.is_write and name.startswith(f"{POISON}-") and "/deployments/" in call.path:
-            self.hung.add(name)
+        *_, plural, name = call.path.split("/")
+        if call.is_write and name.startswith(f"{POISON}-") and plural in (self.plurals or (plural,)):
+            self.hung.add((plural, name))
             await asyncio.sleep(3600)
         return None
+
+    def servers(self) -> int:
+        """How many servers' Deployments were tried."""
+        return sum(1 for plural, _ in self.hung if plural == "deployments")
 
 
 @dataclass
@@ -81,11 +90,21 @@ class Ward:
         """Seconds from a change of a healthy server to the write that carries it out, one after the other."""
         return [self._delay(name) for name in OTHERS for _ in range(3)]
 
+    def delays_at_once(self) -> list[float]:
+        """The same, of all healthy servers at the same time."""
+        changed = {name: self._change(name) for name in OTHERS}
+        return [self._carried_out(name, *began) for name, began in changed.items()]
+
     def _delay(self, name: str) -> float:
+        return self._carried_out(name, *self._change(name))
+
+    def _change(self, name: str) -> tuple[float, int]:
         before = len(self.proxy.calls)
         wanted = 1 + self.servers.get(name)["spec"]["replicas"] % 5
         self.servers.patch(name, {"replicas": wanted}, settled=False)
-        changed = time.monotonic()
+        return time.monotonic(), before
+
+    def _carried_out(self, name: str, changed: float, before: int) -> float:
         write = self.servers.kube.eventually(lambda: self._write(name, before), within=60)
         self.servers.settled(name, within=60)
         return max(write.started - changed, 0.0)
@@ -168,17 +187,28 @@ def test_a_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: 
     assert max(pauses) >= 8, "the pauses do not grow"
 
 
-def test_more_servers_that_hang_than_there_are_workers_delay_no_other(ward: Ward) -> None:
+@pytest.mark.parametrize("plurals", [("deployments",), ()], ids=["in one child", "in all children"])
+def test_more_servers_that_hang_than_there_are_workers_delay_no_other(ward: Ward, plurals: tuple[str, ...]) -> None:
     healthy = ward.delays()
-    ward.proxy.fault = crowd = Crowd()
+    ward.proxy.fault = crowd = Crowd(plurals)
+    began = time.monotonic()
     for number in range(HANGING):
-        ward.servers.create(f"{POISON}-{number}", settled=False)
-    first = ward._delay(OTHERS[0])
-    ward.servers.kube.eventually(lambda: len(crowd.hung) == HANGING, within=60)
-    time.sleep(2 * PATIENCE_SECONDS)
-    print(f"{HANGING} servers that hang: the first change of another waited {first:.1f} s")
-    assert first < CALL_SECONDS, "it waited for a call that is not answered"
+        ward.servers.create(f"{POISON}-{number}", {} if plurals else SCALED, settled=False)
+    first = ward.delays_at_once()
+    later: list[float] = []
+    while time.monotonic() - began < HANGING_SECONDS:
+        later += ward.delays()
+    print(f"{HANGING} servers that hang in {len(crowd.hung)} children; others: usually {_told(healthy)}")
+    print(f"the first changes {_told(first)}; later {_told(later)}, {len(later)} changes")
+    assert crowd.servers() == HANGING
+    assert min(first) - statistics.median(healthy) <= ALLOWED_SECONDS
+    assert max(first + later) < PATIENCE_SECONDS, "it waited for a call that is not answered"
     assert ward.added_delay(healthy) <= ALLOWED_SECONDS
+
+
+def _told(delays: list[float]) -> str:
+    """Shortest, median and longest, in ms."""
+    return "/".join(f"{1000 * one:.0f}" for one in (min(delays), statistics.median(delays), max(delays))) + " ms"
 
 
 def _is_poisoned(call: Call) -> bool:

@@ -13,7 +13,7 @@ from vllm_operator.api.codec import packed_as_yaml, unpacked
 from vllm_operator.api.names import MANAGER
 from vllm_operator.cluster.kinds import Kind
 from vllm_operator.cluster.session import Connection
-from vllm_operator.cluster.slots import Slots
+from vllm_operator.cluster.slots import SharedSlots
 from vllm_operator.errors import ApiError, NotLeaderError
 
 APPLY = "application/apply-patch+yaml"
@@ -23,8 +23,8 @@ BY_FORCE = {"force": "true", "fieldValidation": "Ignore"}
 What the schema does not have an apply refuses in any case."""
 TIMEOUT_SECONDS = 20.0
 LIST_CHUNK = 500
-IN_FLIGHT = 48
-"""Calls at once. Each has a connection of its own, which takes 200 kB and a TLS handshake."""
+SHARED_CALLS = 16
+"""Calls at once, apart from one for each pass. Each has a connection, which takes 200 kB and a TLS handshake."""
 PATIENCE_SECONDS = 3.0
 """A call that takes longer lets another one go."""
 
@@ -52,7 +52,7 @@ class ApiClient:
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
         self._may_write = may_write
-        self._slots = Slots(IN_FLIGHT, PATIENCE_SECONDS)
+        self._slots = SharedSlots(SHARED_CALLS, PATIENCE_SECONDS)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """One object; None when it does not exist."""

@@ -1,18 +1,24 @@
-"""A bound on what runs at once, in which nobody waits long for someone who hangs."""
+"""Bounds on what runs at once, in which nobody waits long for someone who hangs."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
+from contextvars import ContextVar
 from types import TracebackType
+from weakref import WeakValueDictionary
+
+OWNER: ContextVar[Hashable] = ContextVar("owner", default=None)
+"""On whose behalf something is done; tasks that are started meanwhile inherit it."""
 
 
 class Slots:
     """So many slots; who stays longer than `patience` seconds goes on without one, and the next gets it.
 
-    What hangs ends by its own timeout, which bounds how many go on without a slot.
+    What hangs ends by its own timeout, which bounds how many go on without a slot. Without patience, nobody does.
     """
 
-    def __init__(self, count: int, patience: float) -> None:
+    def __init__(self, count: int, patience: float | None) -> None:
         self._free = asyncio.Semaphore(count)
         self._patience = patience
 
@@ -20,6 +26,25 @@ class Slots:
         """Wait for a slot; it is to be left."""
         await self._free.acquire()
         return Slot(self._free, self._patience)
+
+
+class SharedSlots:
+    """Slots that all owners share; while those are taken, each owner has one more, for one thing after the other.
+
+    So an owner never waits for others: not if they hang, and however many they are.
+    """
+
+    def __init__(self, count: int, patience: float) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._patience = patience
+        self._own: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        """Kept by who holds or awaits them."""
+
+    async def take(self) -> Slot:
+        """Wait for a slot of the present owner; it is to be left."""
+        free = self._own.setdefault(OWNER.get(), asyncio.Semaphore(1)) if self._free.locked() else self._free
+        await free.acquire()
+        return Slot(free, self._patience)
 
     def stay(self) -> Stay:
         """A slot for the length of an `async with`."""
@@ -31,14 +56,16 @@ class Slot:
 
     __slots__ = ("_free", "_timer")
 
-    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
+    def __init__(self, free: asyncio.Semaphore, patience: float | None) -> None:
         self._free: asyncio.Semaphore | None = free
-        self._timer = asyncio.get_running_loop().call_later(patience, self.leave)
+        loop = asyncio.get_running_loop()
+        self._timer = None if patience is None else loop.call_later(patience, self.leave)
 
     def leave(self) -> None:
         """Give the slot back, if that has not happened."""
         if self._free is not None:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             self._free.release()
             self._free = None
 
@@ -48,7 +75,7 @@ class Stay:
 
     __slots__ = ("_slot", "_slots")
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: SharedSlots) -> None:
         self._slots = slots
 
     async def __aenter__(self) -> None:

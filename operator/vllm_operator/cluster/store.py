@@ -209,6 +209,10 @@ class Store:
         entry = next(iter(self._group(key, SERVER.name).values()), None)
         return entry is not None and entry.uid == uid and not entry.dying
 
+    def is_new(self, key: Key) -> bool:
+        """Whether a server is there that has no status yet."""
+        return any(not entry.phase for entry in self._group(key, SERVER.name).values())
+
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object."""
         entry = self._objects[kind].get((namespace, name))

@@ -8,11 +8,10 @@ import itertools
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from vllm_operator.cluster.slots import Slot, Slots
+from vllm_operator.cluster.slots import OWNER, Slot, Slots
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,9 +22,17 @@ MERGE_SECONDS = 0.1
 SPREAD_SECONDS = 2.0
 """Within how long keys that failed together are tried again."""
 PATIENCE_SECONDS = 5.0
-"""A pass that takes longer, since a call hangs, gives its slot to another; the next pass of its key takes none."""
+"""A pass that takes longer, since a call hangs, gives its slot to another; the next pass of its key is made aside."""
 
 logger = logging.getLogger(__name__)
+
+
+class _Lane(Generic[K]):
+    """Keys that wait for each other, and for no other key."""
+
+    def __init__(self, workers: int, patience: float | None) -> None:
+        self.ready: asyncio.Queue[K] = asyncio.Queue()
+        self.slots = Slots(workers, patience)
 
 
 class KeyedQueue(Generic[K]):
@@ -34,12 +41,14 @@ class KeyedQueue(Generic[K]):
     A key added while its pass runs is passed over once more, a moment afterwards. `work` returns the seconds after
     which the key is to be looked at again, or None; an exception means again after a growing, jittered pause.
 
-    Keys whose passes hang do not hold up others: they are worked on aside, as many at once as the others.
+    Keys whose passes hang do not hold up others: they are worked on aside, as many at once as the others. So are new
+    keys, of which it is not known yet.
 
     Args:
         work: one pass; it should raise only what may pass.
-        workers: how many keys are worked on at once.
+        workers: how many keys are worked on at once, in each lane.
         on_start: told the seconds that a key has waited for its pass; must not block.
+        is_new: whether no pass over a key has gone through so far.
     """
 
     def __init__(
@@ -47,19 +56,18 @@ class KeyedQueue(Generic[K]):
         work: Callable[[K], Awaitable[float | None]],
         workers: int,
         on_start: Callable[[float], None] = lambda seconds: None,
+        is_new: Callable[[K], bool] = lambda key: False,
     ) -> None:
         self._work = work
         self._on_start = on_start
-        self._workers = workers
-        self._slots = Slots(workers, PATIENCE_SECONDS)
+        self._is_new = is_new
+        self._usual: _Lane[K] = _Lane(workers, PATIENCE_SECONDS)
+        self._new: _Lane[K] = _Lane(workers, PATIENCE_SECONDS)
+        self._aside: _Lane[K] = _Lane(workers, None)
         self._running: dict[K, float] = {}
         """Passes under way, and when they began by the clock of the loop; the oldest comes first."""
         self._slow: set[K] = set()
         """Keys whose last pass outstayed the patience."""
-        self._aside: set[K] = set()
-        """Those of them that are being worked on."""
-        self._parked: deque[K] = deque()
-        """Those that wait for that."""
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
         self._retries: dict[K, float] = {}
@@ -67,7 +75,6 @@ class KeyedQueue(Generic[K]):
         self._timers: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._ticket = itertools.count()
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._queued: dict[K, float] = {}
         """Since when a key waits for a slot; the first has waited longest."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -81,7 +88,7 @@ class KeyedQueue(Generic[K]):
             self._dirty.add(key)
         elif key not in self._queued:
             self._queued[key] = time.monotonic()
-            self._ready.put_nowait(key)
+            self._lane(key).ready.put_nowait(key)
 
     def add_later(self, key: K, seconds: float) -> None:
         """Look at `key` after a while; the earlier of two times counts."""
@@ -128,35 +135,35 @@ class KeyedQueue(Generic[K]):
     async def run(self) -> None:
         """Work until cancelled; passes under way are then cancelled too."""
         try:
-            while True:
-                key = await self._ready.get()
-                if key in self._slow:
-                    self._parked.append(key)
-                    self._start_parked()
-                else:
-                    self._start(key, await self._slots.take())
+            async with asyncio.TaskGroup() as group:
+                for lane in (self._usual, self._new, self._aside):
+                    group.create_task(self._feed(lane), name="queue")
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._parked.clear()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start_parked(self) -> None:
-        while self._parked and len(self._aside) < self._workers:
-            key = self._parked.popleft()
-            self._aside.add(key)
-            self._start(key, None)
+    def _lane(self, key: K) -> _Lane[K]:
+        if key in self._slow:
+            return self._aside
+        return self._new if self._is_new(key) else self._usual
 
-    def _start(self, key: K, slot: Slot | None) -> None:
+    async def _feed(self, lane: _Lane[K]) -> None:
+        while True:
+            key = await lane.ready.get()
+            self._start(key, await lane.slots.take())
+
+    def _start(self, key: K, slot: Slot) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
         self._running[key] = asyncio.get_running_loop().time()
         task = asyncio.create_task(self._pass(key, slot), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, key: K, slot: Slot | None) -> None:
+    async def _pass(self, key: K, slot: Slot) -> None:
+        OWNER.set(key)
         self._due.pop(key, None)
         try:
             again = await self._work(key)
@@ -174,14 +181,10 @@ class KeyedQueue(Generic[K]):
         if again is not None:
             self.add_later(key, again)
 
-    def _end(self, key: K, slot: Slot | None) -> None:
+    def _end(self, key: K, slot: Slot) -> None:
         lasted = asyncio.get_running_loop().time() - self._running.pop(key)
         (self._slow.add if lasted >= PATIENCE_SECONDS else self._slow.discard)(key)
-        if slot is not None:
-            slot.leave()
-            return
-        self._aside.discard(key)
-        self._start_parked()
+        slot.leave()
 
     def _back_off(self, key: K, error: Exception) -> float:
         """Seconds until the next try. A pass that an event caused meanwhile makes the pause no longer."""

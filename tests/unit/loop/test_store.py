@@ -384,3 +384,11 @@ def test_a_spec_is_known_by_uid_and_generation(store: Store) -> None:
     other["metadata"]["generation"] = 3
     store.put("VLLMServer", other)
     assert not store.has_spec_of(body)
+
+
+def test_a_server_is_new_until_it_has_a_status(store: Store) -> None:
+    assert not store.is_new(KEY), "it is not there"
+    store.put("VLLMServer", thing())
+    assert store.is_new(KEY)
+    store.put("VLLMServer", thing(version=2) | {"status": {"phase": "Pending"}})
+    assert not store.is_new(KEY)

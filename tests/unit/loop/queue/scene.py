@@ -57,10 +57,13 @@ class FakeWork:
 
 
 async def worked(
-    work: FakeWork, script: Callable[[KeyedQueue[str]], Coroutine[Any, Any, None]], workers: int = 8
+    work: FakeWork,
+    script: Callable[[KeyedQueue[str]], Coroutine[Any, Any, None]],
+    workers: int = 8,
+    is_new: Callable[[str], bool] = lambda key: False,
 ) -> None:
     """Let the queue run while the script does, then end it."""
-    queue = KeyedQueue(work, workers)
+    queue = KeyedQueue(work, workers, is_new=is_new)
     task = asyncio.create_task(queue.run())
     await script(queue)
     task.cancel()

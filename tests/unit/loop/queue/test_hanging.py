@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.loop.queue.scene import FakeWork, Run, worked
+from tests.unit.loop.queue.scene import FakeWork, Run, after, worked
+from vllm_operator.cluster.slots import OWNER
 from vllm_operator.control.queue import PATIENCE_SECONDS, KeyedQueue
 from vllm_operator.errors import ApiError
 
@@ -56,17 +57,48 @@ def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) 
 
 def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
     work = FakeWork(takes=PATIENCE_SECONDS)
-    starts: list[int] = []
+    aside: list[bool] = []
 
     async def script(queue: KeyedQueue[str]) -> None:
         for takes in (PATIENCE_SECONDS, 1.0, 1.0):
             work.takes = takes
             queue.add("a")
-            await asyncio.sleep(0.5)
-            starts.append(len(queue._aside))
-            await asyncio.sleep(10)
+            await asyncio.sleep(10.5)
+            aside.append(queue._lane("a") is queue._aside)
 
     run(worked(work, script, workers=1))
 
-    assert starts == [0, 1, 0]
+    assert aside == [True, False, False]
     assert work.times() == [0, 10.5, 21]
+
+
+def test_new_keys_that_hang_delay_no_key_that_is_known(run: Run) -> None:
+    work = Hanging()
+
+    async def script(queue: KeyedQueue[str]) -> None:
+        for number in range(10):
+            queue.add(f"h{number}")
+        queue.add("a")
+        await asyncio.sleep(30)
+
+    run(worked(work, script, workers=4, is_new=lambda key: key.startswith("h")))
+
+    assert work.times("a") == [0]
+    assert len(work.times("h9")) >= 1
+
+
+def test_what_a_pass_does_is_on_behalf_of_its_key(run: Run) -> None:
+    owners: list[object] = []
+
+    class Asking(FakeWork):
+        async def __call__(self, key: str) -> float | None:
+            await asyncio.gather(asyncio.create_task(self.ask()))
+            return await super().__call__(key)
+
+        async def ask(self) -> None:
+            owners.append(OWNER.get())
+
+    run(worked(Asking(), after(10, "a", "b")))
+
+    assert owners == ["a", "b"]
+    assert OWNER.get() is None
