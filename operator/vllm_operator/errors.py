@@ -29,6 +29,17 @@ class TemplateError(VLLMOperatorError):
     """A template broke a rule of the house: a defect of this operator, never of the user's manifest."""
 
 
+REFUSED_WITH_500 = (
+    "typed patch object",
+    "smd typed",
+    "unable to convert unstructured object",
+    "request is too large",
+    "message larger than max",
+)
+"""Words of an answer 500 that an object itself causes: fields that its kind does not have, values of another type, and
+more than etcd keeps in one object (1.5 MiB)."""
+
+
 class ApiError(VLLMOperatorError):
     """The API server answered with an error.
 
@@ -58,7 +69,7 @@ class ApiError(VLLMOperatorError):
     @property
     def is_refusal(self) -> bool:
         """True when the request itself is at fault: sending it again unchanged cannot succeed."""
-        return (self.status in {400, 403, 405, 413, 422} and not self._kind_ends) or self._is_schema_error
+        return (self.status in {400, 403, 405, 413, 422} and not self._kind_ends) or self._is_refused_with_500
 
     @property
     def namespace_ends(self) -> bool:
@@ -75,9 +86,8 @@ class ApiError(VLLMOperatorError):
         return self.status == 405 and "custom resource definition is terminating" in self.message
 
     @property
-    def _is_schema_error(self) -> bool:
-        """True when server-side apply met a field that the kind does not have, which it answers with 500."""
-        return self.status == 500 and ("typed patch object" in self.message or "smd typed" in self.message)
+    def _is_refused_with_500(self) -> bool:
+        return self.status == 500 and any(words in self.message for words in REFUSED_WITH_500)
 
 
 class NotLeaderError(ApiError):

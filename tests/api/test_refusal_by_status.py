@@ -105,6 +105,22 @@ def test_a_spec_that_cannot_work_is_refused(
     assert shared_servers.find_child("Deployment", server) is None
 
 
+LARGE = [{"name": f"V{number}", "value": "x" * 10_000} for number in range(156)]
+ANSWERED_WITH_500: list[tuple[str, Object, str]] = [
+    ("fraction", {"spec": {"terminationGracePeriodSeconds": 1.5}}, "cannot convert float64 to int64"),
+    ("large", {"spec": {"containers": [{"name": "vllm", "env": LARGE}]}}, "request is too large"),
+]
+
+
+@pytest.mark.parametrize(("name", "template", "words"), ANSWERED_WITH_500, ids=[case[0] for case in ANSWERED_WITH_500])
+def test_a_pod_template_that_the_api_server_answers_with_500_is_refused(
+    shared_servers: Servers, name: str, template: Object, words: str
+) -> None:
+    server = shared_servers.create(f"answered-{name}", {"podTemplate": template})
+    assert condition(server, "Accepted")["reason"] == "ChildRefused"
+    shared_servers.refused(f"answered-{name}", "spec.podTemplate: the API server refuses Deployment", words)
+
+
 def test_a_secret_in_an_argument_is_not_repeated_in_the_status(shared_servers: Servers) -> None:
     server = shared_servers.create("quiet", {"engine": {"extraArgs": ["--api-key=s3cret"]}})
     assert "s3cret" not in str(server["status"])
