@@ -270,6 +270,17 @@ def test_replicas_belong_to_the_autoscaler_while_it_is_on(servers: Servers) -> N
     assert ["f:replicas" in entry["fieldsV1"].get("f:spec", {}) for entry in managers] == [False]
 
 
+def test_an_autoscaled_server_that_someone_scales_to_zero_is_woken(servers: Servers) -> None:
+    """Kubernetes' autoscaler leaves a target alone that has no replica."""
+    servers.create("stopped", {"autoscaling": {"minReplicas": 2, "maxReplicas": 8}})
+    servers.kube.kubectl("scale", "deployment/stopped", "--replicas=0", "-n", servers.namespace)
+    servers.kube.eventually(
+        lambda: servers.child("Deployment", "stopped")["spec"]["replicas"] > 0,
+        within=PROMISED_SECONDS,
+        namespace=servers.namespace,
+    )
+
+
 def test_a_rollout_pause_is_undone_and_a_restart_before_it_stays(servers: Servers) -> None:
     servers.create("restarted")
     for command in ("restart", "pause"):

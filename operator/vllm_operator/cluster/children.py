@@ -12,8 +12,8 @@ from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import differs, foreign_entries
 from vllm_operator.cluster.force import force_suffices
-from vllm_operator.cluster.handover import hand_over_replicas, take_fields
-from vllm_operator.cluster.kinds import CHILDREN, CLAIM, SERVER, Kind
+from vllm_operator.cluster.handover import hand_over_replicas, is_stopped, take_fields
+from vllm_operator.cluster.kinds import CHILDREN, CLAIM, DEPLOYMENT, SERVER, Kind
 from vllm_operator.cluster.outcome import (
     ContestedError,
     Outcome,
@@ -203,7 +203,7 @@ class Children:
             return None
         if kind is CLAIM:
             manifest = beside(manifest, live)
-        if self._is_up_to_date(manifest, live):
+        if self._is_up_to_date(kind, manifest, live):
             self._store.verify(*identity, manifest.hash)
             return None
         self._check_failed(key, manifest, live)
@@ -272,8 +272,10 @@ class Children:
         if current is not None and key_of(kind.name, current) is not None:
             self._store.put(kind.name, current)
 
-    def _is_up_to_date(self, manifest: Manifest, live: Object) -> bool:
+    def _is_up_to_date(self, kind: Kind, manifest: Manifest, live: Object) -> bool:
         if not _is_repair(manifest, live) or live["metadata"].get("managedFields"):
+            return False
+        if kind is DEPLOYMENT and is_stopped(manifest.body, live):
             return False
         return not differs(manifest.body, live) or self._answers.holds(manifest.hash, manifest.body, live)
 
@@ -282,7 +284,7 @@ class Children:
         forced = force_suffices(body, live)
         if not forced:
             await take_fields(self._client, kind, live)
-        if kind.name == "Deployment" and "replicas" not in body["spec"]:
+        if kind is DEPLOYMENT and "replicas" not in body["spec"]:
             await hand_over_replicas(self._client, kind, live)
         # With its UID, an apply cannot bring back an object that was deleted meanwhile.
         meant = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}

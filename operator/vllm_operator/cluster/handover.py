@@ -53,18 +53,25 @@ async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
     return True
 
 
+def is_stopped(manifest: Object, live: Object) -> bool:
+    """True for a Deployment whose replicas an autoscaler decides, and that somebody scaled to zero."""
+    return "replicas" not in manifest["spec"] and (live.get("spec") or {}).get("replicas") == 0
+
+
 async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> None:
-    """Keep the number of replicas when the manifest no longer holds it: an autoscaler takes over."""
-    replicas = (live.get("spec") or {}).get("replicas")
+    """Keep the number of replicas when the manifest no longer holds it, and leave no zero: an autoscaler takes over."""
     metadata = live["metadata"]
     current = await client.get(kind, metadata["namespace"], metadata["name"])
-    if current is None or not _is_same(current, live) or replicas is None or not owns_replicas(current):
+    if current is None or not _is_same(current, live):
+        return
+    replicas = current["spec"].get("replicas")
+    if replicas is None or (replicas > 0 and not owns_replicas(current)):
         return
     body = {
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
         # An autoscaler does nothing while its target has no replica: zero would stay for ever.
-        "spec": {"replicas": max(current["spec"]["replicas"], 1)},
+        "spec": {"replicas": max(replicas, 1)},
     }
     await client.apply_as(HANDOVER_MANAGER, kind, body)

@@ -35,6 +35,7 @@ SERVER = Kind(KIND, GROUP, VERSION, PLURAL)
 POD = Kind("Pod", "", "v1", "pods")
 SECRET = Kind("Secret", "", "v1", "secrets")
 CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
+DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments")
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 EVENT = Kind("Event", "", "v1", "events")
 
@@ -43,7 +44,7 @@ CHILDREN: dict[str, Kind] = {
     for kind in (
         CLAIM,
         Kind("Service", "", "v1", "services"),
-        Kind("Deployment", "apps", "v1", "deployments"),
+        DEPLOYMENT,
         Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
         Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
         Kind("PodMonitor", "monitoring.coreos.com", "v1", "podmonitors", optional=True),

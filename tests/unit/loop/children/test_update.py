@@ -53,6 +53,19 @@ def owner_of_replicas(manager: str) -> list[Json]:
     return [{"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
 
 
+async def test_an_autoscaled_deployment_without_replicas_is_woken() -> None:
+    scene = Scene(autoscaling={"maxReplicas": 8})
+    await scene.apply()
+    live = scene.api.objects["Deployment", "mistral"]
+    scene.store.put("Deployment", scene.api.hold({**live, "spec": {**live["spec"], "replicas": 0}}))
+    scene.api.requests.clear()
+    scene.api.sent.clear()
+
+    assert (await scene.apply()).written == ("Deployment",)
+    assert writes_to(scene, "Deployment") == ["apply as vllm-operator-handover", "apply"]
+    assert scene.api.sent[0]["spec"] == {"replicas": 1}
+
+
 async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
     """A field that loses its last owner falls back to 1 replica."""
     scene = Scene(replicas=5)
