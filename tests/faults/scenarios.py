@@ -83,6 +83,22 @@ def _volume(server: str) -> Step:
     return step
 
 
+def _crowd(server: str) -> Step:
+    """Edits that add to children, as `kubectl edit` writes them: what the manifest lacks, an apply alone leaves."""
+
+    def add(service: Object) -> None:
+        service["spec"]["ports"].append({"name": "extra", "port": 9})
+
+    def pause(deployment: Object) -> None:
+        deployment["spec"]["paused"] = True
+
+    def step(servers: Servers) -> None:
+        servers.kube.replace("Service", server, servers.namespace, add)
+        servers.kube.replace("Deployment", server, servers.namespace, pause)
+
+    return step
+
+
 GROWS = "grows"
 STORAGE_CLASS: Object = {
     "apiVersion": "storage.k8s.io/v1",
@@ -136,6 +152,7 @@ SCENARIOS = (
         (_create("again", {**SCALED, **DROPPED_CACHE}),),
         (_again("again", {**FULL, "engine": {"maxModelLen": 2048}}),),
     ),
+    Scenario("edits that add", (_create("edited", SMALL),), (_crowd("edited"),)),
     Scenario(
         "swap names",
         (_create("left", FULL), _create("right", SMALL)),
