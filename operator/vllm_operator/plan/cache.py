@@ -80,8 +80,9 @@ def beside(manifest: Manifest, live: Object) -> Manifest:
     The hash stays that of the spec alone: a claim that was given the default class needs no second write.
     """
     body = manifest.body
-    kept = {"accessModes": list(_access_modes(live)), "storageClassName": _class(live)}
-    spec = {**body["spec"], **{name: value for name, value in kept.items() if value}}
+    kept = {"accessModes": list(_access_modes(live)) or None, "storageClassName": _class(live)}
+    # An empty class is one, too: it asks for a volume without any.
+    spec = {**body["spec"], **{name: value for name, value in kept.items() if value is not None}}
     return replace(manifest, raw=squeezed({**body, "spec": spec}))
 
 

@@ -205,7 +205,7 @@ def test_every_cache_variable_points_into_the_volume() -> None:
     assert [name for name, path in paths.items() if not path.startswith(CACHE_PATH)] == []
 
 
-CLASSES = [({}, "fast", "fast"), ({}, None, None), ({"storageClassName": "fast"}, "fast", "fast")]
+CLASSES = [({}, "fast", "fast"), ({}, "", ""), ({}, None, None), ({"storageClassName": "fast"}, "fast", "fast")]
 
 
 @pytest.mark.parametrize(("asked", "held", "kept"), CLASSES)
