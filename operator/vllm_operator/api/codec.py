@@ -45,7 +45,7 @@ def unpacked(raw: bytes) -> dict[str, Any]:
     return value
 
 
-SMALL_BYTES = 4096
+SMALL_BYTES = 2048
 """JSON up to this size is kept as it is: to squeeze and unsqueeze it takes longer than all else that is done to it."""
 
 
