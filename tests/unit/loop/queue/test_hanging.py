@@ -9,6 +9,8 @@ from vllm_operator.cluster.slots import OWNER
 from vllm_operator.control.queue import PATIENCE_SECONDS, KeyedQueue
 from vllm_operator.errors import ApiError
 
+CROWD = [f"h{number}" for number in range(10)]
+
 
 class Hanging(FakeWork):
     """Passes of keys that begin with h hang for a call's timeout and fail; others take no time."""
@@ -23,14 +25,7 @@ class Hanging(FakeWork):
 
 def test_keys_that_hang_hold_up_others_for_the_patience_at_most(run: Run) -> None:
     work = Hanging()
-
-    async def script(queue: KeyedQueue[str]) -> None:
-        for number in range(10):
-            queue.add(f"h{number}")
-        queue.add("a")
-        await asyncio.sleep(100)
-
-    run(worked(work, script, workers=4))
+    run(worked(work, after(100, *CROWD, "a"), workers=4))
 
     assert work.times("a") == [2 * PATIENCE_SECONDS], "two full hands of workers before it"
 
@@ -40,8 +35,8 @@ def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) 
     together: list[int] = []
 
     async def script(queue: KeyedQueue[str]) -> None:
-        for number in range(10):
-            queue.add(f"h{number}")
+        for key in CROWD:
+            queue.add(key)
         await asyncio.sleep(60)
         for _ in range(300):
             queue.add("a")
@@ -52,7 +47,7 @@ def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) 
 
     assert work.times("a") == [60.0 + second for second in range(300)]
     assert max(together) == 4
-    assert all(len(work.times(f"h{number}")) >= 4 for number in range(10))
+    assert all(len(work.times(key)) >= 4 for key in CROWD)
 
 
 def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
@@ -74,14 +69,7 @@ def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
 
 def test_new_keys_that_hang_delay_no_key_that_is_known(run: Run) -> None:
     work = Hanging()
-
-    async def script(queue: KeyedQueue[str]) -> None:
-        for number in range(10):
-            queue.add(f"h{number}")
-        queue.add("a")
-        await asyncio.sleep(30)
-
-    run(worked(work, script, workers=4, is_new=lambda key: key.startswith("h")))
+    run(worked(work, after(30, *CROWD, "a"), workers=4, is_new=CROWD.__contains__))
 
     assert work.times("a") == [0]
     assert len(work.times("h9")) >= 1
