@@ -57,8 +57,13 @@ ORIGINS: dict[str, dict[str, str]] = {
 """Kind -> the beginning of a path in the child -> the field of the spec that decides about it."""
 
 OVERLAY = "spec.podTemplate"
-OVERLAY_ONLY = ("convert unstructured object", "request is too large", "message larger than max")
-"""Refusals without a path that nothing else in a spec brings about: all other fields have a type and a bound."""
+LARGE = f"spec.engine.env, spec.engine.extraArgs or {OVERLAY}"
+PATHLESS = {
+    "convert unstructured object": OVERLAY,
+    "request is too large": LARGE,
+    "message larger than max": LARGE,
+}
+"""Refusals of a Deployment without a path, and what brings them about: only a pod template has untyped values."""
 TEMPLATE = "spec.template"
 
 _PATH = re.compile(r"(?:^|[\s\[.])((?:spec|metadata)\b[^:\s]*):")
@@ -72,8 +77,8 @@ def origin(kind: str, message: str) -> str:
     found = _PATH.search(message)
     path = found[1] if found else ""
     field = next((field for start, field in ORIGINS.get(kind, {}).items() if _is_below(path, start)), "")
-    if kind == "Deployment" and any(words in message for words in OVERLAY_ONLY):
-        return OVERLAY
+    if kind == "Deployment" and (cause := next((field for words, field in PATHLESS.items() if words in message), "")):
+        return cause
     if kind != "Deployment" or not _is_below(path, TEMPLATE):
         return field or WHOLE[kind]
     return f"{field} or {OVERLAY}" if field else OVERLAY

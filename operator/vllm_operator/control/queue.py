@@ -48,7 +48,7 @@ class KeyedQueue(Generic[K]):
         work: one pass; it should raise only what may pass.
         workers: how many keys are worked on at once, in each lane.
         on_start: told the seconds that a key has waited for its pass; must not block.
-        is_new: whether no pass over a key has gone through so far.
+        is_new: whether nothing is known yet of how the passes over a key go.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ CASES = [
     ("Deployment", "spec.strategy.rollingUpdate.maxUnavailable: Invalid value", "spec.rollout"),
     ("Deployment", "typed patch: .spec.template.spec.foo: field not declared in schema", "spec.podTemplate"),
     ("Deployment", "unable to convert unstructured object to apps/v1, Kind=Deployment: no", "spec.podTemplate"),
-    ("Deployment", "etcdserver: request is too large", "spec.podTemplate"),
+    ("Deployment", "etcdserver: request is too large", "spec.engine.env, spec.engine.extraArgs or spec.podTemplate"),
     ("Deployment", "admission webhook denied the request", "spec"),
     ("PersistentVolumeClaim", "spec.resources.requests.storage: Forbidden", "spec.cache.size"),
     ("PersistentVolumeClaim", "spec: Forbidden: spec is immutable", "spec.cache"),
