@@ -14,6 +14,9 @@ from vllm_operator.desired import desired_state
 KEY = Key("llm", "mistral")
 Json = dict[str, Any]
 
+EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+"""What the API server notes of someone who pauses a Deployment by hand."""
+
 
 class Scene:
     """A server in the caches, and an API server in memory."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.specs import body
 from tests.unit.loop.children.scene import Scene
-from vllm_operator.cluster.children import NO_VERSION
+from vllm_operator.cluster.child import NO_VERSION
 from vllm_operator.cluster.outcome import Outcome
 from vllm_operator.errors import ApiError
 

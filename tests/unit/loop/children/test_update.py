@@ -1,12 +1,11 @@
-"""Changes, edits by others, the handover of replicas, and how often a child is repaired."""
+"""Changes, edits by others, and the handover of replicas."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.specs import body
-from tests.unit.loop.children.scene import Json, Scene
-from tests.unit.loop.fakes import FakeClock, merged
+from tests.unit.loop.children.scene import EDIT, Json, Scene
+from tests.unit.loop.fakes import merged
 from vllm_operator.cluster import repairs
 from vllm_operator.cluster.drift import HANDOVER_MANAGER
 from vllm_operator.cluster.outcome import Outcome
@@ -153,9 +152,6 @@ async def test_what_force_did_not_take_after_all_is_adopted(scene: Scene) -> Non
     assert await scene.apply() == Outcome()
 
 
-EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
-
-
 async def test_an_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
@@ -164,129 +160,6 @@ async def test_an_edit_that_comes_with_the_answer_to_an_apply_is_told_and_remove
 
     assert await scene.apply() == Outcome(written=("Service", "Deployment"))
     assert await scene.apply() == Outcome()
-
-
-async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
-    scene = Scene()
-    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
-    for _ in range(repairs.BURST + 1):
-        assert (await scene.apply()).edited
-    with pytest.raises(ApiError, match="keeps changing"):
-        await scene.apply()
-
-
-async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
-    await scene.apply()
-
-    async def fight() -> None:
-        live = scene.api.objects["Service", "mistral"]
-        live["spec"] = {**live["spec"], "type": "NodePort"}
-        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
-        scene.store.put("Service", live)
-        await scene.apply()
-
-    for _ in range(repairs.BURST):
-        await fight()
-    with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
-        await fight()
-    assert caught.value.retry_after == repairs.WINDOW_SECONDS
-
-    scene.clock.now += repairs.WINDOW_SECONDS
-    await fight()
-
-
-async def test_a_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
-    """Such as a tool that applies an old copy of it again and again."""
-    await scene.apply()
-
-    async def fight() -> None:
-        live = scene.api.objects["Service", "mistral"]
-        live["metadata"]["annotations"]["vllm-operator.dev/applied-hash"] = "old"
-        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
-        scene.store.put("Service", live)
-        await scene.apply()
-
-    for _ in range(1 + repairs.BURST):
-        await fight()
-    with pytest.raises(ApiError, match="keeps changing Service mistral"):
-        await fight()
-
-    scene.clock.now += repairs.WINDOW_SECONDS
-    await fight()
-
-
-HPA: Json = {
-    "manager": "kube-controller-manager",
-    "operation": "Update",
-    "subresource": "scale",
-    "fieldsV1": {"f:spec": {"f:replicas": {}}},
-}
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        (HPA, "an autoscaler keeps changing the replicas of Deployment mistral"),
-        ({**HPA, "manager": "kubectl"}, "kubectl keeps changing Deployment mistral"),
-        (EDIT, "kubectl-edit keeps changing Deployment mistral"),
-    ],
-    ids=["autoscaler", "kubectl scale", "kubectl edit"],
-)
-async def test_a_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
-    await scene.apply()
-    for number in range(repairs.FIGHT):
-        live = scene.api.objects["Deployment", "mistral"]
-        live["spec"] = {**live["spec"], "replicas": 5 + number}
-        version = str(int(live["metadata"]["resourceVersion"]) + 1000)
-        live["metadata"] |= {"managedFields": [entry], "resourceVersion": version}
-        scene.store.put("Deployment", live)
-        live["metadata"]["managedFields"] = []
-        assert len((await scene.apply()).contested) == (number + 1 == repairs.FIGHT)
-
-    (note,) = (await scene.apply()).contested
-    assert note.startswith(words)
-    scene.clock.now += repairs.WINDOW_SECONDS
-    assert (await scene.apply()).contested == ()
-
-
-async def test_a_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
-    for number in range(4 * repairs.BURST):
-        scene.wants(service={"port": 80 + number % 2})
-        await scene.apply()
-
-    assert scene.api.objects["Service", "mistral"]["spec"]["ports"][0]["port"] == 81
-
-
-async def test_a_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
-    scene.api.objects["VLLMServer", "mistral"] = body()
-    await scene.apply()
-
-    async def fight() -> None:
-        scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
-        await scene.apply()
-
-    for _ in range(1 + repairs.BURST):
-        await fight()
-    with pytest.raises(ApiError, match="someone keeps deleting Service mistral") as caught:
-        await fight()
-    assert caught.value.retry_after == repairs.WINDOW_SECONDS
-
-    scene.clock.now += repairs.WINDOW_SECONDS
-    assert (await scene.apply()).written == ("Service",)
-
-
-async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
-    scene = Scene(replicas=2)
-    scene.api.objects["VLLMServer", "mistral"] = body()
-    for _ in range(2 * repairs.BURST):
-        scene.wants(replicas=2)
-        await scene.apply()
-        budget = scene.api.objects["PodDisruptionBudget", "mistral"]
-        scene.wants(replicas=1)
-        await scene.prune()
-        scene.store.remove("PodDisruptionBudget", budget)
-
-    assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repairs.BURST
 
 
 ADDED: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:externalName": {}}}}
@@ -377,13 +250,3 @@ async def test_metadata_that_others_add_to_a_mutated_child_are_left(scene: Scene
     scene.store.put("Service", live)
 
     assert await scene.apply() == Outcome()
-
-
-def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
-    clock = FakeClock()
-    budget = repairs.RepairBudget(clock)
-    for number in range(100):
-        budget.take(f"uid-{number}")
-        clock.now += repairs.WINDOW_SECONDS
-
-    assert len(budget._repairs) == 1
