@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,6 +74,14 @@ class FastClient:
     async def delete(self, path: str) -> None:
         """Delete an object, or all of a collection."""
         await self._call("DELETE", path)
+
+    async def watch(self, path: str, version: str) -> AsyncIterator[dict[str, Any]]:
+        """Events of a collection since a version, until the API server ends them."""
+        assert self._session is not None
+        url = f"{self._server}{path}?watch=1&resourceVersion={version}"
+        async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None), raise_for_status=True) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
 
     async def _call(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None

@@ -1,5 +1,6 @@
 """`make bench-scale`: many servers at once, beside a bare write loop without any operator and a naive one, in one run.
 
+Repairs of one server are measured beside a reflex, which only writes (`reflex.py`).
 A control plane without nodes: pods stay Pending, nothing plays them. Calls are counted in the API server's audit log,
 CPU comes from the operating system. What it does is told on stderr; a thousand servers take a quarter of an hour.
 
@@ -30,7 +31,7 @@ from tests.benchmark import bare, spent
 from tests.benchmark import subject as subjects
 from tests.benchmark.breakdown import Profile
 from tests.benchmark.growth import exponent
-from tests.benchmark.latency import latencies
+from tests.benchmark.latency import latencies, repairs
 from tests.benchmark.loop import FastClient
 from tests.benchmark.pacing import each, until, until_silent
 from tests.benchmark.subject import Subject
@@ -128,7 +129,19 @@ class Bench:
         await self._create("sample", "sample")
         await until(lambda: self._settled(self.subject, "sample", 1), 30)
         self.operator.stop()
+        await self._reflex("latency-alone")
         return await bare.recorded(self.client, self.subject, "sample")
+
+    async def _reflex(self, namespace: str) -> None:
+        """The same repairs without any operator: what the API server itself needs for them."""
+        self._say("latencies of a reflex")
+        reflex = subjects.reflex(self.plane.kubeconfig, self.plane.folder / "reflex.log", namespace)
+        reflex.start()
+        try:
+            reflex.wait_ready()
+            self.figures["latency_ms_reflex"] = await repairs(self.client, self.subject, namespace)
+        finally:
+            reflex.kill()
 
     async def _bare_loop(self, namespace: str, template: bare.Template) -> float:
         self._say(f"bare loop in {namespace}")

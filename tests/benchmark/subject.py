@@ -62,6 +62,24 @@ class ForeignProcess(OperatorProcess):
         assert self.alive(), f"the operator ended:\n{self.tail()}"
 
 
+@dataclass
+class ReflexProcess(ForeignProcess):
+    """The reflex (`reflex.py`), which says when it is ready."""
+
+    def start(self) -> None:
+        """Start it without waiting."""
+        self.log.unlink(missing_ok=True)
+        super().start()
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Wait until it says so."""
+        deadline = time.monotonic() + seconds
+        while "ready" not in self.log.read_text().splitlines():
+            assert self.alive(), f"the reflex ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"the reflex is not ready after {seconds:g} s:\n{self.tail()}"
+            time.sleep(0.05)
+
+
 @dataclass(frozen=True)
 class Subject:
     """An operator, its resource, and its children.
@@ -116,6 +134,12 @@ def naive(kubeconfig: Path, log: Path, like: Subject) -> Subject:
     """The simplest operator for the same resource and children."""
     process = ForeignProcess(kubeconfig, log, command=(sys.executable, "-m", "tests.benchmark.naive_loop"))
     return replace(like, name="the naive loop", process=process, agent="naive-loop", is_ours=False)
+
+
+def reflex(kubeconfig: Path, log: Path, namespace: str) -> ReflexProcess:
+    """What repairs a namespace without any operator."""
+    command = (sys.executable, "-m", "tests.benchmark.reflex", str(kubeconfig), namespace)
+    return ReflexProcess(kubeconfig, log, command=command)
 
 
 async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> Subject:

@@ -66,10 +66,17 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[Row]:
 def _latencies(figures: Mapping[str, Any]) -> Iterator[Row]:
     goals = {"apply_to_last_child": "p50 150, max 1000", "deleted_child_back": "p50 20, max 1000"}
     goals["edit_reverted"] = "p50 20, max 1000"
+    reflex = figures.get("latency_ms_reflex", {})
     for when in ("alone", "at_scale"):
         for row, spread in figures.get(f"latency_ms_{when}", {}).items():
             where = when.replace("_", " ")
-            yield f"{row.replace('_', ' ')}, {where} (ms)", goals[row], f"p50 {spread['p50']}, max {spread['max']}"
+            yield f"{row.replace('_', ' ')}, {where} (ms)", goals[row], _spread(spread)
+            if when == "alone" and row in reflex:
+                yield "the same by a reflex, alone (ms)", "", _spread(reflex[row])
+
+
+def _spread(spread: Mapping[str, int]) -> str:
+    return f"p50 {spread['p50']}, max {spread['max']}"
 
 
 def _changes(figures: Mapping[str, Any], count: int) -> Iterator[Row]:

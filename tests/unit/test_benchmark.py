@@ -6,10 +6,13 @@ import asyncio
 import itertools
 from typing import Any
 
+import orjson
 import pytest
 
+from tests.benchmark import reflex
 from tests.benchmark.breakdown import shares
 from tests.benchmark.growth import exponent
+from tests.benchmark.latency import EDITED, spreads
 from tests.benchmark.loop import FastClient
 from tests.benchmark.pacing import until_silent
 from tests.benchmark.table import table
@@ -93,6 +96,67 @@ def test_the_table_tells_when_this_operator_was_ready() -> None:
     assert "| restart | 0 writes, 10 s | 0 writes in 53 s, ready after 2.8 s |" in rows
 
 
+def test_a_reflex_stands_beside_what_it_is_the_floor_of() -> None:
+    measured, floor = {"p50": 48, "max": 70}, {"p50": 30, "max": 41}
+    latencies = {"latency_ms_alone": {"edit_reverted": measured}, "latency_ms_reflex": {"edit_reverted": floor}}
+    rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 0, "writes_by_target": {}}
+    restart = {"watched_seconds": 53, "writes": 0, "writes_by_target": {}}
+    rows = table({**CONVERGED, **latencies, "rest": rest, "restart": restart}).splitlines()
+    at = rows.index("| edit reverted, alone (ms) | p50 20, max 1000 | p50 48, max 70 |")
+    assert rows[at + 1] == "| the same by a reflex, alone (ms) |  | p50 30, max 41 |"
+
+
+def test_samples_become_a_spread_a_row() -> None:
+    samples = [{"back": 0.010, "reverted": 0.020}, {"back": 0.030, "reverted": 0.020}, {"back": 0.011, "reverted": 0.5}]
+    assert spreads(samples) == {"back": {"p50": 11, "max": 30}, "reverted": {"p50": 20, "max": 500}}
+
+
+def test_a_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
+    service = {
+        "metadata": {
+            "name": "s",
+            "namespace": "n",
+            "uid": "u",
+            "labels": {"app": "s"},
+            "annotations": {"hash": "1", "of": "another"},
+            "ownerReferences": [{"kind": "VLLMServer", "uid": "o"}],
+            "managedFields": [_entry("Update", {"f:spec": {"f:type": {}}}), _entry("Apply", APPLIED)],
+        },
+        "spec": {"clusterIP": "10.0.0.1", "type": "ClusterIP", "ports": [PORT, {**PORT, "port": 9}]},
+        "status": {},
+    }
+    bodies = reflex.recorded({"apiVersion": "v1", "kind": "ServiceList", "items": [service]})
+    metadata = {"name": "s", "namespace": "n", "labels": {"app": "s"}, "annotations": {"hash": "1"}}
+    metadata["ownerReferences"] = [{"kind": "VLLMServer", "uid": "o"}]
+    spec = {"ports": [{"port": 80, "targetPort": "http"}]}
+    assert orjson.loads(bodies["s"]) == {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+PORT = {"port": 80, "protocol": "TCP", "targetPort": "http"}
+APPLIED = {
+    "f:metadata": {
+        "f:labels": {"f:app": {}},
+        "f:annotations": {".": {}, "f:hash": {}},
+        "f:ownerReferences": {'k:{"uid":"o"}': {}},
+    },
+    "f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:targetPort": {}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "deadline", "is_asked"),
+    [
+        ("Service", "DELETED", None, True),
+        ("Service", "ADDED", None, False),
+        ("Deployment", "MODIFIED", EDITED, True),
+        ("Deployment", "MODIFIED", 600, False),
+    ],
+)
+def test_a_reflex_answers_what_the_bench_does(kind: str, event: str, deadline: int | None, is_asked: bool) -> None:
+    spec = {"progressDeadlineSeconds": deadline}
+    assert reflex.asks({"type": event, "object": {"kind": kind, "spec": spec}}) is is_asked
+
+
 CONVERGED = {
     "servers": 1,
     "children_per_server": 1,
@@ -103,6 +167,10 @@ CONVERGED = {
     "writes_per_server": 2.0,
     "reads_per_server": 0.0,
 }
+
+
+def _entry(operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"manager": "vllm-operator", "operation": operation, "fieldsV1": fields}
 
 
 def _write(resource: str, subresource: str = "") -> Request:
