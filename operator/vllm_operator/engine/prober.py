@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-
-import aiohttp
+from collections.abc import Callable, Iterable, Mapping
 
 from vllm_operator.api.observed import ReplicaHealth
+from vllm_operator.engine.asker import Asker
 from vllm_operator.engine.completion import POLL_SECONDS
-from vllm_operator.engine.http import ProbeError, Replica, replica_client
-from vllm_operator.engine.lane import Lane, Watched
-from vllm_operator.engine.probe import TIMEOUT_SECONDS, authorization, probe
-from vllm_operator.engine.stalls import ANSWERING, Stalls, told
+from vllm_operator.engine.lane import Watched
+from vllm_operator.engine.probe import TIMEOUT_SECONDS
+from vllm_operator.engine.results import Results
+from vllm_operator.engine.schedule import CONCURRENCY, Schedule
+from vllm_operator.engine.stalls import Stalls, forget_engine
 from vllm_operator.engine.suspicion import DEADLINE_SECONDS, Memory
-from vllm_operator.engine.timing import REFRESH_SECONDS, ProbeTarget, next_probe
-
-logger = logging.getLogger(__name__)
-
-CONCURRENCY = 250
-"""Probes at once, apart from those of silent replicas."""
-
-SILENT_TIMES = 4
-"""How many times more silent replicas may be waited for: a thousand of them are all asked within a timeout, that is ten
-seconds, and when the network comes back they are seen as soon."""
-
-PATIENCE_SECONDS = 0.5
-"""After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
-twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
+from vllm_operator.engine.timing import ProbeTarget
 
 SLACK_SECONDS = 1.0
 """How much longer than its timeout a probe may take as a whole."""
@@ -41,6 +25,8 @@ _TROUBLED = {"Stalled", "Timeout", "Unreachable"}
 
 class Prober:
     """Keeps the health of every replica up to date.
+
+    It knows which replicas there are; `Schedule` when each is asked, `Asker` how, and `Results` what counts of it.
 
     One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
 
@@ -66,20 +52,14 @@ class Prober:
         poll: float = POLL_SECONDS,
         on_completion: Callable[[str], None] = lambda verdict: None,
     ) -> None:
-        self._on_change = on_change
-        self._on_probe = on_probe
         self._clock = clock
         self._timeout = timeout
         self._deadline = deadline
-        self._stalls = Stalls(self._retell, clock, poll, on_completion)
         self._servers: dict[str, dict[str, Watched]] = {}
-        self._quick = Lane(concurrency)
-        self._silent = Lane(concurrency * SILENT_TIMES)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._client: aiohttp.ClientSession | None = None
-        self._wake = asyncio.Event()
-        self._wake_at = math.inf
-        self._stopped = False
+        self._results = Results(on_change)
+        self._stalls = Stalls(self._results.retell, clock, poll, on_completion)
+        self._asker = Asker(self._stalls, self._results, clock, timeout, on_probe)
+        self._schedule = Schedule(self._asker.ask, clock, concurrency)
 
     def set_targets(self, server_key: str, targets: Iterable[ProbeTarget]) -> None:
         """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
@@ -89,6 +69,38 @@ class Prober:
             self._forget(removed)
         if after:
             self._servers[server_key] = after
+
+    def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
+        if old is None or old.target.uid != target.uid:
+            if old is not None:
+                self._forget(old)
+            return self._new(target)
+        former, old.target = old.target, target
+        if former.ready != target.ready:
+            self._turned(old)
+        if old.task is not None:  # the end of the probe that runs plans the next one
+            old.urgent = old.urgent or former.question != target.question
+        elif former.question != target.question:
+            self._schedule.plan_now(old)
+        elif former.interval != target.interval:
+            self._schedule.plan_next(old)
+        return old
+
+    def _new(self, target: ProbeTarget) -> Watched:
+        new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
+        new.hearsay = bool(target.stalled)
+        self._schedule.plan_now(new)
+        return new
+
+    def _turned(self, watched: Watched) -> None:
+        """Kubernetes has changed its mind whether the replica is ready."""
+        self._results.turned(watched, self._clock())
+        if watched.unready_since is not None and watched.task is None:  # else its end plans the next one
+            self._schedule.plan_now(watched)
+
+    def _forget(self, watched: Watched) -> None:
+        forget_engine(watched)
+        self._schedule.drop(watched)
 
     def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
         """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
@@ -119,196 +131,27 @@ class Prober:
     async def run(self) -> None:
         """Ask until `stop` is called or the task is cancelled, then close every connection."""
         try:
-            while not self._stopped:
-                self._wake.clear()
-                await self._sleep(self.tick())
+            while not self._schedule.stopped:
+                await self._schedule.turn()
         finally:
             await self._close()
 
     def stop(self) -> None:
         """Let `run` end."""
-        self._stopped = True
-        self._wake.set()
+        self._schedule.stop()
 
     def tick(self) -> float:
         """Start every probe that is due and has a place; return the seconds until the next one is due."""
-        now = self._clock()
-        for slow in self._quick.overstayed(now - PATIENCE_SECONDS):
-            self._silent.enter(slow, now)
-        for lane in (self._quick, self._silent):
-            while (watched := lane.take(now)) is not None:
-                self._start(watched)
-        self._wake_at = min(self._dues(), default=math.inf)
-        return max(self._wake_at - now, 0.0)
-
-    def _dues(self) -> Iterator[float]:
-        """When there is something to do in each lane; a full one of silent replicas waits for an end."""
-        for lane in (self._quick, self._silent):
-            due = lane.next_due()
-            if due is not None and not lane.full:
-                yield due
-            elif due is not None and lane is self._quick:
-                yield max(due, lane.next_place(PATIENCE_SECONDS))
+        return self._schedule.tick()
 
     async def settle(self) -> None:
         """Wait until every probe that runs, and every completion, has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._schedule.settle()
         await self._stalls.settle()
 
-    def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
-        now = self._clock()
-        if old is None or old.target.uid != target.uid:
-            if old is not None:
-                self._forget(old)
-            new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
-            new.hearsay = bool(target.stalled)
-            self._plan(new, now)
-            return new
-        former, old.target = old.target, target
-        if former.ready != target.ready:
-            self._turned(old)
-        if old.task is not None:  # the end of the probe that runs plans the next one
-            old.urgent = old.urgent or former.question != target.question
-        elif former.question != target.question:
-            self._plan(old, now)
-        elif former.interval != target.interval:
-            self._plan_next(old)
-        return old
-
-    def _turned(self, watched: Watched) -> None:
-        """Kubernetes has changed its mind. Of one that it calls unready a first bad answer counts, for the kubelet got
-        none either; without one it is asked at once."""
-        watched.unready_since = None
-        if watched.target.ready or watched.health.reason not in ANSWERING:
-            return
-        if watched.doubt is not None:
-            self._take(watched, watched.doubt)
-            return
-        watched.unready_since = self._clock()
-        if watched.task is None:  # else its end plans the next one
-            self._plan(watched, self._clock())
-
-    def _forget(self, watched: Watched) -> None:
-        watched.gone = True
-        watched.ticket = 0
-        self._stalls.forget(watched)
-        if watched.task is not None:
-            watched.task.cancel()
-
-    def _plan_next(self, watched: Watched) -> None:
-        now = self._clock()
-        if watched.unready_since is not None:  # what has just ended began before
-            self._plan(watched, now)
-            return
-        due = next_probe(watched.target, watched.health, served=watched.served, doubted=watched.doubted, now=now)
-        self._plan(watched, due)
-
-    def _plan(self, watched: Watched, due: float) -> None:
-        (self._silent if watched.silent else self._quick).add(watched, due)
-        if due < self._wake_at:
-            self._wake.set()
-
-    def _start(self, watched: Watched) -> None:
-        watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.target.key} {watched.target.pod}")
-        self._tasks.add(watched.task)
-        watched.task.add_done_callback(lambda task: self._ended(task, watched))
-
-    async def _ask(self, watched: Watched) -> None:
-        now = self._clock()
-        refresh = now >= watched.refresh_at
-        numbers: list[bytes] | None = [] if self._stalls.wants_numbers(watched) else None
-        health = await self._probe(watched.target, told(watched.health, ""), refresh, numbers)
-        self._on_probe(health.reason, self._clock() - now)
-        if watched.urgent:
-            return
-        if health.healthy and numbers is not None:
-            self._look(watched, b"".join(numbers))
-        if refresh and health.healthy:
-            watched.refresh_at = now + REFRESH_SECONDS
-        self._take(watched, health)
-        if watched.unready_since is not None and watched.unready_since <= now:
-            watched.unready_since = None
-            self._on_change(watched.target.key)  # also when it answers as ever: a status waits for that
-
-    async def _probe(
-        self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, numbers: list[bytes] | None
-    ) -> ReplicaHealth:
-        self._client = self._client or replica_client()
-        try:
-            key = target.current_key()
-        except Exception as error:
-            # Only the type: the text of the error may hold the key.
-            words = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
-            return replace(known, reason="Unauthorized", message=words)
-        asked = (target.base_url, target.served_names, key, known)
-        take = None if numbers is None else numbers.append
-        return await probe(self._client, *asked, refresh=refresh, numbers=take, timeout=self._timeout)
-
-    def _look(self, watched: Watched, numbers: bytes) -> None:
-        """Look after the engine of a replica that answers."""
-        assert self._client is not None
-        replica = Replica(self._client, watched.target.base_url, self._timeout)
-        try:
-            self._stalls.saw(watched, numbers, replica, authorization(watched.target.current_key()))
-        except ProbeError:
-            pass  # the key has just become unusable, which the next probe tells
-
-    def _ended(self, task: asyncio.Task[None], watched: Watched) -> None:
-        assert watched.lane is not None
-        if watched.lane.full:
-            self._wake.set()  # others wait for the place
-        watched.lane.leave(watched)
-        self._tasks.discard(task)
-        watched.task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s: probe of %s broke", watched.target.key, watched.target.pod, exc_info=error)
-        if watched.gone or self._stopped:
-            return
-        if watched.urgent:
-            watched.urgent = False
-            self._plan(watched, self._clock())
-        else:
-            self._plan_next(watched)
-
-    def _take(self, watched: Watched, health: ReplicaHealth) -> None:
-        """Let an answer count, unless it is the first bad one of a serving replica that Kubernetes calls ready: that
-        waits for a second."""
-        watched.silent = health.reason == "Timeout"
-        counts = health.healthy or watched.doubted or not watched.target.ready
-        if watched.health.reason in ANSWERING and not counts:
-            watched.doubt = health
-            return
-        if not health.healthy:
-            watched.unready_since = None
-        if health.reason == "ConnectionRefused":  # its process is gone, and its engine with it
-            self._stalls.forget(watched)
-        watched.doubt = None
-        watched.served = watched.served or health.healthy
-        self._tell(watched, told(health, watched.stalled, hearsay=watched.hearsay))
-
-    def _retell(self, watched: Watched) -> None:
-        """The engine of a replica froze, or went on."""
-        self._tell(watched, told(watched.health, watched.stalled, hearsay=watched.hearsay))
-
-    def _tell(self, watched: Watched, health: ReplicaHealth) -> None:
-        changed, watched.health = health != watched.health, health
-        if changed and not watched.gone:
-            self._on_change(watched.target.key)
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
     async def _close(self) -> None:
-        self._stopped = True
-        for task in self._tasks:
-            task.cancel()
+        self._schedule.cancel()
         await self._stalls.close()
         await self.settle()
         await self._stalls.close()
-        if self._client is not None:
-            await self._client.close()
+        await self._asker.close()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.engine.completion import POLL_SECONDS, Finding, Question, ask
 from vllm_operator.engine.http import Replica
 from vllm_operator.engine.lane import Watched
@@ -34,17 +32,6 @@ ANSWERING = frozenset({"Serving", "Stalled"})
 """Reasons of a replica whose API server is well."""
 
 logger = logging.getLogger(__name__)
-
-
-def told(health: ReplicaHealth, stalled: str, *, hearsay: bool = False) -> ReplicaHealth:
-    """What counts: `health` as the API server of the replica tells it, unless its engine is known to be frozen.
-
-    A replica that cannot be reached is told as such, whatever was known of its engine before.
-    """
-    if health.reason not in ANSWERING:
-        return health
-    first_hand = not (stalled and hearsay)
-    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, first_hand=first_hand)
 
 
 class Stalls:
@@ -92,14 +79,6 @@ class Stalls:
         if (wanted := _wanted(watched, suspicion, before, pulse, now)) and len(self._tasks) < ASKED_AT_ONCE:
             self._start(watched, _question(watched, wanted, pulse, replica, headers, self._poll))
 
-    def forget(self, watched: Watched) -> None:
-        """Take back the completion of a replica that is no longer watched, or has begun anew: whatever asks that one
-        is seen from the start."""
-        watched.memory = Memory(deadline=watched.memory.deadline, proven=True)
-        watched.stalled, watched.hearsay = "", False
-        if watched.asking is not None:
-            watched.asking.cancel()
-
     async def settle(self) -> None:
         """Wait until every completion has been answered or given up."""
         while self._tasks:
@@ -140,6 +119,15 @@ class Stalls:
         watched.asking = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: completion of %s broke", watched.target.key, watched.target.pod, exc_info=error)
+
+
+def forget_engine(watched: Watched) -> None:
+    """Take back the completion of a replica that is no longer watched, or has begun anew: whatever asks that one
+    is seen from the start."""
+    watched.memory = Memory(deadline=watched.memory.deadline, proven=True)
+    watched.stalled, watched.hearsay = "", False
+    if watched.asking is not None:
+        watched.asking.cancel()
 
 
 def _wanted(

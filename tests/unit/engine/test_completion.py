@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import aiohttp
@@ -11,21 +10,9 @@ import pytest
 
 from tests.support.fake_vllm import FakeVLLM
 from vllm_operator.engine.completion import RANK_HEADER, Finding, Question, ask, look
-from vllm_operator.engine.http import ProbeError, Replica, replica_client
+from vllm_operator.engine.http import ProbeError, Replica
 
 FROZEN = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
-
-
-@pytest.fixture
-async def vllm() -> AsyncIterator[FakeVLLM]:
-    async with FakeVLLM() as server:
-        yield server
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with replica_client() as made:
-        yield made
 
 
 async def question(client: aiohttp.ClientSession, vllm: FakeVLLM) -> Question:

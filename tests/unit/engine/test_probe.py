@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -17,18 +16,6 @@ from vllm_operator.engine.http import replica_client
 from vllm_operator.engine.probe import probe
 
 WANTED = ("mistral-7b",)
-
-
-@pytest.fixture
-async def vllm() -> AsyncIterator[FakeVLLM]:
-    async with FakeVLLM() as server:
-        yield server
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with replica_client() as made:
-        yield made
 
 
 async def raw_server(answer: bytes) -> asyncio.Server:

@@ -11,7 +11,6 @@ import pytest
 from tests.support.fake_vllm import FakeVLLM
 from vllm_operator.api.observed import ReplicaHealth
 from vllm_operator.engine.prober import Prober
-from vllm_operator.engine.stalls import told
 from vllm_operator.engine.timing import Completion, ProbeTarget
 
 KEY = "llm/mistral"
@@ -59,12 +58,6 @@ class Bench:
             await self.prober.settle()
             self.now += 0.5
         self.now -= 0.5
-
-
-@pytest.fixture
-async def vllm() -> AsyncIterator[FakeVLLM]:
-    async with FakeVLLM() as server:
-        yield server
 
 
 @pytest.fixture
@@ -229,13 +222,6 @@ async def test_removed_replica_has_its_completion_taken_back(bench: Bench, vllm:
         while vllm.hanging:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert vllm.given_up == 1
-
-
-def test_unreachable_replica_is_told_as_such_whatever_its_engine_did() -> None:
-    silent = ReplicaHealth("Timeout", "/health: no answer within 10 s")
-    assert told(silent, "frozen") == silent
-    assert told(ReplicaHealth("Serving"), "frozen") == ReplicaHealth("Stalled", "frozen")
-    assert told(ReplicaHealth("Stalled", "frozen"), "") == ReplicaHealth("Serving")
 
 
 async def test_looking_at_the_numbers_costs_no_further_request(bench: Bench, vllm: FakeVLLM) -> None:

@@ -1,21 +1,24 @@
-"""Thousands of replicas, some of which fall silent, in a time that is turned by hand: nothing is sent."""
+"""Thousands of replicas, some of which fall silent, in a time that is turned by hand; and a few on loopback."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from tests.support.fake_vllm import FakeVLLM
+from tests.unit.engine.bench import KEY, target, until
 from vllm_operator.api.observed import ReplicaHealth
-from vllm_operator.engine import prober as module
+from vllm_operator.engine import asker
 from vllm_operator.engine.prober import Prober
+from vllm_operator.engine.schedule import CONCURRENCY
 from vllm_operator.engine.timing import ProbeTarget
 
-KEY = "llm/mistral"
 INTERVAL = 5.0
 TIMEOUT = 10.0
 STEP = 0.1
@@ -37,8 +40,8 @@ class FakeFleet:
         self.most_at_once = 0
         self._waiting: dict[asyncio.Future[None], float] = {}
         self.prober = Prober(lambda key: None, clock=lambda: self.now)
-        monkeypatch.setattr(module, "replica_client", FakeClient)
-        monkeypatch.setattr(module, "probe", self._probe)
+        monkeypatch.setattr(asker, "replica_client", FakeClient)
+        monkeypatch.setattr(asker, "probe", self._probe)
 
     async def _probe(self, client: object, url: str, *known: Any, **_: Any) -> ReplicaHealth:
         self.asked[url].append(self.now)
@@ -164,4 +167,20 @@ async def test_thousands_of_new_replicas_are_not_asked_all_at_once(fleet: FakeFl
     pods = fleet.watch(2000)
     await fleet.pass_time(1)
     assert fleet.reasons(pods) == {"Serving"}
-    assert fleet.most_at_once == module.CONCURRENCY
+    assert fleet.most_at_once == CONCURRENCY
+
+
+async def test_silent_replicas_do_not_delay_others():
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(FakeVLLM()) for _ in range(12)]
+        for silent in servers[:9]:
+            silent.delay = 60
+        prober = Prober(lambda key: None, timeout=60, concurrency=3)
+        prober.set_targets(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
+        running = asyncio.create_task(prober.run())
+        await until(lambda: all(server.asked["/health"] for server in servers))
+        before = servers[-1].asked["/health"]
+        # The silent ones hold their places for a minute: whoever waits for one of them is not asked in time.
+        await until(lambda: servers[-1].asked["/health"] - before >= 4, seconds=30)
+        prober.stop()
+        await running
