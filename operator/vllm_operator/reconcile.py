@@ -244,12 +244,13 @@ class Reconciler:
             generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
             previous=previous,
             problems=desired.problems + missing + outcome.problems,
-            notes=desired.notes + outcome.contested,
+            notes=desired.notes + outcome.contested + outcome.altered.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
-            replicas=server.replicas,
+            # What a policy makes of the number is what is wanted: to wait for another would never end.
+            replicas=None if outcome.altered.rescaled else server.replicas,
             cache_claim=server.cache_claim,
             downloads=server.downloads,
             missing_crds=server.missing_crds,
@@ -272,6 +273,6 @@ def earliest(*pauses: float | None) -> float | None:
 def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
-    if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested:
+    if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested or outcome.altered.hidden:
         return REFUSED_AGAIN_SECONDS
     return REFERENCES_AGAIN_SECONDS if desired.references else None

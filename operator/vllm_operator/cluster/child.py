@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from vllm_operator.api.observed import Object, Problem
+from vllm_operator.cluster.alterations import FOUND_BY
 from vllm_operator.cluster.attempts import Attempts, is_repair, uid_of
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import differs, foreign_entries
@@ -45,6 +46,8 @@ class ChildWriter:
     async def apply(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
+        if FOUND_BY in self.altered(manifest, server.namespace):
+            await self._look_at_hidden(kind, server.namespace, manifest.name)
         if self._store.verified(kind.name, server.namespace, manifest.name) == manifest.hash:
             return None
         live = self._store.get(kind.name, server.namespace, manifest.name)
@@ -52,6 +55,10 @@ class ChildWriter:
             # Not in the cache means: absent, or without our labels.
             return await self._create(key, server, kind, manifest)
         return await self._update(key, server, kind, manifest, live)
+
+    def altered(self, manifest: Manifest, namespace: str) -> tuple[str, ...]:
+        """Fields that the child holds otherwise than they were applied last."""
+        return self._answers.altered(self._store.uid(manifest.kind, namespace, manifest.name))
 
     async def remove(self, key: Key, server: Owner, kind: Kind, name: str) -> None:
         """Delete a child that the server owns; what is not its own stays."""
@@ -141,6 +148,11 @@ class ChildWriter:
             self._store.remove(kind.name, {"metadata": {**metadata, "resourceVersion": ""}})
         if current is not None and key_of(kind.name, current) is not None:
             self._store.put(kind.name, current)
+
+    async def _look_at_hidden(self, kind: Kind, namespace: str, name: str) -> None:
+        """Read a child of which the watch tells nothing, since it lost the label."""
+        if known := self._store.get(kind.name, namespace, name):
+            await self._look_again(kind, known)
 
     def _is_up_to_date(self, kind: Kind, manifest: Manifest, live: Object) -> bool:
         if not is_repair(manifest, live) or live["metadata"].get("managedFields"):

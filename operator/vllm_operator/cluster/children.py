@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from vllm_operator.api.observed import Problem
+from vllm_operator.cluster.alterations import alterations
 from vllm_operator.cluster.attempts import Attempts
 from vllm_operator.cluster.child import ChildWriter
 from vllm_operator.cluster.client import ApiClient
@@ -67,6 +68,7 @@ class Children:
             edited=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
             unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
             contested=self._attempts.contested(key),
+            altered=alterations((m, self._writer.altered(m, server.namespace)) for m in manifests),
             vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
         )
 

@@ -75,11 +75,12 @@ LEFT = frozenset({RESTART, "f:volumeName"})
 def differs(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """True when something in `manifest` is missing or different in `live`."""
     return not all(
-        _holds(value, live.get(key), key) for key, value in manifest.items() if key not in {"apiVersion", "kind"}
+        holds(value, live.get(key), key) for key, value in manifest.items() if key not in {"apiVersion", "kind"}
     )
 
 
-def _holds(wanted: Any, live: Any, key: str) -> bool:
+def holds(wanted: Any, live: Any, key: str) -> bool:
+    """Whether `live`, found under `key`, says what is wanted there."""
     if not isinstance(wanted, SCALARS):
         # Python takes true for 1, but no schema lets one stand in the place of the other.
         if wanted == live:
@@ -97,10 +98,10 @@ def _holds(wanted: Any, live: Any, key: str) -> bool:
 
 def _holds_map(wanted: Mapping[str, Any], live: Any, key: str) -> bool:
     if not isinstance(live, MAPS):
-        return live is None and _is_empty(wanted)
+        return live is None and is_empty(wanted)
     if key in QUANTITY_MAPS:
         return all(_same_quantity(value, live.get(name)) for name, value in wanted.items())
-    return all(_holds(value, live.get(name), name) for name, value in wanted.items())
+    return all(holds(value, live.get(name), name) for name, value in wanted.items())
 
 
 def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
@@ -108,14 +109,13 @@ def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
         return not wanted and live is None
     keys = MERGE_KEYS.get(key)
     if keys is None or not all(isinstance(item, MAPS) for item in [*wanted, *live]):
-        return len(wanted) == len(live) and all(_holds(a, b, key) for a, b in zip(wanted, live, strict=True))
+        return len(wanted) == len(live) and all(holds(a, b, key) for a, b in zip(wanted, live, strict=True))
     # Several items may be nameless, such as ports: each must be found in one of its equals.
     by_identity = defaultdict(list)
     for item in live:
         by_identity[tuple(item.get(name) for name in keys)].append(item)
     return all(
-        any(_holds(item, other, key) for other in by_identity[tuple(item.get(name) for name in keys)])
-        for item in wanted
+        any(holds(item, other, key) for other in by_identity[tuple(item.get(name) for name in keys)]) for item in wanted
     )
 
 
@@ -126,14 +126,14 @@ def _same_quantity(wanted: Any, live: Any) -> bool:
 
 def _same(wanted: Any, live: Any) -> bool:
     if live is None:
-        return _is_empty(wanted)
+        return is_empty(wanted)
     return bool(wanted == live) and isinstance(wanted, bool) == isinstance(live, bool)
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """What the API server leaves out when it stores an object."""
     if isinstance(value, Mapping):
-        return all(_is_empty(item) for item in value.values())
+        return all(is_empty(item) for item in value.values())
     return value is None or value is False or value in ("", 0) or value == []
 
 

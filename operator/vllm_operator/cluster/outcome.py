@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.observed import Object, Problem
+from vllm_operator.cluster.alterations import Alterations
 from vllm_operator.cluster.drift import AUTOSCALER, SCALED_BY
 from vllm_operator.cluster.kinds import CHILDREN
 from vllm_operator.cluster.origins import origin
@@ -58,6 +59,7 @@ class Outcome:
         edited: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
         unmonitored: refusals of optional kinds, which block nothing.
         contested: who keeps changing or deleting which child.
+        altered: what admission made of the children.
         vanished: optional kinds that the API server no longer serves, or whose CRD is being deleted.
         failure: why the pass did not go through, when that may pass.
         owner_gone: whether the server was deleted or replaced during the pass.
@@ -68,6 +70,7 @@ class Outcome:
     edited: tuple[str, ...] = ()
     unmonitored: tuple[Problem, ...] = ()
     contested: tuple[str, ...] = ()
+    altered: Alterations = field(default_factory=Alterations)
     vanished: tuple[str, ...] = ()
     failure: ApiError | None = None
     owner_gone: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vllm_operator.api.observed import Object
+from vllm_operator.cluster.alterations import altered_fields
 from vllm_operator.errors import ApiError
 
 BURST = 10
@@ -131,14 +132,21 @@ class KnownAnswers:
 
     def __init__(self) -> None:
         self._answers: dict[str, tuple[str, bytes]] = {}
+        self._altered: dict[str, tuple[str, ...]] = {}
 
     def note(self, applied: str, manifest: Object, answer: Object, *, differs: bool) -> None:
         """Remember the answer to `manifest`, which has the hash `applied`, as long as it differs from it."""
         uid = answer["metadata"].get("uid", "")
         if differs:
             self._answers[uid] = (applied, _concerned(manifest, answer))
+            self._altered[uid] = altered_fields(manifest, answer)
         else:
             self._answers.pop(uid, None)
+            self._altered.pop(uid, None)
+
+    def altered(self, uid: str) -> tuple[str, ...]:
+        """Fields that the object holds otherwise than they were applied last."""
+        return self._altered.get(uid, ())
 
     def holds(self, wanted: str, manifest: Object, live: Object) -> bool:
         """True when `live` still is what came of `manifest`, which has the hash `wanted`."""

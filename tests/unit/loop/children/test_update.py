@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.loop.children.scene import EDIT, Json, Scene
 from tests.unit.loop.fakes import merged
+from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.cluster import repairs
+from vllm_operator.cluster.alterations import Alterations
 from vllm_operator.cluster.drift import HANDOVER_MANAGER
 from vllm_operator.cluster.outcome import Outcome
 from vllm_operator.errors import ApiError
@@ -207,8 +209,32 @@ async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scen
     await scene.apply()
     scene.api.requests.clear()
 
-    assert await scene.apply() == Outcome()
+    words = "an admission policy or webhook changes Deployment mistral: spec.template.spec.containers[vllm].image"
+    assert await scene.apply() == Outcome(altered=Alterations((words,)))
     assert scene.api.requests == []
+
+
+async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: Scene) -> None:
+    def mutate(answer: Json) -> None:
+        answer["metadata"]["labels"] = {**answer["metadata"]["labels"], LABEL_MANAGED_BY: "platform"}
+
+    scene.api.admission = mutate
+    await scene.apply()
+    assert (await scene.apply()).altered.hidden
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["ports"] = []
+    live["metadata"]["resourceVersion"] = "9999"
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
+    assert (await scene.apply()).altered.rescaled
+    scene.api.admission = lambda answer: None
+    scene.wants(image="vllm/vllm-openai:v0.31.0")
+
+    assert (await scene.apply()).altered == Alterations()
 
 
 async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
@@ -249,4 +275,4 @@ async def test_metadata_that_others_add_to_a_mutated_child_are_left(scene: Scene
     live["metadata"]["ownerReferences"].append({"kind": "Team", "name": "ml", "uid": "u-team"})
     scene.store.put("Service", live)
 
-    assert await scene.apply() == Outcome()
+    assert (await scene.apply()).written == ()
