@@ -189,8 +189,12 @@ class ChildWriter:
         The garbage collector deletes the children of a deleted server. While the watch on servers is blind, the cache
         still holds it, and making its children again would go on for as long.
         """
-        current = await self._client.get(SERVER, server.namespace, server.name)
-        if current is None or current["metadata"]["uid"] != server.uid:
+        # The collector, too, heard of the deletion from the API server's cache: what that holds still is there.
+        current = await self._client.get(SERVER, server.namespace, server.name, cached=True)
+        if not _is(current, server):
+            # But another API server's cache may not know a new server yet, and nothing forgotten comes back.
+            current = await self._client.get(SERVER, server.namespace, server.name)
+        if not _is(current, server):
             metadata = {"namespace": server.namespace, "name": server.name, "uid": server.uid}
             self._store.remove(SERVER.name, {"metadata": metadata})
         if current is not None:
@@ -199,3 +203,8 @@ class ChildWriter:
     def _check_owner(self, key: Key, server: Owner) -> None:
         if not self._store.is_living(key, server.uid):
             raise OwnerGoneError(server)
+
+
+def _is(found: Object | None, server: Owner) -> bool:
+    """Whether what was found is this very server."""
+    return found is not None and bool(found["metadata"]["uid"] == server.uid)

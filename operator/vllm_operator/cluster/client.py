@@ -54,10 +54,15 @@ class ApiClient:
         self._may_write = may_write
         self._slots = SharedSlots(SHARED_CALLS, PATIENCE_SECONDS)
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
-        """One object; None when it does not exist."""
+    async def get(self, kind: Kind, namespace: str, name: str, *, cached: bool = False) -> dict[str, Any] | None:
+        """One object; None when it does not exist.
+
+        Args:
+            cached: take what the API server has in its own cache, which may be a moment behind: etcd is not asked.
+        """
+        parameters = {"resourceVersion": "0"} if cached else None
         try:
-            return await self._request("GET", kind.path(namespace, name))
+            return await self._request("GET", kind.path(namespace, name), parameters=parameters)
         except ApiError as error:
             if error.status == 404:
                 return None

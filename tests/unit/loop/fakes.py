@@ -33,6 +33,7 @@ class FakeApiClient:
         errors: (verb, kind) -> the error that such a request gets.
         before_write: called with the verb before a write takes effect.
         admission: changes what an apply stores.
+        behind: (kind, name) -> what the API server's cache holds instead of the object; None for nothing.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class FakeApiClient:
         self.errors: dict[tuple[str, str], ApiError] = {}
         self.before_write: Callable[[str], None] = lambda _: None
         self.admission: Callable[[Json], None] = lambda _: None
+        self.behind: dict[tuple[str, str], Json | None] = {}
         self._version = itertools.count(100)
 
     def hold(self, body: Mapping[str, Any], **metadata: Any) -> Json:
@@ -66,9 +68,10 @@ class FakeApiClient:
         if error := self.errors.get((verb, kind.name)):
             raise error
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+    async def get(self, kind: Kind, namespace: str, name: str, *, cached: bool = False) -> Json | None:
         self._note("get", kind, name, None)
-        return copy.deepcopy(self.objects.get((kind.name, name)))
+        held = self.objects.get((kind.name, name))
+        return copy.deepcopy(self.behind.get((kind.name, name), held) if cached else held)
 
     async def apply(self, kind: Kind, body: Mapping[str, Any], *, subresource: str | None = None) -> Json:
         name = body["metadata"]["name"]

@@ -146,3 +146,43 @@ async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> Non
         await scene.apply()
 
     assert len(scene.api.writes) == 1
+
+
+async def lose_service(scene: Scene) -> None:
+    """Have all children made, and the Service deleted by someone."""
+    await scene.apply()
+    scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
+    scene.api.requests.clear()
+
+
+async def test_a_deleted_child_is_made_again_after_one_look_for_its_owner(scene: Scene) -> None:
+    scene.api.hold(body())
+    await lose_service(scene)
+
+    assert (await scene.apply()).written == ("Service",)
+    assert scene.api.requests == [("get", "VLLMServer", "mistral"), ("apply", "Service", "mistral")]
+
+
+@pytest.mark.parametrize("successor", [None, body(uid="another")])
+async def test_no_child_is_made_again_for_a_server_of_whose_end_no_event_told(
+    scene: Scene, successor: Json | None
+) -> None:
+    """The collector deletes the children, while the watch on servers is blind."""
+    if successor:
+        scene.api.hold(successor)
+    await lose_service(scene)
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+    assert scene.api.writes == []
+
+
+@pytest.mark.parametrize("cached", [None, body(uid="former")])
+async def test_a_server_is_not_forgotten_because_the_cache_of_the_api_server_is_behind(
+    scene: Scene, cached: Json | None
+) -> None:
+    scene.api.hold(body())
+    scene.api.behind["VLLMServer", "mistral"] = cached
+    await lose_service(scene)
+
+    assert (await scene.apply()).written == ("Service",)
