@@ -1,7 +1,8 @@
 """The floor of a repair: `python -m tests.benchmark.reflex KUBECONFIG NAMESPACE` knows beforehand what to write.
 
 It keeps no cache, checks nothing and asks for no owner: what is left is what the API server itself needs from the
-change to its event, and from the write to the answer.
+change to its event, and from the write to the answer. Its answer to an edit meets the Deployment controller's status
+for the edit more often than the operator's does, and then takes longer: there it is no strict floor.
 """
 
 from __future__ import annotations
