@@ -19,6 +19,7 @@ from vllm_operator.cluster.kinds import CLAIM
 from vllm_operator.cluster.observe import observe
 from vllm_operator.cluster.outcome import Outcome, OwnerGoneError
 from vllm_operator.cluster.references import References
+from vllm_operator.cluster.repairs import ALTERED_SECONDS
 from vllm_operator.cluster.status import write_status
 from vllm_operator.cluster.store import Key, Store
 from vllm_operator.control.pace import SpecPace
@@ -275,4 +276,7 @@ def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> 
         return MISSING_AGAIN_SECONDS
     if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested or outcome.altered.hidden:
         return REFUSED_AGAIN_SECONDS
-    return REFERENCES_AGAIN_SECONDS if desired.references else None
+    return earliest(
+        REFERENCES_AGAIN_SECONDS if desired.references else None,
+        ALTERED_SECONDS if outcome.altered.notes else None,
+    )

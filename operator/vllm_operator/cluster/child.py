@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from vllm_operator.api.observed import Object, Problem
 from vllm_operator.cluster.alterations import FOUND_BY
@@ -33,13 +34,14 @@ class ChildWriter:
         client: sends the writes.
         store: the caches, which tell what there is, and take in every answer.
         attempts: tells whether a write is to be sent now, and remembers how it went.
+        clock: monotonic time in seconds.
     """
 
-    def __init__(self, client: ApiClient, store: Store, attempts: Attempts) -> None:
+    def __init__(self, client: ApiClient, store: Store, attempts: Attempts, clock: Callable[[], float]) -> None:
         self._client = client
         self._store = store
         self._attempts = attempts
-        self._answers = KnownAnswers()
+        self._answers = KnownAnswers(clock)
         self._taken: set[tuple[str, str, str]] = set()
         """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
 
@@ -48,7 +50,8 @@ class ChildWriter:
         kind = CHILDREN[manifest.kind]
         if FOUND_BY in self.altered(manifest, server.namespace):
             await self._look_at_hidden(kind, server.namespace, manifest.name)
-        if self._store.verified(kind.name, server.namespace, manifest.name) == manifest.hash:
+        identity = (kind.name, server.namespace, manifest.name)
+        if self._store.verified(*identity) == manifest.hash and not self._answers.is_old(self._store.uid(*identity)):
             return None
         live = self._store.get(kind.name, server.namespace, manifest.name)
         if live is None:

@@ -28,7 +28,7 @@ class Children:
     def __init__(self, client: ApiClient, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._attempts = Attempts(clock)
-        self._writer = ChildWriter(client, store, self._attempts)
+        self._writer = ChildWriter(client, store, self._attempts, clock)
 
     def forget(self, key: Key) -> None:
         """Forget a server that is gone."""

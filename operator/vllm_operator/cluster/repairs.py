@@ -22,6 +22,8 @@ REFUSAL_SECONDS = 25.0
 FAILURE_SECONDS = 0.5
 """Never longer than the pause after which a failed server is looked at again."""
 LONGEST_SECONDS = 300.0
+ALTERED_SECONDS = 1800.0
+"""How long it is taken for granted that admission would change an object again as it did."""
 
 
 class RepairBudget:
@@ -130,9 +132,12 @@ class KnownAnswers:
     object's metadata counts, too: a label that someone edits beside it is an edit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._answers: dict[str, tuple[str, bytes]] = {}
         self._altered: dict[str, tuple[str, ...]] = {}
+        self._noted: dict[str, float] = {}
+        """When the answers were given in which admission changed something."""
 
     def note(self, applied: str, manifest: Object, answer: Object, *, differs: bool) -> None:
         """Remember the answer to `manifest`, which has the hash `applied`, as long as it differs from it."""
@@ -140,17 +145,23 @@ class KnownAnswers:
         if differs:
             self._answers[uid] = (applied, _concerned(manifest, answer))
             self._altered[uid] = altered_fields(manifest, answer)
+            self._noted[uid] = self._clock()
         else:
-            self._answers.pop(uid, None)
-            self._altered.pop(uid, None)
+            for known in (self._answers, self._altered, self._noted):
+                known.pop(uid, None)
 
     def altered(self, uid: str) -> tuple[str, ...]:
         """Fields that the object holds otherwise than they were applied last."""
         return self._altered.get(uid, ())
 
+    def is_old(self, uid: str) -> bool:
+        """Whether the policy that changed the object may be gone by now: applying it again tells."""
+        return bool(self._altered.get(uid)) and self._clock() - self._noted[uid] >= ALTERED_SECONDS
+
     def holds(self, wanted: str, manifest: Object, live: Object) -> bool:
         """True when `live` still is what came of `manifest`, which has the hash `wanted`."""
-        known = self._answers.get(live["metadata"].get("uid", ""))
+        uid = live["metadata"].get("uid", "")
+        known = None if self.is_old(uid) else self._answers.get(uid)
         return known is not None and known == (wanted, _concerned(manifest, live))
 
 

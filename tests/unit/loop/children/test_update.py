@@ -11,6 +11,7 @@ from vllm_operator.cluster import repairs
 from vllm_operator.cluster.alterations import Alterations
 from vllm_operator.cluster.drift import HANDOVER_MANAGER
 from vllm_operator.cluster.outcome import Outcome
+from vllm_operator.cluster.repairs import ALTERED_SECONDS
 from vllm_operator.errors import ApiError
 
 
@@ -226,6 +227,22 @@ async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: 
     live["metadata"]["resourceVersion"] = "9999"
 
     assert (await scene.apply()).written == ("Service",)
+
+
+async def test_what_a_policy_changed_is_put_back_by_and_by_when_the_policy_is_gone(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
+    await scene.apply()
+    scene.clock.now += ALTERED_SECONDS
+    assert "Deployment" in (await scene.apply()).written, "the policy is asked again"
+    assert (await scene.apply()).written == ()
+    scene.api.admission = lambda answer: None
+    scene.clock.now += ALTERED_SECONDS - 1
+    assert (await scene.apply()).written == ()
+    scene.clock.now += 1
+
+    assert "Deployment" in (await scene.apply()).written
+    assert (await scene.apply()) == Outcome()
+    assert scene.api.objects["Deployment", "mistral"]["spec"]["replicas"] == 1
 
 
 async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent(scene: Scene) -> None:

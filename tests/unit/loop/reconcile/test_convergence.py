@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.specs import body
-from tests.unit.loop.reconcile.scene import KEY, Scene, settled
+from tests.unit.loop.reconcile.scene import KEY, Scene, frozen_scene, settled
+from vllm_operator.cluster.repairs import ALTERED_SECONDS
 from vllm_operator.errors import ApiError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
@@ -124,10 +125,10 @@ async def test_a_clock_that_is_set_back_delays_no_status() -> None:
 
 
 async def test_a_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_for() -> None:
-    scene = Scene(replicas=1)
+    scene = frozen_scene(replicas=1)
     scene.api.admission = lambda held: held["spec"].update(replicas=2) if held["kind"] == "Deployment" else None
     await settled(scene)
-    await scene.passes(2)
+    assert await scene.passes(2) == ALTERED_SECONDS
 
     accepted = next(entry for entry in scene.server["status"]["conditions"] if entry["type"] == "Accepted")
     assert accepted["message"] == "an admission policy or webhook changes Deployment mistral: spec.replicas"
