@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING
 from typing import Any
 
 from vllm_operator.api.names import MANAGER
@@ -100,7 +101,7 @@ def _holds_map(wanted: Mapping[str, Any], live: Any, key: str) -> bool:
     if not isinstance(live, MAPS):
         return live is None and is_empty(wanted)
     if key in QUANTITY_MAPS:
-        return all(_same_quantity(value, live.get(name)) for name, value in wanted.items())
+        return all(_same_amount(value, live.get(name)) for name, value in wanted.items())
     return all(holds(value, live.get(name), name) for name, value in wanted.items())
 
 
@@ -122,6 +123,14 @@ def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
 def _same_quantity(wanted: Any, live: Any) -> bool:
     first, second = quantity(wanted), quantity(live)
     return first == second if first is not None and second is not None else _same(wanted, live)
+
+
+def _same_amount(wanted: Any, live: Any) -> bool:
+    """The same quantity of a resource, of which the API server rounds up the part beyond a thousandth."""
+    if _same_quantity(wanted, live):
+        return True
+    first, second = quantity(wanted), quantity(live)
+    return first is not None and second is not None and (first * 1000).to_integral_value(ROUND_CEILING) == second * 1000
 
 
 def _same(wanted: Any, live: Any) -> bool:

@@ -86,6 +86,7 @@ SAME: list[tuple[str, Json, Json]] = [
     ("equal quantities", {"limits": {"cpu": 1}}, {"limits": {"cpu": "1"}}),
     ("quantities in other units", {"requests": {"memory": "1024Mi"}}, {"requests": {"memory": "1Gi"}}),
     ("a fraction of a core", {"limits": {"cpu": 0.5}}, {"limits": {"cpu": "500m"}}),
+    ("less than a thousandth, which is rounded up", {"limits": {"cpu": "1.0005"}}, {"limits": {"cpu": "1001m"}}),
     ("a tolerance", {"scaleUp": {"tolerance": "0.05"}}, {"scaleUp": {"tolerance": "50m"}}),
     ("pod overhead", {"overhead": {"cpu": "0.25"}}, {"overhead": {"cpu": "250m"}}),
     ("an empty object that is dropped", {"affinity": {"nodeAffinity": {}}}, {}),
@@ -101,6 +102,7 @@ SAME: list[tuple[str, Json, Json]] = [
 ]  # fmt: skip
 OTHER: list[tuple[str, Json, Json]] = [
     ("another quantity", {"limits": {"cpu": 1}}, {"limits": {"cpu": "2"}}),
+    ("a thousandth more", {"limits": {"cpu": "1"}}, {"limits": {"cpu": "1001m"}}),
     ("a quantity that is gone", {"limits": {"cpu": 1}}, {"limits": {}}),
     ("a text that looks like a quantity elsewhere", {"args": ["1024Mi"]}, {"args": ["1Gi"]}),
     ("one is not true", {"value": 1}, {"value": True}),
