@@ -117,6 +117,18 @@ def test_a_policy_that_takes_the_label_by_which_changes_are_seen_is_told(servers
         told(servers, "app.kubernetes.io/managed-by", "have the label left alone")
 
 
+def test_a_child_that_a_policy_hides_by_and_by_is_told_and_not_applied_again(servers: Servers, audit: AuditLog) -> None:
+    servers.create("altered")
+    with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
+        servers.patch("altered", {"replicas": 3}, settled=False)
+        told(servers, "app.kubernetes.io/managed-by", "have the label left alone")
+        time.sleep(2)
+        mark = audit.mark()
+        servers.patch("altered", {"service": {"annotations": {"team": "ml"}}}, settled=False)
+        time.sleep(3)
+        assert "deployments/altered" not in [write.target for write in audit.writes(mark, namespace=servers.namespace)]
+
+
 def test_what_a_policy_denies_is_told_in_its_words(servers: Servers) -> None:
     servers.create("altered")
     with policy(servers.kube, servers.namespace, VALIDATING, denying("changes are frozen")):

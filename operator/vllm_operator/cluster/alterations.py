@@ -64,6 +64,8 @@ def _note(manifest: Manifest, fields: tuple[str, ...]) -> str:
 def _altered(wanted: Any, live: Any, path: str, key: str) -> Iterator[str]:
     if holds(wanted, live, key):
         return
+    if key == "labels" and live is None:
+        live = {}
     if isinstance(wanted, Mapping) and isinstance(live, Mapping) and key not in QUANTITY_MAPS:
         for name, value in wanted.items():
             yield from _altered(value, live.get(name), _below(path, name), name)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 
 from vllm_operator.api.observed import Object, Problem
-from vllm_operator.cluster.alterations import FOUND_BY
 from vllm_operator.cluster.attempts import Attempts, is_repair, uid_of
 from vllm_operator.cluster.client import ApiClient
 from vllm_operator.cluster.drift import differs, foreign_entries
@@ -48,9 +47,9 @@ class ChildWriter:
     async def apply(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
-        if FOUND_BY in self.altered(manifest, server.namespace):
-            await self._look_at_hidden(kind, server.namespace, manifest.name)
         identity = (kind.name, server.namespace, manifest.name)
+        if self._store.is_hidden(*identity):
+            await self._look_at_hidden(kind, server.namespace, manifest.name)
         if self._store.verified(*identity) == manifest.hash and not self._answers.is_old(self._store.uid(*identity)):
             return None
         live = self._store.get(kind.name, server.namespace, manifest.name)
@@ -63,6 +62,12 @@ class ChildWriter:
         """Fields that the child holds otherwise than they were applied last."""
         return self._answers.altered(self._store.uid(manifest.kind, namespace, manifest.name))
 
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone: no more is written to its children."""
+        for kind in CHILDREN:
+            for name in self._store.names(key, kind):
+                self._answers.forget(self._store.uid(kind, key.namespace, name))
+
     async def remove(self, key: Key, server: Owner, kind: Kind, name: str) -> None:
         """Delete a child that the server owns; what is not its own stays."""
         child = self._store.get(kind.name, server.namespace, name)
@@ -71,6 +76,7 @@ class ChildWriter:
         self._check_owner(key, server)
         await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
         self._attempts.deleted("/".join((kind.name, server.namespace, name)))
+        self._answers.forget(child["metadata"]["uid"])
         logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
 
     async def _create(self, key: Key, server: Owner, kind: Kind, manifest: Manifest) -> Problem | bool | None:
@@ -162,7 +168,10 @@ class ChildWriter:
             return False
         if kind is DEPLOYMENT and is_stopped(manifest.body, live):
             return False
-        return not differs(manifest.body, live) or self._answers.holds(manifest.hash, manifest.body, live)
+        if differs(manifest.body, live):
+            return self._answers.holds(manifest.hash, manifest.body, live)
+        self._answers.forget(uid_of(live))
+        return True
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
         body = manifest.body

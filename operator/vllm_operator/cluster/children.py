@@ -33,6 +33,7 @@ class Children:
     def forget(self, key: Key) -> None:
         """Forget a server that is gone."""
         self._attempts.forget(key)
+        self._writer.forget(key)
 
     def retry_failed(self) -> None:
         """Send what failed at the next pass, however short a time ago: a common cause has passed."""

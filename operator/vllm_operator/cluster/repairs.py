@@ -147,8 +147,13 @@ class KnownAnswers:
             self._altered[uid] = altered_fields(manifest, answer)
             self._noted[uid] = self._clock()
         else:
-            for known in (self._answers, self._altered, self._noted):
-                known.pop(uid, None)
+            self.forget(uid)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone, or says what its manifest says, whoever brought it there."""
+        self._answers.pop(uid, None)
+        self._altered.pop(uid, None)
+        self._noted.pop(uid, None)
 
     def altered(self, uid: str) -> tuple[str, ...]:
         """Fields that the object holds otherwise than they were applied last."""

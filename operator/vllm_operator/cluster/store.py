@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vllm_operator.api.codec import packed, squeezed, unsqueezed
-from vllm_operator.api.names import LABEL_INSTANCE, child_name
+from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, child_name
 from vllm_operator.api.observed import Object
 from vllm_operator.cluster.drift import SCALED_BY, foreign_entries, scalers
 from vllm_operator.cluster.kinds import CHILDREN, POD, SERVER, UNREAD, Kind
@@ -40,6 +40,7 @@ class Entry:
         phase: `status.phase` of a server; empty for other kinds, and before the first status.
         dying: whether it was deleted and is still there.
         generation: number of its spec.
+        hidden: whether a child lacks the label that the watches and lists select.
     """
 
     namespace: str
@@ -53,6 +54,7 @@ class Entry:
     phase: str = ""
     dying: bool = False
     generation: int = 0
+    hidden: bool = False
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
@@ -72,12 +74,17 @@ class Entry:
             core=_core(trimmed) if kind in CHILDREN else 0,
             dying="deletionTimestamp" in metadata,
             generation=metadata.get("generation", 0),
+            hidden=_lacks_label(kind, body),
         )
 
     @property
     def body(self) -> Object:
         """The object; a new one at each call."""
         return unsqueezed(self.raw)
+
+
+def _lacks_label(kind: str, body: Mapping[str, Any]) -> bool:
+    return kind in CHILDREN and (body["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGER
 
 
 def _core(body: Mapping[str, Any]) -> int:
@@ -114,7 +121,9 @@ class Store:
         """Keep an object as it is now; False when the store holds this or a newer state, or knows it to be deleted."""
         metadata = body["metadata"]
         gone = self._dead.get(metadata.get("uid", ""))
-        if gone is not None and not _is_later(str(metadata.get("resourceVersion", "")), gone):
+        version = str(metadata.get("resourceVersion", ""))
+        # A deletion has a version of its own; what only lost its label is told as deleted in the version it then has.
+        if gone is not None and not _is_later(version, gone) and not (version == gone and _lacks_label(kind, body)):
             return False
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and not _is_newer(metadata, known):
@@ -133,18 +142,23 @@ class Store:
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Forget an object that was deleted, unless one of the same name has taken its place.
 
-        Without a resource version of the deletion, nothing later brings it back.
+        Without a resource version of the deletion, nothing later brings it back. What is held without its label in the
+        very version of the deletion was not deleted: the watch has lost sight of it.
         """
         metadata = body["metadata"]
-        self._bury(metadata.get("uid", ""), str(metadata.get("resourceVersion", "")))
+        uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
-        if known is not None and known.uid == metadata.get("uid"):
+        if known is not None and known.hidden and (known.uid, known.version) == (uid, version):
+            return
+        self._bury(uid, version)
+        if known is not None and known.uid == uid:
             self._forget(kind, known)
 
     def uids(self, kind: str, namespace: str | None = None) -> frozenset[str]:
-        """UIDs of the objects of a kind, in one namespace or in all."""
+        """UIDs of the objects of a kind that a list of one namespace, or of all, is to show."""
         entries = self._objects[kind].values()
-        return frozenset(entry.uid for entry in entries if namespace is None or entry.namespace == namespace)
+        near = (entry for entry in entries if namespace is None or entry.namespace == namespace)
+        return frozenset(entry.uid for entry in near if not (entry.hidden and self._is_looked_at(entry)))
 
     def newest(self, kind: str) -> int:
         """The highest resource version among the objects of a kind; 0 where there is none."""
@@ -238,6 +252,11 @@ class Store:
         if (entry := self._objects[kind].get((namespace, name))) is not None:
             entry.verified = digest
 
+    def is_hidden(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether an object lacks the label by which the watches would tell of it."""
+        entry = self._objects[kind].get((namespace, name))
+        return entry is not None and entry.hidden
+
     def names(self, key: Key, kind: str) -> list[str]:
         """Names of the objects of a kind that belong to the server."""
         return list(self._group(key, kind))
@@ -258,6 +277,10 @@ class Store:
     def phases(self) -> Counter[str]:
         """Number of servers by phase; `none` before the first status."""
         return Counter(entry.phase or "none" for entry in self._objects[SERVER.name].values())
+
+    def _is_looked_at(self, entry: Entry) -> bool:
+        """Whether a server is there whose passes read what is hidden."""
+        return entry.key is not None and bool(self._group(entry.key, SERVER.name))
 
     def _group(self, key: Key, kind: str) -> dict[str, Entry]:
         members = self._members.get(key)

@@ -34,6 +34,7 @@ def stored(**vllm: Any) -> Json:
         ({**SENT, "spec": {**SENT["spec"], "schedulerName": "default-scheduler"}}, ()),
         ({**SENT, "spec": {**SENT["spec"], "replicas": 3}}, ("spec.replicas",)),
         ({**SENT, "metadata": {"labels": {}}}, (FOUND_BY,)),
+        ({**SENT, "metadata": {}}, (FOUND_BY,)),
         (stored(limits={"memory": "1024Mi"}), ()),
         (stored(image="mirror/vllm:1"), ("spec.containers[vllm].image",)),
         (stored(limits={"memory": "2Gi"}), ("spec.containers[vllm].limits",)),

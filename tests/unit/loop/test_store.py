@@ -13,9 +13,15 @@ from vllm_operator.cluster.store import Key, Store
 KEY = Key("llm", "mistral")
 
 
-def thing(name: str = "mistral", version: int = 1, uid: str = "u1", instance: str | None = "mistral") -> dict[str, Any]:
+def thing(
+    name: str = "mistral",
+    version: int = 1,
+    uid: str = "u1",
+    instance: str | None = "mistral",
+    manager: str = "vllm-operator",
+) -> dict[str, Any]:
     """A child as the API server sends it."""
-    labels = {"app.kubernetes.io/instance": instance} if instance else None
+    labels = {"app.kubernetes.io/managed-by": manager, **({"app.kubernetes.io/instance": instance} if instance else {})}
     metadata = {"namespace": "llm", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
     return {"metadata": metadata, "spec": {"version": version}}
 
@@ -98,6 +104,37 @@ def test_what_is_known_to_be_gone_without_a_version_does_not_come_back(store: St
     store.remove("Service", {"metadata": {**gone["metadata"], "resourceVersion": ""}})
 
     assert not store.put("Service", thing(version=9))
+
+
+SERVED: dict[str, Any] = {"metadata": {"namespace": "llm", "name": "mistral", "uid": "u0", "resourceVersion": "1"}}
+
+
+def test_what_only_lost_its_label_stays_when_the_watch_tells_it_as_deleted(store: Store) -> None:
+    hidden = thing(version=3, manager="platform")
+    store.put("Service", hidden)
+    store.remove("Service", thing(version=3))
+
+    assert held(store) == 3
+    assert store.is_hidden("Service", "llm", "mistral")
+
+
+def test_what_only_lost_its_label_comes_back_with_the_answer_that_took_it(store: Store) -> None:
+    store.put("Service", thing())
+    store.remove("Service", thing(version=3))
+
+    assert store.put("Service", thing(version=3, manager="platform"))
+    assert held(store) == 3
+
+
+def test_a_list_does_not_tell_of_what_lost_its_label_while_its_server_is_there(store: Store) -> None:
+    store.put("VLLMServer", SERVED)
+    store.put("Service", thing(manager="platform"))
+
+    assert store.replace("Service", [], store.uids("Service"), "9") == set()
+    assert held(store) == 1
+    store.remove("VLLMServer", {"metadata": {**SERVED["metadata"], "resourceVersion": "10"}})
+    assert store.replace("Service", [], store.uids("Service"), "11") == {KEY}
+    assert held(store) is None
 
 
 def test_the_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.loop.children.scene import EDIT, Json, Scene
+from tests.support.specs import body
+from tests.unit.loop.children.scene import EDIT, KEY, Json, Scene
 from tests.unit.loop.fakes import merged
 from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.cluster import repairs
@@ -229,6 +230,40 @@ async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: 
     assert (await scene.apply()).written == ("Service",)
 
 
+async def test_a_hidden_child_is_told_also_after_a_list_that_does_not_show_it(scene: Scene) -> None:
+    def mutate(answer: Json) -> None:
+        answer["metadata"]["labels"] = {**answer["metadata"]["labels"], LABEL_MANAGED_BY: "platform"}
+
+    scene.api.admission = mutate
+    await scene.apply()
+    scene.store.replace("Service", [], scene.store.uids("Service"), "9999")
+
+    outcome = await scene.apply()
+    assert outcome.altered.hidden
+    assert len(outcome.altered.notes) == len(scene.manifests)
+
+
+async def test_a_hidden_child_that_was_deleted_comes_back(scene: Scene) -> None:
+    scene.api.hold(body())
+    scene.api.admission = lambda answer: answer["metadata"].update(labels=None)
+    await scene.apply()
+    del scene.api.objects["Service", "mistral"]
+
+    assert (await scene.apply()).written == ("Service",)
+    assert ("Service", "mistral") in scene.api.objects
+
+
+async def test_what_someone_else_put_back_is_no_longer_told(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
+    await scene.apply()
+    live = scene.api.objects["Deployment", "mistral"]
+    live["spec"]["replicas"] = 1
+    live["metadata"]["resourceVersion"] = "9999"
+    scene.store.put("Deployment", live)
+
+    assert not (await scene.apply()).altered.rescaled
+
+
 async def test_what_a_policy_changed_is_put_back_by_and_by_when_the_policy_is_gone(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
     await scene.apply()
@@ -252,6 +287,14 @@ async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent
     scene.wants(image="vllm/vllm-openai:v0.31.0")
 
     assert (await scene.apply()).altered == Alterations()
+
+
+async def test_what_a_policy_changed_is_forgotten_with_its_server(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
+    assert (await scene.apply()).altered.notes
+    scene.children.forget(KEY)
+
+    assert await scene.apply() == Outcome()
 
 
 async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
