@@ -55,7 +55,8 @@ def altered_fields(manifest: Mapping[str, Any], answer: Mapping[str, Any]) -> tu
 
 def _note(manifest: Manifest, fields: tuple[str, ...]) -> str:
     more = f" and {len(fields) - TOLD} more" if len(fields) > TOLD else ""
-    words = f"an admission policy or webhook changes {manifest.kind} {manifest.name}: {', '.join(fields[:TOLD])}{more}"
+    who = "an admission policy, a webhook or the API server"  # which itself drops what it has switched off
+    words = f"{who} changes {manifest.kind} {manifest.name}: {', '.join(fields[:TOLD])}{more}"
     if FOUND_BY not in fields:
         return words
     return f"{words}; without that label its changes are seen every 30 s only: have the label left alone"

@@ -49,7 +49,9 @@ def test_fields_that_are_stored_otherwise(answer: Json, fields: tuple[str, ...])
 def test_what_is_told() -> None:
     found = alterations([(MANIFESTS["Deployment"], (REPLICAS,)), (MANIFESTS["Service"], ())])
 
-    assert found.notes == ("an admission policy or webhook changes Deployment mistral: spec.replicas",)
+    assert found.notes == (
+        "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas",
+    )
     assert (found.rescaled, found.hidden) == (True, False)
 
 

@@ -211,7 +211,8 @@ async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scen
     await scene.apply()
     scene.api.requests.clear()
 
-    words = "an admission policy or webhook changes Deployment mistral: spec.template.spec.containers[vllm].image"
+    what = "changes Deployment mistral: spec.template.spec.containers[vllm].image"
+    words = f"an admission policy, a webhook or the API server {what}"
     assert await scene.apply() == Outcome(altered=Alterations((words,)))
     assert scene.api.requests == []
 

@@ -131,5 +131,6 @@ async def test_a_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_fo
     assert await scene.passes(2) == ALTERED_SECONDS
 
     accepted = next(entry for entry in scene.server["status"]["conditions"] if entry["type"] == "Accepted")
-    assert accepted["message"] == "an admission policy or webhook changes Deployment mistral: spec.replicas"
+    words = "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas"
+    assert accepted["message"] == words
     assert scene.condition("Progressing") == ("False", "Complete")
