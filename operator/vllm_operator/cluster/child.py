@@ -153,9 +153,10 @@ class ChildWriter:
         """The cache holds what is no longer there: have the next try start from what is."""
         metadata = known["metadata"]
         current = await self._client.get(kind, metadata["namespace"], metadata["name"])
-        if current is None or current["metadata"]["uid"] != metadata["uid"]:
+        is_same = current is not None and bool(current["metadata"]["uid"] == metadata["uid"])
+        if not is_same:
             self._store.remove(kind.name, {"metadata": {**metadata, "resourceVersion": ""}})
-        if current is not None and key_of(kind.name, current) is not None:
+        if current is not None and (is_same or key_of(kind.name, current) is not None):
             self._store.put(kind.name, current)
 
     async def _look_at_hidden(self, kind: Kind, namespace: str, name: str) -> None:

@@ -279,8 +279,8 @@ class Store:
         return Counter(entry.phase or "none" for entry in self._objects[SERVER.name].values())
 
     def _is_looked_at(self, entry: Entry) -> bool:
-        """Whether a server is there whose passes read what is hidden."""
-        return entry.key is not None and bool(self._group(entry.key, SERVER.name))
+        """Whether a server may be there whose passes read what is hidden; without any label that cannot be told."""
+        return entry.key is None or bool(self._group(entry.key, SERVER.name))
 
     def _group(self, key: Key, kind: str) -> dict[str, Entry]:
         members = self._members.get(key)

@@ -231,6 +231,17 @@ async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: 
     assert (await scene.apply()).written == ("Service",)
 
 
+async def test_an_edit_of_a_child_that_lost_all_its_labels_is_undone(scene: Scene) -> None:
+    scene.api.admission = lambda answer: answer["metadata"].update(labels=None)
+    await scene.apply()
+    scene.store.replace("Service", [], scene.store.uids("Service"), "5000")
+    live = scene.api.objects["Service", "mistral"]
+    live["spec"]["ports"] = []
+    live["metadata"]["resourceVersion"] = "9999"
+
+    assert (await scene.apply()).written == ("Service",)
+
+
 async def test_a_hidden_child_is_told_also_after_a_list_that_does_not_show_it(scene: Scene) -> None:
     def mutate(answer: Json) -> None:
         answer["metadata"]["labels"] = {**answer["metadata"]["labels"], LABEL_MANAGED_BY: "platform"}
