@@ -126,6 +126,13 @@ def unset(value: Any) -> Any:
     return value if number is None else number
 
 
+def spread(spec: Object) -> object:
+    """The constraints of a spec, or those that its pods have without any."""
+    default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    constraints = found(spec, "scheduling.topologySpreadConstraints")
+    return [{**default, "matchLabelKeys": ["pod-template-hash"]}] if constraints is None else constraints
+
+
 def served_names(spec: Object) -> list[str]:
     """The names that clients send: by default the last part of the uri."""
     return found(spec, "model.servedNames") or [spec["model"]["uri"].rstrip("/").rpartition("/")[2]]
@@ -168,6 +175,11 @@ QUIET: tuple[tuple[str, Callable[[Situation], bool], str], ...] = (
     ("model.servedNames", lambda case: served_names(case.before) == served_names(case.after), "the default name"),
     ("accelerator.count", lambda case: devices(case.before) == devices(case.after), "as many by default"),
     ("accelerator.resourceName", lambda case: devices(case.before) == devices(case.after) == 0, "no device"),
+    (
+        "scheduling.topologySpreadConstraints",
+        lambda case: spread(case.before) == spread(case.after),
+        "spread by default",
+    ),
     ("disruption", lambda case: max(map(possible_replicas, (case.before, case.after))) < 2, "no budget for one"),
     ("monitoring.alerts", lambda case: case.values("monitoring.alerts.enabled") == (False, False), "no alerts"),
     ("cache.retain", kept("cache.retain"), "no claim that would go"),
