@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -46,8 +47,11 @@ class AuditLog:
     path: Path
 
     def mark(self) -> int:
-        """A position to count from."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """A position to count from: the end of the last whole line. The API server may be writing another."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return 0
+        with self.path.open("rb") as log, mmap(log.fileno(), 0, access=ACCESS_READ) as text:
+            return text.rfind(b"\n") + 1
 
     def since(self, mark: int, agent: str = OPERATOR) -> list[Request]:
         """Requests whose User-Agent begins with `agent`, answered after the mark."""
