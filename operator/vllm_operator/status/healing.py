@@ -125,11 +125,17 @@ def paused(case: Case) -> Hold | None:
 
 
 def unowned(case: Case) -> Hold | None:
-    """Nothing would take the place of a pod that no ReplicaSet keeps."""
+    """A pod that is not of our Deployment is not ours, whatever labels it has, and nothing may take its place.
+
+    The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
+    """
     pod = next((pod for pod in case.facts.observed.pods if text(pod, "metadata", "name") == case.replica.pod), None)
-    if any(text(owner, "kind") == "ReplicaSet" for owner in items(pod, "metadata", "ownerReferences")):
+    deployment = text(case.facts.observed.deployment, "metadata", "name")
+    ours = f"{deployment}-{text(pod, 'metadata', 'labels', 'pod-template-hash')}"
+    owners = items(pod, "metadata", "ownerReferences")
+    if any(text(owner, "kind") == "ReplicaSet" and text(owner, "name") == ours for owner in owners):
         return None
-    return "it belongs to no ReplicaSet, so no other would take its place", None
+    return "it is not of the server's Deployment, so no other may take its place", None
 
 
 def not_asked(case: Case) -> Hold | None:

@@ -36,7 +36,8 @@ def ago(seconds: float) -> str:
 
 
 def owned(pod: dict[str, Any], born: str = "") -> dict[str, Any]:
-    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "controller": True}]
+    revision = pod["metadata"]["labels"]["pod-template-hash"]
+    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"mistral-{revision}", "controller": True}]
     pod["metadata"]["creationTimestamp"] = born or pod["metadata"]["creationTimestamp"]
     return pod
 
@@ -92,9 +93,13 @@ def test_pause_of_the_user_holds() -> None:
     assert decided(case("a", "b", paused=True)) == ("", "spec.paused is true", None)
 
 
-def test_pod_that_nothing_replaces_is_left_alone() -> None:
-    given = facts(ready_pod("a"), health={"a": FROZEN})
-    assert decided(given)[:2] == ("", "it belongs to no ReplicaSet, so no other would take its place")
+@pytest.mark.parametrize("name", [None, "other-5f9c6d7b8", "mistral-77d4b9c5f"])
+def test_pod_of_someone_else_is_left_alone(name: str | None) -> None:
+    pod = ready_pod("a")
+    if name:
+        pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": name, "controller": True}]
+    given = facts(pod, health={"a": FROZEN})
+    assert decided(given)[:2] == ("", "it is not of the server's Deployment, so no other may take its place")
 
 
 def test_what_only_a_former_process_saw_is_no_ground() -> None:

@@ -127,7 +127,8 @@ def frozen_scene(**spec: Any) -> Scene:
         pod = ready_pod(name)
         owner = [{"kind": "ReplicaSet", "name": "mistral-5f9c6d7b8", "controller": True}]
         pod["status"]["podIP"] = "10.0.0.7"
-        pod["metadata"] |= {"namespace": "llm", "labels": labels, "ownerReferences": owner}
+        pod["metadata"]["labels"] |= labels
+        pod["metadata"] |= {"namespace": "llm", "ownerReferences": owner}
         scene.store.put("Pod", scene.api.hold({"kind": "Pod", **pod}))
     scene.prober.healths = {"a": FROZEN, "b": ReplicaHealth("Serving")}
     return scene
