@@ -7,7 +7,7 @@ PYTHON ?= python3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-operator
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --frozen
-CLUSTER_TOOL := $(PYTHON) -m tests.cluster
+CLUSTER_TOOL := $(PYTHON) -m tools.localcluster
 IMAGE ?= localhost/vllm-operator:dev
 
 .PHONY: help
@@ -44,11 +44,11 @@ check: setup ## Format, lint, types, layers
 
 .PHONY: unit
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
-	$(RUN) pytest tests/unit tests/golden tests/upgrade -q -n 2 --dist loadfile
+	$(RUN) pytest tests/unit tests/golden tests/upgrade tests/project tests/helpers tools/tests -q -n 2 --dist loadfile
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
-	$(RUN) pytest tests/api -q -n 2 --dist loadfile
+	$(RUN) pytest tests/integration -q -n 2 --dist loadfile
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
@@ -56,27 +56,27 @@ test-e2e: setup ## Tests on the whole cluster with real vLLM
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
-	$(RUN) python -m tests.benchmark.first_completion
+	$(RUN) python -m tools.bench.first_completion
 
 .PHONY: bench-scale
-bench-scale: setup ## A thousand servers at once, beside a bare write loop (options: tests/benchmark/scale.py)
-	$(RUN) python -m tests.benchmark.scale
+bench-scale: setup ## A thousand servers at once, beside a bare write loop (options: tools/bench/scale.py)
+	$(RUN) python -m tools.bench.scale
 
 .PHONY: bench-probes
 bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
-	$(RUN) python -m tests.benchmark.probes
+	$(RUN) python -m tools.bench.probes
 
 .PHONY: faults
 faults: setup ## Kill the operator after every write, spoil its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
-	$(RUN) pytest tests/faults -q
+	$(RUN) pytest tests/chaos -q
 
 .PHONY: states
 states: setup ## Bring a server into every kind of trouble on the real cluster, and time its status (STATES_FLOOD_SECONDS, STATES_JSON)
-	$(RUN) pytest tests/states -q
+	$(RUN) pytest tests/e2e/states -q
 
 .PHONY: test-engine
 test-engine: setup ## Freeze the engine of a real vLLM, and keep one busy, beside the prober (FLOOD_SECONDS=60)
-	$(RUN) pytest tests/real_engine -q -s
+	$(RUN) pytest tests/stalled_engine -q -s
 
 .PHONY: fuzz
 fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)
@@ -103,7 +103,7 @@ manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-ope
 
 .PHONY: vllm-versions
 vllm-versions: setup ## Measure flags and metrics of vLLM releases (VERSIONS="0.32.0 ..."): plan/releases/
-	$(RUN) python -m tests.versions $(VERSIONS)
+	$(RUN) python -m tools.vllm_releases $(VERSIONS)
 
 ## --- cluster and images
 

@@ -6,6 +6,10 @@ import signal
 
 from hypothesis import settings
 
+from tests.helpers.promtool import assert_firing, promtool, run_rules
+
+__all__ = ["assert_firing", "promtool", "run_rules"]
+
 # A busy machine is no defect: no test fails on the clock.
 settings.register_profile("whatever the machine does", deadline=None)
 settings.load_profile("whatever the machine does")

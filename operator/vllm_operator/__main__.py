@@ -110,10 +110,10 @@ def run(
     import uvloop
 
     from vllm_operator.errors import VLLMOperatorError
-    from vllm_operator.logs import configure
+    from vllm_operator.log_setup import configure
 
     with _without_other_clients():
-        from vllm_operator.operate import operate
+        from vllm_operator.kopf_adapter.run import operate
     from vllm_operator.settings import Settings, place_of_lease
 
     configure(log_format, log_level)
@@ -149,7 +149,7 @@ def _without_other_clients() -> Iterator[None]:
 def crd() -> None:
     """Print the CustomResourceDefinition, generated from the models."""
     from vllm_operator.api.crd import crd as definition
-    from vllm_operator.render.deploy import to_text
+    from vllm_operator.install.manifests import to_text
 
     click.echo(to_text([definition()]), nl=False)
 
@@ -194,7 +194,7 @@ def manifests(
     output: Path | None,
 ) -> None:
     """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
-    from vllm_operator.render.deploy import CLUSTER_OBJECTS, Watching, deploy_manifests, to_text
+    from vllm_operator.install.manifests import CLUSTER_OBJECTS, Watching, deploy_manifests, to_text
 
     served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
     if without_cluster_objects and not served:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import settings
-from tests.support import in_cluster, real_cluster
-from tests.support.in_cluster import InCluster
-from tests.support.kube import KIND, Kube, Object, condition
-from tests.support.real_cluster import RealCluster
+from tests.helpers import in_cluster, real_cluster
+from tests.helpers.in_cluster import InCluster
+from tests.helpers.kube import KIND, Kube, Object, condition
+from tests.helpers.real_cluster import RealCluster
+from tools.localcluster import settings
 
 LOADING_SECONDS = 240
 """Two servers that load at the same time on two cores take a minute; a busy machine takes longer."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.pipeline import Json, body, desired, parses
-from tests.support.random_specs.hostile import OPEN
-from tests.support.raw_api import APPLY, RawApi
+from tests.helpers.random_specs.hostile import OPEN
+from tests.helpers.raw_api import APPLY, RawApi
 from vllm_operator.api.crd import crd
-from vllm_operator.cluster.kinds import CHILDREN, SERVER
-from vllm_operator.plan.manifest import Manifest
+from vllm_operator.kube.kinds import CHILDREN, SERVER
+from vllm_operator.kube.manifest import Manifest
 
 DRY_RUN = "dryRun=All&fieldManager=fuzz"
 OWN_LIMITS = ("levels deep", "beyond 64 bits")

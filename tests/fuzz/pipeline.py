@@ -10,12 +10,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.random_specs.hostile import manifest_spec
+from tests.helpers.random_specs.hostile import manifest_spec
 from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.api.server import parse
-from vllm_operator.desired import Desired, desired_state
+from vllm_operator.desired.state import Desired, desired_state
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.plan.monitoring import MONITORING_KINDS
+from vllm_operator.kube.kinds import MONITORING_KINDS
 
 Json = dict[str, Any]
 

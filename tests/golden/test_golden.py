@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.api.fields import leaves
 from tests.golden import documents
+from tests.integration.fields import leaves
 from vllm_operator.api.server import parse
-from vllm_operator.desired import desired_state
-from vllm_operator.plan.monitoring import MONITORING_API, MONITORING_KINDS
-from vllm_operator.render import deploy, manifests
-from vllm_operator.render.deploy import Watching, deploy_manifests, to_text
-from vllm_operator.render.templates import template_folder
+from vllm_operator.desired.rendering import manifests
+from vllm_operator.desired.rendering.templates import template_folder
+from vllm_operator.desired.state import desired_state
+from vllm_operator.install import manifests
+from vllm_operator.install.manifests import Watching, deploy_manifests, to_text
+from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS
 
 NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
 
@@ -64,13 +65,20 @@ def test_every_template_of_a_server_is_shown() -> None:
 
 
 def test_every_template_of_the_operator_is_used() -> None:
-    used = {"namespace", "serviceaccount", *deploy.CLUSTER_WIDE, *deploy.NAMESPACED, *deploy.OWN, deploy.POD_MONITOR}
+    used = {
+        "namespace",
+        "serviceaccount",
+        *manifests.CLUSTER_WIDE,
+        *manifests.NAMESPACED,
+        *manifests.OWN,
+        manifests.POD_MONITOR,
+    }
     assert {path.name.partition(".")[0] for path in (template_folder() / "deploy").iterdir()} == used
 
 
 def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_and_crd() -> None:
     found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
-    assert [body["kind"] for body in found if body["kind"] in deploy.CLUSTER_OBJECTS] == [
+    assert [body["kind"] for body in found if body["kind"] in manifests.CLUSTER_OBJECTS] == [
         "Namespace",
         "CustomResourceDefinition",
     ]

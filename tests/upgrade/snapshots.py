@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from tests.golden.documents import MANIFESTS, in_block_style
-from vllm_operator.desired import desired_state
-from vllm_operator.plan.monitoring import MONITORING_KINDS
+from vllm_operator.desired.state import desired_state
+from vllm_operator.kube.kinds import MONITORING_KINDS
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from tests.golden.documents import in_block_style
 from tests.upgrade import snapshots
 from tests.upgrade.snapshots import Json, Snapshot, acknowledged, load, pod_template, rendered, versions
 from vllm_operator.api.names import ANNOTATION_HASH
-from vllm_operator.render.manifests import TEMPLATES
+from vllm_operator.desired.rendering.manifests import TEMPLATES
 
 LAST = versions()[-1]
 SNAPSHOTS = list(load(LAST))

@@ -71,3 +71,18 @@ class Spec(Model):
             field_path=".autoscaling.targetRunningRequests",
         ),
     )
+
+
+def possible_replicas(spec: Spec) -> int:
+    """The most replicas that the spec allows."""
+    return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+
+
+def surges(spec: Spec) -> bool:
+    """True when a rollout starts a new replica beside the old ones."""
+    return spec.rollout.max_surge not in (0, "0", "0%")
+
+
+def _shared(spec: Spec) -> bool:
+    """True when several pods may mount the cache at once."""
+    return possible_replicas(spec) > 1 or surges(spec)

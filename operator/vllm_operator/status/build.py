@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vllm_operator.api.observed import Facts
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
+from vllm_operator.diagnosis.log_text import line
+from vllm_operator.status.assessment import View, told, view
 from vllm_operator.status.conditions import conditions
-from vllm_operator.status.engine_facts import engine_facts
+from vllm_operator.status.engine_info import engine_facts
+from vllm_operator.status.inputs import Facts
 from vllm_operator.status.reach import cut_off
-from vllm_operator.status.text import line
-from vllm_operator.status.view import View, told, view
 
 _TROUBLE = {"Failed", "CrashLooping", "Stalled", "Unknown"}
 _STAGES: tuple[tuple[str, Phase], ...] = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vllm_operator.status.children import autoscaling_active, cache_ready, monitoring_active
+from vllm_operator.diagnosis.log_text import line, reason
+from vllm_operator.kube.fields import items, text, timestamp
+from vllm_operator.status.assessment import View, counted, told_with_way_out
+from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.reach import cut_off
-from vllm_operator.status.read import items, text, timestamp
-from vllm_operator.status.replicas import Replica
-from vllm_operator.status.text import line, reason
+from vllm_operator.status.replicas.replica import Replica
 from vllm_operator.status.verdict import Verdict
-from vllm_operator.status.view import View, counted, told_with_way_out
 
 _ENGINE_TROUBLE = {"CrashLooping", "Stalled"}
 _ENGINE_REASONS = {"HTTPError", "ModelNotServed"}

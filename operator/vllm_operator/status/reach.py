@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.status.view import View
+from vllm_operator.status.assessment import View
 
 _UNREACHED = {"Timeout", "Unreachable"}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import Facts, Object
-from vllm_operator.status.read import at, condition, items, number, text
-from vllm_operator.status.text import line
+from vllm_operator.diagnosis.log_text import line
+from vllm_operator.kube.fields import at, condition, items, number, text
+from vllm_operator.kube.types import Object
+from vllm_operator.status.inputs import Facts, Observation
 
 _REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
 
@@ -109,3 +110,9 @@ def _revision(message: str, counts: tuple[int, int, int], facts: Facts) -> str:
         for pod in items({"pods": facts.observed.pods}, "pods")
     ]
     return max(born)[1] if born else ""
+
+
+def is_late(observed: Observation) -> bool:
+    """True when pods did not come up within the Deployment's progress deadline."""
+    progress = condition(observed.deployment, "Progressing")
+    return text(progress, "reason") == "ProgressDeadlineExceeded"

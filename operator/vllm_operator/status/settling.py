@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vllm_operator.api.observed import Facts, Observation
+from vllm_operator.kube.fields import at, condition, items, number, text
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.read import at, condition, items, number, text
+from vllm_operator.status.inputs import Facts, Observation
 
 SETTLE_SECONDS = 5.0
 """How long an answer is waited for: a status that is out of date within a second is a write too many."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pods import (
+from tests.helpers.pods import (
     NO_GPU,
     OLD_REVISION,
     crashed_pod,
@@ -22,10 +22,11 @@ from tests.support.pods import (
     termination,
     waiting_pod,
 )
-from tests.unit.status.support import MISSING_SECRET, NOW, REFUSED, SERVING, facts
-from vllm_operator.api.observed import Facts, ReplicaHealth
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, SERVING, facts
 from vllm_operator.api.status import Status
+from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.build import build_status, needs_write
+from vllm_operator.status.inputs import Facts
 
 STARTING = {"availableReplicas": 0, "readyReplicas": 0, "conditions": [rolling()]}
 

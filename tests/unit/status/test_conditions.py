@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pods import (
+from tests.helpers.pods import (
     OLD_REVISION,
     condition,
     crashed_pod,
@@ -19,8 +19,8 @@ from tests.support.pods import (
     termination,
     waiting_pod,
 )
-from tests.unit.status.support import MISSING_SECRET, NOW, REFUSED, conditions, facts, judged
-from vllm_operator.api.observed import HealthReason, ReplicaHealth
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, conditions, facts, judged
+from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.status.build import build_status
 
 NOW_STAMP = "2026-03-02T09:00:00Z"

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.pods import (
+from tests.helpers.pods import (
     OLD_REVISION,
     condition,
     container,
@@ -26,12 +26,14 @@ from tests.support.pods import (
     waiting_pod,
     with_container,
 )
-from tests.unit.status.support import MISSING_SECRET, NOW, facts
-from vllm_operator.api.observed import Diagnosis, Facts, HealthReason, ReplicaHealth
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, facts
 from vllm_operator.api.status import Status
+from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.event_reasons import REASONS
+from vllm_operator.diagnosis.startup_stage import STAGES
+from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.status.build import build_status
-from vllm_operator.status.happenings import REASONS
-from vllm_operator.status.starts import STAGES
+from vllm_operator.status.inputs import Facts
 
 words = st.text(max_size=40)
 scalars = (

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.pods import deployment, loading_pod, pod, ready_pod, scheduling_pod
-from tests.unit.status.support import MISSING_SECRET, REFUSED, facts
-from vllm_operator.api.observed import Facts
+from tests.helpers.pods import deployment, loading_pod, pod, ready_pod, scheduling_pod
+from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, facts
 from vllm_operator.status.build import build_status
+from vllm_operator.status.inputs import Facts
 from vllm_operator.status.settling import PATIENT_SECONDS, SETTLE_SECONDS, is_settling, settling_pause
 
 Json = dict[str, Any]

@@ -1,0 +1,285 @@
+"""One pass over one server: parse, plan, render, apply, observe, judge. Events only wake it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from vllm_operator.api.names import child_name, selector_labels
+from vllm_operator.api.problem import Problem
+from vllm_operator.apply.admission_memory import ALTERED_SECONDS
+from vllm_operator.apply.applier import Children
+from vllm_operator.apply.result import Outcome, OwnerGoneError
+from vllm_operator.controller.reference_resolver import References
+from vllm_operator.controller.snapshot import observe
+from vllm_operator.controller.spec_rate_limit import SpecPace
+from vllm_operator.controller.status_writer import write_status
+from vllm_operator.desired.server_summary import Outline
+from vllm_operator.desired.state import Desired, DesiredStates
+from vllm_operator.errors import ApiError
+from vllm_operator.informers.discovery import Capabilities
+from vllm_operator.informers.store import Store
+from vllm_operator.investigation.log_reader import Diagnoses
+from vllm_operator.investigation.lookups import Lookups
+from vllm_operator.investigation.stuck_objects import questions
+from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import CLAIM
+from vllm_operator.kube.types import Object
+from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.targets import Probe, probe_of
+from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.remediation.policy import BACK_OFF_SECONDS, with_restart
+from vllm_operator.remediation.remediator import Healing
+from vllm_operator.status.build import build_status, needs_write
+from vllm_operator.status.events import notices
+from vllm_operator.status.inputs import Facts
+from vllm_operator.status.replicas.engine_states import stalled_words
+from vllm_operator.status.settling import is_settling, settling_pause
+from vllm_operator.validation.claim_checks import claim_problems
+
+MISSING_AGAIN_SECONDS = 5.0
+"""When to look again for a Secret or a claim that is missing: they are not watched."""
+
+REFUSED_AGAIN_SECONDS = 30.0
+"""When to try again what the API server refused or another owner holds."""
+
+REFERENCES_AGAIN_SECONDS = 60.0
+"""When to look again whether the Secrets are still there."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pass reads and writes."""
+
+    client: ApiClient
+    store: Store
+    children: Children
+    references: References
+    capabilities: Capabilities
+    prober: Prober
+    diagnoses: Diagnoses
+    events: Events
+    lookups: Lookups
+    on_heal: Callable[[], None] = lambda: None
+    """Called for each pod that is deleted because its engine is frozen."""
+
+
+class Reconciler:
+    """Brings servers to what their specs ask for, and tells the truth about them."""
+
+    def __init__(
+        self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC), runbooks: str = ""
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
+        self._desired = DesiredStates(runbooks)
+        self._pace = SpecPace(time.monotonic)
+        self._unsettled: dict[Key, datetime] = {}
+        """Since when Kubernetes' controllers have yet to answer to a change."""
+        self._outcomes: dict[Key, Outcome] = {}
+        """What came of the last pass over the children that went through."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass over the server of `key`; returns the seconds after which to look again, if any.
+
+        Raises:
+            ApiError: something that may pass, or a namespace that ends.
+        """
+        body = self._cluster.store.server(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            self._forget(key)
+            return None
+        if wait := self._pace.take(key, (body["metadata"].get("uid"), body["metadata"].get("generation"))):
+            return wait
+        desired = self._desired.of(key, body, self._cluster.capabilities.installed)
+        if unfit := claim_problems(desired.claim, self._claim(key, body)):
+            desired = replace(desired, problems=unfit)
+        missing = await self._cluster.references.problems(key.namespace, desired.references)
+        outcome = await self._apply(key, desired, missing)
+        if outcome.owner_gone:
+            return 0.0
+        await self._probe(key, desired)
+        remarks = () if missing else await self._cluster.references.notes(key.namespace, desired.references)
+        facts = self._facts(key, body, desired, missing, outcome)
+        facts = replace(facts, notes=facts.notes + remarks)
+        pause = self._settling_pause(key, facts)
+        if pause is None:
+            heals = desired.server.restart_stalled and outcome.failure is None
+            pause = await self._judge(key, body["metadata"], facts, heals=heals)
+        if not self._cluster.store.has_spec_of(body):
+            # An answer brought another spec, and its event will tell nothing new.
+            return 0.0
+        if outcome.failure is not None:
+            raise outcome.failure
+        if outcome.edited:
+            return 0.0
+        return earliest(pause, _again(desired, missing, outcome))
+
+    def settles(self, key: Key) -> bool:
+        """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
+        return key in self._unsettled
+
+    async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: Facts, *, heals: bool) -> float | None:
+        """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
+        if not heals:
+            await self._report(key, metadata, facts)
+            return None
+        decision = self._healing.decide(facts)
+        told = replace(facts, cure=decision.words)
+        if decision.delete is None:
+            await self._report(key, metadata, told)
+            return decision.again
+        # Counted before it is done: whoever takes over from here deletes rather too little than too much.
+        if not await self._report(key, metadata, replace(told, restarts=with_restart(facts))):
+            return None
+        await self._healing.delete(key, metadata, decision.delete.pod, facts)
+        return BACK_OFF_SECONDS
+
+    def _forget(self, key: Key) -> None:
+        self._cluster.prober.set_targets(str(key), ())
+        self._cluster.diagnoses.forget(key)
+        self._cluster.events.forget(key)
+        self._cluster.lookups.forget(key)
+        self._cluster.children.forget(key)
+        self._desired.forget(key)
+        self._pace.forget(key)
+        self._unsettled.pop(key, None)
+        self._outcomes.pop(key, None)
+
+    def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
+        name = child_name(body["metadata"]["name"], "cache")
+        return self._cluster.store.get(CLAIM.name, key.namespace, name)
+
+    async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> Outcome:
+        """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
+        server = desired.server
+        if desired.problems or missing or server.paused:
+            return Outcome()
+        try:
+            outcome = await self._cluster.children.apply(key, server, desired.manifests)
+            await self._cluster.children.prune(
+                key, server, desired.manifests, spared=self._cluster.capabilities.lacking
+            )
+        except OwnerGoneError:
+            return Outcome(owner_gone=True)
+        except ApiError as failure:
+            if failure.namespace_ends:
+                # What goes with the namespace is no news, and an event about it would be refused.
+                raise
+            # The status goes on all the same; a refusal that stood before is not taken back by a failure.
+            return replace(self._outcomes.get(key, Outcome()), failure=failure)
+        for kind in outcome.vanished:
+            self._cluster.capabilities.drop(kind)
+        self._outcomes[key] = outcome
+        return outcome
+
+    async def _probe(self, key: Key, desired: Desired) -> None:
+        """Tell the prober which replicas there are."""
+        found = (probe_of(pod, desired.served_names) for pod in self._cluster.store.pods(key))
+        targets = [await self._target(key, probe, desired.server) for probe in found if probe]
+        self._cluster.prober.set_targets(str(key), targets)
+
+    async def _target(self, key: Key, probe: Probe, server: Outline) -> ProbeTarget:
+        api_key = await self._cluster.references.secret_value(key.namespace, *probe.api_key) if probe.api_key else None
+        return ProbeTarget(
+            key=str(key),
+            pod=probe.pod,
+            uid=probe.uid,
+            base_url=probe.url,
+            served_names=probe.served_names,
+            interval=server.probe_interval,
+            completion=server.completion,
+            stalled=self._stalled(key, probe.pod),
+            ready=probe.ready,
+            api_key=api_key,
+        )
+
+    def _stalled(self, key: Key, pod: str) -> str:
+        """What the status says of a frozen engine: a new leader starts from there."""
+        status = (self._cluster.store.server(key) or {}).get("status") or {}
+        return stalled_words(status, pod)
+
+    def _settling_pause(self, key: Key, facts: Facts) -> float | None:
+        """Seconds to wait before a status says something lasting; None when it does now."""
+        if facts.problems:
+            self._unsettled.pop(key, None)
+            return None
+        if not is_settling(facts.observed):
+            self._unsettled.pop(key, None)
+            return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.pause(str(key)))
+        # A clock that was set back begins anew.
+        since = self._unsettled[key] = min(self._unsettled.get(key, facts.now), facts.now)
+        waited = (facts.now - since).total_seconds()
+        pause = settling_pause(facts, waited)
+        if pause is None:
+            del self._unsettled[key]
+        return pause
+
+    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> bool:
+        """Judge what is seen and write the status, when it says something new; False when it cannot be told."""
+        status = build_status(facts)
+        if not needs_write(facts.previous, status):
+            return True
+        if not await write_status(self._cluster.client, self._cluster.store, metadata, status):
+            return False
+        for notice in notices(facts.previous, status):
+            logger.info("%s: %s: %s", key, notice.reason, notice.note)
+            await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
+        return True
+
+    def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
+        metadata, server = body["metadata"], desired.server
+        # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
+        newest = self._cluster.store.newest_server(body) or body
+        previous = newest.get("status") or {}
+        # A spec that could not be carried out yet was not observed: nobody may take the status for its own.
+        carried_out = outcome.failure is None
+        observed = observe(self._cluster.store, key, metadata["name"], server.cache_claim)
+        return Facts(
+            generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
+            previous=previous,
+            problems=desired.problems + missing + outcome.problems,
+            notes=desired.notes + outcome.contested + outcome.altered.notes,
+            selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
+            endpoint=server.endpoint,
+            paused=server.paused,
+            autoscaling=server.autoscaling,
+            # What a policy makes of the number is what is wanted: to wait for another would never end.
+            replicas=None if outcome.altered.rescaled else server.replicas,
+            cache_claim=server.cache_claim,
+            downloads=server.downloads,
+            missing_crds=server.missing_crds,
+            monitoring=server.monitoring,
+            observed=observed,
+            health=self._cluster.prober.health(str(key)),
+            now=self._clock(),
+            monitoring_problems=outcome.unmonitored,
+            diagnoses=self._cluster.diagnoses.of(key, observed),
+            restarts=tuple(previous.get("stalledRestarts") or ()),
+            findings=self._cluster.lookups.of(key, questions(observed)),
+        )
+
+
+def earliest(*pauses: float | None) -> float | None:
+    """The shortest of some pauses; None when there is none."""
+    return min((pause for pause in pauses if pause is not None), default=None)
+
+
+def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:
+    if missing:
+        return MISSING_AGAIN_SECONDS
+    if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested or outcome.altered.hidden:
+        return REFUSED_AGAIN_SECONDS
+    return earliest(
+        REFERENCES_AGAIN_SECONDS if desired.references else None,
+        ALTERED_SECONDS if outcome.altered.notes else None,
+    )

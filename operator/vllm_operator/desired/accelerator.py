@@ -1,0 +1,65 @@
+"""What a replica asks of its node: devices, the nodes that have them, and the taints in front of those."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_operator.api.spec import Spec
+from vllm_operator.desired.model_dump import manifest
+from vllm_operator.vllm.arguments import EngineValues
+
+PRODUCT_LABELS = {
+    "nvidia.com/gpu": "nvidia.com/gpu.product",
+    "amd.com/gpu": "amd.com/gpu.product-name",
+    "google.com/tpu": "cloud.google.com/gke-tpu-accelerator",
+    "gpu.intel.com/i915": "gpu.intel.com/product",
+    "gpu.intel.com/xe": "gpu.intel.com/product",
+}
+"""Node label with the product, as each vendor's feature discovery writes it."""
+
+
+def product_label(resource_name: str) -> str:
+    """Node label that names the product of `resource_name`; `<vendor>/gpu.product` for others, such as MIG slices."""
+    if resource_name in PRODUCT_LABELS:
+        return PRODUCT_LABELS[resource_name]
+    return f"{resource_name.partition('/')[0]}/gpu.product"
+
+
+def device_count(spec: Spec, values: EngineValues) -> int:
+    """Devices of one replica: `accelerator.count`, else one for every rank of the engine."""
+    if not spec.accelerator.resource_name:
+        return 0
+    if spec.accelerator.count is not None:
+        return spec.accelerator.count
+    return values.tensor_parallel_size * values.pipeline_parallel_size * values.data_parallel_size
+
+
+def resources(spec: Spec, devices: int) -> dict[str, Any]:
+    """The container's resources: the user's, and the devices as request and limit (they must be equal)."""
+    limits, requests = dict(spec.resources.limits), dict(spec.resources.requests)
+    if devices:
+        name = spec.accelerator.resource_name
+        wanted = limits.get(name, requests.get(name, devices))
+        limits[name] = requests[name] = wanted
+    return {"limits": limits or None, "requests": requests or None, "claims": manifest(spec.resources.claims) or None}
+
+
+def node_selector(spec: Spec) -> dict[str, str]:
+    """The user's node selector and the accelerator's product."""
+    accelerator = spec.accelerator
+    product = {product_label(accelerator.resource_name): accelerator.product} if accelerator.product else {}
+    return {**product, **spec.scheduling.node_selector}
+
+
+def tolerations(spec: Spec, devices: int) -> list[dict[str, Any]]:
+    """The taint that keeps other pods off the accelerator's nodes, and what the user tolerates."""
+    keys = _taints(spec.accelerator.resource_name) if devices else ()
+    own = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
+    return own + [item for item in manifest(spec.scheduling.tolerations) if item not in own]
+
+
+def _taints(resource_name: str) -> tuple[str, ...]:
+    """Keys of the usual taints; a node of MIG slices or shared GPUs carries that of the whole GPU."""
+    whole = "nvidia.com/gpu"
+    is_part = resource_name.startswith("nvidia.com/") and resource_name != whole
+    return (resource_name, whole) if is_part else (resource_name,)

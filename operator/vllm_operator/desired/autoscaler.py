@@ -1,0 +1,99 @@
+"""The HorizontalPodAutoscaler on vLLM's own load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import child_name
+from vllm_operator.api.operations import Autoscaling
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.desired.model_dump import manifest
+
+RUNNING_METRIC = "vllm_num_requests_running"
+"""Per-pod metric as the metrics API serves it; vLLM itself exports vllm:num_requests_running."""
+
+KV_CACHE_METRIC = "vllm_kv_cache_usage_perc"
+"""Per-pod fraction of the KV cache in use (1 is full)."""
+
+DEFAULT_BEHAVIOR: dict[str, Any] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 30,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 2, "periodSeconds": 180},
+            {"type": "Percent", "value": 50, "periodSeconds": 180},
+        ],
+    },
+    "scaleDown": {
+        "stabilizationWindowSeconds": 600,
+        "selectPolicy": "Min",
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}],
+    },
+}
+"""A replica takes minutes to load, and shows no load meanwhile: so few new ones within that time, lest the
+autoscaler overshoots; and one at a time down, after ten quiet minutes."""
+
+KUBERNETES_BEHAVIOR: dict[str, Any] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ],
+    },
+    "scaleDown": {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]},
+}
+"""What Kubernetes fills in where a behavior says nothing (`pkg/apis/autoscaling/v2/defaults.go`). It does so only
+sometimes when an object is applied again, so it is always written out."""
+
+
+@dataclass(frozen=True)
+class AutoscalerPlan:
+    """A HorizontalPodAutoscaler (autoscaling/v2)."""
+
+    name: str
+    target: str
+    min_replicas: int
+    max_replicas: int
+    metrics: list[dict[str, Any]]
+    behavior: dict[str, Any]
+
+
+def autoscaler_plan(server: VLLMServer) -> AutoscalerPlan | None:
+    """The autoscaler; None when the spec asks for none."""
+    scaling = server.spec.autoscaling
+    if scaling is None:
+        return None
+    return AutoscalerPlan(
+        name=child_name(server.name),
+        target=child_name(server.name),
+        min_replicas=scaling.min_replicas,
+        max_replicas=scaling.max_replicas,
+        metrics=_metrics(scaling),
+        behavior=_behavior(scaling),
+    )
+
+
+def _behavior(scaling: Autoscaling) -> dict[str, Any]:
+    """The user's behavior, completed as Kubernetes does; the operator's own without one."""
+    if scaling.behavior is None:
+        return DEFAULT_BEHAVIOR
+    given = manifest(scaling.behavior)
+    return {direction: {**rules, **given.get(direction, {})} for direction, rules in KUBERNETES_BEHAVIOR.items()}
+
+
+def _metrics(scaling: Autoscaling) -> list[dict[str, Any]]:
+    metrics = [_pods_metric(RUNNING_METRIC, str(scaling.target_running_requests))]
+    if scaling.target_kv_cache_usage is not None:
+        # A quantity has no fractions below a thousandth.
+        metrics.append(_pods_metric(KV_CACHE_METRIC, f"{round(scaling.target_kv_cache_usage * 1000)}m"))
+    return metrics
+
+
+def _pods_metric(name: str, average: str) -> dict[str, Any]:
+    return {
+        "type": "Pods",
+        "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": average}},
+    }

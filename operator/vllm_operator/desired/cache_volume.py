@@ -1,0 +1,68 @@
+"""The volume that keeps downloads and compile caches, and the variables that point to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import child_name
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import _shared
+
+CACHE_PATH = "/cache"
+"""Where the cache volume is mounted. Not below /root, which a non-root user cannot enter."""
+
+CACHE_ENV = {
+    "HOME": CACHE_PATH,
+    "USER": "vllm",
+    "LOGNAME": "vllm",
+    "XDG_CACHE_HOME": f"{CACHE_PATH}/xdg",
+    "XDG_CONFIG_HOME": f"{CACHE_PATH}/config",
+    "HF_HOME": f"{CACHE_PATH}/huggingface",
+    "VLLM_CACHE_ROOT": f"{CACHE_PATH}/vllm",
+    "VLLM_CONFIG_ROOT": f"{CACHE_PATH}/config/vllm",
+    "TORCHINDUCTOR_CACHE_DIR": f"{CACHE_PATH}/torchinductor",
+    "TRITON_CACHE_DIR": f"{CACHE_PATH}/triton",
+    "FLASHINFER_WORKSPACE_BASE": CACHE_PATH,
+    "NUMBA_CACHE_DIR": f"{CACHE_PATH}/numba",
+}
+"""Every place that vLLM, torch and their helpers write to. USER spares torch the look-up of a nameless uid."""
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """A PersistentVolumeClaim for the cache."""
+
+    name: str
+    size: str | int
+    storage_class_name: str | None
+    access_modes: tuple[str, ...]
+
+
+def claim_plan(server: VLLMServer) -> ClaimPlan | None:
+    """The claim to create; None when the server brings its own or has no cache."""
+    cache = server.spec.cache
+    if cache is None or cache.size is None:
+        return None
+    default = "ReadWriteMany" if _shared(server.spec) else "ReadWriteOnce"
+    return ClaimPlan(
+        name=child_name(server.name, "cache"),
+        size=cache.size,
+        storage_class_name=cache.storage_class_name,
+        access_modes=tuple(cache.access_modes or (default,)),
+    )
+
+
+def cache_claim(server: VLLMServer) -> str | None:
+    """Name of the claim that holds the cache; None when the cache is as short-lived as the pod."""
+    cache = server.spec.cache
+    if cache is None:
+        return None
+    return cache.existing_claim or child_name(server.name, "cache")
+
+
+def cache_volume(server: VLLMServer) -> dict[str, Any]:
+    """The pod's cache volume: the claim, else an emptyDir."""
+    claim = cache_claim(server)
+    source = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    return {"name": "model-cache", **source}

@@ -1,0 +1,140 @@
+"""The Deployment of the replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import child_name, recommended_labels, selector_labels
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.desired.accelerator import device_count, node_selector, resources, tolerations
+from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volume
+from vllm_operator.desired.model_dump import manifest, merged
+from vllm_operator.desired.rollout import RolloutPlan, rollout_plan
+from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN, PORT, arguments, engine_values
+from vllm_operator.vllm.model_source import MODEL_PATH, Source, resolve
+
+POD_SECURITY_CONTEXT: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""What the restricted Pod Security Standard asks for."""
+
+CONNECTION_ENV = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "90"}
+"""Seconds for which vLLM keeps an idle connection. With its own 5 s nearly every probe would connect anew, at
+twice its cost, and a gateway that keeps connections for the usual 60 s would meet closed ones."""
+
+
+@dataclass(frozen=True)
+class DeploymentPlan:
+    """The values of `kubernetes/deployment.yaml.j2`; None leaves a field out."""
+
+    name: str
+    replicas: int | None
+    rollout: RolloutPlan
+    selector: dict[str, str]
+    pod_labels: dict[str, str]
+    pod_annotations: dict[str, str] | None
+    image: str
+    image_pull_secrets: list[dict[str, Any]] | None
+    args: tuple[str, ...]
+    env: list[dict[str, Any]]
+    port: int
+    resources: dict[str, Any]
+    volume_mounts: list[dict[str, Any]]
+    volumes: list[dict[str, Any]]
+    pod_security_context: dict[str, Any]
+    container_security_context: dict[str, Any]
+    node_selector: dict[str, str] | None
+    tolerations: list[dict[str, Any]] | None
+    affinity: dict[str, Any] | None
+    topology_spread_constraints: list[dict[str, Any]] | None
+    priority_class_name: str | None
+    runtime_class_name: str | None
+    scheduler_name: str | None
+    overlay: dict[str, Any] | None
+
+
+def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> DeploymentPlan:
+    """Plan the Deployment. `replicas` is None while an autoscaler owns the number."""
+    spec, scheduling, security = server.spec, server.spec.scheduling, server.spec.security
+    source, values = resolve(spec.model), engine_values(spec)
+    devices = device_count(spec, values)
+    return DeploymentPlan(
+        name=child_name(server.name),
+        replicas=None if spec.autoscaling else spec.replicas,
+        rollout=rollout_plan(spec),
+        selector=selector_labels(server.name),
+        pod_labels=recommended_labels(server.name),
+        pod_annotations=dict(pod_annotations) or None,
+        image=spec.image,
+        image_pull_secrets=manifest(spec.image_pull_secrets) or None,
+        args=arguments(spec, source),
+        env=_environment(server),
+        port=PORT,
+        resources=resources(spec, devices),
+        volume_mounts=_volume_mounts(source),
+        volumes=_volumes(server, source),
+        pod_security_context=merged(POD_SECURITY_CONTEXT, security.pod_security_context),
+        container_security_context=merged(CONTAINER_SECURITY_CONTEXT, security.container_security_context),
+        node_selector=node_selector(spec) or None,
+        tolerations=tolerations(spec, devices) or None,
+        affinity=scheduling.affinity,
+        topology_spread_constraints=_spread(server) or None,
+        priority_class_name=scheduling.priority_class_name or None,
+        runtime_class_name=scheduling.runtime_class_name or None,
+        scheduler_name=scheduling.scheduler_name or None,
+        overlay=spec.pod_template,
+    )
+
+
+def _environment(server: VLLMServer) -> list[dict[str, Any]]:
+    """Cache variables, secrets by reference, and the user's own, which win."""
+    spec, ours = server.spec, CACHE_ENV | CONNECTION_ENV
+    env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in ours.items()}
+    secrets = {HF_TOKEN: spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
+    for name, reference in secrets.items():
+        if reference is not None:
+            env[name] = {"name": name, "valueFrom": {"secretKeyRef": manifest(reference)}}
+    own: list[dict[str, Any]] = manifest(spec.engine.env)
+    # The user's stay together, in their order: `$(NAME)` means a variable that stands before.
+    replaced = {item["name"] for item in own}
+    return [item for name, item in env.items() if name not in replaced] + own
+
+
+def _volumes(server: VLLMServer, source: Source) -> list[dict[str, Any]]:
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": server.spec.shared_memory}}
+    volumes = [cache_volume(server), shm]
+    if source.claim:
+        volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}})
+    return volumes
+
+
+def _volume_mounts(source: Source) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "model-cache", "mountPath": CACHE_PATH},
+        {"name": "shm", "mountPath": "/dev/shm"},
+    ]
+    if source.claim:
+        mounts.append({"name": "model", "mountPath": MODEL_PATH, "readOnly": True})
+    return mounts
+
+
+def _spread(server: VLLMServer) -> list[dict[str, Any]]:
+    """The user's constraints with our selector where they have none, else a spread over nodes when possible."""
+    selector = {"matchLabels": selector_labels(server.name)}
+    constraints = server.spec.scheduling.topology_spread_constraints
+    if constraints is not None:
+        return [{"labelSelector": selector, **item} for item in manifest(constraints)]
+    default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    # Without the revision, pods of the old one would count while a rollout replaces them.
+    return [{**default, "labelSelector": selector, "matchLabelKeys": ["pod-template-hash"]}]

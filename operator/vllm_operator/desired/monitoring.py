@@ -1,0 +1,108 @@
+"""How a server is scraped, and which alerts watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vllm_operator.api.names import child_name, selector_labels
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.desired import alerts
+from vllm_operator.desired.prometheus_rule import RulePlan
+from vllm_operator.kube.kinds import MONITORING_KINDS, POD_MONITOR, PROMETHEUS_RULE
+from vllm_operator.vllm.arguments import PORT, extra_flags
+
+
+class Scrape(StrEnum):
+    """Who tells Prometheus to scrape the replicas."""
+
+    POD_MONITOR = "podMonitor"
+    ANNOTATIONS = "annotations"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class PodMonitorPlan:
+    """A PodMonitor over the replicas, in the server's own namespace."""
+
+    name: str
+    match_labels: dict[str, str]
+
+
+def scrape(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> Scrape:
+    """How the replicas are scraped, given the installed `kinds`.
+
+    `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing and is named by
+    `missing_crds`: annotations would be a second, unasked-for way once the CRD appears.
+    """
+    wanted = server.spec.monitoring.scrape
+    if wanted == "auto":
+        return Scrape.POD_MONITOR if POD_MONITOR in kinds else Scrape.ANNOTATIONS
+    if wanted == "podMonitor" and POD_MONITOR not in kinds:
+        return Scrape.NONE
+    return Scrape(wanted)
+
+
+def pod_annotations(server: VLLMServer) -> dict[str, str]:
+    """Scrape annotations of the pods, with `auto` too.
+
+    They must not depend on the CRDs of the cluster: installing prometheus-operator would restart every GPU pod.
+    The alerts count a replica once, however many jobs scrape it.
+    """
+    if server.spec.monitoring.scrape not in {"auto", "annotations"}:
+        return {}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+
+
+def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
+    """Kinds that the spec asks for and the cluster does not have, in alphabetical order."""
+    wanted: set[str] = set()
+    if server.spec.monitoring.scrape == "podMonitor":
+        wanted.add(POD_MONITOR)
+    if server.spec.monitoring.alerts.enabled:
+        wanted.add(PROMETHEUS_RULE)
+    return tuple(sorted(wanted - kinds))
+
+
+def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> PodMonitorPlan | None:
+    """The PodMonitor; None when the replicas are scraped another way, or not at all."""
+    if scrape(server, kinds) is not Scrape.POD_MONITOR:
+        return None
+    return PodMonitorPlan(name=child_name(server.name), match_labels=selector_labels(server.name))
+
+
+def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = "") -> RulePlan | None:
+    """The PrometheusRule; None when alerts are off or its CRD is absent.
+
+    Args:
+        server: an accepted server.
+        kinds: optional kinds that the cluster has.
+        runbooks: URL of the runbooks, `%s` for the alert.
+
+    Raises:
+        InvalidSpecError: a label of the alerts is none that Prometheus takes.
+    """
+    if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
+        return None
+    subject = alerts.subject(server)
+    scraped = scrape(server, kinds) is not Scrape.NONE and _exports_metrics(server)
+    watched = scraped and _expects_replicas(server)
+    wanted = (*([alerts.no_replica_available] if watched else []), *alerts.LOAD_ALERTS)
+    return RulePlan(
+        name=child_name(server.name),
+        group=f"vllmserver.{server.name}",
+        records=[alerts.replicas_serving(subject)] if watched else [],
+        alerts=[alert(subject).about(f"VLLMServer {server.key}", subject.labels, runbooks) for alert in wanted],
+    )
+
+
+def _expects_replicas(server: VLLMServer) -> bool:
+    """False for a server that its user scaled to nothing: that nobody answers is then no alarm."""
+    return server.spec.autoscaling is not None or server.spec.replicas > 0
+
+
+def _exports_metrics(server: VLLMServer) -> bool:
+    """False with --disable-log-stats: vLLM then exports none of its own metrics, and would look absent for ever."""
+    flags = [flag for flag in extra_flags(server.spec) if flag.name == "--disable-log-stats"]
+    return not flags or flags[-1].negated

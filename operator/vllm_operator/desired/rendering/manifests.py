@@ -1,0 +1,99 @@
+"""The manifests of one server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, recommended_labels
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.desired.children import ServerPlan
+from vllm_operator.desired.deployment import DeploymentPlan
+from vllm_operator.desired.rendering.strategic_merge import strategic_merge
+from vllm_operator.desired.rendering.templates import render
+from vllm_operator.errors import InvalidSpecError, TemplateError
+from vllm_operator.kube.codec import squeezed
+from vllm_operator.kube.manifest import Manifest
+from vllm_operator.vllm.arguments import CONTAINER
+
+TEMPLATES = {
+    "PersistentVolumeClaim": "kubernetes/persistentvolumeclaim",
+    "Service": "kubernetes/service",
+    "Deployment": "kubernetes/deployment",
+    "HorizontalPodAutoscaler": "kubernetes/horizontalpodautoscaler",
+    "PodDisruptionBudget": "kubernetes/poddisruptionbudget",
+    "PodMonitor": "monitoring/podmonitor",
+    "PrometheusRule": "monitoring/prometheusrule",
+}
+"""Kind -> template, in the order in which children are applied."""
+
+
+def render_all(server: VLLMServer, plan: ServerPlan) -> tuple[Manifest, ...]:
+    """Render every object of the plan, in the order in which they are applied.
+
+    Raises:
+        InvalidSpecError: the pod template overlay cannot be merged.
+        TemplateError: a template is broken.
+    """
+    return tuple(_manifest(server, plan, kind, part) for kind, part in _parts(plan))
+
+
+def _parts(plan: ServerPlan) -> Iterator[tuple[str, Any]]:
+    parts: dict[str, Any] = {
+        "PersistentVolumeClaim": plan.claim,
+        "Service": plan.service,
+        "Deployment": plan.deployment,
+        "HorizontalPodAutoscaler": plan.autoscaler,
+        "PodDisruptionBudget": plan.budget,
+        "PodMonitor": plan.pod_monitor,
+        "PrometheusRule": plan.rule,
+    }
+    return ((kind, parts[kind]) for kind in TEMPLATES if parts[kind] is not None)
+
+
+def _manifest(server: VLLMServer, plan: ServerPlan, kind: str, part: Any) -> Manifest:
+    body = render(TEMPLATES[kind], part)
+    if body.get("kind") != kind or body.get("metadata", {}).get("name") != part.name:
+        raise TemplateError(f"template {TEMPLATES[kind]} must render the {kind} {part.name}")
+    if isinstance(part, DeploymentPlan) and part.overlay:
+        _overlay(body, part)
+    owned = not (kind == "PersistentVolumeClaim" and plan.keeps_claim)
+    _stamp(body, server, owned)
+    digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    body["metadata"]["annotations"][ANNOTATION_HASH] = digest
+    return Manifest(kind, part.name, digest, squeezed(body))
+
+
+def _overlay(body: dict[str, Any], plan: DeploymentPlan) -> None:
+    """Merge the user's pod template; the labels that select the pods stay as they are."""
+    template = strategic_merge(body["spec"]["template"], plan.overlay or {}, "spec.podTemplate")
+    _check_container(template)
+    metadata = template.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    labels = metadata.get("labels")
+    metadata["labels"] = {**(labels if isinstance(labels, dict) else {}), **plan.pod_labels}
+    body["spec"]["template"] = {**template, "metadata": metadata}
+
+
+def _check_container(template: dict[str, Any]) -> None:
+    spec = template.get("spec")
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    names = [item.get("name") for item in containers if isinstance(item, dict)] if isinstance(containers, list) else []
+    if CONTAINER not in names:
+        raise InvalidSpecError(
+            "spec.podTemplate.spec.containers",
+            f"the container {CONTAINER} must stay, it is the server: change it by an item with name: {CONTAINER}",
+        )
+
+
+def _stamp(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:
+    """Add what every child carries: namespace, labels, the server's name and, unless it is kept, its owner."""
+    metadata = body["metadata"]
+    metadata["namespace"] = server.namespace
+    metadata["labels"] = {**metadata.get("labels", {}), **recommended_labels(server.name)}
+    metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_SERVER: server.name}
+    if owned:
+        metadata["ownerReferences"] = [server.owner_reference]

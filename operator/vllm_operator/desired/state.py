@@ -1,0 +1,90 @@
+"""What a VLLMServer asks for, worked out once per generation: parsed, checked, planned and rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.problem import Problem
+from vllm_operator.api.server import parse
+from vllm_operator.desired.children import build_plan
+from vllm_operator.desired.rendering import render_all
+from vllm_operator.desired.server_summary import Outline, outline
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.kube.manifest import Manifest
+from vllm_operator.validation.checks import notes, problems
+from vllm_operator.validation.claim_checks import ClaimWish, claim_wish
+from vllm_operator.validation.references import Reference, references
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The answer to a manifest. One that is refused has no manifests: the children stay as they are.
+
+    Every server keeps its answer for as long as it lives, so neither spec nor plan is kept in it.
+
+    Attributes:
+        server: the server in short.
+        problems: why it is refused, as far as the manifest itself tells.
+        notes: remarks on an accepted manifest.
+        references: what must exist in the cluster.
+        claim: what is asked of the cache's claim that is there already.
+        served_names: names that the replicas are told to serve.
+        manifests: the rendered children, in the order in which they are applied.
+    """
+
+    server: Outline
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+    claim: ClaimWish | None = None
+    served_names: tuple[str, ...] = ()
+    manifests: tuple[Manifest, ...] = ()
+
+
+def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> Desired:
+    """Work out what `body` asks for; user errors become problems.
+
+    Args:
+        body: the VLLMServer as the API server sends it.
+        installed: optional kinds that the cluster has.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
+    """
+    try:
+        server = parse(body)
+    except InvalidSpecError as error:
+        metadata = body["metadata"]
+        nobody = Outline(metadata["namespace"], metadata["name"], metadata["uid"])
+        return Desired(nobody, (Problem(error.reason, error.message),))
+    short, wanted = outline(server, installed), references(server)
+    found = problems(server.spec)
+    if found:
+        return Desired(short, found, references=wanted)
+    try:
+        plan = build_plan(server, installed, runbooks)
+        manifests = render_all(server, plan)
+    except InvalidSpecError as error:
+        return Desired(short, (Problem(error.reason, error.message),), references=wanted)
+    return Desired(short, (), notes(server.spec), wanted, claim_wish(server), plan.served_names, manifests)
+
+
+class DesiredStates:
+    """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
+
+    def __init__(self, runbooks: str = "") -> None:
+        self._runbooks = runbooks
+        self._known: dict[Hashable, tuple[tuple[Any, ...], Desired]] = {}
+
+    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> Desired:
+        """The desired state of `body`, worked out again only when something that it depends on changed."""
+        metadata = body["metadata"]
+        cause = (metadata["uid"], metadata.get("generation"), installed)
+        known = self._known.get(key)
+        if known is None or known[0] != cause:
+            known = self._known[key] = (cause, desired_state(body, installed, self._runbooks))
+        return known[1]
+
+    def forget(self, key: Hashable) -> None:
+        """Drop what is remembered of a server that is gone."""
+        self._known.pop(key, None)

@@ -1,0 +1,69 @@
+"""Getting the model: the hub, and the disk that it is written to."""
+
+from __future__ import annotations
+
+from vllm_operator.diagnosis.causes.row import Cause
+
+DOWNLOAD: tuple[Cause, ...] = (
+    Cause(
+        "gated-401",
+        "GatedModel",
+        r"(?:access|accessing) (?:a )?gated repo\.\s(?:(?!\n\n)[\s\S]){0,300}401 Client Error",
+        "the model is gated, and no valid token was sent (401): accept its terms on the hub, and set "
+        "model.tokenSecretRef",
+    ),
+    Cause(
+        "gated-403",
+        "GatedModel",
+        r"(?:access|accessing) (?:a )?gated repo\.\s(?:(?!\n\n)[\s\S]){0,300}403 Client Error",
+        "the token may not read this gated model (403): accept the model's terms with the account that owns the "
+        "token, or "
+        "use another token in model.tokenSecretRef",
+    ),
+    Cause(
+        "missing-model",
+        "ModelNotFound",
+        r"Repo id must be in the form 'repo_name' or 'namespace/repo_name': '(?P<path>/[^']*)'",
+        "there is no model at {path}: correct the path in model.uri, or bring the model there",
+    ),
+    Cause(
+        "revision-404",
+        "RevisionNotFound",
+        r"(?P<revision>\S+) is not a valid git identifier \(branch name, tag name or commit id\)",
+        "the model has no revision {revision} (404): correct model.revision",
+    ),
+    Cause(
+        "repository-404",
+        "ModelNotFound",
+        r"(?P<model>\S+) is not a local folder and is not a valid model identifier",
+        "the hub has no model {model}, or hides it from this token (404): correct model.uri, or set "
+        "model.tokenSecretRef",
+    ),
+    Cause(
+        "rate-limited-429",
+        "RateLimited",
+        r"HTTP Error 429 |429 (?:Client Error|Too Many Requests)",
+        "the hub answers that there were too many requests (429): set model.tokenSecretRef, use a cache that "
+        "replicas share, and wait",
+    ),
+    Cause(
+        "hub-unreachable",
+        "HubUnreachable",
+        r"We couldn't connect to '(?P<url>[^']*)' to load the files",
+        "the hub {url} cannot be reached: open the network, set HF_ENDPOINT in engine.env, or serve from a claim "
+        "(pvc://)",
+    ),
+    Cause(
+        "disk-full",
+        "DiskFull",
+        r"(?:No space left on device|Disk quota exceeded|Not enough free disk space)(?![^\n]*(?:/dev/shm|psm_))",
+        "the disk is full while the model is downloaded: raise cache.size, or the ephemeral storage of the node",
+    ),
+    Cause(
+        "cache-permission",
+        "CacheNotWritable",
+        r"PermissionError: \[Errno 13\] Permission denied: '(?P<path>[^']*)'",
+        "vLLM may not use {path}: give the volume to the group of the pod by security.podSecurityContext.fsGroup, or "
+        "point HF_HOME and VLLM_CACHE_ROOT in engine.env to a folder that it may write",
+    ),
+)

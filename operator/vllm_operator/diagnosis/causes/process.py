@@ -1,0 +1,34 @@
+"""The pod around vLLM: its network, shared memory and environment."""
+
+from __future__ import annotations
+
+from vllm_operator.diagnosis.causes.row import Cause
+
+POD: tuple[Cause, ...] = (
+    Cause(
+        "service-link",
+        "ServiceLink",
+        r"VLLM_PORT '(?P<value>[^']*)' appears to be a URI",
+        "a Service named vllm sets VLLM_PORT={value} in every pod: set enableServiceLinks: false in the pod, or rename "
+        "that Service",
+    ),
+    Cause(
+        "port-in-use",
+        "PortInUse",
+        r"\[Errno 98\] (?:error while attempting to bind on address \([^)]*\): )?[Aa]ddress already in use",
+        "the port is taken already: another container of the pod, or of its node with hostNetwork, listens on it",
+    ),
+    Cause(
+        "shared-memory",
+        "SharedMemoryTooSmall",
+        r"Insufficient space in (?P<path>/dev/shm) for shared-memory allocation: (?P<wanted>\d+ \w+) required, "
+        r"(?P<free>\d+ \w+) free",
+        "{path} is too small ({wanted} are needed, {free} are free): raise sharedMemory",
+    ),
+    Cause(
+        "shared-memory-nccl",
+        "SharedMemoryTooSmall",
+        r"Error while creating shared memory segment (?P<path>/dev/shm/\S+)[^\n]*No space left on device",
+        "/dev/shm is full ({path}): raise sharedMemory",
+    ),
+)

@@ -1,0 +1,92 @@
+"""What has to be looked up beside the passes, because neither the watches nor the engine tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from vllm_operator.kube.fields import at, number, text
+from vllm_operator.kube.types import Object
+from vllm_operator.status.inputs import Observation
+from vllm_operator.status.replicas.pod import Pod, read_pod
+from vllm_operator.status.replicas.pod_states import KILLED, crashed, creating, unpulled, unscheduled, unusable
+
+START_SECONDS = 15.0
+"""From when a start is first seen to the first reading of its log: a small model serves by then."""
+
+CREATE_SECONDS = 20.0
+BIND_SECONDS = 10.0
+KILLED_SECONDS = 2.0
+PULL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that wants an explanation.
+
+    Attributes:
+        kind: of the object that it is about.
+        what: what is read: the log of a container that starts, or the events of the object.
+        uid: UID of the object.
+        name: its name.
+        container: the container whose log is read.
+        run: tells this state of the object from those before and after it.
+        delay: seconds from when the state is first seen to the first reading: most states pass before.
+    """
+
+    kind: Literal["Pod", "PersistentVolumeClaim"]
+    what: Literal["log", "events"]
+    uid: str
+    name: str
+    container: str
+    run: str
+    delay: float
+
+
+def questions(observed: Observation) -> Iterator[Question]:
+    """The questions that a server raises; none when every replica serves and the claim is bound."""
+    pods = [read_pod(body) for body in observed.pods if not _ends(body)]
+    for pod in pods:
+        if not pod.ready and (question := _of_pod(pod)):
+            yield question
+    claim = observed.claim
+    if claim is not None and text(claim, "status", "phase") == "Pending" and _is_waited_for(claim, pods):
+        uid, name = text(claim, "metadata", "uid"), text(claim, "metadata", "name")
+        yield Question("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
+
+
+def _ends(body: Object) -> bool:
+    return bool(text(body, "metadata", "deletionTimestamp")) or text(body, "status", "phase") in {"Failed", "Succeeded"}
+
+
+def _is_waited_for(claim: Object, pods: list[Pod]) -> bool:
+    """The scheduler holds a pod back, or has chosen its node and waits for the volume there."""
+    chosen = text(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
+    return bool(chosen) or any(text(pod.scheduled, "status") == "False" for pod in pods)
+
+
+def _of_pod(pod: Pod) -> Question | None:
+    if unscheduled(pod) or unusable(pod):
+        return None
+    if unpulled(pod):
+        return _events(pod, "pull", PULL_SECONDS)
+    if found := crashed(pod):
+        end = found[1]
+        killed = number(end, "exitCode") >= KILLED and text(end, "reason") != "OOMKilled"
+        return _events(pod, text(end, "containerID") or text(end, "finishedAt"), KILLED_SECONDS) if killed else None
+    if creating(pod):
+        return _events(pod, "create", CREATE_SECONDS)
+    running = at(pod.main.state, "running") if pod.main else None
+    if not running or not pod.main or pod.main.started:
+        return None
+    run = text(running, "containerID") or text(running, "startedAt")
+    return Question("Pod", "log", _uid(pod), pod.name, pod.main.name, f"start {run}", START_SECONDS)
+
+
+def _events(pod: Pod, run: str, delay: float) -> Question:
+    return Question("Pod", "events", _uid(pod), pod.name, "", run, delay)
+
+
+def _uid(pod: Pod) -> str:
+    return text(pod.body, "metadata", "uid")

@@ -1,0 +1,68 @@
+"""The kinds that the operator reads and writes, and their URLs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from vllm_operator.api.names import GROUP, KIND, PLURAL, VERSION
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A namespaced kind of the API server."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    optional: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the version alone for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection, of one object, or of its subresource."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        parts += ["namespaces", namespace] if namespace else []
+        # A name comes from a manifest: it must not lead to another object.
+        return "/".join([*parts, self.plural, *[quote(part, safe="") for part in (name, subresource) if part]])
+
+
+SERVER = Kind(KIND, GROUP, VERSION, PLURAL)
+POD = Kind("Pod", "", "v1", "pods")
+SECRET = Kind("Secret", "", "v1", "secrets")
+CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
+DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments")
+LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
+EVENT = Kind("Event", "", "v1", "events")
+
+MONITORING_API = "monitoring.coreos.com/v1"
+POD_MONITOR = "PodMonitor"
+PROMETHEUS_RULE = "PrometheusRule"
+MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
+"""Kinds of prometheus-operator that this operator uses where their CRDs are installed."""
+
+CHILDREN: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        CLAIM,
+        Kind("Service", "", "v1", "services"),
+        DEPLOYMENT,
+        Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
+        Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
+        Kind(POD_MONITOR, "monitoring.coreos.com", "v1", "podmonitors", optional=True),
+        Kind(PROMETHEUS_RULE, "monitoring.coreos.com", "v1", "prometheusrules", optional=True),
+    )
+}
+"""Kinds of which a server has at most one child each."""
+
+UNREAD = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
+"""Children of which nobody reads the status: one that holds its manifest still is no news."""
+
+OPTIONAL = tuple(kind for kind in CHILDREN.values() if kind.optional)
+FOLLOWED = (POD, *CHILDREN.values())
+"""Kinds that the operator watches by itself; the servers are watched by kopf."""
+WATCHED = (SERVER, *FOLLOWED)

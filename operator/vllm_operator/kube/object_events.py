@@ -1,0 +1,20 @@
+"""Read the events about one object; events are neither watched nor cached, for a cluster has very many."""
+
+from __future__ import annotations
+
+from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.kinds import EVENT
+from vllm_operator.kube.types import Object
+
+AT_MOST = 100
+
+
+async def events_about(client: ApiClient, namespace: str, uid: str) -> list[Object]:
+    """The events about the object with this UID, in no order.
+
+    Raises:
+        ApiError: they cannot be read.
+    """
+    parameters = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(AT_MOST)}
+    page = await client.list_page(EVENT.path(namespace), parameters)
+    return list(page.get("items") or ())

@@ -1,0 +1,49 @@
+"""The health of one replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+HealthReason = Literal[
+    "Serving",
+    "Stalled",
+    "NotProbed",
+    "ConnectionRefused",
+    "Timeout",
+    "Unreachable",
+    "HTTPError",
+    "Unauthorized",
+    "ModelNotServed",
+]
+
+
+@dataclass(frozen=True)
+class ReplicaHealth:
+    """What one replica answered to the last probe.
+
+    Attributes:
+        reason: `Serving` when healthy; `NotProbed` before the first answer; `Stalled` when the API server answers and
+            its engine does not.
+        message: the failure in one line, without secrets.
+        served_models: names listed by `/v1/models`.
+        version: answer of `/version`.
+        max_model_len: longest context in tokens, from `/v1/models`.
+        kv_cache_tokens: tokens in the KV cache, from the labels of `vllm:cache_config_info`.
+        concurrency: requests of the longest context that fit at once, from the same labels.
+        first_hand: this process saw it; False for a frozen engine that only the status tells of.
+    """
+
+    reason: HealthReason = "NotProbed"
+    message: str = ""
+    served_models: tuple[str, ...] = ()
+    version: str | None = None
+    max_model_len: int | None = None
+    kv_cache_tokens: int | None = None
+    concurrency: int | None = None
+    first_hand: bool = True
+
+    @property
+    def healthy(self) -> bool:
+        """True when the engine answers and lists every name that the spec asks for."""
+        return self.reason == "Serving"

@@ -1,0 +1,157 @@
+"""Asks every replica at its interval and tells which servers changed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.probing.probe import TIMEOUT_SECONDS
+from vllm_operator.probing.probe_queue import Watched
+from vllm_operator.probing.prober import Asker
+from vllm_operator.probing.results import Results
+from vllm_operator.probing.scheduler import CONCURRENCY, Schedule
+from vllm_operator.probing.stall_detector import Stalls, forget_engine
+from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS, Memory
+from vllm_operator.probing.synthetic_completion import POLL_SECONDS
+from vllm_operator.probing.timing import ProbeTarget
+
+SLACK_SECONDS = 1.0
+"""How much longer than its timeout a probe may take as a whole."""
+
+_TROUBLED = {"Stalled", "Timeout", "Unreachable"}
+
+
+class Prober:
+    """Keeps the health of every replica up to date.
+
+    It knows which replicas there are; `Schedule` when each is asked, `Asker` how, and `Results` what counts of it.
+
+    One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
+
+    Args:
+        on_change: called with `namespace/name` when the health of one of its pods changed; must not block.
+        clock: monotonic seconds.
+        timeout: seconds for each answer of a replica.
+        concurrency: probes at once, apart from those that have to be waited for.
+        on_probe: told what came of a probe, and its seconds; must not block.
+        deadline: seconds for a completion of an engine that may be frozen.
+        poll: seconds between two looks at its numbers meanwhile.
+        on_completion: told the verdict of each completion; must not block.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        timeout: float = TIMEOUT_SECONDS,
+        concurrency: int = CONCURRENCY,
+        on_probe: Callable[[str, float], None] = lambda result, seconds: None,
+        deadline: float = DEADLINE_SECONDS,
+        poll: float = POLL_SECONDS,
+        on_completion: Callable[[str], None] = lambda verdict: None,
+    ) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._deadline = deadline
+        self._servers: dict[str, dict[str, Watched]] = {}
+        self._results = Results(on_change)
+        self._stalls = Stalls(self._results.retell, clock, poll, on_completion)
+        self._asker = Asker(self._stalls, self._results, clock, timeout, on_probe)
+        self._schedule = Schedule(self._asker.ask, clock, concurrency)
+
+    def set_targets(self, server_key: str, targets: Iterable[ProbeTarget]) -> None:
+        """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
+        before = self._servers.pop(server_key, {})
+        after = {target.pod: self._watched(before.pop(target.pod, None), target) for target in targets}
+        for removed in before.values():
+            self._forget(removed)
+        if after:
+            self._servers[server_key] = after
+
+    def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
+        if old is None or old.target.uid != target.uid:
+            if old is not None:
+                self._forget(old)
+            return self._new(target)
+        former, old.target = old.target, target
+        if former.ready != target.ready:
+            self._turned(old)
+        if old.task is not None:  # the end of the probe that runs plans the next one
+            old.urgent = old.urgent or former.question != target.question
+        elif former.question != target.question:
+            self._schedule.plan_now(old)
+        elif former.interval != target.interval:
+            self._schedule.plan_next(old)
+        return old
+
+    def _new(self, target: ProbeTarget) -> Watched:
+        new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
+        new.hearsay = bool(target.stalled)
+        self._schedule.plan_now(new)
+        return new
+
+    def _turned(self, watched: Watched) -> None:
+        """Kubernetes has changed its mind whether the replica is ready."""
+        self._results.turned(watched, self._clock())
+        if watched.unready_since is not None and watched.task is None:  # else its end plans the next one
+            self._schedule.plan_now(watched)
+
+    def _forget(self, watched: Watched) -> None:
+        forget_engine(watched)
+        self._schedule.drop(watched)
+
+    def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
+        """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
+        return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
+
+    def pause(self, server_key: str) -> float | None:
+        """Seconds for which a status is worth waiting for, because a serving replica that Kubernetes has just called
+        unready is being asked: else something milder would be told, and the cause just after. None when none is."""
+        replicas = self._servers.get(server_key, {}).values()
+        since = [watched.unready_since for watched in replicas if watched.unready_since is not None]
+        left = max(since, default=-math.inf) + self._timeout + SLACK_SECONDS - self._clock()
+        return left if left > 0 else None
+
+    def troubled(self) -> list[str]:
+        """The servers of all replicas that are frozen or silent, once for each such replica."""
+        return [
+            key
+            for key, replicas in self._servers.items()
+            for watched in replicas.values()
+            if watched.health.reason in _TROUBLED
+        ]
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that are asked."""
+        return sum(map(len, self._servers.values()))
+
+    async def run(self) -> None:
+        """Ask until `stop` is called or the task is cancelled, then close every connection."""
+        try:
+            while not self._schedule.stopped:
+                await self._schedule.turn()
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._schedule.stop()
+
+    def tick(self) -> float:
+        """Start every probe that is due and has a place; return the seconds until the next one is due."""
+        return self._schedule.tick()
+
+    async def settle(self) -> None:
+        """Wait until every probe that runs, and every completion, has ended."""
+        await self._schedule.settle()
+        await self._stalls.settle()
+
+    async def _close(self) -> None:
+        self._schedule.cancel()
+        await self._stalls.close()
+        await self.settle()
+        await self._stalls.close()
+        await self._asker.close()

@@ -1,0 +1,60 @@
+"""Deletes the pods of frozen engines, as `status.healing` decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.informers.store import Store
+from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import POD
+from vllm_operator.probing.manager import Prober
+from vllm_operator.remediation.policy import GRACE_SECONDS, PER_HOUR, Decision, Everywhere, decide, recent_restarts
+from vllm_operator.status.inputs import Facts
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Healing:
+    """What a deletion takes."""
+
+    client: ApiClient
+    store: Store
+    prober: Prober
+    events: Events
+    on_delete: Callable[[], None] = lambda: None
+    """Called after each deletion."""
+
+    def decide(self, facts: Facts) -> Decision:
+        """What is to be done for a server, in view of all servers."""
+        troubled = self.prober.troubled()
+        return decide(facts, Everywhere(self.prober.replicas, len(troubled), len(set(troubled))))
+
+    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: Facts) -> None:
+        """Delete a pod that was decided upon, once the status counts it.
+
+        Args:
+            key: the server's key.
+            metadata: of the server.
+            pod: name of the pod.
+            facts: what the decision was made from.
+
+        Raises:
+            ApiError: the pod was not deleted.
+        """
+        live = self.store.get(POD.name, key.namespace, pod)
+        if live is None:
+            return
+        answer = await self.client.delete(POD, key.namespace, pod, live["metadata"]["uid"], GRACE_SECONDS)
+        if answer.get("kind") == POD.name:
+            self.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
+        self.on_delete()
+        number = len(recent_restarts(facts)) + 1
+        note = f"{pod}: deleted, for its engine is frozen (number {number} of {PER_HOUR} in an hour)"
+        logger.warning("%s: %s", key, note)
+        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, facts.now)

@@ -1,0 +1,39 @@
+"""Why the claim of the cache has no volume: what its events tell, with the way out."""
+
+from __future__ import annotations
+
+from vllm_operator.kube.fields import condition, text
+from vllm_operator.kube.types import Object
+from vllm_operator.status.inputs import Facts
+from vllm_operator.status.verdict import Verdict
+
+_WAYS_OUT = {
+    "ProvisioningFailed": "; correct cache.storageClassName or cache.size, or repair {storage_class}",
+    "FailedBinding": "; set cache.storageClassName to a class of the cluster (kubectl get storageclass)",
+    "VolumeMismatch": "; correct the claim's volumeName, or delete the claim",
+    "ExternalProvisioning": "; the provisioner of {storage_class} has to answer: is it running?",
+    "WaitForFirstConsumer": "; it is bound when a replica has a node",
+    "WaitForPodScheduled": "; it is bound when a replica has a node",
+}
+"""Reason of an event of the claim -> the way out."""
+
+
+def unbound(facts: Facts) -> Verdict | None:
+    """Why the claim is not bound; None when it is, is lost or does not exist. As told before until it is looked up."""
+    claim = facts.observed.claim
+    if claim is None or text(claim, "status", "phase") in {"Bound", "Lost"}:
+        return None
+    found = facts.findings.get(text(claim, "metadata", "uid"))
+    former = condition({"status": facts.previous}, "CacheReady")
+    if found is None and text(former, "reason") in _WAYS_OUT:
+        return Verdict("False", text(former, "reason"), text(former, "message"))
+    if found is None or found.reason not in _WAYS_OUT:
+        words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {facts.cache_claim}"
+        return Verdict("False", "ClaimPending", f"claim {facts.cache_claim} is not bound: {words}")
+    way_out = _WAYS_OUT[found.reason].format(storage_class=_storage_class(claim))
+    return Verdict("False", found.reason, f"claim {facts.cache_claim} is not bound: {found.message}{way_out}")
+
+
+def _storage_class(claim: Object) -> str:
+    name = text(claim, "spec", "storageClassName")
+    return f"storage class {name}" if name else "the cluster's default storage class"

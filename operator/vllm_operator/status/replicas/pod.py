@@ -1,0 +1,114 @@
+"""What Kubernetes says of one pod, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllm_operator.api.status import ReplicaPhase
+from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.kube.fields import condition, items, mapping, text
+from vllm_operator.kube.types import Object
+
+MAIN_CONTAINER = "vllm"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The phase of a replica and why.
+
+    Attributes:
+        phase: one of the phases of `replicaStatuses`.
+        reason: CamelCase.
+        message: what the failing part said, in its own words.
+        since: time that Kubernetes gives for the beginning of this state; empty when it gives none.
+        headline: the message in a few words, for the one line of the server; the message itself when empty.
+    """
+
+    phase: ReplicaPhase
+    reason: str
+    message: str
+    since: str = ""
+    headline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod; `state` and `last` are its current and its former ContainerState."""
+
+    name: str
+    state: Object
+    last: Object
+    started: bool
+    ready: bool
+    restarts: bool
+
+    @property
+    def waiting(self) -> str:
+        """Reason for which the container waits; empty when it does not."""
+        return text(self.state, "waiting", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod: the object as it came, and the parts of it that every judgement needs.
+
+    Attributes:
+        diagnosis: why its container ended, from its log; None while nobody has read that.
+        finding: what was looked up beside the passes: the stage of its start, or what its events explain.
+    """
+
+    body: Object
+    name: str
+    node: str
+    revision: str
+    ready: bool
+    readiness: Object
+    scheduled: Object
+    init_containers: tuple[Container, ...]
+    containers: tuple[Container, ...]
+    diagnosis: Diagnosis | None = None
+    finding: Diagnosis | None = None
+
+    @property
+    def image(self) -> str:
+        """The image that vLLM is to run from; empty when the pod tells none."""
+        specs = {text(spec, "name"): text(spec, "image") for spec in items(self.body, "spec", "containers")}
+        return specs.get(MAIN_CONTAINER) or next(iter(specs.values()), "")
+
+    @property
+    def main(self) -> Container | None:
+        """The container that runs vLLM; the first one where none has its name."""
+        named = (container for container in self.containers if container.name == MAIN_CONTAINER)
+        return next(named, self.containers[0] if self.containers else None)
+
+
+def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosis | None = None) -> Pod:
+    """Read a pod of which any field may be missing."""
+    readiness = condition(body, "Ready")
+    return Pod(
+        body=body,
+        name=text(body, "metadata", "name"),
+        node=text(body, "spec", "nodeName"),
+        revision=text(body, "metadata", "labels", "pod-template-hash"),
+        ready=text(readiness, "status") == "True",
+        readiness=readiness,
+        scheduled=condition(body, "PodScheduled"),
+        init_containers=_containers(body, "initContainerStatuses"),
+        containers=_containers(body, "containerStatuses"),
+        diagnosis=diagnosis,
+        finding=finding,
+    )
+
+
+def _containers(body: Object, kind: str) -> tuple[Container, ...]:
+    return tuple(
+        Container(
+            name=text(status, "name"),
+            state=mapping(status, "state"),
+            last=mapping(status, "lastState"),
+            started=status.get("started") is True or status.get("ready") is True,
+            ready=status.get("ready") is True,
+            restarts=bool(status.get("restartCount")),
+        )
+        for status in items(body, "status", kind)
+    )

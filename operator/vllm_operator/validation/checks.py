@@ -1,0 +1,158 @@
+"""What the CRD cannot refuse: an ordered list of small checks, each of which names the field and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vllm_operator.api.engine import set_flags
+from vllm_operator.api.problem import Problem
+from vllm_operator.api.spec import Spec
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.validation import kubernetes_checks
+from vllm_operator.validation.claim_checks import surge_can_mount_the_cache
+from vllm_operator.validation.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
+from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.vllm.flags import SHORT_OPTIONS
+from vllm_operator.vllm.known_release import known
+
+Check = Callable[[Spec], Iterator[Problem]]
+
+
+def problems(spec: Spec) -> tuple[Problem, ...]:
+    """Everything that is wrong with a spec, in the order of the checks."""
+    found: list[Problem] = []
+    for check in CHECKS:
+        try:
+            found.extend(check(spec))
+        except InvalidSpecError as error:
+            found.append(Problem(error.reason, error.message))
+    return tuple(dict.fromkeys(found))
+
+
+def notes(spec: Spec) -> tuple[str, ...]:
+    """Remarks on an accepted spec: what could not be checked."""
+    release = known(spec)
+    if release is None:
+        return (
+            "the image does not tell vLLM's version: its flags could not be checked, and --shutdown-timeout was left "
+            "out, so that running requests are cut when a replica stops; set spec.version",
+        )
+    if unknown := unknown_flags_of_newer(spec):
+        return (
+            f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
+            "the newest vLLM that this operator knows",
+        )
+    return ()
+
+
+def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
+    """Refuse `--flag value` in one item, which vLLM would take for one unknown flag."""
+    for position, argument in enumerate(spec.engine.extra_args):
+        flag, separator, value = argument.partition(" ")
+        if separator and "=" not in flag and (flag.startswith("--") or flag in SHORT_OPTIONS):
+            yield Problem(
+                "InvalidArgument",
+                f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space in it: "
+                f"write {_quoted(f'{flag}={value.strip()}')}",
+            )
+
+
+def flags_are_said_once(spec: Spec) -> Iterator[Problem]:
+    """Refuse a flag in extraArgs whose field is set too."""
+    fields = set_flags(spec.engine)
+    for flag in extra_flags(spec):
+        if flag.name in fields or flag.name in _model_flags(spec):
+            yield Problem(
+                "DuplicateArgument",
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is also set by {field_of(flag.name)}: "
+                "remove one of the two",
+            )
+
+
+def _model_flags(spec: Spec) -> set[str]:
+    return {flag for flag, name in MODEL_FLAGS.items() if getattr(spec.model, name)}
+
+
+def owned_flags_stay_out(spec: Spec) -> Iterator[Problem]:
+    """Refuse flags that another field owns or that would hide the server from its probes."""
+    for flag in extra_flags(spec):
+        if flag.name in OWNED_FLAGS:
+            yield Problem(
+                "InvalidArgument",
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is not allowed here: {OWNED_FLAGS[flag.name]}",
+            )
+
+
+def served_names_are_no_flags(spec: Spec) -> Iterator[Problem]:
+    """Refuse a name with a dash among several: vLLM would take it for a flag, and no equals sign can bind them all."""
+    names = spec.model.served_names or []
+    for position, name in enumerate(names):
+        if name.startswith("-") and len(names) > 1:
+            yield Problem(
+                "InvalidArgument",
+                f"spec.model.servedNames[{position}]: {_quoted(name)} begins with a dash: rename it, or make it the "
+                "only name",
+            )
+
+
+def product_needs_an_accelerator(spec: Spec) -> Iterator[Problem]:
+    """Refuse a product where there is no resource whose label could name it."""
+    if spec.accelerator.product and not spec.accelerator.resource_name:
+        yield Problem(
+            "InvalidAccelerator",
+            "spec.accelerator.product: without an accelerator there is no product: set accelerator.resourceName, or "
+            "choose nodes by scheduling.nodeSelector",
+        )
+
+
+def api_key_is_in_a_secret(spec: Spec) -> Iterator[Problem]:
+    """Refuse an API key that the operator cannot read: it would not get past it to see whether a replica serves."""
+    for variable in spec.engine.env:
+        secret = variable.value_from.secret_key_ref if variable.value_from else None
+        if variable.name == API_KEY and secret is None:
+            yield Problem(
+                "InvalidEnvironment",
+                f"spec.engine.env[{API_KEY}]: use spec.security.apiKeySecretRef, which keeps the key out of the "
+                "manifest",
+            )
+
+
+def target_is_reachable(spec: Spec) -> Iterator[Problem]:
+    """Refuse a target that running requests can never exceed, also when --max-num-seqs stands in extraArgs."""
+    limit = engine_values(spec).max_num_seqs
+    if spec.autoscaling and limit is not None and spec.autoscaling.target_running_requests >= limit:
+        yield Problem(
+            "UnreachableTarget",
+            f"spec.autoscaling.targetRunningRequests: {spec.autoscaling.target_running_requests} must be below "
+            f"--max-num-seqs ({limit}): a replica never runs more requests than that",
+        )
+
+
+def environment_has_one_source(spec: Spec) -> Iterator[Problem]:
+    """Refuse variables with two sources, which Kubernetes would refuse in its own words."""
+    for variable in spec.engine.env:
+        if variable.value and variable.value_from:
+            yield Problem(
+                "InvalidEnvironment",
+                f"spec.engine.env[{variable.name}]: has a value and valueFrom: remove one of the two",
+            )
+
+
+def _quoted(text: str, limit: int = 80) -> str:
+    return f'"{text if len(text) <= limit else text[: limit - 3] + "..."}"'
+
+
+CHECKS: tuple[Check, ...] = (
+    arguments_are_single_items,
+    flags_are_said_once,
+    owned_flags_stay_out,
+    flags_exist,
+    values_fit,
+    served_names_are_no_flags,
+    product_needs_an_accelerator,
+    target_is_reachable,
+    environment_has_one_source,
+    api_key_is_in_a_secret,
+    surge_can_mount_the_cache,
+    *kubernetes_checks.CHECKS,
+)

@@ -1,0 +1,130 @@
+"""Check the claim of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vllm_operator.api.placement import Cache
+from vllm_operator.api.problem import Problem
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import Spec, _shared, possible_replicas, surges
+from vllm_operator.kube.claims import _access_modes, _class, is_exclusive
+from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.types import Object
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimWish:
+    """What a spec asks of the claim that is there already.
+
+    Attributes:
+        cache: the spec's cache.
+        sharing: who mounts it together, and the way out; empty where one pod uses it.
+    """
+
+    cache: Cache
+    sharing: str
+
+
+def claim_wish(server: VLLMServer) -> ClaimWish | None:
+    """What `server` asks of its claim; None when it brings its own or has no cache."""
+    cache = server.spec.cache
+    if cache is None or cache.size is None:
+        return None
+    return ClaimWish(cache, _who_shares(server.spec) if _shared(server.spec) else "")
+
+
+def claim_problems(wish: ClaimWish | None, live: Object | None) -> tuple[Problem, ...]:
+    """What is asked of the live claim and Kubernetes cannot give."""
+    if wish is None or live is None:
+        return ()
+    return tuple(
+        problem
+        for problem in (
+            _changed_modes(wish.cache, live),
+            _changed_class(wish.cache, live),
+            _shrunk(wish.cache, live),
+            _unshareable(wish, live),
+        )
+        if problem
+    )
+
+
+def _changed_modes(cache: Cache, live: Object) -> Problem | None:
+    modes = _access_modes(live)
+    if not cache.access_modes or set(cache.access_modes) == set(modes):
+        return None
+    return _immutable("accessModes", live, ", ".join(modes))
+
+
+def _changed_class(cache: Cache, live: Object) -> Problem | None:
+    current = _class(live)
+    if cache.storage_class_name is None or cache.storage_class_name == (current or ""):
+        return None
+    return _immutable("storageClassName", live, current or "none")
+
+
+def _shrunk(cache: Cache, live: Object) -> Problem | None:
+    """A smaller size than the claim has; less than what a failed expansion asked for is the API server's to judge."""
+    asked = (live.get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
+    wanted, current = quantity(cache.size), quantity(asked)
+    held = quantity((live.get("status", {}).get("capacity") or {}).get("storage"))
+    if wanted is None or current is None or wanted >= current or (held is not None and held < wanted):
+        return None
+    name = live["metadata"]["name"]
+    return Problem(
+        "ImmutableClaim",
+        f"spec.cache.size: {cache.size} is less than the {asked} that PersistentVolumeClaim {name} has, and a claim "
+        f"cannot shrink: set it back to {asked}, delete the claim to lose the cache, or use cache.existingClaim",
+    )
+
+
+def _immutable(field: str, live: Object, current: str) -> Problem:
+    name = live["metadata"]["name"]
+    return Problem(
+        "ImmutableClaim",
+        f"spec.cache.{field}: PersistentVolumeClaim {name} has {current}, which cannot change: set it back, delete "
+        "the claim to lose the cache, or use cache.existingClaim",
+    )
+
+
+def _unshareable(wish: ClaimWish, live: Object) -> Problem | None:
+    modes = _access_modes(live)
+    if not wish.sharing or not is_exclusive(modes):
+        return None
+    name = live["metadata"]["name"]
+    return Problem(
+        "CacheNotShareable",
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {wish.sharing}, "
+        "use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
+    )
+
+
+def _who_shares(spec: Spec) -> str:
+    if possible_replicas(spec) > 1:
+        return "cannot serve several replicas: run one replica"
+    return "a new replica on another node could not mount it beside the old one: set rollout.maxSurge: 0"
+
+
+def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
+    """Refuse a surge beside an exclusive cache; several replicas beside one are refused by the CRD."""
+    modes = spec.cache.access_modes if spec.cache else None
+    if modes and is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
+        yield Problem(
+            "CacheNotShareable",
+            f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_who_shares(spec)} (and maxUnavailable: 1), "
+            "or cache.accessModes: [ReadWriteMany] with a storage class that offers it",
+        )
+
+
+def sharing(spec: Spec) -> str:
+    """What goes wrong with a claim that only one node may mount, and the way out; empty where one pod uses it."""
+    if possible_replicas(spec) > 1:
+        return "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"
+    if surges(spec):
+        return (
+            "a rollout's new replica cannot mount it on another node beside the old one: set rollout.maxSurge: 0 (and "
+            "maxUnavailable: 1), or name a ReadWriteMany claim"
+        )
+    return ""

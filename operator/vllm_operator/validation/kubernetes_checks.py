@@ -1,0 +1,210 @@
+"""What Kubernetes would refuse in a child, told by the field of the spec before anything is written.
+
+A schema says how a field is written; these are the rules between fields, and those for the keys of maps. They follow
+`pkg/apis/core/validation/validation.go`. The open parts (podTemplate, affinity, security contexts) are Kubernetes' own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vllm_operator.api.core import Toleration, TopologySpreadConstraint
+from vllm_operator.api.fields import QUALIFIED
+from vllm_operator.api.names import selector_labels
+from vllm_operator.api.problem import Problem
+from vllm_operator.api.spec import Spec
+from vllm_operator.kube.quantity import quantity
+
+STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
+ANNOTATIONS_BYTES = 200 * 1024
+"""Kubernetes takes 256 KiB for all annotations of an object; the operator has its own among them."""
+
+DIVISORS = {
+    "cpu": {"1", "1m"},
+    "": {"1", *(f"1{unit}" for unit in ("k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))},
+}
+"""Divisors of the downward API: those of CPU, and of everything else."""
+
+_QUALIFIED = re.compile(QUALIFIED)
+_HUGE_PAGES = re.compile(r"hugepages-[0-9]+[KMG]i")
+
+
+def keys_are_names(spec: Spec) -> Iterator[Problem]:
+    """Keys of labels and annotations."""
+    maps: dict[str, Mapping[str, str]] = {
+        "scheduling.nodeSelector": spec.scheduling.node_selector,
+        "service.labels": spec.service.labels,
+        "service.annotations": {key.lower(): value for key, value in spec.service.annotations.items()},
+    }
+    for path, keys in maps.items():
+        for key in keys:
+            if not _is_qualified(key):
+                yield _invalid(path, f'"{key[:80]}" is no key that Kubernetes takes: use letters, digits, -, _ and .')
+
+
+def _is_qualified(key: str) -> bool:
+    domain, slash, _ = key.rpartition("/")
+    return bool(_QUALIFIED.fullmatch(key)) and (not slash or len(domain) <= 253)
+
+
+def annotations_fit(spec: Spec) -> Iterator[Problem]:
+    """Their sum has a bound."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.service.annotations.items())
+    if size > ANNOTATIONS_BYTES:
+        yield _invalid("service.annotations", f"{size} bytes are more than an object may carry: shorten them")
+
+
+def resources_are_amounts(spec: Spec) -> Iterator[Problem]:
+    """Names of resources, requests within limits, whole and equal numbers of devices."""
+    limits, requests = spec.resources.limits, spec.resources.requests
+    for field, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            if trouble := _resource_trouble(name, amount):
+                yield _invalid(f"resources.{field}[{name[:80]}]", trouble)
+    for name, amount in requests.items():
+        yield from _within_limit(name, amount, limits.get(name))
+    huge = [name for name in limits if _HUGE_PAGES.fullmatch(name)]
+    if huge and not {"cpu", "memory"} & {*limits, *requests}:
+        yield _invalid("resources.limits", f"{huge[0]} needs cpu or memory beside it: add one")
+
+
+def _resource_trouble(name: str, amount: Any) -> str:
+    if name in STANDARD_RESOURCES or _HUGE_PAGES.fullmatch(name):
+        return ""
+    domain, slash, _ = name.partition("/")
+    if not slash or not _is_qualified(name) or len(domain) > 200:
+        return "is no resource: use cpu, memory, ephemeral-storage or a name with a domain, such as nvidia.com/gpu"
+    if domain.endswith("kubernetes.io") or domain.startswith("requests."):
+        return "is reserved by Kubernetes: name a resource of a device plugin"
+    number = quantity(amount)
+    return "" if number is not None and number == int(number) else "must be a whole number"
+
+
+def _within_limit(name: str, amount: Any, limit: Any) -> Iterator[Problem]:
+    asked, most = quantity(amount), quantity(limit)
+    overcommits = name in STANDARD_RESOURCES
+    if limit is None and not overcommits:
+        yield _invalid(f"resources.requests[{name[:80]}]", "needs the same limit: Kubernetes does not share it")
+    if asked is None or most is None:
+        return
+    if asked > most or (asked != most and not overcommits):
+        yield _invalid(f"resources.requests[{name[:80]}]", f"{amount} does not fit the limit {limit}: make them equal")
+
+
+def accelerator_is_a_resource(spec: Spec) -> Iterator[Problem]:
+    """The name that devices are asked for by, which is also the key of a toleration."""
+    name = spec.accelerator.resource_name
+    if name and (trouble := _resource_trouble(name, 1)):
+        yield _invalid("accelerator.resourceName", f"{name[:80]} {trouble}")
+
+
+def claims_are_the_pods(spec: Spec) -> Iterator[Problem]:
+    """A container may use only resource claims that its pod has."""
+    template = spec.pod_template or {}
+    pod = template.get("spec")
+    listed = pod.get("resourceClaims") if isinstance(pod, dict) else None
+    names = [item.get("name") for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    for claim in spec.resources.claims:
+        if claim.name not in names:
+            yield _invalid(
+                "resources.claims", f"the pod has no claim {claim.name}: add it to podTemplate.spec.resourceClaims"
+            )
+
+
+def tolerations_hold_together(spec: Spec) -> Iterator[Problem]:
+    """Key, operator, value, effect and seconds of one."""
+    for position, toleration in enumerate(spec.scheduling.tolerations):
+        if trouble := _toleration_trouble(toleration):
+            yield _invalid(f"scheduling.tolerations[{position}]", trouble)
+
+
+def _toleration_trouble(one: Toleration) -> str:
+    if not one.key and one.operator != "Exists":
+        return "without a key, operator must be Exists, which tolerates every taint"
+    if one.operator == "Exists" and one.value:
+        return "with operator Exists there is no value: remove it"
+    if one.toleration_seconds is not None and one.effect != "NoExecute":
+        return "tolerationSeconds needs effect: NoExecute"
+    if one.operator in {"Lt", "Gt"} and not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", one.value or ""):
+        return f"operator {one.operator} needs a whole number as value"
+    return ""
+
+
+def constraints_differ(spec: Spec) -> Iterator[Problem]:
+    """Topology spread constraints of one key and action, and fields that need another."""
+    constraints = spec.scheduling.topology_spread_constraints or []
+    pairs = Counter((one.topology_key, one.when_unsatisfiable) for one in constraints)
+    for position, one in enumerate(constraints):
+        if pairs[one.topology_key, one.when_unsatisfiable] > 1:
+            yield _invalid(_constraint(position), f"{one.topology_key} is there twice: keep one of the two")
+        if one.min_domains is not None and one.when_unsatisfiable != "DoNotSchedule":
+            yield _invalid(_constraint(position), "minDomains needs whenUnsatisfiable: DoNotSchedule")
+        if twice := _repeated_key(one):
+            yield _invalid(_constraint(position), f"{twice} is matched already: remove it from matchLabelKeys")
+
+
+def _constraint(position: int) -> str:
+    return f"scheduling.topologySpreadConstraints[{position}]"
+
+
+def _repeated_key(one: TopologySpreadConstraint) -> str:
+    keys = one.match_label_keys or []
+    labels = one.label_selector.get("matchLabels") if one.label_selector is not None else selector_labels("x")
+    selected = labels if isinstance(labels, Mapping) else {}
+    return next((key for key in keys if key in selected or keys.count(key) > 1), "")
+
+
+def cache_can_be_claimed(spec: Spec) -> Iterator[Problem]:
+    """Size and access modes of a new claim."""
+    cache = spec.cache
+    if cache is None or cache.size is None:
+        return
+    if not quantity(cache.size):
+        yield _invalid("cache.size", "must be more than 0")
+    if cache.access_modes and "ReadWriteOncePod" in cache.access_modes and len(set(cache.access_modes)) > 1:
+        yield _invalid("cache.accessModes", "ReadWriteOncePod cannot go with another mode: choose one")
+
+
+def divisors_divide(spec: Spec) -> Iterator[Problem]:
+    """Divisors of the downward API."""
+    for variable in spec.engine.env:
+        source = variable.value_from.resource_field_ref if variable.value_from else None
+        if source is None or source.divisor is None:
+            continue
+        allowed = DIVISORS["cpu" if source.resource.endswith(".cpu") else ""]
+        if str(source.divisor) not in {*allowed, "0"}:
+            yield _invalid(
+                f"engine.env[{variable.name}].valueFrom.resourceFieldRef.divisor",
+                f"{source.divisor} is none for {source.resource}: use {', '.join(sorted(allowed))}",
+            )
+
+
+def variables_have_a_source(spec: Spec) -> Iterator[Problem]:
+    """`valueFrom` holds exactly one source."""
+    for variable in spec.engine.env:
+        if variable.value_from is None:
+            continue
+        sources = variable.value_from.model_dump(exclude_none=True)
+        if len(sources) != 1:
+            yield _invalid(f"engine.env[{variable.name}].valueFrom", f"needs one source, not {len(sources)}")
+
+
+def _invalid(path: str, trouble: str) -> Problem:
+    return Problem("InvalidSpec", f"spec.{path}: {trouble}")
+
+
+CHECKS = (
+    keys_are_names,
+    annotations_fit,
+    resources_are_amounts,
+    accelerator_is_a_resource,
+    claims_are_the_pods,
+    tolerations_hold_together,
+    constraints_differ,
+    cache_can_be_claimed,
+    divisors_divide,
+    variables_have_a_source,
+)

@@ -1,0 +1,98 @@
+"""What is known of the vLLM that a spec runs, also when exactly that release was never measured.
+
+The rule: what a release tells (metrics, whether it drains) follows the nearest measured release that is not newer.
+What it takes is what either neighbour takes: a flag that came or went between the two may be there. A release
+newer than the newest measured one may take flags that nobody knows here, so nothing is refused for being unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from vllm_operator.api.spec import Spec
+from vllm_operator.vllm.cli_parser import Grammar
+from vllm_operator.vllm.releases import FlagSpec, Number, Release, numbers, release
+from vllm_operator.vllm.version import Version, vllm_number
+
+
+@dataclass(frozen=True)
+class Known:
+    """Flags of one release of vLLM.
+
+    Attributes:
+        name: the release in words, such as `vLLM 0.18.1`.
+        flags: every flag that it may take.
+        measured: exactly this release was measured, so its values can be judged too.
+        complete: a flag that is not among them does not exist.
+        newest: the newest measured release, when this one is newer; empty otherwise.
+    """
+
+    name: str
+    flags: Mapping[str, FlagSpec]
+    measured: bool
+    complete: bool
+    newest: str = ""
+
+    @cached_property
+    def grammar(self) -> Grammar:
+        """Reads arguments as this release does; made once, for it serves thousands of servers."""
+        return Grammar(self.flags)
+
+
+def known(spec: Spec) -> Known | None:
+    """What is known of the flags of a spec's vLLM; None where nobody knows which vLLM it is."""
+    number = vllm_number(spec)
+    return _known(number) if number else None
+
+
+@cache
+def _known(number: tuple[int, ...]) -> Known:
+    name = f"vLLM {'.'.join(map(str, number))}"
+    if own := _measured(number):
+        return Known(name, release(own).flags, measured=True, complete=True)
+    below = [one for one in numbers() if one < number]
+    above = [one for one in numbers() if one > number]
+    around = [release(one) for one in (*above[:1], *below[-1:])]
+    flags = {name: flag for neighbour in around for name, flag in neighbour.flags.items()}
+    newest = "" if above else str(release(below[-1]))
+    return Known(name, flags, measured=False, complete=len(around) == 2, newest=newest)
+
+
+def _measured(number: tuple[int, ...]) -> Number | None:
+    """The measured release of that number; of a number without a patch, the one of its minor version."""
+    return next((one for one in reversed(numbers()) if one[: len(number)] == number), None)
+
+
+def nearest(version: Version | None) -> Release:
+    """The newest measured release that is not newer than `version`; the newest of all when it is unknown."""
+    fitting = [one for one in numbers() if version is None or one[:2] <= version]
+    return release(fitting[-1] if fitting else numbers()[0])
+
+
+@dataclass(frozen=True)
+class History:
+    """When a flag came and went, as far as measured releases tell; empty where it always or never was there."""
+
+    since: str
+    dropped: str
+
+
+def history(flag: str) -> History:
+    """When `flag` came and went, in words such as `0.18`, or `between 0.14 and 0.18` when that is all that is known."""
+    all_numbers = numbers()
+    having = [place for place, number in enumerate(all_numbers) if flag in release(number).flags]
+    if not having:
+        return History("", "")
+    before = all_numbers[having[0] - 1] if having[0] else None
+    after = all_numbers[having[-1] + 1] if having[-1] + 1 < len(all_numbers) else None
+    return History(
+        since=_moment(before, all_numbers[having[0]]) if before else "",
+        dropped=_moment(all_numbers[having[-1]], after) if after else "",
+    )
+
+
+def _moment(without: Number, having: Number) -> str:
+    first, second = (f"{number[0]}.{number[1]}" for number in (without, having))
+    return f"in {second}" if having[1] - without[1] == 1 else f"between {first} and {second}"

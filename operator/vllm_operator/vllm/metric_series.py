@@ -1,0 +1,82 @@
+"""Which series belong to a server, and what its vLLM calls them. Names: the /metrics of vLLM 0.32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vllm_operator.api.names import child_name
+from vllm_operator.api.server import VLLMServer
+from vllm_operator.vllm.version import Version, vllm_version
+
+_GENERATED_PREFIX = 58
+"""Kubernetes cuts a generated name here before it appends five characters (apiserver pkg/storage/names)."""
+
+_HASH_LENGTH = 10
+"""Longest pod-template hash: 32 bits in decimal digits, each encoded as one character."""
+
+_SAFE = "[b-df-hj-np-tv-xz24-9]"
+"""Alphabet of hashes and suffixes: no vowels, no 0, 1 and 3 (apimachinery pkg/util/rand)."""
+
+
+@dataclass(frozen=True)
+class MetricNames:
+    """Names that vLLM exports, as 0.32 spells them."""
+
+    running: str = "vllm:num_requests_running"
+    waiting: str = "vllm:num_requests_waiting"
+    kv_cache: str = "vllm:kv_cache_usage_perc"
+    latency: str = "vllm:e2e_request_latency_seconds_bucket"
+    prompt_tokens: str = "vllm:prompt_tokens_total"
+    generation_tokens: str = "vllm:generation_tokens_total"
+    preemptions: str = "vllm:num_preemptions_total"
+    finished: str = "vllm:request_success_total"
+    http_requests: str = "http_requests_total"
+
+
+def metric_names(version: Version | None) -> MetricNames:
+    """Names of a version of vLLM; None means one like the tested release. The tests hold them against `releases/`.
+
+    0.9.2 exports kv_cache_usage_perc (vllm#18354) beside the old name, 0.9.0 the old one alone; vllm#29330 removed it.
+    """
+    if version is not None and version < (0, 10):
+        return replace(MetricNames(), kv_cache="vllm:gpu_cache_usage_perc")
+    return MetricNames()
+
+
+def pod_pattern(deployment: str) -> str:
+    """Anchored RE2 pattern of the names of a Deployment's pods: `mistral` does not match pods of `mistral-large`.
+
+    A Deployment of 47 characters or more has its pods' hash cut off, and from 58 on its own name; such servers are
+    told apart only by their first 58 characters.
+    """
+    name = deployment.replace(".", "[.]")
+    room = _GENERATED_PREFIX - len(deployment) - 1
+    if room > _HASH_LENGTH:
+        return f"{name}-{_SAFE}{{1,{_HASH_LENGTH}}}-{_SAFE}{{5}}"
+    if room > 0:
+        return f"{name}-{_SAFE}{{1,{room}}}-?{_SAFE}{{5}}"
+    cut = f"{deployment}-"[:_GENERATED_PREFIX].replace(".", "[.]")
+    return f"{cut}{_SAFE}{{5}}"
+
+
+@dataclass(frozen=True)
+class ServerSeries:
+    """Selects the series of one server by `namespace` and `pod`, which every way of scraping sets.
+
+    `job` depends on the scraper, and `model_name` is not unique to a server.
+    """
+
+    namespace: str
+    pods: str
+    names: MetricNames
+
+    def __call__(self, metric: str, *matchers: str) -> str:
+        """Instant selector of `metric`, with further matchers such as `status="5xx"`."""
+        own = (f'namespace="{self.namespace}"', f'pod=~"{self.pods}"', *matchers)
+        return f"{metric}{{{','.join(own)}}}"
+
+
+def server_series(server: VLLMServer) -> ServerSeries:
+    """The series of a server, under the names of the vLLM that its spec declares."""
+    names = metric_names(vllm_version(server.spec))
+    return ServerSeries(server.namespace, pod_pattern(child_name(server.name)), names)

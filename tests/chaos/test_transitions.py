@@ -1,0 +1,40 @@
+"""500 random transitions over the whole schema, each followed by its reverse: TRANSITIONS, TRANSITION_SEED."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.control_plane import Plane
+from tests.helpers.kube import Kube
+from tests.helpers.operator_process import OperatorProcess
+from tests.integration.transitions import Run
+
+TRANSITIONS = int(os.environ.get("TRANSITIONS", "500"))
+SEED = int(os.environ.get("TRANSITION_SEED", "0")) or random.randrange(1, 1_000_000)
+"""A seed of its own for every run, unless one is given: it is printed, and makes the same transitions again."""
+
+PLAYERS = 40
+
+
+@pytest.fixture
+def namespace(kube: Kube, plane: Plane) -> Iterator[str]:
+    """A namespace with an operator of its own."""
+    with kube.namespace("transitions") as name:
+        process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / f"{name}.log", ["--namespace", name])
+        process.start()
+        try:
+            process.wait_ready()
+            yield name
+            assert process.alive(), process.tail()
+        finally:
+            process.stop()
+
+
+async def test_every_change_arrives_or_is_refused_by_name_and_its_reverse_leaves_no_trace(
+    kube: Kube, plane: Plane, namespace: str
+) -> None:
+    await Run(kube.kubeconfig, plane.audit, namespace, TRANSITIONS, SEED, PLAYERS).check()

@@ -1,4 +1,0 @@
-"""The cluster that every test and demo of this project runs on: `python3 -m tests.cluster --help`.
-
-Only the standard library is imported here: these modules run before any Python environment exists.
-"""

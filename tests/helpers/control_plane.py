@@ -1,0 +1,47 @@
+"""A control plane without nodes, for as long as a test session lasts: etcd, API server, controller manager."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.helpers.audit import AuditLog
+from tests.helpers.kube import Kube
+from tools.localcluster import build, settings
+from tools.localcluster.apiserver import ApiServer
+
+
+def missing() -> str:
+    """What this machine lacks to run an API server; empty when it can."""
+    built = any(settings.folders().programs.glob(f"kubernetes-{settings.KUBERNETES}-*"))
+    if not built and not shutil.which("go"):
+        return "no API server: Kubernetes is built from its Go modules, and Go is not installed"
+    return ""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A running control plane."""
+
+    folder: Path
+    kubeconfig: Path
+    audit: AuditLog
+
+    def kube(self) -> Kube:
+        """The administrator's view of it."""
+        return Kube(self.kubeconfig, kubectl_program())
+
+
+def kubectl_program() -> Path:
+    """The kubectl of the cluster's own version."""
+    return build.built("kubernetes", settings.folders()) / "kubectl"
+
+
+@contextlib.contextmanager
+def control_plane() -> Iterator[Plane]:
+    """A running control plane on ports that nothing else uses; it dies with this process."""
+    with ApiServer.temporary() as server:
+        yield Plane(server.folder, server.kubeconfig, AuditLog(server.audit_log))

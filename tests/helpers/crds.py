@@ -1,0 +1,35 @@
+"""The optional CRDs that the operator makes use of where a cluster has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from tests.helpers.kube import Kube
+from tools.localcluster import settings
+
+MONITORING_CRDS = ("podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
+
+
+@cache
+def monitoring_crds() -> tuple[Path, ...]:
+    """Manifests of PodMonitor and PrometheusRule, as the Prometheus operator ships them."""
+    command = [sys.executable, "-m", "tools.localcluster", "crds", "prometheus-operator"]
+    done = subprocess.run(command, cwd=settings.REPOSITORY, capture_output=True, text=True, check=True)
+    folder = Path(done.stdout.strip())
+    return tuple(folder / f"monitoring.coreos.com_{name.partition('.')[0]}.yaml" for name in MONITORING_CRDS)
+
+
+def install_monitoring_crds(kube: Kube) -> None:
+    """Install them and wait until the API server serves them."""
+    files = [argument for path in monitoring_crds() for argument in ("-f", str(path))]
+    kube.kubectl("apply", "--server-side", *files)
+    kube.wait_for_crds(*MONITORING_CRDS)
+
+
+def remove_monitoring_crds(kube: Kube) -> None:
+    """Remove them, and with them every object of these kinds."""
+    for name in MONITORING_CRDS:
+        kube.delete("CustomResourceDefinition", name)

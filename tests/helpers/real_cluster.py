@@ -1,0 +1,96 @@
+"""A whole cluster with the operator in it, as shipped: brought up, installed into, and left as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.helpers.audit import AuditLog
+from tests.helpers.kube import Kube
+from tests.helpers.rights import NAME, SYSTEM
+from tools.localcluster import settings
+from vllm_operator.install.manifests import deploy_manifests, to_text
+
+
+def missing() -> str:
+    """What this machine lacks for a cluster; empty when it can run one or has one."""
+    if os.environ.get("CLUSTER") == "current" or shutil.which("docker"):
+        return ""
+    if os.geteuid() != 0:
+        return "no cluster: nodes are network namespaces, which need root (or Docker, or CLUSTER=current)"
+    if not shutil.which("go"):
+        return "no cluster: Kubernetes is built from its Go modules, and Go is not installed"
+    return ""
+
+
+def tool(*arguments: str) -> str:
+    """The cluster tool; the last line that it prints is its answer, its progress goes to the terminal."""
+    command = [sys.executable, "-m", "tools.localcluster", *arguments]
+    done = subprocess.run(command, cwd=settings.REPOSITORY, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, f"python -m tools.localcluster {' '.join(arguments)} failed: see above"
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+@dataclass(frozen=True)
+class RealCluster:
+    """A cluster with nodes and, on the local one, an audit log."""
+
+    kube: Kube
+    audit: AuditLog | None
+    is_local: bool
+
+    @property
+    def vllm_image(self) -> str:
+        return settings.VLLM_IMAGE
+
+
+@contextlib.contextmanager
+def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[RealCluster]:
+    """The cluster that is up, or one that is brought up and taken down again.
+
+    Args:
+        nodes: how many it needs at least, where it is the local one.
+        serving: the nodes that get vLLM's image; all when empty.
+    """
+    was_up = settings.folders().kubeconfig.exists()
+    asked = ["--nodes", str(nodes)] if nodes > 1 else []
+    kubeconfig = Path(tool("up", *asked).rpartition("KUBECONFIG=")[2])
+    is_local = kubeconfig == settings.folders().kubeconfig
+    try:
+        if is_local:
+            tool("vllm-image", *(f"--node={name}" for name in serving))
+        tool("operator-image")
+        audit = AuditLog(settings.folders().audit_log) if is_local else None
+        yield RealCluster(Kube(kubeconfig, Path(tool("tool", "kubectl"))), audit, is_local)
+    finally:
+        if is_local and not was_up:
+            tool("down")
+
+
+@contextlib.contextmanager
+def installed_operator(kube: Kube) -> Iterator[None]:
+    """The operator as it ships: manifests applied, Deployment available; removed unless it was there before."""
+    manifests = to_text(deploy_manifests(settings.OPERATOR_IMAGE, SYSTEM))
+    was_installed = kube.get("Namespace", SYSTEM) is not None
+    kube.reports.append(lambda: operator_log(kube))
+    try:
+        kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
+        if was_installed:
+            kube.kubectl("-n", SYSTEM, "rollout", "restart", f"deployment/{NAME}")
+        kube.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=90s")
+        yield
+    finally:
+        if not was_installed:
+            kube.kubectl("delete", "--ignore-not-found", "--timeout=90s", "-f", "-", stdin=manifests, check=False)
+
+
+def operator_log(kube: Kube) -> str:
+    """The end of the operator's log."""
+    answer = kube.kubectl("-n", SYSTEM, "logs", f"deployment/{NAME}", "--tail=40", check=False)
+    return f"operator log:\n{answer.text}"

@@ -1,0 +1,64 @@
+"""Facts for the status, and short ways to read what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.helpers.pods import deployment
+from vllm_operator.api.problem import Problem
+from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.status.inputs import Facts, Observation
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+SERVING = ReplicaHealth(
+    reason="Serving",
+    served_models=("mistral-7b",),
+    version="0.32.0",
+    max_model_len=8192,
+    kv_cache_tokens=412_000,
+    concurrency=50,
+)
+REFUSED = ReplicaHealth(reason="ConnectionRefused", message="port 8000 refuses connections")
+MISSING_SECRET = Problem("SecretNotFound", "spec.model.tokenSecretRef: Secret hf does not exist: create it")
+
+
+def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None = None, **changes: Any) -> Facts:
+    """Facts of a server with these pods, all of which serve unless `health` says otherwise."""
+    wanted = changes.pop("wanted", len(pods))
+    names = [pod["metadata"]["name"] for pod in pods]
+    observed = Observation(
+        deployment=changes.pop("deployment", deployment(wanted)),
+        claim=changes.pop("claim", None),
+        autoscaler=changes.pop("autoscaler", None),
+        pods=pods,
+    )
+    defaults: dict[str, Any] = {
+        "generation": 7,
+        "previous": {},
+        "problems": (),
+        "notes": (),
+        "selector": "app.kubernetes.io/instance=mistral",
+        "endpoint": "http://mistral.llm.svc",
+        "paused": False,
+        "autoscaling": False,
+        "cache_claim": None,
+        "downloads": True,
+        "missing_crds": (),
+        "monitoring": False,
+        "now": NOW,
+    }
+    told = dict.fromkeys(names, SERVING) | dict(health or {})
+    return Facts(**(defaults | changes), observed=observed, health=told)
+
+
+def conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The conditions by type."""
+    return {entry["type"]: entry for entry in status["conditions"]}
+
+
+def judged(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """Status and reason of one condition."""
+    entry = conditions(status)[kind]
+    return entry["status"], entry["reason"]

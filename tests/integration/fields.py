@@ -1,0 +1,359 @@
+"""Every leaf field of the spec, with a change of it and the place where the change must arrive."""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin
+
+from tests.helpers.kube import Object
+from tests.integration.servers import vllm_container
+from vllm_operator.api.fields import Model
+from vllm_operator.api.spec import Spec
+
+Children = Mapping[str, Object]
+Look = Callable[[Children], Any]
+
+
+def leaves(model: type[Model] = Spec, path: str = "") -> Iterator[str]:
+    """Paths of all leaf fields; `[]` marks a list of objects, as in `engine.env[].name`."""
+    for name, info in model.model_fields.items():
+        where = f"{path}{info.alias or name}"
+        inner, is_list = inner_model(info.annotation)
+        if inner is None:
+            yield where
+        else:
+            yield from leaves(inner, f"{where}[]." if is_list else f"{where}.")
+
+
+def inner_model(annotation: Any) -> tuple[type[Model] | None, bool]:
+    """The model that a field holds, and whether it holds a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation, False
+    origin = get_origin(annotation)
+    if origin is typing.Annotated:
+        return inner_model(get_args(annotation)[0])
+    if origin is list:
+        return inner_model(get_args(annotation)[0])[0], True
+    if origin in (typing.Union, types.UnionType):
+        found = [inner_model(argument) for argument in get_args(annotation)]
+        return next((pair for pair in found if pair[0] is not None), (None, False))
+    return None, False
+
+
+def nested(path: str, value: Any) -> Object:
+    """A spec in which only this field is set; `[]` is a list of one object."""
+    head, _, rest = path.partition(".")
+    inner = nested(rest, value) if rest else value
+    return {head.removesuffix("[]"): [inner] if head.endswith("[]") else inner}
+
+
+def merged(base: Any, over: Any) -> Any:
+    """`over` merged into `base`: objects by key, lists of objects item by item."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        result = copy.deepcopy(base)
+        for key, value in over.items():
+            result[key] = merged(result.get(key), value)
+        return result
+    if isinstance(base, list) and isinstance(over, list) and base and over and isinstance(over[0], dict):
+        return [merged(base[0], over[0]), *base[1:]]
+    return copy.deepcopy(over)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field set to `value` on a server that has `given`; afterwards `look` finds `expected`."""
+
+    path: str
+    value: Any
+    look: Look
+    expected: Any
+    given: Object = field(default_factory=dict)
+
+    @property
+    def changed(self) -> Object:
+        """The spec with the change."""
+        return merged(self.given, nested(self.path, self.value))
+
+
+def at(kind: str, path: str) -> Look:
+    """What stands at a path of a child; `name=value` picks from a list, a missing step gives None."""
+
+    def look(children: Children) -> Any:
+        place: Any = children.get(kind)
+        for step in path.split("/"):
+            place = one_step(place, step)
+        return place
+
+    return look
+
+
+def one_step(place: Any, step: str) -> Any:
+    if isinstance(place, list):
+        key, separator, value = step.partition("=")
+        if separator:
+            return next((item for item in place if item.get(key) == value), None)
+        return place[int(step)] if int(step) < len(place) else None
+    return place.get(step) if isinstance(place, dict) else None
+
+
+def pod(path: str) -> Look:
+    """What stands in the pod's spec."""
+    return at("Deployment", f"spec/template/spec/{path}")
+
+
+def container(path: str) -> Look:
+    """What stands in the vLLM container."""
+    return pod(f"containers/name=vllm/{path}")
+
+
+def env(name: str, path: str = "value") -> Look:
+    """What stands in an environment variable."""
+    return container(f"env/name={name}/{path}")
+
+
+def arguments(children: Children) -> list[str]:
+    """The arguments of the vLLM container."""
+    return list(vllm_container(children["Deployment"])["args"])
+
+
+def flag(name: str) -> Look:
+    """The value of an argument in either form; True for a switch, None when it is not there."""
+
+    def look(children: Children) -> Any:
+        words = arguments(children)
+        for position, word in enumerate(words):
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+            if word == name:
+                after = words[position + 1 : position + 2]
+                return after[0] if after and not after[0].startswith("--") else True
+        return None
+
+    return look
+
+
+def exists(kind: str) -> Look:
+    return lambda children: kind in children
+
+
+def owned(kind: str) -> Look:
+    """Whether a child goes with its server."""
+    return lambda children: bool(children[kind]["metadata"].get("ownerReferences"))
+
+
+def alert(name: str, path: str) -> Look:
+    """What stands in an alert of the PrometheusRule."""
+
+    def look(children: Children) -> Any:
+        for group in children["PrometheusRule"]["spec"]["groups"]:
+            if found := one_step([rule for rule in group["rules"] if "alert" in rule], f"alert={name}"):
+                return at("rule", path)({"rule": found})
+        return None
+
+    return look
+
+
+def some_expression(text: str) -> Look:
+    """Whether the expression of any alert holds this text."""
+
+    def look(children: Children) -> bool:
+        rules = [rule for group in children["PrometheusRule"]["spec"]["groups"] for rule in group["rules"]]
+        return any(text in rule["expr"] for rule in rules if "alert" in rule)
+
+    return look
+
+
+SECRET_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]}}
+CONFIG_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]}}
+FIELD_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}
+LIMIT_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}}
+TOLERATION = {"scheduling": {"tolerations": [{"key": "team", "operator": "Equal", "value": "a"}]}}
+SPREAD = {
+    "scheduling": {
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]
+    }
+}
+CLAIMS = {"resources": {"claims": [{"name": "gpus"}]}, "podTemplate": {"spec": {"resourceClaims": [
+    {"name": "gpus", "resourceClaimTemplateName": "gpus"}, {"name": "more", "resourceClaimTemplateName": "more"}
+]}}}  # fmt: skip
+SCALING = {"autoscaling": {"maxReplicas": 4}}
+UP = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleUp": {"policies": [
+    {"type": "Pods", "value": 1, "periodSeconds": 60}]}}}}  # fmt: skip
+DOWN = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleDown": {"policies": [
+    {"type": "Pods", "value": 1, "periodSeconds": 60}]}}}}  # fmt: skip
+TOKEN = {"model": {"tokenSecretRef": {"name": "hf", "key": "token"}}}
+API_KEY = {"security": {"apiKeySecretRef": {"name": "keys", "key": "token"}}}
+
+MODEL = [
+    Change("model.uri", "hf://tiny-org/other", flag("--model"), "tiny-org/other"),
+    Change("model.revision", "v2", flag("--revision"), "v2"),
+    Change("model.servedNames", ["mine"], flag("--served-model-name"), "mine"),
+    Change("model.tokenSecretRef.name", "keys", env("HF_TOKEN", "valueFrom/secretKeyRef/name"), "keys", TOKEN),
+    Change("model.tokenSecretRef.key", "other", env("HF_TOKEN", "valueFrom/secretKeyRef/key"), "other", TOKEN),
+    Change("image", "vllm/vllm-openai:v0.31.0", container("image"), "vllm/vllm-openai:v0.31.0"),
+    Change("version", "0.32.0", flag("--shutdown-timeout"), "120", {"image": "registry.example/vllm:custom"}),
+    Change("imagePullSecrets[].name", "registry", pod("imagePullSecrets/0/name"), "registry"),
+]
+
+ENGINE = [
+    Change("engine.tensorParallelSize", 2, flag("--tensor-parallel-size"), "2"),
+    Change("engine.pipelineParallelSize", 2, flag("--pipeline-parallel-size"), "2"),
+    Change("engine.dataParallelSize", 2, flag("--data-parallel-size"), "2"),
+    Change("engine.gpuMemoryUtilization", 0.85, flag("--gpu-memory-utilization"), "0.85"),
+    Change("engine.maxModelLen", 4096, flag("--max-model-len"), "4096"),
+    Change("engine.maxNumSeqs", 128, flag("--max-num-seqs"), "128"),
+    Change("engine.maxNumBatchedTokens", 2048, flag("--max-num-batched-tokens"), "2048"),
+    Change("engine.enablePrefixCaching", False, flag("--no-enable-prefix-caching"), True),
+    Change("engine.quantization", "fp8", flag("--quantization"), "fp8"),
+    Change("engine.dtype", "bfloat16", flag("--dtype"), "bfloat16"),
+    Change("engine.kvCacheDtype", "fp8", flag("--kv-cache-dtype"), "fp8"),
+    Change("engine.enableChunkedPrefill", False, flag("--no-enable-chunked-prefill"), True),
+    Change("engine.enforceEager", True, flag("--enforce-eager"), True),
+    Change("engine.loadFormat", "safetensors", flag("--load-format"), "safetensors"),
+    Change("engine.chatTemplate", "/templates/chat.jinja", flag("--chat-template"), "/templates/chat.jinja"),
+    Change("engine.speculativeConfig", {"method": "ngram"}, flag("--speculative-config"), '{"method":"ngram"}'),
+    Change("engine.trustRemoteCode", True, flag("--trust-remote-code"), True),
+    Change("engine.enableAutoToolChoice", True, flag("--enable-auto-tool-choice"), True,
+           {"engine": {"toolCallParser": "mistral"}}),
+    Change("engine.toolCallParser", "hermes", flag("--tool-call-parser"), "hermes"),
+    Change("engine.reasoningParser", "deepseek_r1", flag("--reasoning-parser"), "deepseek_r1"),
+    Change("engine.extraArgs", ["--enable-log-requests"], flag("--enable-log-requests"), True),
+    Change("engine.env[].name", "NEW", env("NEW"), "1", {"engine": {"env": [{"name": "OLD", "value": "1"}]}}),
+    Change("engine.env[].value", "2", env("X"), "2", {"engine": {"env": [{"name": "X", "value": "1"}]}}),
+    Change("engine.env[].valueFrom.secretKeyRef.name", "keys", env("X", "valueFrom/secretKeyRef/name"), "keys",
+           SECRET_ENV),
+    Change("engine.env[].valueFrom.secretKeyRef.key", "other", env("X", "valueFrom/secretKeyRef/key"), "other",
+           SECRET_ENV),
+    Change("engine.env[].valueFrom.secretKeyRef.optional", True, env("X", "valueFrom/secretKeyRef/optional"), True,
+           SECRET_ENV),
+    Change("engine.env[].valueFrom.configMapKeyRef.name", "more", env("X", "valueFrom/configMapKeyRef/name"), "more",
+           CONFIG_ENV),
+    Change("engine.env[].valueFrom.configMapKeyRef.key", "b", env("X", "valueFrom/configMapKeyRef/key"), "b",
+           CONFIG_ENV),
+    Change("engine.env[].valueFrom.configMapKeyRef.optional", True, env("X", "valueFrom/configMapKeyRef/optional"),
+           True, CONFIG_ENV),
+    Change("engine.env[].valueFrom.fieldRef.fieldPath", "status.podIP", env("X", "valueFrom/fieldRef/fieldPath"),
+           "status.podIP", FIELD_ENV),
+    Change("engine.env[].valueFrom.resourceFieldRef.resource", "limits.memory",
+           env("X", "valueFrom/resourceFieldRef/resource"), "limits.memory", LIMIT_ENV),
+    Change("engine.env[].valueFrom.resourceFieldRef.containerName", "vllm",
+           env("X", "valueFrom/resourceFieldRef/containerName"), "vllm", LIMIT_ENV),
+    Change("engine.env[].valueFrom.resourceFieldRef.divisor", "1m", env("X", "valueFrom/resourceFieldRef/divisor"),
+           "1m", LIMIT_ENV),
+]  # fmt: skip
+
+PLACEMENT = [
+    Change("replicas", 3, at("Deployment", "spec/replicas"), 3),
+    Change("accelerator.resourceName", "amd.com/gpu", container("resources/limits"), {"amd.com/gpu": "1"}),
+    Change("accelerator.count", 4, container("resources/requests"), {"nvidia.com/gpu": "4"}),
+    Change("accelerator.product", "NVIDIA-L4", pod("nodeSelector"), {"nvidia.com/gpu.product": "NVIDIA-L4"}),
+    Change("resources.limits", {"memory": "32Gi"}, container("resources/limits/memory"), "32Gi"),
+    Change("resources.requests", {"cpu": "500m"}, container("resources/requests/cpu"), "500m"),
+    Change("resources.claims[].name", "more", container("resources/claims/0/name"), "more", CLAIMS),
+    Change("resources.claims[].request", "big", container("resources/claims/0/request"), "big", CLAIMS),
+    Change("sharedMemory", "2Gi", pod("volumes/name=shm/emptyDir/sizeLimit"), "2Gi"),
+    Change("scheduling.nodeSelector", {"pool": "gpu"}, pod("nodeSelector/pool"), "gpu"),
+    Change("scheduling.tolerations[].key", "squad", pod("tolerations/1/key"), "squad", TOLERATION),
+    Change("scheduling.tolerations[].operator", "Exists", pod("tolerations/1/operator"), "Exists",
+           {"scheduling": {"tolerations": [{"key": "team"}]}}),
+    Change("scheduling.tolerations[].value", "b", pod("tolerations/1/value"), "b", TOLERATION),
+    Change("scheduling.tolerations[].effect", "NoExecute", pod("tolerations/1/effect"), "NoExecute", TOLERATION),
+    Change("scheduling.tolerations[].tolerationSeconds", 60, pod("tolerations/1/tolerationSeconds"), 60,
+           {"scheduling": {"tolerations": [{"key": "team", "operator": "Exists", "effect": "NoExecute"}]}}),
+    Change("scheduling.affinity", {"nodeAffinity": {}}, pod("affinity"), {"nodeAffinity": {}}),
+    Change("scheduling.topologySpreadConstraints[].maxSkew", 2, pod("topologySpreadConstraints/0/maxSkew"), 2, SPREAD),
+    Change("scheduling.topologySpreadConstraints[].topologyKey", "rack",
+           pod("topologySpreadConstraints/0/topologyKey"), "rack", SPREAD),
+    Change("scheduling.topologySpreadConstraints[].whenUnsatisfiable", "DoNotSchedule",
+           pod("topologySpreadConstraints/0/whenUnsatisfiable"), "DoNotSchedule", SPREAD),
+    Change("scheduling.topologySpreadConstraints[].labelSelector", {"matchLabels": {"a": "b"}},
+           pod("topologySpreadConstraints/0/labelSelector"), {"matchLabels": {"a": "b"}}, SPREAD),
+    Change("scheduling.topologySpreadConstraints[].matchLabelKeys", ["pod-template-hash"],
+           pod("topologySpreadConstraints/0/matchLabelKeys"), ["pod-template-hash"], SPREAD),
+    Change("scheduling.topologySpreadConstraints[].minDomains", 2, pod("topologySpreadConstraints/0/minDomains"), 2,
+           merged(SPREAD, nested("scheduling.topologySpreadConstraints[].whenUnsatisfiable", "DoNotSchedule"))),
+    Change("scheduling.topologySpreadConstraints[].nodeAffinityPolicy", "Ignore",
+           pod("topologySpreadConstraints/0/nodeAffinityPolicy"), "Ignore", SPREAD),
+    Change("scheduling.topologySpreadConstraints[].nodeTaintsPolicy", "Honor",
+           pod("topologySpreadConstraints/0/nodeTaintsPolicy"), "Honor", SPREAD),
+    Change("scheduling.priorityClassName", "high", pod("priorityClassName"), "high"),
+    Change("scheduling.runtimeClassName", "nvidia", pod("runtimeClassName"), "nvidia"),
+    Change("scheduling.schedulerName", "other", pod("schedulerName"), "other"),
+    Change("cache.existingClaim", "models", pod("volumes/name=model-cache/persistentVolumeClaim/claimName"), "models"),
+    Change("cache.retain", False, owned("PersistentVolumeClaim"), True, {"cache": {"size": "1Gi"}}),
+    Change("security.apiKeySecretRef.name", "hf", env("VLLM_API_KEY", "valueFrom/secretKeyRef/name"), "hf", API_KEY),
+    Change("security.apiKeySecretRef.key", "other", env("VLLM_API_KEY", "valueFrom/secretKeyRef/key"), "other",
+           API_KEY),
+    Change("security.podSecurityContext", {"runAsUser": 2000}, pod("securityContext/runAsUser"), 2000),
+    Change("security.containerSecurityContext", {"readOnlyRootFilesystem": True},
+           container("securityContext/readOnlyRootFilesystem"), True),
+]  # fmt: skip
+
+HPA = "HorizontalPodAutoscaler"
+OPERATIONS = [
+    Change("autoscaling.minReplicas", 2, at(HPA, "spec/minReplicas"), 2, SCALING),
+    Change("autoscaling.maxReplicas", 6, at(HPA, "spec/maxReplicas"), 6, SCALING),
+    Change("autoscaling.targetRunningRequests", 30, at(HPA, "spec/metrics/0/pods/target/averageValue"), "30", SCALING),
+    Change("autoscaling.targetKVCacheUsage", 0.8, at(HPA, "spec/metrics/1/pods/target/averageValue"), "800m", SCALING),
+    Change("autoscaling.behavior.scaleUp.stabilizationWindowSeconds", 5,
+           at(HPA, "spec/behavior/scaleUp/stabilizationWindowSeconds"), 5, UP),
+    Change("autoscaling.behavior.scaleUp.selectPolicy", "Min", at(HPA, "spec/behavior/scaleUp/selectPolicy"), "Min",
+           UP),
+    Change("autoscaling.behavior.scaleUp.tolerance", "50m", at(HPA, "spec/behavior/scaleUp/tolerance"), "50m", UP),
+    Change("autoscaling.behavior.scaleUp.policies[].type", "Percent",
+           at(HPA, "spec/behavior/scaleUp/policies/0/type"), "Percent", UP),
+    Change("autoscaling.behavior.scaleUp.policies[].value", 3,
+           at(HPA, "spec/behavior/scaleUp/policies/0/value"), 3, UP),
+    Change("autoscaling.behavior.scaleUp.policies[].periodSeconds", 90,
+           at(HPA, "spec/behavior/scaleUp/policies/0/periodSeconds"), 90, UP),
+    Change("autoscaling.behavior.scaleDown.stabilizationWindowSeconds", 5,
+           at(HPA, "spec/behavior/scaleDown/stabilizationWindowSeconds"), 5, DOWN),
+    Change("autoscaling.behavior.scaleDown.selectPolicy", "Disabled",
+           at(HPA, "spec/behavior/scaleDown/selectPolicy"), "Disabled", DOWN),
+    Change("autoscaling.behavior.scaleDown.tolerance", "50m", at(HPA, "spec/behavior/scaleDown/tolerance"), "50m",
+           DOWN),
+    Change("autoscaling.behavior.scaleDown.policies[].type", "Percent",
+           at(HPA, "spec/behavior/scaleDown/policies/0/type"), "Percent", DOWN),
+    Change("autoscaling.behavior.scaleDown.policies[].value", 3,
+           at(HPA, "spec/behavior/scaleDown/policies/0/value"), 3, DOWN),
+    Change("autoscaling.behavior.scaleDown.policies[].periodSeconds", 90,
+           at(HPA, "spec/behavior/scaleDown/policies/0/periodSeconds"), 90, DOWN),
+    Change("service.type", "NodePort", at("Service", "spec/type"), "NodePort"),
+    Change("service.port", 8080, at("Service", "spec/ports/0/port"), 8080),
+    Change("service.annotations", {"team": "ml"}, at("Service", "metadata/annotations/team"), "ml"),
+    Change("service.labels", {"team": "ml"}, at("Service", "metadata/labels/team"), "ml"),
+    Change("monitoring.scrape", "podMonitor", at("Deployment", "spec/template/metadata/annotations"), None),
+    Change("monitoring.alerts.enabled", False, exists("PrometheusRule"), False),
+    Change("monitoring.alerts.labels", {"team": "ml"}, alert("VLLMReplicaDown", "labels/team"), "ml"),
+    Change("monitoring.alerts.p99LatencySeconds", 17, some_expression("> 17"), True),
+    Change("monitoring.alerts.queueLength", 1717, some_expression("> 1717"), True),
+    Change("monitoring.alerts.kvCacheUsage", 0.77, some_expression("> 0.77"), True),
+    Change("monitoring.alerts.errorRatio", 0.17, some_expression("> 0.17"), True),
+    Change("health.startupTimeoutSeconds", 600, container("startupProbe/failureThreshold"), 120),
+    Change("rollout.maxSurge", 1, at("Deployment", "spec/strategy/rollingUpdate/maxSurge"), 1),
+    Change("rollout.maxUnavailable", "50%", at("Deployment", "spec/strategy/rollingUpdate/maxUnavailable"), "50%"),
+    Change("rollout.drainTimeoutSeconds", 300, flag("--shutdown-timeout"), "300"),
+    Change("disruption.maxUnavailable", 2, at("PodDisruptionBudget", "spec/maxUnavailable"), 2, {"replicas": 3}),
+    Change("podTemplate", {"metadata": {"labels": {"team": "ml"}}},
+           at("Deployment", "spec/template/metadata/labels/team"), "ml"),
+]  # fmt: skip
+
+CHANGES = (*MODEL, *ENGINE, *PLACEMENT, *OPERATIONS)
+
+ONE_VALUE = {"autoscaling.source", "engine.env[].valueFrom.fieldRef.apiVersion"}
+"""Fields that have only one value yet: there is nothing to change them to."""
+
+ELSEWHERE = {
+    "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
+    "health.probeIntervalSeconds": "test_probe_interval_says_how_often_replicas_are_asked",
+    "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_frozen_engine",
+    "health.syntheticCompletion": "test_synthetic_completion_says_when_a_replica_is_asked_for_one",
+    "cache.size": "test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",
+    "cache.storageClassName": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
+    "cache.accessModes": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
+}
+"""Fields whose effect takes more than one look; the test that shows it."""

@@ -1,0 +1,245 @@
+"""Which place of which child a field governs, and the few cases in which a change of it may show nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.helpers.kube import Object
+from tests.integration import fields
+from tests.integration.fields import Look, at, container, env, flag, owned, pod
+from vllm_operator.kube.quantity import quantity
+
+CLAIM = "PersistentVolumeClaim"
+AUTOSCALER = "HorizontalPodAutoscaler"
+RULE = "PrometheusRule"
+
+
+def both(*looks: Look) -> Look:
+    """What several looks see."""
+    return lambda children: [look(children) for look in looks]
+
+
+def within(path: str, look: Look) -> dict[str, Look]:
+    """The same look for every field below `path`."""
+    return {change.path: look for change in fields.CHANGES if change.path.startswith(f"{path}.")}
+
+
+def either_form(name: str) -> Look:
+    """A switch of vLLM, on or off."""
+    return both(flag(name), flag(f"--no-{name.removeprefix('--')}"))
+
+
+BEHAVIOR = "autoscaling.behavior"
+CACHE_VOLUME = pod("volumes/name=model-cache")
+
+LOOKS: dict[str, Look] = {
+    **{change.path: change.look for change in fields.CHANGES},
+    **within("autoscaling.behavior", at(AUTOSCALER, "spec/behavior")),
+    **within("monitoring.alerts", at(RULE, "spec/groups")),
+    **within("model.tokenSecretRef", env("HF_TOKEN", "valueFrom")),
+    **within("security.apiKeySecretRef", env("VLLM_API_KEY", "valueFrom")),
+    "imagePullSecrets": pod("imagePullSecrets"),
+    "engine.env": container("env"),
+    "engine.extraArgs": container("args"),
+    "engine.enablePrefixCaching": either_form("--enable-prefix-caching"),
+    "engine.enableChunkedPrefill": either_form("--enable-chunked-prefill"),
+    "model.servedNames": container("args"),
+    "accelerator.resourceName": container("resources"),
+    "accelerator.count": container("resources"),
+    "accelerator.product": pod("nodeSelector"),
+    "resources.limits": container("resources"),
+    "resources.requests": container("resources"),
+    "resources.claims": container("resources/claims"),
+    "scheduling.nodeSelector": pod("nodeSelector"),
+    "scheduling.tolerations": pod("tolerations"),
+    "scheduling.topologySpreadConstraints": pod("topologySpreadConstraints"),
+    "cache.size": both(at(CLAIM, "spec/resources/requests"), CACHE_VOLUME),
+    "cache.existingClaim": CACHE_VOLUME,
+    "cache.retain": lambda children: owned(CLAIM)(children) if CLAIM in children else None,
+    "cache.storageClassName": at(CLAIM, "spec/storageClassName"),
+    "cache.accessModes": at(CLAIM, "spec/accessModes"),
+    "autoscaling.targetRunningRequests": at(AUTOSCALER, "spec/metrics"),
+    "autoscaling.targetKVCacheUsage": at(AUTOSCALER, "spec/metrics"),
+    "autoscaling.source": at(AUTOSCALER, "spec/metrics"),
+    **dict.fromkeys((f"{BEHAVIOR}", f"{BEHAVIOR}.scaleUp", f"{BEHAVIOR}.scaleDown"), at(AUTOSCALER, "spec/behavior")),
+    "autoscaling.behavior.scaleUp.policies": at(AUTOSCALER, "spec/behavior"),
+    "autoscaling.behavior.scaleDown.policies": at(AUTOSCALER, "spec/behavior"),
+    "service.annotations": at("Service", "metadata/annotations"),
+    "service.labels": at("Service", "metadata/labels"),
+    "monitoring.scrape": both(at("Deployment", "spec/template/metadata/annotations"), at("PodMonitor", "spec")),
+    "health.startupTimeoutSeconds": at("Deployment", "spec/progressDeadlineSeconds"),
+    "rollout.drainTimeoutSeconds": pod("terminationGracePeriodSeconds"),
+    "security.podSecurityContext": pod("securityContext"),
+    "security.containerSecurityContext": container("securityContext"),
+    "podTemplate": at("Deployment", "spec/template"),
+}
+"""Field, as `changed_fields` names it -> the place that it governs."""
+
+NO_CHILD = {
+    "health.probeIntervalSeconds": "it reaches the operator's own prober",
+    "health.syntheticCompletion": "it reaches the operator's own prober",
+    "health.restartStalled": "it decides what the operator does with a frozen replica",
+    "paused": "it keeps the operator from the children; the status says so",
+    "version": "it tells which flags and metrics vLLM has: children differ only where those do",
+}
+"""Fields whose change need not change any child, each with the reason."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A spec before and after a change, as the API server stores them, and the children before."""
+
+    before: Object
+    after: Object
+    children: Mapping[str, Object]
+
+    def values(self, path: str) -> tuple[Any, Any]:
+        """What a field holds before and after."""
+        return found(self.before, path), found(self.after, path)
+
+    def either(self, path: str) -> bool:
+        """Whether a field is set before or after."""
+        return any(value is not None for value in self.values(path))
+
+
+def found(spec: Object, path: str) -> Any:
+    """A field's value; None where it is not set."""
+    place: Any = spec
+    for step in path.split("."):
+        place = place.get(step) if isinstance(place, dict) else None
+    return place
+
+
+def unset(value: Any) -> Any:
+    """A value with all that means the same as nothing taken away; quantities as numbers."""
+    if isinstance(value, dict):
+        kept = {key: unset(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item is not None} or None
+    if isinstance(value, list):
+        return [unset(item) for item in value] or None
+    if value is None or value == "":
+        return None
+    number = quantity(value) if isinstance(value, str) else None
+    return value if number is None else number
+
+
+def spread(spec: Object) -> object:
+    """The constraints of a spec, or those that its pods have without any."""
+    default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    constraints = found(spec, "scheduling.topologySpreadConstraints")
+    return [{**default, "matchLabelKeys": ["pod-template-hash"]}] if constraints is None else constraints
+
+
+def served_names(spec: Object) -> list[str]:
+    """The names that clients send: by default the last part of the uri."""
+    return found(spec, "model.servedNames") or [spec["model"]["uri"].rstrip("/").rpartition("/")[2]]
+
+
+def devices(spec: Object) -> int:
+    """Devices of a replica: the count, or one for each rank."""
+    accelerator, engine = spec["accelerator"], spec.get("engine", {})
+    if not accelerator["resourceName"]:
+        return 0
+    if accelerator.get("count") is not None:
+        return int(accelerator["count"])
+    tensor = 2 if "-tp" in engine.get("extraArgs", ()) else engine.get("tensorParallelSize", 1)
+    return int(tensor * engine.get("pipelineParallelSize", 1) * engine.get("dataParallelSize", 1))
+
+
+def possible_replicas(spec: Object) -> int:
+    """The most replicas that a spec allows."""
+    return int(spec["autoscaling"]["maxReplicas"] if "autoscaling" in spec else spec["replicas"])
+
+
+def kept(path: str) -> Callable[[Situation], bool]:
+    """True when the claim is not the spec's any more, or is one that stays as it is."""
+
+    def check(case: Situation) -> bool:
+        before, after = case.values("cache")
+        if not (after or {}).get("size"):
+            return bool((before or {}).get("retain", True)) or not (before or {}).get("size")
+        if path == "cache.storageClassName":
+            # Any class will do, and a claim cannot lose the one that it has.
+            return after.get("storageClassName") is None and CLAIM in case.children
+        modes = set(case.children.get(CLAIM, {}).get("spec", {}).get("accessModes", ()))
+        return path == "cache.accessModes" and set(after.get("accessModes") or modes) == modes
+
+    return check
+
+
+QUIET: tuple[tuple[str, Callable[[Situation], bool], str], ...] = (
+    ("replicas", lambda case: case.either("autoscaling"), "the autoscaler decides"),
+    ("model.servedNames", lambda case: served_names(case.before) == served_names(case.after), "the default name"),
+    ("accelerator.count", lambda case: devices(case.before) == devices(case.after), "as many by default"),
+    ("accelerator.resourceName", lambda case: devices(case.before) == devices(case.after) == 0, "no device"),
+    (
+        "scheduling.topologySpreadConstraints",
+        lambda case: spread(case.before) == spread(case.after),
+        "spread by default",
+    ),
+    ("disruption", lambda case: max(map(possible_replicas, (case.before, case.after))) < 2, "no budget for one"),
+    ("monitoring.alerts", lambda case: case.values("monitoring.alerts.enabled") == (False, False), "no alerts"),
+    ("cache.retain", kept("cache.retain"), "no claim that would go"),
+    ("cache.storageClassName", kept("cache.storageClassName"), "a claim stays as it is"),
+    ("cache.accessModes", kept("cache.accessModes"), "a claim stays as it is"),
+)
+"""Field, when its change shows nowhere, and why."""
+
+DEFAULTS = {
+    f"{BEHAVIOR}.scaleUp.stabilizationWindowSeconds": 0,
+    f"{BEHAVIOR}.scaleUp.selectPolicy": "Max",
+    f"{BEHAVIOR}.scaleDown.selectPolicy": "Max",
+}
+"""What Kubernetes itself fills in: saying it changes nothing."""
+
+SWITCHES = ("engine.enforceEager", "engine.trustRemoteCode", "engine.enableAutoToolChoice")
+"""Switches that are off in vLLM itself: false says what it does anyway."""
+
+
+def why_quiet(path: str, case: Situation) -> str:
+    """Why the change of a field need not show in any child; empty when it must."""
+    if case.before.get("paused") or case.after.get("paused"):
+        return "paused"
+    if path in NO_CHILD:
+        return NO_CHILD[path]
+    before, after = case.values(path)
+    if unset(before) == unset(after) and path != "scheduling.topologySpreadConstraints":
+        return "it means the same"
+    if path in DEFAULTS and {before, after} == {None, DEFAULTS[path]} and found(case.before, BEHAVIOR) is not None:
+        return "Kubernetes' own default"
+    if path in SWITCHES and not before and not after:
+        return "off anyway"
+    return next((why for field, rule, why in QUIET if path.startswith(field) and rule(case)), "")
+
+
+ACROSS: tuple[tuple[str, str], ...] = (
+    ("replicas", "spec.cache"),
+    ("autoscaling", "spec.cache"),
+    ("autoscaling", "spec.engine"),
+    ("autoscaling", "spec.autoscaling.targetRunningRequests"),
+    ("engine", "spec.autoscaling.targetRunningRequests"),
+    ("image", "spec.engine"),
+    ("version", "spec.engine"),
+    ("podTemplate", "spec.resources.claims"),
+    ("accelerator.resourceName", "spec.accelerator.product"),
+    ("health.startupTimeoutSeconds", "spec.rollout"),
+)
+"""A field that was changed -> another one that may be named for it, because the two do not fit together."""
+
+
+def names(message: str, changed: list[str]) -> bool:
+    """Whether a refusal names a field that was changed, one above or below it, or one that does not fit it."""
+    if any(re.search(rf"\b{path.rpartition('.')[2]}\b", message) for path in changed if "." in path):
+        return True
+    told = [re.sub(r"\[[^\]]*\]", "", path) for path in re.findall(r"spec(?:\.[A-Za-z]+(?:\[[^\]]*\])?)+", message)]
+    for path in (f"spec.{path}" for path in changed):
+        if any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in told):
+            return True
+    return any(
+        path.startswith(field) and any(one.startswith(other) for one in told)
+        for path in changed
+        for field, other in ACROSS
+    )

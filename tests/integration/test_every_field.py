@@ -1,0 +1,194 @@
+"""Each field of the spec, changed on a live server, arrives at its child; changed back, the child is what it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.kube import KIND, Kube, Object
+from tests.helpers.operator_process import OperatorProcess
+from tests.integration import fields
+from tests.integration.fields import Change, leaves, merged, nested
+from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine, run_pod
+from tests.integration.replica import FakeReplica, fake_replica
+from tests.integration.servers import MODEL, Servers
+
+NAME = "live"
+LOOPBACK = "127.0.0.77"
+"""An address of the loopback interface that nobody else uses: here a pod's."""
+
+
+def claim(name: str) -> Object:
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def secret(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": {"token": "t", "other": "o"},
+    }
+
+
+@pytest.fixture(scope="module")
+def live(shared_servers: Servers) -> Servers:
+    """A live server, and all that the changes refer to."""
+    for body in (secret("hf"), secret("keys"), secret("registry"), claim("models")):
+        shared_servers.kube.create(body, shared_servers.namespace)
+    shared_servers.create(NAME)
+    return shared_servers
+
+
+def set_spec(servers: Servers, spec: Object) -> None:
+    """Replace the whole spec and wait until it is carried out."""
+    whole = merged({"model": MODEL}, spec)
+    servers.kube.patch(
+        KIND, NAME, servers.namespace, [{"op": "replace", "path": "/spec", "value": whole}], json_patch=True
+    )
+    servers.settled(NAME)
+    servers.accepted(NAME)
+
+
+def test_every_leaf_field_of_the_spec_has_a_change() -> None:
+    covered = [*(change.path for change in fields.CHANGES), *fields.ONE_VALUE, *fields.ELSEWHERE]
+    assert sorted(covered) == sorted(leaves())
+
+
+def test_tests_that_stand_in_for_the_table_exist() -> None:
+    assert [name for name in fields.ELSEWHERE.values() if not callable(globals().get(name))] == []
+
+
+def restored(servers: Servers) -> Object:
+    """The children to compare; the number of replicas is the autoscaler's while there is one."""
+    children = servers.essences(NAME)
+    if "HorizontalPodAutoscaler" in children:
+        children["Deployment"]["spec"].pop("replicas")
+    return children
+
+
+@pytest.mark.parametrize("change", fields.CHANGES, ids=[change.path for change in fields.CHANGES])
+def test_a_change_arrives_and_is_undone_without_trace(live: Servers, change: Change) -> None:
+    set_spec(live, change.given)
+    former = restored(live)
+    uid = live.child("Deployment", NAME)["metadata"]["uid"]
+    assert change.look(former) != change.expected, "the change would show nothing"
+
+    set_spec(live, change.changed)
+    assert change.look(live.children(NAME)) == change.expected
+
+    set_spec(live, change.given)
+    assert restored(live) == former
+    assert live.child("Deployment", NAME)["metadata"]["uid"] == uid
+
+
+def test_paused_leaves_the_children_alone_until_it_is_lifted(servers: Servers) -> None:
+    servers.create("still")
+    servers.patch("still", {"paused": True})
+    before = servers.child("Deployment", "still")
+    paused = servers.patch("still", {"replicas": 3})
+    assert paused["status"]["phase"] == "Paused"
+    servers.kube.delete("Service", "still", servers.namespace)
+    time.sleep(1)
+    assert servers.child("Deployment", "still")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert servers.find_child("Service", "still") is None
+    servers.patch("still", {"paused": False})
+    assert servers.child("Deployment", "still")["spec"]["replicas"] == 3
+    assert servers.find_child("Service", "still") is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "current"),
+    [("accessModes", ["ReadWriteMany"], "ReadWriteOnce"), ("storageClassName", "fast", "")],
+)
+def test_what_a_claim_cannot_change_is_said_and_leaves_it_alone(
+    servers: Servers, field: str, value: object, current: str
+) -> None:
+    servers.create("fixed", {"cache": {"size": "1Gi"}})
+    former = servers.essences("fixed")
+    servers.patch("fixed", {"cache": {field: value}})
+    servers.refused("fixed", f"spec.cache.{field}", current)
+    assert servers.essences("fixed") == former
+    servers.patch("fixed", {"cache": {field: None}})
+    servers.accepted("fixed")
+    assert servers.essences("fixed") == former
+
+
+@pytest.mark.parametrize(("field", "value"), [("accessModes", ["ReadWriteMany"]), ("storageClassName", "fast")])
+def test_a_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, value: object) -> None:
+    servers.create("fresh", {"cache": merged({"size": "1Gi"}, nested(field, value))})
+    assert servers.child("PersistentVolumeClaim", "fresh")["spec"][field] == value
+
+
+def grow(kube: Kube, namespace: str, name: str) -> None:
+    """A class of growing volumes, and a volume of it for the claim of this name."""
+    if kube.get("StorageClass", "grows") is None:
+        body = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "grows"}}
+        kube.create({**body, "provisioner": "example.com/none", "allowVolumeExpansion": True})
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "grows",
+        "persistentVolumeReclaimPolicy": "Delete",
+        "claimRef": {"namespace": namespace, "name": name},
+        "csi": {"driver": "example.com", "volumeHandle": name},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{namespace}-{name}"}}
+    kube.create({**volume, "spec": spec})
+
+
+def test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused(servers: Servers) -> None:
+    grow(servers.kube, servers.namespace, "grown-cache")
+    servers.create("grown", {"cache": {"size": "1Gi", "storageClassName": "grows"}})
+    servers.kube.eventually(
+        lambda: servers.child("PersistentVolumeClaim", "grown")["status"]["phase"] == "Bound", within=10
+    )
+    servers.patch("grown", {"cache": {"size": "2Gi"}})
+    claim = servers.child("PersistentVolumeClaim", "grown")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    servers.patch("grown", {"cache": {"size": "1Gi"}})
+    servers.kube.delete("PersistentVolume", f"{servers.namespace}-grown-cache")
+    # Kubernetes takes back no space that it has given.
+    servers.refused("grown", "spec.cache.size: 1Gi is less than the 2Gi", "set it back to 2Gi", reason="ImmutableClaim")
+    servers.patch("grown", {"cache": {"size": "2Gi"}})
+    servers.accepted("grown")
+    assert servers.child("PersistentVolumeClaim", "grown")["spec"]["resources"]["requests"]["storage"] == "2Gi"
+
+
+@pytest.fixture
+def asked() -> Iterator[FakeReplica]:
+    with fake_replica(LOOPBACK) as server:
+        yield server
+
+
+def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: FakeReplica) -> None:
+    servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
+    run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
+    servers.kube.eventually(lambda: asked.times("/health") >= 3, within=10, namespace=servers.namespace)
+    servers.kube.eventually(
+        lambda: servers.get("asked")["status"].get("healthyReplicas") == 1, within=10, namespace=servers.namespace
+    )
+    servers.patch("asked", {"health": {"probeIntervalSeconds": 60}})
+    time.sleep(1)
+    before = asked.times("/health")
+    time.sleep(3)
+    assert asked.times("/health") - before <= 1, "asked more often than once a minute"
+
+
+def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: FakeReplica) -> None:
+    servers.create("asked", {"health": {"probeIntervalSeconds": 1, "syntheticCompletion": "Never"}})
+    run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
+    servers.kube.eventually(lambda: asked.times("/health") >= 4, within=20, namespace=servers.namespace)
+    assert asked.times("/metrics") == 1, "for the capacity, and not again"
+    servers.patch("asked", {"health": {"syntheticCompletion": "Always"}})
+    servers.kube.eventually(lambda: asked.completions or False, within=60, namespace=servers.namespace)
+    assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
+
+
+def test_restart_stalled_deletes_the_pod_of_a_frozen_engine(servers: Servers, operator: OperatorProcess) -> None:
+    with frozen_replica(LOOPBACK):
+        server = restarted_for_a_frozen_engine(servers, operator, "frozen", LOOPBACK)
+    assert len(server["status"]["stalledRestarts"]) == 1

@@ -1,0 +1,231 @@
+"""The shipped roles hold every right that the operator needs, and none that it does not use: by the audit log."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from kubernetes.dynamic.exceptions import NotFoundError
+
+from tests.helpers import rights
+from tests.helpers.alone import install_crd, plane_or_skip
+from tests.helpers.control_plane import Plane
+from tests.helpers.crds import install_monitoring_crds
+from tests.helpers.kube import Kube, Object
+from tests.helpers.operator_process import OperatorProcess
+from tests.helpers.rights import SYSTEM, Right
+from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine
+from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
+from vllm_operator.install.manifests import deploy_manifests
+from vllm_operator.kube.kinds import CHILDREN
+
+KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
+EVERYTHING: Object = {
+    "model": {"uri": "hf://tiny-org/tiny", "tokenSecretRef": {"name": "hub"}},
+    "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"], "retain": False},
+    "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
+}
+LOOPBACK = "127.0.0.78"
+"""An address of the loopback interface that nobody else uses: here a pod's."""
+SERVED = "rights"
+WITHIN = 30
+
+INSTALLATIONS = {
+    "cluster-wide": deploy_manifests("none", SYSTEM),
+    "namespaced": deploy_manifests("none", SYSTEM, [SERVED]),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An operator with the shipped rights, which leads by its Lease, and a server with a child of every kind."""
+
+    plane: Plane
+    servers: Servers
+    process: OperatorProcess
+    granted: set[Right]
+
+    @property
+    def kube(self) -> Kube:
+        return self.servers.kube
+
+
+@pytest.fixture(scope="module", params=INSTALLATIONS)
+def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+    with plane_or_skip() as plane:
+        kube = plane.kube()
+        install_crd(kube)
+        install_monitoring_crds(kube)
+        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVED}})
+        manifests = INSTALLATIONS[request.param]
+        options = ["--leader-elect", "--lease-namespace", SYSTEM]
+        options += ["--namespace", SERVED] if request.param == "namespaced" else []
+        kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
+        process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
+        kube.reports.append(process.tail)
+        process.start()
+        try:
+            process.wait_ready()
+            yield Scene(plane, with_everything(Servers(kube, SERVED)), process, rights.granted(manifests))
+        finally:
+            process.kill()
+
+
+def with_everything(servers: Servers) -> Servers:
+    """Create the server `full` and what it refers to."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": "x"}}
+    servers.kube.create(secret, servers.namespace)
+    servers.create("full", EVERYTHING)
+    servers.kube.eventually(lambda: set(servers.children("full")) == set(KINDS), within=15)
+    return servers
+
+
+def test_deleted_children_come_back(scene: Scene) -> None:
+    former = {kind: child["metadata"]["uid"] for kind, child in scene.servers.children("full").items()}
+    assert set(former) == set(KINDS)
+    for kind in KINDS:
+        scene.kube.delete(kind, child_name(kind, "full"), scene.servers.namespace)
+    # A claim that pods mount waits for them.
+    with contextlib.suppress(NotFoundError):
+        patch = {"metadata": {"finalizers": None}}
+        scene.kube.patch("PersistentVolumeClaim", "full-cache", scene.servers.namespace, patch)
+
+    def back() -> None:
+        now = {kind: child["metadata"]["uid"] for kind, child in scene.servers.children("full").items()}
+        assert set(now) == set(KINDS)
+        assert [kind for kind in KINDS if now[kind] == former[kind]] == []
+
+    scene.kube.eventually(back, within=WITHIN)
+
+
+def test_edited_children_are_mended_and_what_the_spec_does_not_name_goes(scene: Scene) -> None:
+    """Such as what a former release gave another name."""
+    for kind, child in scene.servers.children("full").items():
+        patch = {"metadata": {"labels": {"app.kubernetes.io/part-of": "edited"}}}
+        scene.kube.patch(kind, child_name(kind, "full"), scene.servers.namespace, patch)
+        scene.kube.create(copy_of(child), scene.servers.namespace)
+
+    def mended() -> None:
+        children = scene.servers.children("full").values()
+        assert {child["metadata"]["labels"]["app.kubernetes.io/part-of"] for child in children} == {"vllm-operator"}
+        former = [scene.kube.get(kind, "former", scene.servers.namespace) for kind in KINDS]
+        assert [body for body in former if body and not body["metadata"].get("deletionTimestamp")] == []
+
+    scene.kube.eventually(mended, within=WITHIN)
+
+
+def test_what_belongs_to_someone_else_is_read_and_left_alone(scene: Scene) -> None:
+    for kind, child in scene.servers.children("full").items():
+        stranger = copy_of(child)
+        stranger["metadata"] = {"name": child_name(kind, "taken")}
+        scene.kube.create(stranger, scene.servers.namespace)
+    mark = scene.plane.audit.mark()
+    scene.servers.create("taken", EVERYTHING)
+    scene.servers.refused("taken")
+
+    def read() -> None:
+        asked = rights.requests(scene.plane.audit, mark)
+        found = {request.resource for request in asked if (request.verb, request.code) == ("get", 200)}
+        assert {CHILDREN[kind].plural for kind in KINDS} <= found
+
+    scene.kube.eventually(read, within=WITHIN)
+    owned = [child for child in scene.servers.children("taken").values() if "ownerReferences" in child["metadata"]]
+    assert owned == []
+
+
+def copy_of(child: Object) -> Object:
+    """A child under a name that the plan does not know."""
+    kept = {name: child["metadata"][name] for name in ("labels", "annotations", "ownerReferences")}
+    spec = {name: value for name, value in child["spec"].items() if name not in {"clusterIP", "clusterIPs"}}
+    kind = {name: child[name] for name in ("apiVersion", "kind")}
+    return {**kind, "metadata": {"name": "former", **kept}, "spec": spec}
+
+
+def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
+    """No kubelet runs here, so there is none to be had; but the right to read it is checked first."""
+    mark, selector = scene.plane.audit.mark(), "app.kubernetes.io/instance=full"
+    scene.kube.eventually(lambda: bool(scene.kube.list("Pod", scene.servers.namespace, selector)), within=WITHIN)
+    pod = scene.kube.list("Pod", scene.servers.namespace, selector)[0]
+    ended = {
+        "exitCode": 1,
+        "reason": "Error",
+        "finishedAt": "2026-01-01T00:00:00Z",
+        "startedAt": "2026-01-01T00:00:00Z",
+    }
+    status = {
+        "name": "vllm", "ready": False, "restartCount": 1, "image": "vllm", "imageID": "",
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended},
+    }  # fmt: skip
+    patch = {"status": {"phase": "Running", "containerStatuses": [status]}}
+    scene.kube.patch("Pod", pod["metadata"]["name"], scene.servers.namespace, patch, status=True)
+
+    def asked() -> None:
+        assert Right("", "pods/log", "get") in rights.used(rights.requests(scene.plane.audit, mark))
+
+    scene.kube.eventually(asked, within=WITHIN)
+
+
+def test_the_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
+    with frozen_replica(LOOPBACK):
+        restarted_for_a_frozen_engine(scene.servers, scene.process, "frozen", LOOPBACK)
+
+
+def test_what_is_refused_once_more_after_a_restart_is_counted_in_the_same_event(scene: Scene) -> None:
+    refuse(scene, times=1)
+    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "hub"}}})
+    scene.servers.accepted("full")
+    assert scene.process.stop() == 0
+    scene.process.start()
+    scene.process.wait_ready()
+    refuse(scene, times=2)
+
+
+def refuse(scene: Scene, times: int) -> None:
+    """Ask for a Secret that is missing, and wait until its event was counted so often."""
+    scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
+    scene.servers.refused("full", "absent")
+
+    def told() -> None:
+        events = [event for event in scene.kube.list("Event", SERVED) if "absent" in (event.get("message") or "")]
+        assert [event.get("count") for event in events] == [times]
+
+    scene.kube.eventually(told, within=WITHIN)
+
+
+def test_the_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
+    """No provisioner runs here, and no scheduler: what that would say of a pod is written by the test."""
+    pod = scene.kube.list("Pod", scene.servers.namespace, "app.kubernetes.io/instance=full")[0]
+    words = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    held = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    patch = {"status": {"conditions": [held]}}
+    scene.kube.patch("Pod", pod["metadata"]["name"], scene.servers.namespace, patch, status=True)
+
+    def told() -> None:
+        cache = scene.servers.condition("full", "CacheReady")
+        assert cache["reason"] == "FailedBinding", cache
+        assert "no storage class is set" in cache["message"]
+
+    scene.kube.eventually(told, within=60)
+
+
+def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:
+    """Last of this file: it judges what the tests before it made the operator do."""
+    assert scene.process.stop() == 0
+    requests = rights.requests(scene.plane.audit)
+    granted, used = scene.granted, rights.used(requests)
+    assert rights.denied(requests) == []
+    assert {str(right) for right in granted - used} == set()
+    assert {str(right) for right in used - granted} == set()
+    assert {right.verb for right in used if right.resource == "secrets"} == {"get"}
+
+
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_no_rule_has_a_star_and_secrets_are_read_by_name(installation: str) -> None:
+    manifests = INSTALLATIONS[installation]
+    granted = rights.granted(manifests)
+    assert [right for right in granted if "*" in "".join(right)] == []
+    assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
+    rules = [rule for body in manifests for rule in body.get("rules", ())]
+    assert [rule for rule in rules if "nonResourceURLs" in rule] == []

@@ -1,0 +1,22 @@
+"""Random transitions over the whole schema, each followed by its reverse; `make faults` makes many more."""
+
+from __future__ import annotations
+
+from tests.helpers.audit import AuditLog
+from tests.helpers.kube import Kube
+from tests.helpers.operator_process import OperatorProcess
+from tests.helpers.random_specs.specs import fields, schema_at
+from tests.integration.governed import LOOKS, NO_CHILD
+from tests.integration.transitions import Run
+
+
+async def test_every_change_arrives_or_is_refused_by_name_and_its_reverse_leaves_no_trace(
+    kube: Kube, audit: AuditLog, operator: OperatorProcess, namespace: str
+) -> None:
+    await Run(kube.kubeconfig, audit, namespace, transitions=60, seed=1, players=20).check()
+
+
+def test_every_field_governs_a_place_or_is_listed_with_the_reason_why_not() -> None:
+    leaves = {path for path in fields() if "[]" not in path and "properties" not in schema_at(path)}
+    assert leaves <= {*LOOKS, *NO_CHILD}
+    assert set(NO_CHILD) <= leaves

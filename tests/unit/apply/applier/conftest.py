@@ -1,0 +1,12 @@
+"""The scene of the smallest server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.apply.applier.scene import Scene
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()

@@ -1,0 +1,48 @@
+"""A server in the caches, and an API server in memory: what the tests of children begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.helpers.fakes import FakeApiClient, FakeClock
+from tests.helpers.specs import body
+from vllm_operator.apply.applier import Children
+from vllm_operator.apply.result import Outcome
+from vllm_operator.desired.state import desired_state
+from vllm_operator.informers.store import Store
+from vllm_operator.kube.key import Key
+
+KEY = Key("llm", "mistral")
+Json = dict[str, Any]
+
+EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+"""What the API server notes of someone who pauses a Deployment by hand."""
+
+
+class Scene:
+    """A server in the caches, and an API server in memory."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
+        self.children = Children(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.wants(**spec)
+
+    def wants(self, **spec: Any) -> None:
+        """Change the spec."""
+        desired = desired_state(body(**spec), frozenset())
+        self.server = desired.server
+        self.manifests = {manifest.kind: manifest for manifest in desired.manifests}
+        self.store.put("VLLMServer", body(**spec))
+
+    async def apply(self) -> Outcome:
+        return await self.children.apply(KEY, self.server, list(self.manifests.values()))
+
+    async def prune(self) -> None:
+        await self.children.prune(KEY, self.server, list(self.manifests.values()))
+
+    def hold(self, kind: str, *, seen: bool = True, **metadata: Any) -> Json:
+        """Have a child on the server, and in the caches when it was `seen`."""
+        held = self.api.hold(self.manifests[kind].body, **metadata)
+        if seen:
+            self.store.put(kind, held)
+        return held

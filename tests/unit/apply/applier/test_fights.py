@@ -1,0 +1,144 @@
+"""Children that others keep changing or deleting: how often they are repaired, and what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.fakes import FakeClock
+from tests.helpers.specs import body
+from tests.unit.apply.applier.scene import EDIT, Json, Scene
+from vllm_operator.apply import repair_limiter
+from vllm_operator.errors import ApiError
+
+
+async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
+    scene = Scene()
+    scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
+    for _ in range(repair_limiter.BURST + 1):
+        assert (await scene.apply()).edited
+    with pytest.raises(ApiError, match="keeps changing"):
+        await scene.apply()
+
+
+async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+    await scene.apply()
+
+    async def fight() -> None:
+        live = scene.api.objects["Service", "mistral"]
+        live["spec"] = {**live["spec"], "type": "NodePort"}
+        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        scene.store.put("Service", live)
+        await scene.apply()
+
+    for _ in range(repair_limiter.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
+        await fight()
+    assert caught.value.retry_after == repair_limiter.WINDOW_SECONDS
+
+    scene.clock.now += repair_limiter.WINDOW_SECONDS
+    await fight()
+
+
+async def test_a_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+    """Such as a tool that applies an old copy of it again and again."""
+    await scene.apply()
+
+    async def fight() -> None:
+        live = scene.api.objects["Service", "mistral"]
+        live["metadata"]["annotations"]["vllm-operator.dev/applied-hash"] = "old"
+        live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        scene.store.put("Service", live)
+        await scene.apply()
+
+    for _ in range(1 + repair_limiter.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="keeps changing Service mistral"):
+        await fight()
+
+    scene.clock.now += repair_limiter.WINDOW_SECONDS
+    await fight()
+
+
+HPA: Json = {
+    "manager": "kube-controller-manager",
+    "operation": "Update",
+    "subresource": "scale",
+    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (HPA, "an autoscaler keeps changing the replicas of Deployment mistral"),
+        ({**HPA, "manager": "kubectl"}, "kubectl keeps changing Deployment mistral"),
+        (EDIT, "kubectl-edit keeps changing Deployment mistral"),
+    ],
+    ids=["autoscaler", "kubectl scale", "kubectl edit"],
+)
+async def test_a_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
+    await scene.apply()
+    for number in range(repair_limiter.FIGHT):
+        live = scene.api.objects["Deployment", "mistral"]
+        live["spec"] = {**live["spec"], "replicas": 5 + number}
+        version = str(int(live["metadata"]["resourceVersion"]) + 1000)
+        live["metadata"] |= {"managedFields": [entry], "resourceVersion": version}
+        scene.store.put("Deployment", live)
+        live["metadata"]["managedFields"] = []
+        assert len((await scene.apply()).contested) == (number + 1 == repair_limiter.FIGHT)
+
+    (note,) = (await scene.apply()).contested
+    assert note.startswith(words)
+    scene.clock.now += repair_limiter.WINDOW_SECONDS
+    assert (await scene.apply()).contested == ()
+
+
+async def test_a_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
+    for number in range(4 * repair_limiter.BURST):
+        scene.wants(service={"port": 80 + number % 2})
+        await scene.apply()
+
+    assert scene.api.objects["Service", "mistral"]["spec"]["ports"][0]["port"] == 81
+
+
+async def test_a_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    await scene.apply()
+
+    async def fight() -> None:
+        scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
+        await scene.apply()
+
+    for _ in range(1 + repair_limiter.BURST):
+        await fight()
+    with pytest.raises(ApiError, match="someone keeps deleting Service mistral") as caught:
+        await fight()
+    assert caught.value.retry_after == repair_limiter.WINDOW_SECONDS
+
+    scene.clock.now += repair_limiter.WINDOW_SECONDS
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
+    scene = Scene(replicas=2)
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    for _ in range(2 * repair_limiter.BURST):
+        scene.wants(replicas=2)
+        await scene.apply()
+        budget = scene.api.objects["PodDisruptionBudget", "mistral"]
+        scene.wants(replicas=1)
+        await scene.prune()
+        scene.store.remove("PodDisruptionBudget", budget)
+
+    assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repair_limiter.BURST
+
+
+def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
+    clock = FakeClock()
+    budget = repair_limiter.RepairBudget(clock)
+    for number in range(100):
+        budget.take(f"uid-{number}")
+        clock.now += repair_limiter.WINDOW_SECONDS
+
+    assert len(budget._repairs) == 1

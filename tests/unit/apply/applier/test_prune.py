@@ -1,0 +1,68 @@
+"""What is deleted because the spec no longer asks for it, and what is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.specs import UID
+from tests.unit.apply.applier.scene import KEY, Json, Scene
+
+
+async def test_prune_removes_what_the_spec_no_longer_asks_for_and_that_very_object() -> None:
+    scene = Scene(replicas=2)
+    held = scene.hold("PodDisruptionBudget")
+    scene.wants(replicas=1)
+
+    await scene.prune()
+
+    assert scene.api.requests == [("delete", "PodDisruptionBudget", "mistral")]
+    assert scene.api.sent == [held["metadata"]["uid"]]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": []},
+        {"ownerReferences": [{"kind": "VLLMServer", "name": "mistral", "uid": "former", "controller": True}]},
+        {"ownerReferences": [{"kind": "VLLMServer", "name": "mistral", "uid": UID}]},
+        {"deletionTimestamp": "2026-03-02T08:00:00Z"},
+    ],
+    ids=["unowned", "of a former server", "not controlled", "being deleted"],
+)
+async def test_prune_leaves_what_is_not_the_servers(metadata: Json) -> None:
+    scene = Scene(replicas=2)
+    scene.hold("PodDisruptionBudget", **metadata)
+    scene.wants(replicas=1)
+
+    await scene.prune()
+
+    assert scene.api.requests == []
+
+
+async def test_prune_spares_what_the_api_server_is_not_known_to_have() -> None:
+    scene = Scene(replicas=2)
+    scene.hold("PodDisruptionBudget")
+    scene.wants(replicas=1)
+
+    await scene.children.prune(KEY, scene.server, [], spared=["PodDisruptionBudget"])
+
+    assert scene.api.requests == []
+
+
+async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
+    await scene.apply()
+    scene.api.requests.clear()
+
+    await scene.prune()
+
+    assert scene.api.requests == []
+
+
+async def test_a_kept_claim_is_not_pruned() -> None:
+    scene = Scene(cache={"size": "1Gi"})
+    scene.hold("PersistentVolumeClaim")
+    scene.wants()
+
+    await scene.prune()
+
+    assert scene.api.requests == []

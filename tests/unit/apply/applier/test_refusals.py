@@ -1,0 +1,189 @@
+"""What goes wrong with an apply: refusals, failures that may pass, and a server that has gone."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.helpers.specs import body
+from tests.unit.apply.applier.scene import Json, Scene
+from vllm_operator.apply import write_backoff
+from vllm_operator.apply.result import OwnerGoneError
+from vllm_operator.errors import ApiError
+
+
+async def tries(scene: Scene, seconds: float) -> list[float]:
+    """When the Service is sent, while its server is looked at every half second."""
+    times, end = [], scene.clock.now + seconds
+    began = scene.clock.now
+    while scene.clock.now < end:
+        scene.api.requests.clear()
+        try:
+            await scene.apply()
+        except ApiError:
+            pass
+        if ("apply", "Service", "mistral") in scene.api.requests:
+            times.append(scene.clock.now - began)
+        scene.clock.now += 0.5
+    return times
+
+
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [(422, write_backoff.REFUSAL_SECONDS), (500, write_backoff.FAILURE_SECONDS), (0, write_backoff.FAILURE_SECONDS)],
+)
+async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_server_is_looked_at(
+    scene: Scene, status: int, first: float
+) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
+    times = await tries(scene, 1800)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+
+    assert len(pauses) > 5
+    for number, pause in enumerate(pauses):
+        planned = min(first * 2**number, write_backoff.LONGEST_SECONDS)
+        assert 0.6 * planned <= pause <= 0.8 * planned + 1.0
+
+
+async def test_a_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+    first = await scene.apply()
+    scene.api.requests.clear()
+
+    assert (await scene.apply()).problems == first.problems
+    assert scene.api.requests == []
+
+
+async def test_a_write_that_took_effect_though_it_failed_is_no_failure(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(504, "Timeout", "no answer")
+    with pytest.raises(ApiError):
+        await scene.apply()
+    scene.store.put("Service", scene.api.hold(scene.manifests["Service"].body))
+
+    assert (await scene.apply()).problems == ()
+
+
+async def test_a_conflict_with_nothing_is_not_looked_into_every_time(scene: Scene) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(409, "Conflict", "injected")
+    looks = []
+    for _ in range(4):
+        scene.api.requests.clear()
+        with pytest.raises(ApiError):
+            await scene.apply()
+        looks.append(("get", "Service", "mistral") in scene.api.requests)
+        scene.clock.now += 60
+
+    assert looks == [True, False, True, False]
+
+
+async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+    await scene.apply()
+    scene.children.retry_failed()
+    scene.api.errors.clear()
+
+    assert (await scene.apply()).written == ("Service",)
+
+
+async def test_another_manifest_is_sent_in_spite_of_a_refusal(scene: Scene) -> None:
+    scene.api.objects["VLLMServer", "mistral"] = body()
+    scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
+    await scene.apply()
+    scene.wants(service={"port": 81})
+    scene.api.requests.clear()
+    await scene.apply()
+
+    assert ("apply", "Service", "mistral") in scene.api.requests
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 413, 422])
+async def test_a_refusal_is_a_problem_that_names_the_field(scene: Scene, status: int) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
+
+    outcome = await scene.apply()
+
+    assert [problem.reason for problem in outcome.problems] == ["ChildRefused"]
+    assert outcome.problems[0].message == "spec.service.port: the API server refuses Service mistral: spec.ports[0]: no"
+    assert outcome.written == ("Deployment",)
+
+
+@pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
+async def test_what_may_pass_is_raised_when_all_others_are_written(scene: Scene, status: int) -> None:
+    scene.api.errors["apply", "Service"] = ApiError(status, "Later", "not now")
+
+    with pytest.raises(ApiError, match="not now"):
+        await scene.apply()
+
+    assert ("apply", "Deployment", "mistral") in scene.api.requests
+
+
+@pytest.mark.parametrize("change", ["gone", "replaced", "deleted"])
+async def test_nothing_is_written_for_a_server_that_has_gone(scene: Scene, change: str) -> None:
+    successor: Json = body(uid="another")
+    scene.store.remove("VLLMServer", body())
+    if change == "replaced":
+        scene.store.put("VLLMServer", successor)
+    if change == "deleted":
+        scene = Scene()
+        dying = body()
+        dying["metadata"].update(resourceVersion="2", deletionTimestamp="2026-03-02T08:00:00Z")
+        scene.store.put("VLLMServer", dying)
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+
+    assert scene.api.writes == []
+
+
+async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> None:
+    scene.api.before_write = lambda _: scene.store.remove("VLLMServer", body())
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+
+    assert len(scene.api.writes) == 1
+
+
+async def lose_service(scene: Scene) -> None:
+    """Have all children made, and the Service deleted by someone."""
+    await scene.apply()
+    scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
+    scene.api.requests.clear()
+
+
+async def test_a_deleted_child_is_made_again_after_one_look_for_its_owner(scene: Scene) -> None:
+    scene.api.hold(body())
+    await lose_service(scene)
+
+    assert (await scene.apply()).written == ("Service",)
+    assert scene.api.requests == [("get", "VLLMServer", "mistral"), ("apply", "Service", "mistral")]
+
+
+@pytest.mark.parametrize("successor", [None, body(uid="another")])
+async def test_no_child_is_made_again_for_a_server_of_whose_end_no_event_told(
+    scene: Scene, successor: Json | None
+) -> None:
+    """The collector deletes the children, while the watch on servers is blind."""
+    if successor:
+        scene.api.hold(successor)
+    await lose_service(scene)
+
+    with pytest.raises(OwnerGoneError):
+        await scene.apply()
+    assert scene.api.writes == []
+
+
+@pytest.mark.parametrize("cached", [None, body(uid="former")])
+async def test_a_server_is_not_forgotten_because_the_cache_of_the_api_server_is_behind(
+    scene: Scene, cached: Json | None
+) -> None:
+    scene.api.hold(body())
+    scene.api.behind["VLLMServer", "mistral"] = cached
+    await lose_service(scene)
+
+    assert (await scene.apply()).written == ("Service",)

@@ -1,0 +1,68 @@
+"""Which fields admission changed, and what the user is told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.specs import body
+from vllm_operator.apply.admission_changes import FOUND_BY, REPLICAS, TOLD, alterations, altered_fields
+from vllm_operator.desired.state import desired_state
+
+Json = dict[str, Any]
+MANIFESTS = {manifest.kind: manifest for manifest in desired_state(body(), frozenset()).manifests}
+SENT: Json = {
+    "metadata": {"labels": {"app.kubernetes.io/managed-by": "vllm-operator"}},
+    "spec": {
+        "replicas": 1,
+        "schedulerName": "",
+        "containers": [{"name": "vllm", "image": "vllm:1", "args": ["--model", "m"], "limits": {"memory": "1Gi"}}],
+    },
+}
+
+
+def stored(**vllm: Any) -> Json:
+    container = {**SENT["spec"]["containers"][0], **vllm}
+    return {**SENT, "spec": {**SENT["spec"], "containers": [{"name": "mesh"}, container]}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [
+        (SENT, ()),
+        ({**SENT, "spec": {**SENT["spec"], "schedulerName": "default-scheduler"}}, ()),
+        ({**SENT, "spec": {**SENT["spec"], "replicas": 3}}, ("spec.replicas",)),
+        ({**SENT, "metadata": {"labels": {}}}, (FOUND_BY,)),
+        ({**SENT, "metadata": {}}, (FOUND_BY,)),
+        (stored(limits={"memory": "1024Mi"}), ()),
+        (stored(image="mirror/vllm:1"), ("spec.containers[vllm].image",)),
+        (stored(limits={"memory": "2Gi"}), ("spec.containers[vllm].limits",)),
+        (stored(args=["--model", "m", "--seed", "1"]), ("spec.containers[vllm].args",)),
+        ({**SENT, "spec": {**SENT["spec"], "containers": [{"name": "mesh"}]}}, ("spec.containers[vllm]",)),
+    ],
+)
+def test_fields_that_are_stored_otherwise(answer: Json, fields: tuple[str, ...]) -> None:
+    assert altered_fields(SENT, answer) == fields
+
+
+def test_what_is_told() -> None:
+    found = alterations([(MANIFESTS["Deployment"], (REPLICAS,)), (MANIFESTS["Service"], ())])
+
+    assert found.notes == (
+        "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas",
+    )
+    assert (found.rescaled, found.hidden) == (True, False)
+
+
+def test_what_is_told_of_a_child_whose_changes_are_not_seen() -> None:
+    found = alterations([(MANIFESTS["Service"], (FOUND_BY,))])
+
+    assert "its changes are seen every 30 s only" in found.notes[0]
+    assert (found.rescaled, found.hidden) == (False, True)
+
+
+def test_many_fields_are_counted() -> None:
+    fields = tuple(f"spec.field{number}" for number in range(TOLD + 2))
+
+    assert alterations([(MANIFESTS["Service"], fields)]).notes[0].endswith("spec.field4 and 2 more")

@@ -1,0 +1,249 @@
+"""Drift, on objects as a real API server keeps them (`python -m tests.helpers.record_live`)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.helpers import record_live
+from vllm_operator.apply.drift import differs
+from vllm_operator.kube.managed_fields import HANDOVER_MANAGER, RESTART, adopted_fields, foreign_entries
+
+Json = dict[str, Any]
+
+
+def live(name: str) -> Json:
+    body: Json = json.loads((record_live.FOLDER / f"{name}.json").read_text())
+    return body
+
+
+PAIRS = {
+    f"{server}-{body['kind'].lower()}": body
+    for server in record_live.SERVERS
+    for body in record_live.children(server, "default")
+}
+
+
+def as_recorded(manifest: Json) -> Json:
+    """The manifest with what the recording scrubbed: a changed hash is no drift of the fields."""
+    recorded = copy.deepcopy(manifest)
+    recorded["metadata"]["annotations"].pop("vllm-operator.dev/applied-hash")
+    return recorded
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_was_applied_does_not_differ(name: str) -> None:
+    assert not differs(as_recorded(PAIRS[name]), live(name)), "rendered anew? `python -m tests.helpers.record_live`"
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all texts, numbers and switches."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from leaves(inner, (*path, position))
+    else:
+        yield path
+
+
+def other(value: Any) -> Any:
+    """A value of the same type that is not the same."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1000 if isinstance(value, int) else f"7{value}"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_field_that_changes_is_seen(name: str) -> None:
+    manifest, stored = as_recorded(PAIRS[name]), live(name)
+    unseen = []
+    for path in leaves({key: manifest[key] for key in ("metadata", "spec")}):
+        changed = copy.deepcopy(manifest)
+        place = changed
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = other(place[path[-1]])
+        if not differs(changed, stored):
+            unseen.append(path)
+
+    assert unseen == []
+
+
+@pytest.mark.parametrize("name", ["full-deployment", "smallest-deployment", "scaled-horizontalpodautoscaler"])
+def test_every_field_that_vanishes_is_seen(name: str) -> None:
+    manifest, stored = as_recorded(PAIRS[name]), live(name)
+    for key in manifest["spec"]:
+        cut = {**stored, "spec": {other: value for other, value in stored["spec"].items() if other != key}}
+        assert differs(manifest, cut), key
+
+
+SAME: list[tuple[str, Json, Json]] = [
+    ("equal quantities", {"limits": {"cpu": 1}}, {"limits": {"cpu": "1"}}),
+    ("quantities in other units", {"requests": {"memory": "1024Mi"}}, {"requests": {"memory": "1Gi"}}),
+    ("a fraction of a core", {"limits": {"cpu": 0.5}}, {"limits": {"cpu": "500m"}}),
+    ("less than a thousandth, which is rounded up", {"limits": {"cpu": "1.0005"}}, {"limits": {"cpu": "1001m"}}),
+    ("a tolerance", {"scaleUp": {"tolerance": "0.05"}}, {"scaleUp": {"tolerance": "50m"}}),
+    ("pod overhead", {"overhead": {"cpu": "0.25"}}, {"overhead": {"cpu": "250m"}}),
+    ("an empty object that is dropped", {"affinity": {"nodeAffinity": {}}}, {}),
+    ("an empty list that is dropped", {"args": []}, {}),
+    ("an empty text that is dropped", {"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]}),
+    ("false that is dropped", {"readOnly": False}, {}),
+    ("a default that is filled in", {"ports": [{"name": "a"}]}, {"ports": [{"name": "a", "protocol": "TCP"}]}),
+    ("variables in another order", {"env": [{"name": "A"}, {"name": "B"}]}, {"env": [{"name": "B"}, {"name": "A"}]}),
+    ("another container beside", {"containers": [{"name": "a"}]}, {"containers": [{"name": "b"}, {"name": "a"}]}),
+    ("ports without names", {"ports": [{"containerPort": 1}, {"containerPort": 2}]},
+     {"ports": [{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 2, "protocol": "TCP"}]}),
+    ("a whole number as a fraction", {"value": 1}, {"value": 1.0}),
+]  # fmt: skip
+OTHER: list[tuple[str, Json, Json]] = [
+    ("another quantity", {"limits": {"cpu": 1}}, {"limits": {"cpu": "2"}}),
+    ("a thousandth more", {"limits": {"cpu": "1"}}, {"limits": {"cpu": "1001m"}}),
+    ("a quantity that is gone", {"limits": {"cpu": 1}}, {"limits": {}}),
+    ("a text that looks like a quantity elsewhere", {"args": ["1024Mi"]}, {"args": ["1Gi"]}),
+    ("one is not true", {"value": 1}, {"value": True}),
+    ("a number is not its text", {"containerPort": 80}, {"containerPort": "80"}),
+    ("arguments in another order", {"args": ["a", "b"]}, {"args": ["b", "a"]}),
+    ("an argument more", {"args": ["a"]}, {"args": ["a", "b"]}),
+    ("a list that is cut", {"tolerations": [{"key": "a"}, {"key": "b"}]}, {"tolerations": [{"key": "a"}]}),
+    ("a variable that is gone", {"env": [{"name": "A", "value": "1"}]}, {"env": []}),
+    ("a port without name that is gone", {"ports": [{"containerPort": 1}, {"containerPort": 2}]},
+     {"ports": [{"containerPort": 1}]}),
+    ("an object that is a list", {"affinity": {"a": 1}}, {"affinity": [1]}),
+    ("a switch that is gone", {"readOnly": True}, {}),
+    ("a switch that is gone and was off against the default", {"enableServiceLinks": False}, {}),
+    ("a user that is gone and was 0", {"securityContext": {"runAsUser": 0}}, {"securityContext": {}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("manifest", "stored"), [row[1:] for row in SAME], ids=[row[0] for row in SAME])
+def test_no_drift(manifest: Json, stored: Json) -> None:
+    assert not differs(manifest, stored)
+
+
+@pytest.mark.parametrize(("manifest", "stored"), [row[1:] for row in OTHER], ids=[row[0] for row in OTHER])
+def test_drift(manifest: Json, stored: Json) -> None:
+    assert differs(manifest, stored)
+
+
+@pytest.mark.parametrize("edit", ["untouched", "scaled", "restarted", "labelled"])
+def test_what_others_may_write_is_not_foreign(edit: str) -> None:
+    """Replicas are compared by value, a restart is asked for by a person, and labels are free to all."""
+    assert foreign_entries(live(f"edit-{edit}")) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "manager"),
+    [
+        ("image-edited", "kubectl-set"),
+        ("variable-added", "kubectl-set"),
+        ("sidecar-added", "kubectl-patch"),
+        ("paused", "kubectl-rollout"),
+    ],
+)
+def test_what_others_wrote_into_the_spec_is_foreign(edit: str, manager: str) -> None:
+    assert [entry["manager"] for entry in foreign_entries(live(f"edit-{edit}"))] == [manager]
+
+
+def test_a_restart_beside_another_edit_is_foreign() -> None:
+    body = live("edit-restarted")
+    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
+    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
+
+    assert foreign_entries(body) == [entry]
+    assert RESTART in json.dumps(entry)
+
+
+def restored_claim(**more: Json) -> Json:
+    """A claim that a backup brought back together with the volume that it was bound to."""
+    entry = {"manager": "restorer", "operation": "Update", "fieldsV1": {"f:spec": {"f:volumeName": {}, **more}}}
+    return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
+
+
+def test_the_volume_of_a_restored_claim_is_not_foreign() -> None:
+    """Kubernetes refuses to remove it."""
+    assert foreign_entries(restored_claim()) == []
+
+
+def test_adopting_a_restored_claim_leaves_its_volume_to_nobody() -> None:
+    (own,) = adopted_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
+
+    assert own["fieldsV1"] == {"f:spec": {"f:resources": {"f:requests": {"f:storage": {}}}}}
+
+
+def test_what_keeps_the_replicas_for_the_autoscaler_is_not_foreign() -> None:
+    """Else each pass would adopt the field and hand it over again."""
+    entry = {"manager": HANDOVER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+    assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
+
+
+@pytest.mark.parametrize("edit", ["image-edited", "variable-added", "sidecar-added", "paused"])
+def test_adopting_leaves_nothing_foreign(edit: str) -> None:
+    body = live(f"edit-{edit}")
+    foreign = foreign_entries(body)[0]
+
+    adopted = adopted_fields(body)
+    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
+
+    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
+    assert len(adopted) == len(body["metadata"]["managedFields"]) - 1
+    assert own["operation"] == "Apply"
+    assert covers(own["fieldsV1"]["f:spec"], foreign["fieldsV1"]["f:spec"])
+
+
+def test_adopting_leaves_the_mark_of_a_restart_to_whoever_set_it() -> None:
+    """kubectl keeps one entry for all its rollout commands; without the mark the pods would restart again."""
+    body = live("edit-restarted")
+    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
+    restarted = json.loads(json.dumps(entry))
+    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
+
+    adopted = adopted_fields(body)
+    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
+
+    assert restarted in adopted
+    assert "f:paused" in own["fieldsV1"]["f:spec"]
+    assert RESTART not in json.dumps(own)
+    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
+
+
+def covers(whole: Json, part: Json) -> bool:
+    """Whether a field set holds another."""
+    return all(name in whole and covers(whole[name], below) for name, below in part.items())
+
+
+def test_adopting_keeps_what_was_ours() -> None:
+    body = live("edit-sidecar-added")
+    (before,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "vllm-operator"]
+    (after,) = [entry for entry in adopted_fields(body) if entry["manager"] == "vllm-operator"]
+
+    assert covers(after["fieldsV1"], before["fieldsV1"])
+
+
+def test_adopting_leaves_the_status_to_its_controllers() -> None:
+    adopted = adopted_fields(live("edit-image-edited"))
+
+    assert [entry["manager"] for entry in adopted if entry.get("subresource") == "status"] == [
+        "kube-controller-manager"
+    ]
+
+
+def test_adopting_where_nothing_was_applied_yet_makes_it_ours() -> None:
+    edit = {"manager": "velero", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:a": {}}}}
+
+    assert adopted_fields({"metadata": {"managedFields": [edit]}}) == [
+        {**edit, "manager": "vllm-operator", "operation": "Apply"}
+    ]
+
+
+def test_adopting_what_has_meanwhile_been_undone_changes_nothing() -> None:
+    body = live("edit-untouched")
+
+    assert adopted_fields(body) == body["metadata"]["managedFields"]
+    assert adopted_fields({"metadata": {}}) == []

@@ -1,0 +1,17 @@
+"""The loop on which the tests of the queue run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.controller.workqueue.scene import JumpingLoop, Run
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Run a scenario on a jumping loop."""
+    loop = JumpingLoop()
+    yield loop.run_until_complete
+    loop.close()

@@ -1,0 +1,142 @@
+"""What is scraped how, and which objects exist, for every combination of spec and cluster."""
+
+import re
+
+import pytest
+
+from tests.helpers.monitored_servers import server
+from vllm_operator.desired.monitoring import Scrape, missing_crds, pod_annotations, pod_monitor_plan, rule_plan, scrape
+from vllm_operator.desired.rendering.templates import render
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.kube.kinds import MONITORING_KINDS
+from vllm_operator.vllm.metric_series import metric_names, pod_pattern, server_series
+
+NO_KINDS: frozenset[str] = frozenset()
+ANNOTATIONS = {"prometheus.io/scrape": "true", "prometheus.io/port": "8000", "prometheus.io/path": "/metrics"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds", "expected"),
+    [
+        ("auto", MONITORING_KINDS, Scrape.POD_MONITOR),
+        ("auto", NO_KINDS, Scrape.ANNOTATIONS),
+        ("podMonitor", MONITORING_KINDS, Scrape.POD_MONITOR),
+        ("podMonitor", NO_KINDS, Scrape.NONE),
+        ("annotations", MONITORING_KINDS, Scrape.ANNOTATIONS),
+        ("none", MONITORING_KINDS, Scrape.NONE),
+    ],
+)
+def test_scrape_follows_the_spec_and_the_installed_crds(wanted: str, kinds: frozenset[str], expected: Scrape) -> None:
+    asked = server(monitoring={"scrape": wanted})
+    assert scrape(asked, kinds) is expected
+    assert (pod_monitor_plan(asked, kinds) is not None) == (expected is Scrape.POD_MONITOR)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "annotations", "podMonitor", "none"])
+def test_pod_annotations_do_not_depend_on_the_cluster(wanted: str) -> None:
+    expected = ANNOTATIONS if wanted in {"auto", "annotations"} else {}
+    assert pod_annotations(server(monitoring={"scrape": wanted})) == expected
+
+
+def test_missing_crds_names_what_the_spec_asks_for() -> None:
+    assert missing_crds(server(), NO_KINDS) == ("PrometheusRule",)
+    assert missing_crds(server(monitoring={"scrape": "podMonitor"}), NO_KINDS) == ("PodMonitor", "PrometheusRule")
+    assert missing_crds(server(monitoring={"alerts": {"enabled": False}}), NO_KINDS) == ()
+    assert missing_crds(server(monitoring={"scrape": "podMonitor"}), MONITORING_KINDS) == ()
+
+
+def test_no_rule_without_alerts_or_without_its_crd() -> None:
+    assert rule_plan(server(monitoring={"alerts": {"enabled": False}})) is None
+    assert rule_plan(server(), frozenset({"PodMonitor"})) is None
+
+
+def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> None:
+    plan = rule_plan(server(monitoring={"scrape": "podMonitor"}), frozenset({"PrometheusRule"}))
+    assert plan is not None
+    assert plan.records == []
+    assert "VLLMNoReplicaAvailable" not in {alert.name for alert in plan.alerts}
+
+
+@pytest.mark.parametrize(
+    ("flags", "watched"),
+    [(["--disable-log-stats"], False), (["--disable-log-stats", "--no-disable-log-stats"], True), (["--seed=1"], True)],
+)
+def test_no_alarm_for_absence_when_vllm_exports_nothing(flags: list[str], watched: bool) -> None:
+    plan = rule_plan(server(engine={"extraArgs": flags}))
+    assert plan is not None
+    assert bool(plan.records) is watched
+
+
+def test_autoscaled_servers_are_expected_to_have_replicas() -> None:
+    plan = rule_plan(server(replicas=0, autoscaling={"minReplicas": 1, "maxReplicas": 2}))
+    assert plan is not None
+    assert plan.alerts[0].name == "VLLMNoReplicaAvailable"
+
+
+def test_labels_of_the_spec_reach_every_alert_and_may_set_the_severity() -> None:
+    plan = rule_plan(server(monitoring={"alerts": {"labels": {"team": "ml", "severity": "page"}}}))
+    assert plan is not None
+    identity = {"namespace": "llm", "vllmserver": "mistral"}
+    assert all(alert.labels == {"team": "ml", "severity": "page", **identity} for alert in plan.alerts)
+
+
+@pytest.mark.parametrize(
+    "key", ["pod", "namespace", "alertname", "__name__", "app.kubernetes.io/team", "1st", "a\nb", ""]
+)
+def test_labels_that_prometheus_refuses_are_refused_with_their_name(key: str) -> None:
+    with pytest.raises(InvalidSpecError, match=re.escape(repr(key))):
+        rule_plan(server(monitoring={"alerts": {"labels": {key: "x"}}}))
+
+
+def test_alerts_link_to_no_runbook_unless_it_is_known_where_they_are_read() -> None:
+    plan = rule_plan(server())
+    assert plan is not None
+    assert {name for alert in plan.alerts for name in alert.annotations} == {"summary", "description"}
+
+
+def test_pod_monitor_selects_the_pods_of_this_server_only() -> None:
+    plan = pod_monitor_plan(server())
+    assert plan is not None
+    body = render("monitoring/podmonitor", plan)
+    assert body["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "mistral"
+    endpoint = body["spec"]["podMetricsEndpoints"][0]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "15s")
+
+
+@pytest.mark.parametrize(
+    ("image", "spec", "expected"),
+    [
+        ("vllm/vllm-openai:v0.32.0", {}, "vllm:kv_cache_usage_perc"),
+        ("vllm/vllm-openai:v0.10.0", {}, "vllm:kv_cache_usage_perc"),
+        ("vllm/vllm-openai:v0.9.2", {}, "vllm:gpu_cache_usage_perc"),
+        ("private/vllm@sha256:" + "0" * 64, {}, "vllm:kv_cache_usage_perc"),
+        ("private/vllm@sha256:" + "0" * 64, {"version": "0.8.5"}, "vllm:gpu_cache_usage_perc"),
+    ],
+)
+def test_the_cache_metric_follows_the_version(image: str, spec: dict[str, str], expected: str) -> None:
+    assert server_series(server(image=image, **spec)).names.kv_cache == expected
+
+
+def test_an_unknown_version_is_taken_for_the_tested_release() -> None:
+    assert metric_names(None) == metric_names((0, 32))
+
+
+def generated(deployment: str, pod_hash: str = "5f9c6d7b84", suffix: str = "x2k7b") -> str:
+    """The name of a pod as Kubernetes makes it: cut at 58 characters, then five more."""
+    return f"{deployment}-{pod_hash}-"[:58] + suffix
+
+
+@pytest.mark.parametrize("length", [1, 7, 45, 46, 47, 48, 56, 57, 58, 63])
+@pytest.mark.parametrize("pod_hash", ["5f9c6d7b84", "84d9f6c5"])
+def test_pod_pattern_matches_names_of_every_length(length: int, pod_hash: str) -> None:
+    assert re.fullmatch(pod_pattern("m" * length), generated("m" * length, pod_hash))
+
+
+@pytest.mark.parametrize("other", ["mistral-large", "mistral-b", "mis", "xmistral", "mistral-5f9c6d7b84"])
+def test_pod_pattern_leaves_neighbours_out(other: str) -> None:
+    assert not re.fullmatch(pod_pattern("mistral"), generated(other))
+
+
+@pytest.mark.parametrize("pod", ["mistral-0", "mistral-warmup-x2k7b", "mistral-5f9c6d7b84", "mistral"])
+def test_pod_pattern_leaves_pods_of_jobs_and_stateful_sets_out(pod: str) -> None:
+    assert not re.fullmatch(pod_pattern("mistral"), pod)

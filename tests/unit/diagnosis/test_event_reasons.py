@@ -1,0 +1,239 @@
+"""What only events tell: of pods that are stuck, of claims without a volume, of containers that the kubelet killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.helpers.pods import (
+    SCHEDULED,
+    condition,
+    crashed_pod,
+    deleted_pod,
+    deployment,
+    loading_pod,
+    pod,
+    ready_pod,
+    rolling,
+    scheduling_pod,
+    termination,
+    waiting_pod,
+)
+from tests.helpers.status_inputs import NOW, SERVING, conditions, facts, judged
+from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.event_reasons import NOTHING, explanation
+from vllm_operator.investigation.stuck_objects import questions
+from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.status.build import build_status
+from vllm_operator.status.inputs import Facts, Observation
+
+NAME = "mistral-5f9c6d7b8-x2k7b"
+UID = f"uid-of-{NAME}"
+MOUNT = 'MountVolume.SetUp failed for volume "model-cache" : secret "nfs" not found'
+TIMED_OUT = "Unable to attach or mount volumes: unmounted volumes=[model-cache]: timed out waiting for the condition"
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+CLAIM = {
+    "metadata": {"name": "mistral-cache", "uid": "claim"},
+    "spec": {"storageClassName": "fast"},
+    "status": {"phase": "Pending"},
+}
+NO_CLASS = 'storageclass.storage.k8s.io "fast" not found'
+
+
+def event(reason: str, message: str, at: str = "2026-03-02T08:00:00Z", **more: Any) -> dict[str, Any]:
+    return {"reason": reason, "message": message, "lastTimestamp": at, **more}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], NOTHING),
+        ([event("Scheduled", "Successfully assigned"), event("Pulling", "Pulling image")], NOTHING),
+        ([event("FailedMount", TIMED_OUT), event("FailedMount", MOUNT)], Diagnosis("FailedMount", MOUNT)),
+        ([event("FailedMount", TIMED_OUT)], Diagnosis("FailedMount", TIMED_OUT)),
+        (
+            [event("FailedMount", MOUNT), event("FailedMount", MOUNT + "!", "2026-03-02T08:09:00Z")],
+            Diagnosis("FailedMount", MOUNT + "!"),
+        ),
+        (
+            [event("FailedAttachVolume", 'Multi-Attach error for volume "pvc-1"'), event("FailedMount", TIMED_OUT)],
+            Diagnosis("FailedAttachVolume", 'Multi-Attach error for volume "pvc-1"'),
+        ),
+        (
+            [event("Killing", "Stopping container vllm")],
+            NOTHING,
+        ),
+        (
+            [event("Killing", "Container vllm failed liveness probe, will be restarted")],
+            Diagnosis("Killing", "Container vllm failed liveness probe, will be restarted"),
+        ),
+        (
+            [event("FailedCreatePodSandBox", f'failed to setup network for sandbox "{"0f" * 32}": no CNI', "", x=1)],
+            Diagnosis("FailedCreatePodSandBox", "failed to setup network for …: no CNI"),
+        ),
+    ],
+)
+def test_events_of_a_pod(events: list[dict[str, Any]], expected: Diagnosis):
+    assert explanation("Pod", events) == expected
+
+
+def test_events_of_a_claim_tell_the_failure_first():
+    waits = event("ExternalProvisioning", "Waiting for a volume", "2026-03-02T08:09:00Z")
+    assert explanation("PersistentVolumeClaim", [waits]).reason == "ExternalProvisioning"
+    failed = event("ProvisioningFailed", NO_CLASS)
+    assert explanation("PersistentVolumeClaim", [waits, failed]) == Diagnosis("ProvisioningFailed", NO_CLASS)
+
+
+def test_secrets_in_events_are_masked():
+    found = explanation("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
+    assert "hf_AbC" not in found.message
+
+
+def asked(*pods: dict[str, Any], claim: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
+    found = questions(Observation(deployment=deployment(1), claim=claim, pods=pods))
+    return [(question.kind, question.what, question.uid) for question in found]
+
+
+STUCK = [
+    (pod(), "events"),
+    (waiting_pod("ImagePullBackOff", "401 Unauthorized"), "events"),
+    (crashed_pod(termination(137)), "events"),
+    (loading_pod(), "log"),
+]
+PLAIN = [
+    ready_pod(),
+    scheduling_pod(),
+    deleted_pod(),
+    waiting_pod("CreateContainerConfigError", 'secret "hf" not found'),
+    crashed_pod(termination(1)),
+    crashed_pod(termination(137, reason="OOMKilled")),
+]
+
+
+@pytest.mark.parametrize(("body", "what"), STUCK)
+def test_what_nothing_else_tells_is_looked_up(body: dict[str, Any], what: str):
+    assert asked(body) == [("Pod", what, UID)]
+
+
+@pytest.mark.parametrize("body", PLAIN)
+def test_what_tells_itself_is_not_looked_up(body: dict[str, Any]):
+    assert asked(body) == []
+
+
+def test_only_a_claim_without_a_volume_is_looked_up():
+    waits = scheduling_pod(message=UNBOUND)
+    assert asked(waits, claim=CLAIM) == [("PersistentVolumeClaim", "events", "claim")]
+    assert asked(waits, claim={**CLAIM, "status": {"phase": "Bound"}}) == []
+
+
+def test_a_claim_that_no_pod_waits_for_is_not_looked_up():
+    assert asked(claim=CLAIM) == []
+    chosen = {"volume.kubernetes.io/selected-node": "gpu-3"}
+    wanted = {**CLAIM, "metadata": {**CLAIM["metadata"], "annotations": chosen}}
+    assert asked(claim=wanted) == [("PersistentVolumeClaim", "events", "claim")]
+
+
+def test_the_next_run_of_a_container_is_another_question():
+    again = loading_pod()
+    again["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "2026-03-02T09:30:00Z"
+    first, second = (next(questions(Observation(pods=(body,)))) for body in (loading_pod(), again))
+    assert first != second
+
+
+def found(body: dict[str, Any], reason: str, message: str) -> Facts:
+    return facts(
+        body,
+        health={NAME: ReplicaHealth()},
+        deployment=deployment(1, availableReplicas=0, conditions=[rolling()]),
+        findings={UID: Diagnosis(reason, message)},
+    )
+
+
+EXPLAINED = [
+    (found(pod(), "FailedMount", MOUNT), "Pulling", "FailedMount", MOUNT),
+    (
+        found(waiting_pod("ImagePullBackOff", "401 Unauthorized"), "FailedToRetrieveImagePullSecret", "Unable to "
+        "retrieve some image pull secrets (regcred)"),
+        *("Pulling", "ImagePullBackOff", "401 Unauthorized; Unable to retrieve some image pull secrets (regcred)"),
+    ),
+    (
+        found(crashed_pod(termination(137)), "Killing", "Container vllm failed liveness probe, will be restarted"),
+        *("CrashLooping", "Killing", "exit code 137: Container vllm failed liveness probe, will be restarted"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "phase", "reason", "message"), EXPLAINED)
+def test_a_replica_tells_what_its_events_explain(seen: Facts, phase: str, reason: str, message: str):
+    (entry,) = build_status(seen)["replicaStatuses"]
+    assert (entry["phase"], entry["reason"], entry["message"]) == (phase, reason, message)
+
+
+@pytest.mark.parametrize("seen", [row[0] for row in EXPLAINED])
+def test_a_restarted_operator_keeps_the_explanation_until_it_has_looked_again(seen: Facts):
+    known = build_status(seen)
+    assert build_status(replace(seen, findings={}, previous=known, now=NOW.replace(hour=20))) == known
+
+
+def test_a_mount_that_came_through_is_told_no_more():
+    known = build_status(found(pod(), "FailedMount", MOUNT))
+    (entry,) = build_status(replace(found(pod(), "", ""), previous=known))["replicaStatuses"]
+    assert entry["reason"] == "ContainerCreating"
+
+
+def unbound(reason: str = "", message: str = "", **changes: Any) -> Facts:
+    """A server whose cache has no volume, and whose replica waits for it."""
+    findings = {"claim": Diagnosis(reason, message)} if message else {}
+    moving = deployment(1, availableReplicas=0, conditions=[rolling()])
+    known = {"cache_claim": "mistral-cache", "claim": CLAIM, "deployment": moving, "findings": findings}
+    return facts(scheduling_pod(message=UNBOUND), **known, **changes)
+
+
+def test_a_claim_tells_why_it_has_no_volume():
+    status = build_status(unbound("ProvisioningFailed", NO_CLASS))
+    assert judged(status, "CacheReady") == ("False", "ProvisioningFailed")
+    [ready] = [entry for entry in status["conditions"] if entry["type"] == "Ready"]
+    assert "kubectl describe pvc" not in ready["message"], "one way out is enough"
+    words = (
+        f"claim mistral-cache is not bound: {NO_CLASS}; correct cache.storageClassName or cache.size, or repair "
+        "storage class fast"
+    )
+    assert conditions(status)["CacheReady"]["message"] == words
+    assert status["message"] == f"0/1 replicas serve; {NAME}: {words}"
+
+
+def test_a_restarted_operator_keeps_what_it_knew_of_a_claim():
+    known = build_status(unbound("ProvisioningFailed", NO_CLASS))
+    assert build_status(unbound(previous=known, now=NOW.replace(hour=20))) == known
+
+
+def test_a_claim_of_which_nothing_is_known_points_to_kubectl():
+    message = conditions(build_status(unbound()))["CacheReady"]["message"]
+    assert message.endswith("see kubectl describe pvc mistral-cache")
+
+
+def test_pod_that_the_node_controller_marked_is_lost_and_neither_loading_nor_stalled():
+    """It sets Ready to False without a reason, which no kubelet does, and leaves the containers as they were."""
+    body = ready_pod()
+    body["status"]["conditions"][1] = condition("Ready", "False", SCHEDULED)
+    for health in (SERVING, ReplicaHealth("Timeout", "no answer")):
+        (entry,) = build_status(facts(body, health={NAME: health}))["replicaStatuses"]
+        assert (entry["phase"], entry["reason"]) == ("Unknown", "NodeLost")
+
+
+def test_pod_that_left_a_silent_node_is_lost_and_not_draining():
+    body = deleted_pod()
+    body["status"]["conditions"][1] = condition("Ready", "False", SCHEDULED)
+    (entry,) = build_status(facts(body))["replicaStatuses"]
+    assert (entry["phase"], entry["reason"]) == ("Unknown", "NodeLost")
+
+
+def test_pod_that_kubernetes_ends_tells_why():
+    body = deleted_pod()
+    why = "default-scheduler: preempting to accommodate a higher priority pod"
+    body["status"]["conditions"].append(condition("DisruptionTarget", "True", SCHEDULED, "PreemptionByScheduler", why))
+    (entry,) = build_status(facts(body))["replicaStatuses"]
+    assert entry["phase"] == "Draining"
+    assert entry["message"].startswith(f"{why}; finishes its requests")

@@ -1,0 +1,97 @@
+"""Which optional kinds there are: one answer without a kind is not believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_operator.informers.discovery import CHECK_SECONDS, DOUBT_SECONDS, Capabilities
+from vllm_operator.kube.kinds import MONITORING_KINDS
+
+MONITORS = MONITORING_KINDS
+NAMES = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
+
+
+class FakeDiscovery:
+    """An API server that serves these kinds; None stands for 404. The CRDs of those that end are being deleted."""
+
+    def __init__(self) -> None:
+        self.kinds: frozenset[str] | None = MONITORS
+        self.ending: frozenset[str] = frozenset()
+
+    async def get_path(self, path: str) -> dict[str, Any] | None:
+        assert path == "/apis/monitoring.coreos.com/v1"
+        return None if self.kinds is None else {"resources": [self._resource(kind) for kind in sorted(self.kinds)]}
+
+    def _resource(self, kind: str) -> dict[str, Any]:
+        verbs = ["delete", "deletecollection", "get", "list", "watch"]
+        return {"name": NAMES[kind], "verbs": verbs if kind in self.ending else [*verbs, "patch", "create", "update"]}
+
+
+def scene() -> tuple[Capabilities, FakeDiscovery]:
+    discovery = FakeDiscovery()
+    return Capabilities(discovery), discovery  # type: ignore[arg-type]
+
+
+async def test_what_comes_is_believed_at_once() -> None:
+    capabilities, discovery = scene()
+    discovery.kinds = None
+    assert not await capabilities.refresh()
+    discovery.kinds = MONITORS
+
+    assert await capabilities.refresh()
+    assert capabilities.installed == MONITORS
+    assert not await capabilities.refresh()
+
+
+async def test_a_group_that_is_missing_for_a_moment_changes_nothing() -> None:
+    capabilities, discovery = scene()
+    await capabilities.refresh()
+    for kinds in (None, MONITORS, frozenset[str](), MONITORS, frozenset({"PodMonitor"}), MONITORS):
+        discovery.kinds = kinds
+        assert not await capabilities.refresh()
+        assert capabilities.installed == MONITORS
+
+
+async def test_a_kind_that_is_missing_twice_is_gone() -> None:
+    capabilities, discovery = scene()
+    await capabilities.refresh()
+    discovery.kinds = frozenset({"PodMonitor"})
+
+    assert not await capabilities.refresh()
+    assert capabilities.pause == DOUBT_SECONDS
+    assert await capabilities.refresh()
+    assert capabilities.installed == {"PodMonitor"}
+    assert capabilities.pause == CHECK_SECONDS
+    assert not await capabilities.refresh()
+
+
+async def test_a_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
+    capabilities, discovery = scene()
+    await capabilities.refresh()
+    discovery.kinds = None
+    for kind in MONITORS:
+        capabilities.drop(kind)
+    assert capabilities.installed == frozenset()
+
+    assert await capabilities.refresh()
+    assert capabilities.installed == frozenset()
+
+
+async def test_a_kind_that_is_there_after_all_is_told() -> None:
+    capabilities, _ = scene()
+    await capabilities.refresh()
+    capabilities.drop("PodMonitor")
+
+    assert await capabilities.refresh()
+    assert capabilities.installed == MONITORS
+    assert not await capabilities.refresh()
+
+
+async def test_a_kind_whose_crd_is_being_deleted_is_gone() -> None:
+    capabilities, discovery = scene()
+    await capabilities.refresh()
+    discovery.ending = frozenset({"PodMonitor"})
+    await capabilities.refresh()
+    await capabilities.refresh()
+
+    assert capabilities.installed == {"PrometheusRule"}

@@ -1,0 +1,79 @@
+"""Which of the named namespaces are served: those whose Role is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from vllm_operator.errors import ApiError
+from vllm_operator.informers import namespaces as module
+from vllm_operator.informers.namespaces import Scope
+
+
+class FakeClient:
+    """Answers lists with 403 in some namespaces."""
+
+    def __init__(self, *closed: str, status: int = 403) -> None:
+        self.closed = set(closed)
+        self.status = status
+        self.asked = 0
+
+    async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        self.asked += 1
+        if self.closed.intersection(path.split("/")):
+            raise ApiError(self.status, "Forbidden", "vllmservers is forbidden")
+        return {}
+
+
+def scope(client: FakeClient, *namespaces: str) -> Scope:
+    return Scope(client, namespaces)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.001)
+
+
+async def test_the_whole_cluster_is_not_asked_about() -> None:
+    client = FakeClient()
+    whole = scope(client)
+    await whole.open()
+    assert (whole.is_cluster, whole.lists, client.asked) == (True, (None,), 0)
+
+
+async def test_a_namespace_without_role_is_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    client = FakeClient("b")
+    named = scope(client, "a", "b")
+    await named.open()
+    assert (named.namespaces, named.closed, named.lists) == (("a",), ("b",), ("a",))
+    waiting = asyncio.create_task(named.await_role())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    client.closed.clear()
+    await asyncio.wait_for(waiting, 5)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert "namespace b is not served until its Role and RoleBinding are there" in message
+    assert "manifests --serve b" in message
+
+
+async def test_without_any_role_it_waits_for_one() -> None:
+    client = FakeClient("a")
+    named = scope(client, "a")
+    waiting = asyncio.create_task(named.open())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    client.closed.clear()
+    await asyncio.wait_for(waiting, 5)
+    assert named.closed == ()
+
+
+@pytest.mark.parametrize("status", [0, 401, 404, 500, 503])
+async def test_an_api_server_in_trouble_closes_no_namespace(status: int) -> None:
+    named = scope(FakeClient("a", status=status), "a")
+    await named.open()
+    assert named.closed == ()

@@ -1,0 +1,179 @@
+"""Credentials that are replaced while they are used, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from vllm_operator.kube import connection as module
+from vllm_operator.kube.availability import Recovery
+from vllm_operator.kube.connection import Connection
+
+
+class FakeApiServer:
+    """Lets in who shows the one token.
+
+    Attributes:
+        accepted: the token.
+        seen: tokens that were shown, in order.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = "old"
+        self.seen: list[str] = []
+        self.url = ""
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.seen.append(token)
+        assert await request.text() in ("", "body"), "a body is sent whole, also the second time"
+        return web.Response(status=200 if token == self.accepted else 401)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeApiServer]:
+    fake = FakeApiServer()
+    runner = web.ServerRunner(web.Server(fake.answer), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield fake
+    await runner.cleanup()
+
+
+@pytest.fixture
+def kubeconfig(server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubeconfig with the accepted token."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(config(server.url, "old"))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+    return path
+
+
+def config(server: str, token: str) -> str:
+    return json.dumps({
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    })  # fmt: skip
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The token's file of a service account."""
+    path = tmp_path / "token"
+    path.write_text("old\n")
+    return path
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+async def ask(connection: Connection) -> int:
+    async with connection.session.post(connection.server, data=b"body") as response:
+        return response.status
+
+
+async def test_a_token_that_was_replaced_is_read_again_and_the_call_repeated(
+    server: FakeApiServer, kubeconfig: Path, account: Path
+) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    middleware = module._TokenFile(account)
+    session = connection.open(middleware)
+    assert (await session.post(server.url, data=b"body")).status == 200
+    write(account, "new\n")
+    server.accepted = "new"
+
+    assert (await session.post(server.url, data=b"body")).status == 200
+    assert server.seen == ["old", "old", "new"]
+    await session.close()
+    await connection.close()
+
+
+async def test_a_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
+    server: FakeApiServer, kubeconfig: Path, account: Path
+) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    server.accepted = "another"
+    session = connection.open(module._TokenFile(account))
+
+    assert (await session.post(server.url, data=b"body")).status == 401
+    assert server.seen == ["old"]
+    await session.close()
+    await connection.close()
+
+
+async def test_a_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
+    server: FakeApiServer, kubeconfig: Path
+) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    write(kubeconfig, config(server.url, "new"))
+    server.accepted = "new"
+    assert await ask(connection) == 401
+
+    await connection.renew()
+    assert await ask(connection) == 200
+    await connection.close()
+
+
+async def test_a_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
+    server: FakeApiServer, kubeconfig: Path
+) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    write(kubeconfig, config(server.url, "new")[:40])
+    await connection.renew()
+
+    assert await ask(connection) == 200
+    await connection.close()
+
+
+async def test_refused_credentials_are_read_only_so_often(
+    server: FakeApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
+    connection = Connection(lambda *_: None, Recovery())
+    await connection.renew()
+    session = connection.session
+    write(kubeconfig, config(server.url, "new"))
+    await connection.renew()
+
+    assert connection.session is session
+    await connection.close()
+
+
+async def test_a_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    lent = connection.open()
+    assert (await lent.get(server.url)).status == 200
+    await lent.close()
+
+    assert await ask(connection) == 200
+    await connection.close()
+
+
+async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
+    server: FakeApiServer, kubeconfig: Path
+) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    lent = connection.open()
+    write(kubeconfig, config(server.url, "new"))
+    await connection.renew()
+
+    assert lent.closed, "kopf takes this for the moment to ask for another session"
+    await connection.close()
+
+
+async def test_credentials_that_are_what_they_were_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
+    connection = Connection(lambda *_: None, Recovery())
+    lent = connection.open()
+    await connection.renew()
+
+    assert not lent.closed
+    await connection.close()

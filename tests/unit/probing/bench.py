@@ -1,0 +1,44 @@
+"""A prober whose clock is turned by hand, and what its tests watch: replicas on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.timing import ProbeTarget
+
+KEY = "llm/mistral"
+INTERVAL = 10.0
+
+
+class Bench:
+    """A prober whose time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.changes: list[str] = []
+        self.prober = Prober(self.changes.append, clock=lambda: self.now, timeout=0.3)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let `seconds` pass in steps of half a second, and every probe end."""
+        for _ in range(int(seconds * 2) + 1):
+            self.prober.tick()
+            await self.prober.settle()
+            self.now += 0.5
+        self.now -= 0.5
+
+    def reason(self, pod: str = "pod-a") -> str:
+        return self.prober.health(KEY)[pod].reason
+
+
+def target(server: FakeVLLM, pod: str = "pod-a", uid: str = "", interval: float = INTERVAL) -> ProbeTarget:
+    return ProbeTarget(KEY, pod, uid or f"uid-{pod}", server.url, ("mistral-7b",), interval)
+
+
+async def until(condition: object, seconds: float = 5.0) -> None:
+    """Wait until `condition()` holds."""
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -1,0 +1,210 @@
+"""One probe of one replica, against a server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.probing.http import replica_client
+from vllm_operator.probing.probe import probe
+
+WANTED = ("mistral-7b",)
+
+
+async def raw_server(answer: bytes) -> asyncio.Server:
+    """A server that sends `answer` to whoever connects, and closes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+def address(server: asyncio.Server) -> str:
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_serving_replica_tells_version_models_and_capacity(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    assert await probe(client, vllm.url, WANTED, None) == ReplicaHealth(
+        reason="Serving",
+        served_models=("mistral-7b",),
+        version="0.32.0",
+        max_model_len=8192,
+        kv_cache_tokens=2_097_152,
+        concurrency=2048,
+    )
+
+
+async def test_known_capacity_is_not_asked_again(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    known = await probe(client, vllm.url, WANTED, None)
+    for _ in range(5):
+        assert await probe(client, vllm.url, WANTED, None, known) == known
+    assert vllm.asked == {"/health": 6, "/v1/models": 6, "/version": 1, "/metrics": 1}
+
+
+async def test_replica_that_comes_back_is_asked_for_its_capacity_again(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    down = ReplicaHealth("ConnectionRefused", "refused", version="0.31.0", kv_cache_tokens=1)
+    health = await probe(client, vllm.url, WANTED, None, down)
+    assert (health.version, health.kv_cache_tokens) == ("0.32.0", 2_097_152)
+
+
+async def test_replica_without_metrics_serves_all_the_same(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.status = {"/metrics": 404, "/version": 404}
+    health = await probe(client, vllm.url, WANTED, None)
+    assert health.healthy
+    assert health.kv_cache_tokens is None
+
+
+async def test_all_probes_of_a_replica_share_one_connection(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    for _ in range(5):
+        await probe(client, vllm.url, WANTED, None, None)
+    assert vllm.connections == 1
+
+
+async def test_replica_that_lacks_the_served_name_is_named_with_what_it_lists(
+    vllm: FakeVLLM, client: aiohttp.ClientSession
+):
+    health = await probe(client, vllm.url, ("mistral-7b", "alias"), None)
+    assert health.reason == "ModelNotServed"
+    assert health.message == "/v1/models lacks alias; it lists mistral-7b"
+
+
+async def test_missing_key_is_unauthorized_with_the_way_out(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.api_key = "s3cret"
+    health = await probe(client, vllm.url, WANTED, None)
+    assert health.reason == "Unauthorized"
+    assert "set security.apiKeySecretRef" in health.message
+
+
+async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.api_key = "s3cret"
+    health = await probe(client, vllm.url, WANTED, "another")
+    assert health.reason == "Unauthorized"
+    assert "another" not in health.message
+    assert "s3cret" not in health.message
+
+
+async def test_key_goes_to_models_alone(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.api_key = "s3cret"
+    assert (await probe(client, vllm.url, WANTED, "s3cret")).healthy
+    assert {path for path, key in vllm.authorizations if key} == {"/v1/models"}
+
+
+async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    health = await probe(client, vllm.url, WANTED, "s3cret\n")
+    assert health.reason == "Unauthorized"
+    assert "line break" in health.message
+    assert "s3cret" not in health.message
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models"])
+@pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
+async def test_other_status_is_an_http_error_and_redirects_are_not_followed(
+    vllm: FakeVLLM, client: aiohttp.ClientSession, path: str, status: int
+):
+    vllm.status, vllm.headers = {path: status}, {"location": f"{vllm.url}/elsewhere"}
+    health = await probe(client, vllm.url, WANTED, None)
+    assert (health.reason, health.message) == ("HTTPError", f"{path} answered {status}")
+    assert "/elsewhere" not in vllm.asked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[1, 2]", b'{"data": 7}', b"\x00\xff", b"[" * 100_000, b"x" * 10_000_000, gzip.compress(b" " * 10**7)],
+)
+async def test_junk_for_models_is_an_http_error(vllm: FakeVLLM, client: aiohttp.ClientSession, body: bytes):
+    vllm.body = {"/v1/models": body}
+    health = await probe(client, vllm.url, WANTED, None)
+    assert health.reason == "HTTPError"
+    assert "/v1/models" in health.message
+
+
+async def test_junk_for_health_version_and_metrics_is_harmless(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.body = {"/health": b"\xff" * 1000, "/version": b"[]", "/metrics": b"\xff{" * 3_000_000}
+    health = await probe(client, vllm.url, WANTED, None)
+    assert (health.reason, health.version, health.kv_cache_tokens) == ("Serving", None, None)
+
+
+async def test_closed_port_is_connection_refused_and_keeps_what_was_known(
+    vllm: FakeVLLM, client: aiohttp.ClientSession
+):
+    known = await probe(client, vllm.url, WANTED, None)
+    await vllm.stop()
+    health = await probe(client, vllm.url, WANTED, None, known)
+    assert (health.reason, health.message) == ("ConnectionRefused", "/health: connection refused")
+    assert health.version == "0.32.0"
+
+
+async def test_silence_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.delay = 5
+    begun = time.monotonic()
+    health = await probe(client, vllm.url, WANTED, None, timeout=0.2)
+    assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "Unreachable"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "Unreachable"),
+        (b"220 mail.example ESMTP\r\n", "HTTPError"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", "HTTPError"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "HTTPError"),
+    ],
+)
+async def test_answer_that_is_no_http_never_raises(client: aiohttp.ClientSession, answer: bytes, reason: Any):
+    async with await raw_server(answer) as server:
+        health = await probe(client, address(server), WANTED, None, timeout=2)
+    assert health.reason == reason
+    assert health.message.startswith("/health")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1", "", "http://127.0.0.1:99999", "http://"])
+async def test_address_that_is_none_never_raises(client: aiohttp.ClientSession, url: str):
+    health = await probe(client, url, WANTED, None, timeout=2)
+    assert (health.reason, health.message) == ("Unreachable", "/health: the pod has no usable address")
+
+
+async def test_proxies_of_the_environment_are_not_used(vllm: FakeVLLM, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with replica_client() as client:
+        assert (await probe(client, vllm.url, WANTED, None)).healthy
+
+
+async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.headers = {"set-cookie": "session=1; Path=/"}
+    await probe(client, vllm.url, WANTED, None)
+    assert vllm.cookies == {None}
+
+
+async def test_numbers_are_asked_for_in_place_of_health(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    known = await probe(client, vllm.url, WANTED, None)
+    taken: list[bytes] = []
+    assert await probe(client, vllm.url, WANTED, None, known, numbers=taken.append) == known
+    assert b"vllm:num_requests_running" in b"".join(taken)
+    assert (vllm.asked["/health"], vllm.asked["/metrics"]) == (1, 2)
+
+
+async def test_server_without_numbers_is_asked_for_its_health_after_all(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.status = {"/metrics": 404}
+    taken: list[bytes] = []
+    assert (await probe(client, vllm.url, WANTED, None, numbers=taken.append)).healthy
+    assert (taken, vllm.asked["/health"]) == ([], 1)
+
+
+async def test_silence_of_the_numbers_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
+    vllm.delay = 5
+    health = await probe(client, vllm.url, WANTED, None, timeout=0.2, numbers=lambda _: None)
+    assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
+    assert vllm.asked["/health"] == 0

@@ -1,0 +1,230 @@
+"""Whose pod is deleted for a frozen engine, and every reason to wait."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.pods import OLD_REVISION, deleted_pod, deployment, loading_pod, ready_pod, rolling
+from tests.helpers.status_inputs import NOW, SERVING, conditions, facts
+from vllm_operator.api.status import MAX_STALLED_RESTARTS
+from vllm_operator.kube.fields import timestamp
+from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.remediation.policy import (
+    BACK_OFF_SECONDS,
+    FROZEN_SECONDS,
+    HOUR_SECONDS,
+    PER_HOUR,
+    Decision,
+    Everywhere,
+    decide,
+    with_restart,
+)
+from vllm_operator.status.build import build_status
+from vllm_operator.status.inputs import Facts
+
+FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
+SILENT = ReplicaHealth("Timeout", "/health: no answer within 10 s")
+HELD = "the operator does not delete the pod: "
+
+
+def ago(seconds: float) -> str:
+    """A time of Kubernetes' this long before now."""
+    return timestamp(NOW - timedelta(seconds=seconds))
+
+
+def owned(pod: dict[str, Any], born: str = "") -> dict[str, Any]:
+    revision = pod["metadata"]["labels"]["pod-template-hash"]
+    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"mistral-{revision}", "controller": True}]
+    pod["metadata"]["creationTimestamp"] = born or pod["metadata"]["creationTimestamp"]
+    return pod
+
+
+def case(
+    *names: str,
+    frozen: tuple[str, ...] = ("a",),
+    since: float = 300.0,
+    more: tuple[dict[str, Any], ...] = (),
+    health: dict[str, ReplicaHealth] | None = None,
+    restarts: tuple[float, ...] = (),
+    **changes: Any,
+) -> Facts:
+    """A server with these ready pods, some of them frozen for `since` seconds."""
+    entries = [{"pod": name, "phase": "Stalled", "reason": "EngineStalled", "since": ago(since)} for name in frozen]
+    pods = [*(owned(ready_pod(name)) for name in names), *more]
+    told = dict.fromkeys(frozen, FROZEN) | (health or {})
+    changes = {"previous": {"replicaStatuses": entries}, **changes}
+    return replace(facts(*pods, health=told, **changes), restarts=tuple(ago(seconds) for seconds in restarts))
+
+
+def decided(given: Facts, everywhere: Everywhere = Everywhere(asked=9)) -> tuple[str, str, float | None]:  # noqa: B008
+    """The pod that is deleted, what the status says, and when to decide again."""
+    decision = decide(given, everywhere)
+    return decision.delete.pod if decision.delete else "", decision.words.removeprefix(HELD), decision.again
+
+
+DELETED = ("a", "the operator deletes the pod", None)
+
+
+def test_server_without_a_frozen_replica_needs_nothing() -> None:
+    assert decide(case("a", "b", frozen=()), Everywhere()) == Decision()
+
+
+def test_frozen_replica_is_deleted() -> None:
+    assert decided(case("a", "b")) == DELETED
+
+
+def test_only_replica_is_deleted_too_when_no_rollout_is_under_way() -> None:
+    assert decided(case("a")) == DELETED
+
+
+def test_the_one_that_has_been_frozen_for_longest_comes_first() -> None:
+    entries = [
+        {"pod": name, "phase": "Stalled", "reason": "EngineStalled", "since": ago(seconds)}
+        for name, seconds in (("a", 100), ("b", 400))
+    ]
+    given = case("a", "b", "c", frozen=("a", "b"), previous={"replicaStatuses": entries})
+    assert decided(given)[0] == "b"
+
+
+def test_pause_of_the_user_holds() -> None:
+    assert decided(case("a", "b", paused=True)) == ("", "spec.paused is true", None)
+
+
+@pytest.mark.parametrize("name", [None, "other-5f9c6d7b8", "mistral-77d4b9c5f"])
+def test_pod_of_someone_else_is_left_alone(name: str | None) -> None:
+    pod = ready_pod("a")
+    if name:
+        pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": name, "controller": True}]
+    given = facts(pod, health={"a": FROZEN})
+    assert decided(given)[:2] == ("", "it is not of the server's Deployment, so no other may take its place")
+
+
+def test_what_only_a_former_process_saw_is_no_ground() -> None:
+    hearsay = replace(FROZEN, first_hand=False)
+    assert decided(case("a", "b", health={"a": hearsay})) == ("", "it is being asked again", None)
+    assert decided(case("a", "b", health={"a": ReplicaHealth()}))[:2] == ("", "it is being asked again")
+
+
+def test_replica_gets_a_minute_to_go_on_by_itself() -> None:
+    assert decided(case("a", "b", since=20)) == ("", "not before it has been frozen for 60 s", FROZEN_SECONDS - 20)
+    assert decided(case("a", "b", since=60)) == DELETED
+
+
+def test_moment_at_which_it_froze_counts_from_now_when_it_is_new() -> None:
+    assert decided(case("a", "b", previous={}))[2] == FROZEN_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "suspects_itself"),
+    [
+        (Everywhere(asked=10, troubled=6, servers=4), True),
+        (Everywhere(asked=10, troubled=5, servers=4), False),
+        (Everywhere(asked=10, troubled=6, servers=1), False),
+        (Everywhere(asked=2, troubled=2, servers=2), False),
+        (Everywhere(asked=4, troubled=4, servers=2), True),
+    ],
+)
+def test_most_of_all_replicas_at_once_speak_against_the_operator(everywhere: Everywhere, suspects_itself: bool) -> None:
+    pod, words, again = decided(case("a", "b"), everywhere)
+    assert (pod == "") == suspects_itself
+    assert ("the network or the operator itself" in words) == suspects_itself
+    assert (again is not None) == suspects_itself
+
+
+def test_cut_network_heals_nothing() -> None:
+    given = case("a", "b", frozen=(), health={"a": SILENT, "b": SILENT})
+    assert decide(given, Everywhere(asked=2, troubled=2, servers=1)) == Decision()
+
+
+def test_silent_neighbour_holds() -> None:
+    given = case("a", "b", health={"b": SILENT})
+    assert decided(given)[:2] == ("", "b does not answer at all, so the network may be cut")
+
+
+def rollout(*names: str, reason: str = "ReplicaSetUpdated", **more: Any) -> Facts:
+    """Two wanted, one of the new revision not there yet."""
+    counts = {"replicas": len(names) + 1, "updatedReplicas": 1, "conditions": [rolling(reason)]}
+    pods = [owned(ready_pod(name, OLD_REVISION)) for name in names]
+    entries = [{"pod": "a", "phase": "Stalled", "reason": "EngineStalled", "since": ago(300)}]
+    return facts(
+        *pods,
+        owned(loading_pod("new")),
+        health={"a": FROZEN, "new": ReplicaHealth("ConnectionRefused", "refused")},
+        wanted=2,
+        previous={"replicaStatuses": entries},
+        deployment=deployment(2, **counts),
+        **more,
+    )
+
+
+def test_last_one_of_a_rollout_is_left_to_the_rollout() -> None:
+    assert decided(rollout("a"))[:2] == ("", "a rollout is under way and no other replica serves")
+
+
+def test_rollout_with_another_serving_replica_may_lose_the_frozen_one() -> None:
+    assert decided(rollout("a", "b")) == DELETED
+
+
+def test_rollout_that_goes_nowhere_replaces_nothing_so_the_operator_does() -> None:
+    assert decided(rollout("a", reason="ProgressDeadlineExceeded")) == DELETED
+
+
+def test_three_deletions_in_an_hour_are_enough() -> None:
+    pod, words, again = decided(case("a", "b", restarts=(3000, 2000, 1000)))
+    assert (pod, again) == ("", HOUR_SECONDS - 3000)
+    assert words == "3 pods were deleted within an hour and froze again, so a restart cures nothing"
+    assert decided(case("a", "b", restarts=(3700, 2000, 1000))) == DELETED
+
+
+@pytest.mark.parametrize(("restarts", "pause"), [((1,), 60), ((1000, 1), 120)])
+def test_each_deletion_makes_the_next_one_wait_twice_as_long(restarts: tuple[float, ...], pause: float) -> None:
+    assert pause == BACK_OFF_SECONDS * 2 ** (len(restarts) - 1)
+    given = case("a", "b", restarts=restarts)
+    assert decided(given) == ("", f"the last one was deleted less than {pause} s ago", pause - 1)
+    waited = tuple(pause if seconds == 1 else seconds for seconds in restarts)
+    assert decided(case("a", "b", restarts=waited)) == DELETED
+
+
+def test_next_one_waits_until_the_successor_of_the_last_serves() -> None:
+    born = ago(590)
+    starting = owned(loading_pod("next"), born)
+    refused = {"next": ReplicaHealth("ConnectionRefused", "refused")}
+    given = case("a", "b", more=(starting,), health=refused, restarts=(600,))
+    assert decided(given)[:2] == ("", "next is being replaced or starts")
+    assert decided(case("a", "b", more=(owned(ready_pod("next"), born),), restarts=(600,))) == DELETED
+
+
+def test_pod_that_is_still_leaving_holds() -> None:
+    given = case("a", "b", more=(owned(deleted_pod("former")),), health={"former": SERVING}, restarts=(600,))
+    assert decided(given)[:2] == ("", "former is being replaced or starts")
+
+
+def test_replica_that_could_not_start_before_holds_nothing() -> None:
+    """One that waits for a GPU for days gets it when the frozen one goes."""
+    given = case("a", more=(owned(loading_pod("old")),), health={"old": ReplicaHealth("ConnectionRefused", "refused")})
+    assert decided(given) == DELETED
+
+
+def test_count_is_kept_in_the_status_for_an_hour() -> None:
+    given = case("a", "b", restarts=(4000, 3000, 1000))
+    assert with_restart(given) == (ago(3000), ago(1000), ago(0))
+    assert len(with_restart(case("a", restarts=(10,) * PER_HOUR))) <= MAX_STALLED_RESTARTS
+    assert build_status(given)["stalledRestarts"] == [ago(4000), ago(3000), ago(1000)]
+    assert "stalledRestarts" not in build_status(case("a", "b"))
+
+
+def test_condition_says_what_the_operator_does_about_it() -> None:
+    given = case("a", "b", restarts=(1,))
+    told = replace(given, cure=decide(given, Everywhere(asked=9)).words)
+    message = conditions(build_status(told))["EngineHealthy"]["message"]
+    assert message == f"a: {FROZEN.message}; {HELD}the last one was deleted less than 60 s ago"
+
+
+def test_words_do_not_change_with_the_time() -> None:
+    """A status that counts seconds would be written all the time."""
+    first, later = case("a", "b", since=10), case("a", "b", since=50)
+    assert decide(first, Everywhere()).words == decide(later, Everywhere()).words

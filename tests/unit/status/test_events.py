@@ -1,0 +1,137 @@
+"""Events: changes that a person wants to read of, and never one per pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vllm_operator.status.events import notices
+
+
+def status(**conditions: tuple[str, str]) -> dict[str, Any]:
+    """A status with these conditions: type -> (status, reason)."""
+    return {
+        "conditions": [
+            {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"}
+            for kind, (value, reason) in conditions.items()
+        ]
+    }
+
+
+SERVING = status(Accepted=("True", "Valid"), Available=("True", "Serving"), Progressing=("False", "Complete"))
+ROWS: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
+    ("nothing new", SERVING, SERVING, []),
+    ("a new server that is accepted", {}, status(Accepted=("True", "Valid")), []),
+    ("a new server that is refused", {}, status(Accepted=("False", "InvalidSpec")), [("Warning", "InvalidSpec")]),
+    (
+        "refused as before",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("False", "InvalidSpec")),
+        [],
+    ),
+    (
+        "refused for another reason",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("False", "SecretNotFound")),
+        [("Warning", "SecretNotFound")],
+    ),
+    (
+        "accepted again",
+        status(Accepted=("False", "InvalidSpec")),
+        status(Accepted=("True", "Valid")),
+        [("Normal", "Accepted")],
+    ),
+    (
+        "serving",
+        status(Available=("False", "NoReplica")),
+        status(Available=("True", "Serving")),
+        [("Normal", "Available")],
+    ),
+    ("serving at first sight", {}, status(Available=("True", "Serving")), [("Normal", "Available")]),
+    (
+        "no longer serving",
+        status(Available=("True", "Serving")),
+        status(Available=("False", "NoReplica")),
+        [("Warning", "Unavailable")],
+    ),
+    ("not serving yet", {}, status(Available=("False", "NoReplica")), []),
+    (
+        "rolled out",
+        status(Progressing=("True", "RollingOut")),
+        status(Progressing=("False", "Complete")),
+        [("Normal", "RolledOut")],
+    ),
+    (
+        "a stuck rollout",
+        status(Progressing=("True", "RollingOut")),
+        status(Progressing=("False", "Stuck")),
+        [("Warning", "RolloutStuck")],
+    ),
+    (
+        "a sick engine",
+        status(EngineHealthy=("True", "Healthy")),
+        status(EngineHealthy=("False", "ModelNotServed")),
+        [("Warning", "ModelNotServed")],
+    ),
+    (
+        "an engine sick as before",
+        status(EngineHealthy=("False", "ModelNotServed")),
+        status(EngineHealthy=("False", "ModelNotServed")),
+        [],
+    ),
+    ("a healed engine", status(EngineHealthy=("False", "Timeout")), status(EngineHealthy=("True", "Healthy")), []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_notices(before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert [(notice.type, notice.reason) for notice in notices(before, after)] == expected
+
+
+def test_numbers_make_no_event() -> None:
+    changed = {**SERVING, "readyReplicas": 7, "message": "7/7 replicas serve"}
+
+    assert notices(SERVING, changed) == ()
+
+
+def test_a_cause_is_told_by_one_event() -> None:
+    before = status(Available=("True", "Serving"), EngineHealthy=("True", "Answering"))
+    after = status(Available=("False", "NoReplicaServes"), EngineHealthy=("False", "HTTPError"))
+
+    told = {notice.reason: notice.note for notice in notices(before, after)}
+
+    assert told == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
+
+
+def test_the_note_is_the_conditions_message() -> None:
+    (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
+
+    assert notice.note == "Accepted is False"
+
+
+def replicas(**phases: tuple[str, str]) -> dict[str, Any]:
+    """A status with these replicas: pod -> (phase, reason); EngineHealthy as it follows from them."""
+    entries = [{"pod": pod, "phase": phase, "reason": why, "message": "seen"} for pod, (phase, why) in phases.items()]
+    stalled = any(why == "EngineStalled" for _, why in phases.values())
+    judged = status(EngineHealthy=("False", "EngineStalled") if stalled else ("True", "Answering"))
+    return {**judged, "replicaStatuses": entries}
+
+
+GOOD, FROZEN = ("Serving", "Serving"), ("Stalled", "EngineStalled")
+
+
+def test_every_frozen_engine_is_told_once_and_so_is_its_recovery() -> None:
+    first, second = replicas(a=FROZEN, b=GOOD), replicas(a=FROZEN, b=FROZEN)
+    told = [(notice.type, notice.reason, notice.note) for notice in notices(replicas(a=GOOD, b=GOOD), first)]
+    assert told == [("Warning", "EngineStalled", "a: seen")]
+    assert [notice.note for notice in notices(first, second)] == ["b: seen"]
+    assert notices(second, second) == ()
+    back = [(notice.type, notice.reason, notice.note) for notice in notices(second, first)]
+    assert back == [("Normal", "EngineRecovered", "b: the engine answers again")]
+
+
+def test_frozen_replica_that_is_deleted_or_lost_has_not_recovered() -> None:
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
+    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()

@@ -1,0 +1,145 @@
+"""Flags and values that a version of vLLM does not take are refused with the field, the item and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.specs import spec
+from vllm_operator.validation.checks import notes, problems
+
+ITEM = "spec.engine.extraArgs[0]: "
+
+
+def told(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
+    """Reason and message of every problem."""
+    found = problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
+    return [(problem.reason, problem.message) for problem in found]
+
+
+UNKNOWN = [
+    (
+        "a slip of the pen",
+        ["--max-model-length=8"],
+        "vLLM 0.32.0 has no --max-model-length: did you mean --max-model-len?",
+    ),
+    ("nothing like it", ["--zzz", "1"], "vLLM 0.32.0 has no --zzz: correct or remove it"),
+    ("an attached number", ["-tp4"], "vLLM 0.32.0 has no -tp4: did you mean -tp?"),
+    ("a switch without a negative", ["--no-disable-log-stats"], "--disable-log-stats has no --no- form in vLLM 0.32.0"),
+    ("a prefix of two", ["--max-num-b=1", "--max-lora=1"], "--max-lora could be --max-lora-cls-labels, "),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in UNKNOWN], ids=[row[0] for row in UNKNOWN])
+def test_an_unknown_flag_is_refused(arguments: list[str], message: str) -> None:
+    ((reason, text),) = told(*arguments)
+
+    assert reason == "UnknownFlag"
+    assert text.startswith(
+        f"spec.engine.extraArgs[{len(arguments) - 1 if message.startswith('--max') else 0}]: {message}"
+    )
+
+
+DROPPED = [
+    ("--disable-log-requests", "--enable-log-requests"),
+    ("--num-scheduler-steps=8", "no multi-step mode"),
+    ("--swap-space=4", "--cpu-offload-gb"),
+    ("--max-seq-len-to-capture=8192", "--max-cudagraph-capture-size"),
+    ("--device=cuda", "the image decides"),
+    ("--use-v2-block-manager", "remove it"),
+]
+
+
+@pytest.mark.parametrize(("argument", "way_out"), DROPPED)
+def test_a_flag_that_vllm_dropped_is_answered_with_the_version_and_the_way_out(argument: str, way_out: str) -> None:
+    ((reason, message),) = told(argument)
+
+    assert reason == "UnknownFlag"
+    assert message.startswith(f"{ITEM}vLLM 0.32.0 has no {argument.partition('=')[0]}, it was dropped ")
+    assert way_out in message
+
+
+@pytest.mark.parametrize("argument", [row[0] for row in DROPPED])
+def test_a_version_that_still_has_it_takes_it(argument: str) -> None:
+    assert told(argument, version="0.9.2") == []
+
+
+def test_a_flag_of_a_newer_version_says_since_when() -> None:
+    ((_, message),) = told("--performance-mode=balanced", version="0.9.2")
+
+    assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it came ")
+    assert "use a newer image" in message
+
+
+VALUES = [
+    ("a missing value", ["--max-loras"], "--max-loras needs a value"),
+    ("a missing value before a flag", ["--max-loras", "--enforce-eager"], "--max-loras needs a value"),
+    ("a value bound to a switch", ["--enforce-eager=true"], "--enforce-eager is a switch and takes no value"),
+    ("no whole number", ["--max-loras=1.5"], '--max-loras needs a whole number, not "1.5"'),
+    ("no size", ["--max-model-len=8x"], '--max-model-len needs a whole number, such as 8192, not "8x"'),
+    ("no number", ["--cpu-offload-gb=lots"], '--cpu-offload-gb needs a number, not "lots"'),
+    ("no JSON", ["--limit-mm-per-prompt={image: 2}"], '--limit-mm-per-prompt needs JSON, not "{image: 2}"'),
+    (
+        "none of the choices",
+        ["--scheduling-policy=lifo"],
+        '--scheduling-policy must be one of fcfs, priority, not "lifo"',
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in VALUES], ids=[row[0] for row in VALUES])
+def test_a_value_that_the_parser_refuses_is_refused(arguments: list[str], message: str) -> None:
+    assert told(*arguments) == [("InvalidArgument", ITEM + message)]
+
+
+def test_a_value_behind_a_switch_belongs_to_no_flag() -> None:
+    """vLLM's server would take it for the name of the model."""
+    message = 'spec.engine.extraArgs[1]: "true" belongs to no flag: remove it'
+
+    assert told("--enforce-eager", "true") == [("InvalidArgument", message)]
+
+
+def test_a_typed_field_is_named() -> None:
+    ((reason, message),) = told(dtype="bf16")
+
+    assert reason == "InvalidArgument"
+    assert message.startswith("spec.engine.dtype: --dtype must be one of auto, bfloat16, ")
+
+
+ACCEPTED = [
+    ["--max-model-len=128k", "--max-model-len", "-1", "--max-model-len=auto"],
+    ["--compilation-config.level", "3", "-O3", "-cc.mode=1", "--kv-transfer-config", "{}"],
+    ["--max-num-batched-token", "8192", "--no-enable-prefix-caching"],
+    ["--max-model-len=$(LENGTH)", "$(MORE)", "--$(NAME)=x"],
+    ["--quantization=a-plugins-own", "--load-format", "a-plugins-own", "--tool-call-parser=mine"],
+    ["--collect-detailed-traces", "model", "worker"],
+]
+
+
+@pytest.mark.parametrize("arguments", ACCEPTED)
+def test_what_vllm_takes_is_accepted(arguments: list[str]) -> None:
+    assert told(*arguments) == []
+
+
+def test_a_flag_that_nobody_knows_in_a_newer_version_is_noted() -> None:
+    newer = spec(version="0.99.0", engine={"extraArgs": ["--brand-new", "1", "--enforce-eager"]})
+
+    assert problems(newer) == ()
+    assert notes(newer)[0].startswith("--brand-new could not be checked: vLLM 0.99.0 is newer than ")
+
+
+def test_an_unknown_version_is_served_and_the_note_says_what_was_not_checked() -> None:
+    unknown = spec(image="private/vllm:latest", engine={"extraArgs": ["--brand-new", "1"]})
+
+    assert problems(unknown) == ()
+    assert "flags could not be checked" in notes(unknown)[0]
+
+
+def test_a_known_version_needs_no_note() -> None:
+    assert notes(spec(version="0.32.0")) == ()
+
+
+def test_a_flag_between_two_measured_versions_is_refused_when_neither_has_it() -> None:
+    assert told("--zzz=1", version="0.25.0")[0][0] == "UnknownFlag"
+    assert told("--max-num=1", "--max-loras=x", version="0.25.0") == []

@@ -1,0 +1,127 @@
+"""What Kubernetes would refuse in a child is refused by the field of the spec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.specs import spec
+from vllm_operator.validation.checks import problems
+
+CLAIMS = {"spec": {"resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "gpus"}]}}
+
+
+def scheduling(**fields: Any) -> dict[str, Any]:
+    return {"scheduling": fields}
+
+
+def constraint(**fields: Any) -> dict[str, Any]:
+    return {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", **fields}
+
+
+def variable(**source: Any) -> dict[str, Any]:
+    return {"engine": {"env": [{"name": "A", "valueFrom": source}]}}
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("a key with a space", scheduling(nodeSelector={"a b": "x"}), "spec.scheduling.nodeSelector"),
+    ("a key that is empty", {"service": {"labels": {"": "x"}}}, "spec.service.labels"),
+    ("a key with two slashes", {"service": {"annotations": {"a/b/c": "x"}}}, "spec.service.annotations"),
+    (
+        "annotations beyond what an object carries",
+        {"service": {"annotations": {f"a{number}": "x" * 4096 for number in range(60)}}},
+        "spec.service.annotations",
+    ),
+    ("a resource without a domain", {"resources": {"limits": {"gpu": 1}}}, "spec.resources.limits[gpu]"),
+    ("a resource of Kubernetes", {"resources": {"limits": {"kubernetes.io/x": 1}}}, "spec.resources.limits[kuber"),
+    ("half a device", {"resources": {"limits": {"a.b/c": "500m"}}}, "spec.resources.limits[a.b/c]"),
+    (
+        "more than the limit",
+        {"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "1500m"}}},
+        "spec.resources.requests[cpu]",
+    ),
+    (
+        "fewer devices than the limit",
+        {"resources": {"limits": {"a.b/c": 2}, "requests": {"a.b/c": 1}}},
+        "spec.resources.requests[a.b/c]",
+    ),
+    ("devices without a limit", {"resources": {"requests": {"a.b/c": 1}}}, "spec.resources.requests[a.b/c]"),
+    ("huge pages alone", {"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, "spec.resources.limits"),
+    ("a device of a quota", {"accelerator": {"resourceName": "requests.a/b"}}, "spec.accelerator.resourceName"),
+    ("a claim that the pod lacks", {"resources": {"claims": [{"name": "gpus"}]}}, "spec.resources.claims"),
+    ("no key", scheduling(tolerations=[{"value": "x"}]), "spec.scheduling.tolerations[0]"),
+    (
+        "a value for any",
+        scheduling(tolerations=[{"key": "a", "operator": "Exists", "value": "x"}]),
+        "spec.scheduling.tolerations[0]",
+    ),
+    (
+        "seconds without eviction",
+        scheduling(tolerations=[{"key": "a", "tolerationSeconds": 5}]),
+        "spec.scheduling.tolerations[0]",
+    ),
+    (
+        "no number to compare",
+        scheduling(tolerations=[{"key": "a", "operator": "Lt", "value": "x"}]),
+        "spec.scheduling.tolerations[0]",
+    ),
+    (
+        "a constraint twice",
+        scheduling(topologySpreadConstraints=[constraint(), constraint(maxSkew=2)]),
+        "spec.scheduling.topologySpreadConstraints[0]",
+    ),
+    (
+        "domains that need not be",
+        scheduling(topologySpreadConstraints=[constraint(minDomains=2)]),
+        "spec.scheduling.topologySpreadConstraints[0]",
+    ),
+    (
+        "a key that is selected already",
+        scheduling(topologySpreadConstraints=[constraint(matchLabelKeys=["app.kubernetes.io/instance"])]),
+        "spec.scheduling.topologySpreadConstraints[0]",
+    ),
+    ("no space", {"cache": {"size": "0"}}, "spec.cache.size"),
+    (
+        "one pod and others",
+        {"cache": {"size": "1Gi", "accessModes": ["ReadWriteOncePod", "ReadWriteMany"]}},
+        "spec.cache.accessModes",
+    ),
+    (
+        "a divisor that is none",
+        variable(resourceFieldRef={"resource": "limits.cpu", "divisor": "2"}),
+        "spec.engine.env[A].valueFrom.resourceFieldRef.divisor",
+    ),
+    ("no source", variable(), "spec.engine.env[A].valueFrom"),
+    (
+        "two sources",
+        variable(fieldRef={"fieldPath": "metadata.name"}, configMapKeyRef={"name": "a", "key": "b"}),
+        "spec.engine.env[A].valueFrom",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "start"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(fields: dict[str, Any], start: str) -> None:
+    problem, *_ = problems(spec(**fields))
+
+    assert problem.reason == "InvalidSpec"
+    assert problem.message.startswith(start)
+
+
+FINE: list[dict[str, Any]] = [
+    scheduling(nodeSelector={"example.org/pool": "a"}, tolerations=[{"operator": "Exists"}]),
+    scheduling(tolerations=[{"key": "a", "operator": "Gt", "value": "5"}]),
+    scheduling(tolerations=[{"key": "a", "effect": "NoExecute", "tolerationSeconds": 5}]),
+    scheduling(topologySpreadConstraints=[constraint(), constraint(whenUnsatisfiable="DoNotSchedule", minDomains=2)]),
+    {"service": {"annotations": {"Example.org/Key": "x"}}},
+    {"resources": {"limits": {"cpu": 2, "hugepages-2Mi": "4Mi", "a.b/c": 1}, "requests": {"cpu": "500m", "a.b/c": 1}}},
+    {"resources": {"claims": [{"name": "gpus"}]}, "podTemplate": CLAIMS},
+    variable(resourceFieldRef={"resource": "limits.memory", "divisor": "1Mi"}),
+    {"cache": {"size": "1Gi", "accessModes": ["ReadWriteOncePod"]}},
+]
+
+
+@pytest.mark.parametrize("fields", FINE)
+def test_accepted(fields: dict[str, Any]) -> None:
+    assert problems(spec(**fields)) == ()

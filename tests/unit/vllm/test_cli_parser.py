@@ -1,0 +1,158 @@
+"""Arguments are read as the parser of the real release reads them: whatever it accepts is accepted here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import NoReturn
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.helpers.specs import spec
+from vllm_operator.validation.flag_checks import flags_exist, values_fit
+from vllm_operator.vllm.arguments import OWNED_FLAGS
+from vllm_operator.vllm.known_release import known
+from vllm_operator.vllm.releases import FlagSpec, Number, numbers, release
+
+CONVERT = {"text": str, "integer": int, "size": int, "number": float, "json": json.loads}
+GOOD = {"text": ["a", "", "a b", "-1", "x=y"], "integer": ["7", "-1", " 8"], "size": ["8192"], "number": ["0.5", "-.5"]}
+GOOD["json"] = ['{"a": 1}', "[]"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with an exception where it would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parser(number: Number) -> Parser:
+    """The parser of a release, made from its table by the standard library."""
+    result = Parser(prog="vllm", add_help=False)
+    result.add_argument("-h", "--help", action="store_true")
+    for flag in release(number).flags.values():
+        names = (flag.name, *flag.aliases)
+        if flag.negatable:
+            result.add_argument(*names, action=argparse.BooleanOptionalAction)
+        elif flag.takes == 0:
+            result.add_argument(*names, action="store_true")
+        else:
+            takes = None if flag.takes == 1 else flag.takes
+            choices = list(map(CONVERT[flag.kind], flag.choices)) if flag.choices else None
+            result.add_argument(*names, type=CONVERT[flag.kind], nargs=takes, choices=choices)
+    return result
+
+
+PARSERS = {number: parser(number) for number in numbers()}
+
+
+def accepted(number: Number, arguments: list[str]) -> bool:
+    """Whether the real rules take the arguments; vLLM turns underscores of a flag into dashes first."""
+    dashed = [re.sub(r"^--[^=.]*", lambda found: found[0].replace("_", "-"), item) for item in arguments]
+    try:
+        PARSERS[number].parse_args(dashed)
+    except (ValueError, argparse.ArgumentError):
+        return False
+    return True
+
+
+def refusals(number: Number, arguments: list[str]) -> list[str]:
+    """What the checks say of the arguments."""
+    asked = spec(version=".".join(map(str, number)), engine={"extraArgs": arguments})
+    return [problem.message for check in (flags_exist, values_fit) for problem in check(asked)]
+
+
+def values(flag: FlagSpec) -> st.SearchStrategy[str]:
+    """Values of the right kind."""
+    return st.sampled_from(list(flag.choices) or GOOD[flag.kind])
+
+
+@st.composite
+def pieces(draw: st.DrawFn, number: Number) -> list[str]:
+    """One flag with its values, in any way of writing it."""
+    flag = draw(st.sampled_from([one for one in release(number).flags.values() if one.name not in OWNED_FLAGS]))
+    name = draw(st.sampled_from([flag.name, *flag.aliases, *([flag.negative] if flag.negatable else [])]))
+    if name.startswith("--"):
+        name = name[: draw(st.integers(min(len(name), 6), len(name)))]
+        name = draw(st.sampled_from([name, "--" + name[2:].replace("-", "_")]))
+    if flag.takes == 0:
+        return [name]
+    if draw(st.booleans()):
+        return [f"{name}={draw(values(flag))}"]
+    most = 3 if flag.takes in {"+", "*"} else 1
+    return [name, *draw(st.lists(values(flag), min_size=1, max_size=most))]
+
+
+@given(st.sampled_from(numbers()), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_vllm_accepts_is_accepted(number: Number, data: st.DataObject) -> None:
+    arguments = [item for piece in data.draw(st.lists(pieces(number), max_size=5)) for item in piece]
+    assume(accepted(number, arguments))
+
+    assert refusals(number, arguments) == []
+
+
+NOISE = st.sampled_from(
+    [
+        "--",
+        "-",
+        "--x",
+        "-x",
+        "-1",
+        "-tp",
+        "-tp4",
+        "-q8",
+        "--max",
+        "--no-",
+        "--enforce-eager=1",
+        "8",
+        "a b",
+        "--a b",
+        "-O3",
+    ]
+)
+
+
+@given(st.sampled_from(numbers()), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_vllm_accepts_among_noise_is_accepted(number: Number, data: st.DataObject) -> None:
+    parts = st.one_of(NOISE.map(lambda item: [item]), pieces(number))
+    arguments = [item for piece in data.draw(st.lists(parts, max_size=4)) for item in piece]
+    assume(accepted(number, arguments))
+
+    assert refusals(number, arguments) == []
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+@settings(deadline=None)
+def test_any_arguments_can_be_judged(arguments: list[str]) -> None:
+    refusals((0, 32, 0), arguments)
+
+
+ROWS = [
+    ("a whole flag", ["--max-model-len", "8"], ("--max-model-len", ("8",), False)),
+    ("a unique prefix among all flags", ["--max-num-batched-token=8"], ("--max-num-batched-tokens", ("8",), False)),
+    ("a short name", ["-tp", "2"], ("--tensor-parallel-size", ("2",), False)),
+    ("a short name with its value bound", ["-tp=2"], ("--tensor-parallel-size", ("2",), False)),
+    ("a one-letter name with its value attached", ["-qawq"], ("--quantization", ("awq",), False)),
+    ("a negated switch", ["--no-enable-prefix-caching"], ("--enable-prefix-caching", (), True)),
+    ("underscores", ["--max_model_len=1_000"], ("--max-model-len", ("1_000",), False)),
+    ("a key of a JSON flag", ["--compilation-config.pass_config.x", "-1"], ("--compilation-config", ("-1",), False)),
+    ("a key of a JSON flag by its short name", ["-cc.mode=3"], ("--compilation-config", ("3",), False)),
+    ("the level of optimization", ["-O3"], ("-O", ("3",), False)),
+    ("several values", ["--lora-modules", "a=b", "c=d"], ("--lora-modules", ("a=b", "c=d"), False)),
+    ("a switch takes nothing", ["--enforce-eager", "true"], ("--enforce-eager", (), False)),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_reading(arguments: list[str], expected: tuple[str, tuple[str, ...], bool]) -> None:
+    table = known(spec(version="0.32.0"))
+    assert table
+    first = table.grammar.read(arguments)[0]
+
+    assert first.flag
+    assert (first.flag.name, first.values, first.negated) == expected

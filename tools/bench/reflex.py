@@ -1,0 +1,82 @@
+"""The floor of a repair: `python -m tools.bench.reflex KUBECONFIG NAMESPACE` knows beforehand what to write.
+
+It keeps no cache, checks nothing and asks for no owner: what is left is what the API server itself needs from the
+change to its event, and from the write to the answer. Its answer to an edit meets the Deployment controller's status
+for the edit more often than the operator's does, and then takes longer: there it is no strict floor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+
+from tools.bench.latency import EDITED
+from tools.bench.loop import FastClient
+from vllm_operator.api.names import MANAGER
+
+COLLECTIONS = ("/api/v1/namespaces/{}/services", "/apis/apps/v1/namespaces/{}/deployments")
+
+
+def recorded(listing: Mapping[str, Any]) -> dict[str, bytes]:
+    """What the operator applied to make each object of a list, by name."""
+    head = {"apiVersion": listing["apiVersion"], "kind": listing["kind"].removesuffix("List")}
+    return {item["metadata"]["name"]: orjson.dumps(head | _applied(item)) for item in listing["items"]}
+
+
+def _applied(item: Mapping[str, Any]) -> dict[str, Any]:
+    entries = item["metadata"]["managedFields"]
+    (fields,) = [one["fieldsV1"] for one in entries if (one["manager"], one["operation"]) == (MANAGER, "Apply")]
+    body: dict[str, Any] = _owned(item, fields)
+    body["metadata"] |= {key: item["metadata"][key] for key in ("name", "namespace")}
+    return body
+
+
+def _owned(value: Any, fields: Mapping[str, Any]) -> Any:
+    """The part of a value that a field set names: defaults of the API server stay nobody's, as with the operator."""
+    if not fields:
+        return value
+    if isinstance(value, dict):
+        return {key: _owned(value[key], fields[f"f:{key}"]) for key in value if f"f:{key}" in fields}
+    named = [(json.loads(name.removeprefix("k:")), below) for name, below in fields.items() if name != "."]
+    return [_owned(item, below) for item in value for keys, below in named if keys.items() <= item.items()]
+
+
+def asks(event: Mapping[str, Any]) -> bool:
+    """Whether this is what the bench does: a Service that is gone, a Deployment that it edited."""
+    found = event["object"]
+    if found["kind"] == "Service":
+        return bool(event["type"] == "DELETED")
+    return bool(found["spec"]["progressDeadlineSeconds"] == EDITED)
+
+
+async def answer(client: FastClient, path: str, listing: Mapping[str, Any]) -> None:
+    """Write at once whatever is asked for, as long as the watch lasts."""
+    bodies, answered = recorded(listing), set()
+    async for event in client.watch(path, listing["metadata"]["resourceVersion"]):
+        metadata = event["object"]["metadata"]
+        # The status of an edited Deployment is written, too, maybe before the answer.
+        change = metadata["uid"], metadata.get("generation")
+        if asks(event) and change not in answered:
+            answered.add(change)
+            await client.apply(f"{path}/{metadata['name']}", bodies[metadata["name"]])
+
+
+async def run(kubeconfig: Path, namespace: str) -> None:
+    """Learn what is there, and answer from then on."""
+    async with FastClient(kubeconfig, MANAGER) as client:
+        paths = [collection.format(namespace) for collection in COLLECTIONS]
+        # One connection more than the watches take: the first write needs no handshake, as those of the operator.
+        *listings, _ = await asyncio.gather(*map(client.get, [*paths, paths[0]]))
+        print("ready", flush=True)
+        await asyncio.gather(*(answer(client, path, listing) for path, listing in zip(paths, listings, strict=True)))
+
+
+if __name__ == "__main__":
+    uvloop.run(run(Path(sys.argv[1]), sys.argv[2]))

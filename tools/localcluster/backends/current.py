@@ -1,0 +1,82 @@
+"""The cluster that the current kubeconfig leads to: somebody's own, so nothing is done to it unasked."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.localcluster import build, settings
+from tools.localcluster.errors import ClusterError
+from tools.localcluster.report import say
+from tools.localcluster.settings import Folders
+from tools.localcluster.shell import run
+
+
+@dataclass
+class CurrentCluster:
+    """The cluster of KUBECONFIG or ~/.kube/config."""
+
+    folders: Folders = field(default_factory=settings.folders)
+    yes: bool = False
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The file that is in use; of a list of files, the first that exists."""
+        names = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        for name in names.split(os.pathsep):
+            if name and Path(name).is_file():
+                return Path(name)
+        raise ClusterError(f"there is no kubeconfig at {names}", "Set KUBECONFIG, or choose `--backend local`.")
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl answers; the machine's own, or the one that is built."""
+        found = shutil.which("kubectl")
+        program = Path(found) if found else build.tool("kubectl", self.folders)
+        return run([program, f"--kubeconfig={self.kubeconfig}", *arguments], timeout=60)
+
+    def context(self) -> str:
+        """The name of the context and the address of its server."""
+        name = self.kubectl("config", "current-context").strip()
+        path = "{.clusters[0].cluster.server}"
+        return f"{name} ({self.kubectl('config', 'view', '--minify', '-o', f'jsonpath={path}')})"
+
+    def up(self, _count: int) -> Path:
+        """Ask whether this cluster may be used; nothing else is to be done."""
+        context = self.context()
+        if not self.yes:
+            self._confirm(context)
+        self.kubectl("get", "--raw", "/readyz")
+        say(f"using the cluster {context}")
+        return self.kubeconfig
+
+    def _confirm(self, context: str) -> None:
+        if not sys.stdin.isatty():
+            raise ClusterError(
+                f"the cluster {context} was not created by this project, and there is nobody to ask",
+                "Pass `--yes` if tests and demos may create and delete objects in it.",
+            )
+        print(f"Tests and demos will create and delete objects in {context}. Go on? [y/N] ", file=sys.stderr, end="")
+        if input().strip().lower() not in ("y", "yes"):
+            raise ClusterError("not confirmed: nothing was done")
+
+    def down(self) -> list[str]:
+        """It was not brought up here, so it is not taken down."""
+        say("this cluster was not created here: it stays as it is")
+        return []
+
+    def status(self) -> list[tuple[str, bool]]:
+        """Each node."""
+        names = self.kubectl("get", "nodes", "-o", "name").split()
+        return [(name, True) for name in names]
+
+    def bring_vllm(self, _nodes: list[str]) -> None:
+        """Its nodes pull what they need."""
+        say("nothing to bring: this cluster pulls the published vLLM image by itself")
+
+    def bring_operator(self) -> None:
+        """An image reaches somebody's cluster through a registry of theirs."""
+        raise ClusterError(
+            "an image cannot be put on the nodes of this cluster",
+            "Build the Dockerfile, push it to a registry that the cluster pulls from, and deploy that image.",
+        )

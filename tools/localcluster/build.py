@@ -1,0 +1,178 @@
+"""Programs built from Go modules, and kept in the cache by name, version and source.
+
+Only the Go module proxy is asked; go.sum files pin what is not pinned by a version alone.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.localcluster import settings
+from tools.localcluster.errors import ClusterError
+from tools.localcluster.report import step
+from tools.localcluster.settings import Folders
+from tools.localcluster.shell import locked, run
+
+LDFLAGS = "-s -w"
+KUBERNETES_COMPONENTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubectl",
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One thing to build: packages of a module in `programs/` here, or of a published module (`remote`)."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...] = (".",)
+    remote: bool = False
+    tags: str = ""
+    ldflags: str = ""
+    links: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> Path:
+        """The folder of a module that belongs to this project."""
+        return settings.HERE / "programs" / self.name
+
+    def key(self) -> str:
+        """The name of its cache folder: another version, option or source is another folder."""
+        digest = hashlib.sha256(repr(self).encode())
+        for path in sorted(self.source.glob("*")) if not self.remote else []:
+            digest.update(path.name.encode() + path.read_bytes())
+        return f"{self.name}-{self.version}-{digest.hexdigest()[:8]}"
+
+
+_VERSION = "k8s.io/component-base/version"
+_CONTAINERD = "github.com/containerd/containerd/v2/cmd"
+_PROMETHEUS = "github.com/prometheus/prometheus/cmd"
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program(
+            "kubernetes",
+            settings.KUBERNETES,
+            # Without its version a component misjudges which feature gates it knows.
+            ldflags=(
+                f"-X {_VERSION}.gitVersion=v{settings.KUBERNETES} "
+                f"-X {_VERSION}.gitMajor={settings.KUBERNETES.split('.')[0]} "
+                f"-X {_VERSION}.gitMinor={settings.KUBERNETES.split('.')[1]}"
+            ),
+            links=KUBERNETES_COMPONENTS,
+        ),
+        Program(
+            "containerd",
+            settings.CONTAINERD,
+            packages=tuple(f"{_CONTAINERD}/{c}" for c in ("containerd", "containerd-shim-runc-v2", "ctr")),
+        ),
+        Program("coredns", settings.COREDNS),
+        Program("pause", "1"),
+        Program(
+            "promtool",
+            settings.PROMETHEUS,
+            packages=(f"{_PROMETHEUS}/promtool",),
+            remote=True,
+            tags="remove_all_sd,enable_kubernetes_sd",
+        ),
+        Program(
+            "prometheus",
+            settings.PROMETHEUS,
+            packages=(f"{_PROMETHEUS}/prometheus",),
+            remote=True,
+            tags="remove_all_sd,enable_kubernetes_sd",
+        ),
+        Program(
+            "kubeconform",
+            settings.KUBECONFORM,
+            packages=("github.com/yannh/kubeconform/cmd/kubeconform",),
+            remote=True,
+        ),
+        Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
+    )
+}
+
+# What `tool NAME` can print the path of, and the program that it is a part of.
+TOOLS = {
+    **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
+    "containerd": "containerd",
+    "ctr": "containerd",
+    **{name: name for name in ("coredns", "promtool", "prometheus", "kubeconform", "kind")},
+}
+
+CRD_MODULES = {
+    "prometheus-operator": (
+        f"github.com/prometheus-operator/prometheus-operator@v{settings.PROMETHEUS_OPERATOR}",
+        "example/prometheus-operator-crd",
+    ),
+}
+
+
+def is_built(program: Program, folders: Folders) -> bool:
+    """Whether the cache holds it."""
+    return (folders.programs / program.key()).is_dir()
+
+
+def built(name: str, folders: Folders) -> Path:
+    """The folder that holds the program's executables; builds them first where the cache lacks them."""
+    program = PROGRAMS[name]
+    target = folders.programs / program.key()
+    if target.is_dir():
+        return target
+    with locked(folders.programs / f".{name}.lock"):
+        if not target.is_dir():
+            with step(f"build {name} {program.version} from its Go modules", announce=True):
+                _build(program, target)
+    return target
+
+
+def tool(name: str, folders: Folders) -> Path:
+    """The path of one executable."""
+    if name not in TOOLS:
+        raise ClusterError(f"unknown tool {name!r}", f"Known: {', '.join(sorted(TOOLS))}.")
+    return built(TOOLS[name], folders) / name
+
+
+def crds(name: str) -> Path:
+    """The folder with the CRD manifests that a published Go module ships."""
+    module, folder = CRD_MODULES[name]
+    answer = json.loads(run([_go(), "mod", "download", "-json", module]))
+    return Path(answer["Dir"]) / folder
+
+
+def _go() -> str:
+    found = shutil.which("go")
+    if found is None:
+        raise ClusterError(
+            "Go is not installed, and programs of the cluster are yet to be built",
+            "Install Go 1.26 or later and put it on the PATH (older ones from 1.21 on fetch it themselves).",
+        )
+    return found
+
+
+def _build(program: Program, target: Path) -> None:
+    work = target.with_name(f".{target.name}.new")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    flags = ["-trimpath", "-ldflags", f"{LDFLAGS} {program.ldflags}".strip()]
+    if program.tags:
+        flags += ["-tags", program.tags]
+    env = {"CGO_ENABLED": "0", "GOBIN": str(work)}
+    if program.remote:
+        packages = [f"{package}@v{program.version}" for package in program.packages]
+        run([_go(), "install", *flags, *packages], env=env)
+    else:
+        output = f"{work}/" if len(program.packages) > 1 else work / program.name
+        run([_go(), "build", *flags, "-o", output, *program.packages], cwd=program.source, env=env)
+    for link in program.links:
+        (work / link).symlink_to(program.name)
+    work.rename(target)

@@ -1,0 +1,68 @@
+"""The base of all larger images: a minimal Debian with Python, from Debian's packages."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from tools.localcluster import oci, packages, settings
+from tools.localcluster.report import step
+from tools.localcluster.settings import Folders
+from tools.localcluster.shell import locked, run
+
+NAME = "localhost/debian-python:bookworm"
+PACKAGES = ("ca-certificates", "python3-venv", "libnuma1")
+NOT_IN_IMAGE = (
+    "./proc/*", "./sys/*", "./dev/*", "./tmp/*", "./run/*",
+    "./var/cache/*", "./var/lib/apt/lists/*", "./var/log/*",
+    "./usr/share/doc/*", "./usr/share/man/*", "./usr/share/locale/*",
+)  # fmt: skip
+
+
+def key() -> str:
+    """Another release or another choice of packages is another base."""
+    parts = (settings.DEBIAN, PACKAGES, NOT_IN_IMAGE)
+    return f"debian-{settings.DEBIAN}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
+
+
+def root(folders: Folders) -> Path:
+    """The base as a folder that one can chroot into."""
+    return folders.images / key() / "root"
+
+
+def layout(folders: Folders) -> Path:
+    """The base as an image, made where the cache lacks it."""
+    target = folders.images / key()
+    with locked(folders.images / ".debian.lock"):
+        if not target.is_dir():
+            packages.ensure(packages.FOR_IMAGES)
+            with step(f"Debian base image ({settings.DEBIAN}, Python)", announce=True):
+                _make(target)
+    return target / "layout"
+
+
+def _make(target: Path) -> None:
+    work = oci.fresh(target)
+    tree = work / "root"
+    try:
+        run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", settings.DEBIAN, tree])
+        shutil.rmtree(tree / "var/cache/apt/archives", ignore_errors=True)
+        layer = oci.add_folder(work / "layout", tree, NOT_IN_IMAGE)
+    finally:
+        # debootstrap mounts these, and leaves them behind when it is interrupted.
+        for folder in ("proc", "sys"):
+            run(["sh", "-c", f"umount {tree / folder} 2>/dev/null || true"])
+    config = oci.Config(entrypoint=(), env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    oci.finish(work / "layout", NAME, config, [layer])
+    work.rename(target)
+
+
+def run_inside(folders: Folders, command: list[str], binds: dict[Path, str], timeout: float = 1800) -> str:
+    """Run in the base with folders of the host bound into it, as root.
+
+    A mount namespace of its own takes all mounts with it when the command ends, however it ends.
+    """
+    tree = root(folders)
+    mounts = [f"mount --bind /dev {tree}/dev", f"mount -t proc proc {tree}/proc", f"mount -t tmpfs tmp {tree}/tmp"]
+    mounts += [f"mkdir -p {tree}{inside} && mount --bind {outside} {tree}{inside}" for outside, inside in binds.items()]
+    script = " && ".join([*mounts, f'exec chroot {tree} env -i PATH=/usr/bin:/bin HOME=/tmp "$@"'])
+    return run(["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *command], timeout=timeout)

