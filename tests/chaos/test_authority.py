@@ -78,7 +78,7 @@ def trust(request: pytest.FixtureRequest, plane: Plane) -> Iterator[Trust]:
         yield Trust(proxy, old, new, account / "ca.crt", operator)
 
 
-def test_a_certificate_that_is_replaced_before_the_ca_file(
+def test_certificate_that_is_replaced_before_the_ca_file(
     kube: Kube, plane: Plane, trust: Trust, undisturbed: tuple[str, int]
 ) -> None:
     with stage(kube, plane, trust.proxy, Fault(), trust.operator) as found:
@@ -95,7 +95,7 @@ def test_a_certificate_that_is_replaced_before_the_ca_file(
         assert f"it is not signed by the CA in {trust.file}" in process.log.read_text()
 
 
-def test_a_ca_file_that_is_replaced_before_the_certificate(
+def test_ca_file_that_is_replaced_before_the_certificate(
     kube: Kube, plane: Plane, trust: Trust, undisturbed: tuple[str, int]
 ) -> None:
     with stage(kube, plane, trust.proxy, Fault(), trust.operator) as found:
@@ -110,7 +110,7 @@ def test_a_ca_file_that_is_replaced_before_the_certificate(
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
 
 
-def test_an_operator_that_starts_meanwhile_waits_for_the_ca_file(kube: Kube, plane: Plane, trust: Trust) -> None:
+def test_operator_that_starts_meanwhile_waits_for_the_ca_file(kube: Kube, plane: Plane, trust: Trust) -> None:
     trust.replace_certificate()
     with kube.namespace("bad") as namespace:
         process = trust.operator(plane.folder / "logs" / f"{namespace}.log", ["--namespace", namespace])

@@ -128,7 +128,7 @@ def begun(user: User, seconds: float) -> float:
     return end
 
 
-def test_a_certificate_that_expires_first_is_replaced_within_half_a_minute(user: User) -> None:
+def test_certificate_that_expires_first_is_replaced_within_half_a_minute(user: User) -> None:
     mark, end = user.plane.audit.mark(), begun(user, SHORT_SECONDS)
     time.sleep(max(end - time.monotonic(), 0.0) + 2)
     began = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_certificate_that_expires_first_is_replaced_within_half_a_minute(user:
     user.servers.create("after")
 
 
-def test_a_certificate_that_is_replaced_in_time_is_followed(user: User) -> None:
+def test_certificate_that_is_replaced_in_time_is_followed(user: User) -> None:
     end = begun(user, SHORT_SECONDS)
     user.give("second", DAY_SECONDS)
     time.sleep(max(end - time.monotonic(), 0.0) + 2)

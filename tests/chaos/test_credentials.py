@@ -77,7 +77,7 @@ def account(kube: Kube, plane: Plane) -> Iterator[Account]:
             kube.kubectl("delete", "clusterrolebinding", namespace)
 
 
-def test_a_token_that_is_replaced_in_time_is_no_event(account: Account) -> None:
+def test_token_that_is_replaced_in_time_is_no_event(account: Account) -> None:
     account.servers.create("before")
     account.issue("second")
     account.revoke("first")
@@ -90,7 +90,7 @@ def test_a_token_that_is_replaced_in_time_is_no_event(account: Account) -> None:
     assert "the pass failed" not in account.operator.log.read_text()
 
 
-def test_a_token_that_expires_first_is_replaced_within_half_a_minute(account: Account) -> None:
+def test_token_that_expires_first_is_replaced_within_half_a_minute(account: Account) -> None:
     account.servers.create("before")
     account.revoke("first")
     time.sleep(11)

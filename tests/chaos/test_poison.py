@@ -168,7 +168,7 @@ POISONS = {
 
 
 @pytest.mark.parametrize("name", POISONS)
-def test_a_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: Ward, name: str) -> None:
+def test_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: Ward, name: str) -> None:
     healthy = ward.delays()
     ward.proxy.fault = POISONS[name]
     began = time.monotonic()
@@ -225,7 +225,7 @@ def prod_until(ward: Ward, end: float) -> None:
         time.sleep(0.5)
 
 
-def test_a_spec_that_heals_the_poison_is_carried_out_at_once(ward: Ward) -> None:
+def test_spec_that_heals_the_poison_is_carried_out_at_once(ward: Ward) -> None:
     ward.proxy.fault = Poisoned(writes=422)
     ward.servers.create(POISON, settled=False)
     ward.servers.refused(POISON, "injected: Poison", reason="ChildRefused")

@@ -69,7 +69,7 @@ def deployment(kube: Kube, namespace: str, one: Snapshot) -> Object:
     return kube.must_get("Deployment", child_name("Deployment", one.server["metadata"]["name"]), namespace)
 
 
-def test_an_operator_takes_over_from_the_last_release(kube: Kube, plane: Plane) -> None:
+def test_operator_takes_over_from_the_last_release(kube: Kube, plane: Plane) -> None:
     snapshots = list(load(LAST))
     with kube.namespace("upgrade") as namespace:
         for one in snapshots:

@@ -95,7 +95,7 @@ def missed(servers: Servers, name: str) -> None:
     )
 
 
-def test_a_namespace_that_terminates_gets_no_stream_of_refused_writes(world: World) -> None:
+def test_namespace_that_terminates_gets_no_stream_of_refused_writes(world: World) -> None:
     pid = world.pid
     with world.kube.namespace("ending") as namespace:
         servers = Servers(world.kube, namespace)
@@ -154,7 +154,7 @@ def serve(kube: Kube, *, v1: bool) -> None:
         kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(definition))
 
 
-def test_an_optional_kind_that_is_served_under_another_version_is_told_and_left_alone(
+def test_optional_kind_that_is_served_under_another_version_is_told_and_left_alone(
     world: World, servers: Servers
 ) -> None:
     pid = world.pid
@@ -182,7 +182,7 @@ def test_an_optional_kind_that_is_served_under_another_version_is_told_and_left_
     world.unharmed(pid)
 
 
-def test_the_operators_own_crd_may_vanish_and_return(world: World, servers: Servers) -> None:
+def test_operators_own_crd_may_vanish_and_return(world: World, servers: Servers) -> None:
     pid = world.pid
     servers.create("before")
     complete(servers, "before")

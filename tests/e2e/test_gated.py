@@ -32,19 +32,19 @@ def test_neither_token_nor_key_is_told_anywhere(inside: InCluster, gated: str) -
     assert TOKEN not in told
 
 
-def test_the_first_replica_downloads_every_file_once(inside: InCluster, gated: str) -> None:
+def test_first_replica_downloads_every_file_once(inside: InCluster, gated: str) -> None:
     wait_ready(inside, gated)
     downloads = inside.file_downloads()
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(downloads)
     assert set(downloads.values()) == {1}, downloads
 
 
-def test_the_hub_refuses_whoever_has_no_token(inside: InCluster, gated: str) -> None:
+def test_hub_refuses_whoever_has_no_token(inside: InCluster, gated: str) -> None:
     url = f"{inside.url('hub')}/tiny-org/tiny/resolve/main/config.json"
     assert inside.call(url)[0] == 401
 
 
-def test_a_second_replica_downloads_nothing(inside: InCluster, gated: str) -> None:
+def test_second_replica_downloads_nothing(inside: InCluster, gated: str) -> None:
     wait_ready(inside, gated)
     before = inside.file_downloads()
     inside.kube.kubectl("-n", inside.namespace, "scale", f"vllmserver/{gated}", "--replicas=2")
@@ -53,7 +53,7 @@ def test_a_second_replica_downloads_nothing(inside: InCluster, gated: str) -> No
     assert inside.file_downloads() == before
 
 
-def test_a_restarted_replica_downloads_nothing(inside: InCluster, gated: str) -> None:
+def test_restarted_replica_downloads_nothing(inside: InCluster, gated: str) -> None:
     wait_ready(inside, gated)
     before = inside.file_downloads()
     inside.kube.kubectl("-n", inside.namespace, "scale", f"vllmserver/{gated}", "--replicas=1")

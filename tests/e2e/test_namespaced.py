@@ -36,7 +36,7 @@ def namespaced(kube: Kube, inside: InCluster) -> Iterator[Kube]:
         kube.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=90s")
 
 
-def test_a_namespaced_operator_serves_its_namespace_and_no_other(
+def test_namespaced_operator_serves_its_namespace_and_no_other(
     cluster: RealCluster, namespaced: Kube, inside: InCluster
 ) -> None:
     kube, body = namespaced, on_cpu(cluster, SERVER, {"model": {"uri": "file:///models/tiny"}})
@@ -55,7 +55,7 @@ def test_a_namespaced_operator_serves_its_namespace_and_no_other(
     kube.eventually(lambda: pods(inside, SERVER) == [], within=60, namespace=inside.namespace)
 
 
-def test_a_namespaced_operator_is_never_denied_anything(
+def test_namespaced_operator_is_never_denied_anything(
     cluster: RealCluster, namespaced: Kube, inside: InCluster, audit_mark: int
 ) -> None:
     if cluster.audit is None:

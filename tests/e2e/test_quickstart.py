@@ -10,7 +10,7 @@ from tests.helpers.kube import KIND, condition, essence
 from tests.helpers.real_cluster import NAME, SYSTEM
 
 
-def test_the_quickstart_answers_a_chat_completion_through_its_service(inside: InCluster, quickstart: str) -> None:
+def test_quickstart_answers_a_chat_completion_through_its_service(inside: InCluster, quickstart: str) -> None:
     namespace = inside.namespace
     inside.kube.kubectl(
         "-n", namespace, "wait", f"vllmserver/{quickstart}", "--for=condition=Ready",
@@ -29,7 +29,7 @@ def test_kubectl_get_tells_ready_phase_and_version(inside: InCluster, quickstart
     assert (name, model, ready, phase, version) == (quickstart, "file:///models/tiny", "1/1", "Serving", "0.32.0")
 
 
-def test_the_status_tells_what_the_replica_says_of_itself(inside: InCluster, quickstart: str) -> None:
+def test_status_tells_what_the_replica_says_of_itself(inside: InCluster, quickstart: str) -> None:
     status = wait_ready(inside, quickstart)["status"]
     assert (status["replicas"], status["readyReplicas"], status["healthyReplicas"]) == (1, 1, 1)
     assert status["servedModels"] == ["tiny"]
@@ -59,7 +59,7 @@ def test_pods_run_under_the_restricted_security_standard(inside: InCluster, quic
     assert blamed == []
 
 
-def test_a_killed_operator_changes_neither_status_nor_pods(inside: InCluster, quickstart: str) -> None:
+def test_killed_operator_changes_neither_status_nor_pods(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     before = wait_ready(inside, quickstart)
     children = essence(kube.must_get("Deployment", quickstart, inside.namespace))
@@ -78,7 +78,7 @@ def test_a_killed_operator_changes_neither_status_nor_pods(inside: InCluster, qu
     assert [container["restartCount"] for container in pod["status"]["containerStatuses"]] == [0]
 
 
-def test_a_changed_model_is_rolled_out_and_then_answers(inside: InCluster, quickstart: str) -> None:
+def test_changed_model_is_rolled_out_and_then_answers(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     wait_ready(inside, quickstart)
     former = pods(inside, quickstart)[0]["metadata"]["name"]
@@ -97,7 +97,7 @@ def test_a_changed_model_is_rolled_out_and_then_answers(inside: InCluster, quick
     assert inside.chat(quickstart, "tiny")[0] == 404
 
 
-def test_a_missing_image_is_named_and_can_be_taken_back(inside: InCluster, quickstart: str) -> None:
+def test_missing_image_is_named_and_can_be_taken_back(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     wait_ready(inside, quickstart)
     patch = {"spec": {"image": "localhost/no-such-image:1", "version": "0.32.0"}}

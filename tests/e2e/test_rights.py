@@ -21,7 +21,7 @@ def requests(cluster: RealCluster, kube: Kube, audit_mark: int) -> list[Request]
     return found
 
 
-def test_the_operator_was_never_denied_anything(requests: list[Request]) -> None:
+def test_operator_was_never_denied_anything(requests: list[Request]) -> None:
     assert rights.denied(requests) == []
 
 
@@ -29,8 +29,8 @@ def test_every_call_names_the_operator_as_its_user_agent(requests: list[Request]
     assert {request.agent for request in requests if not request.agent.startswith("vllm-operator/")} == set()
 
 
-def test_the_operator_uses_the_shipped_rights_and_no_other(requests: list[Request]) -> None:
-    """That each of them is used, tests/integration/test_rights.py shows: not every test here may run on every cluster."""
+def test_operator_uses_the_shipped_rights_and_no_other(requests: list[Request]) -> None:
+    """tests/integration/test_rights.py shows that each right is used: not every test here runs on every cluster."""
     granted, used = rights.granted(deploy_manifests("none", SYSTEM)), rights.used(requests)
     print("rights never used:", *sorted(map(str, granted - used)), sep="\n  ")
     assert used <= granted, "a right comes from elsewhere than the shipped roles"

@@ -13,7 +13,7 @@ from typing import Any
 from tests.helpers.random_specs.hostile import manifest_spec
 from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.api.server import parse
-from vllm_operator.desired.state import Desired, desired_state
+from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
@@ -38,7 +38,7 @@ def parses(manifest: Json) -> str:
     return ""
 
 
-def desired(manifest: Json) -> Desired:
+def desired(manifest: Json) -> DesiredState:
     """What the operator makes of it in a cluster with the optional kinds."""
     return desired_state(manifest, MONITORING_KINDS)
 

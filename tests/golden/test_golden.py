@@ -13,7 +13,7 @@ from vllm_operator.api.server import parse
 from vllm_operator.desired.rendering import manifests
 from vllm_operator.desired.rendering.templates import template_folder
 from vllm_operator.desired.state import desired_state
-from vllm_operator.install import manifests
+from vllm_operator.install import manifests as install
 from vllm_operator.install.manifests import Watching, deploy_manifests, to_text
 from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS
 
@@ -78,7 +78,7 @@ def test_every_template_of_the_operator_is_used() -> None:
 
 def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_and_crd() -> None:
     found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
-    assert [body["kind"] for body in found if body["kind"] in manifests.CLUSTER_OBJECTS] == [
+    assert [body["kind"] for body in found if body["kind"] in install.CLUSTER_OBJECTS] == [
         "Namespace",
         "CustomResourceDefinition",
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from tests.helpers.pods import deployment
 from vllm_operator.api.problem import Problem
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.inputs import Facts, Observation
+from vllm_operator.status.inputs import Observation, StatusInputs
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVING = ReplicaHealth(
@@ -24,7 +24,7 @@ REFUSED = ReplicaHealth(reason="ConnectionRefused", message="port 8000 refuses c
 MISSING_SECRET = Problem("SecretNotFound", "spec.model.tokenSecretRef: Secret hf does not exist: create it")
 
 
-def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None = None, **changes: Any) -> Facts:
+def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None = None, **changes: Any) -> StatusInputs:
     """Facts of a server with these pods, all of which serve unless `health` says otherwise."""
     wanted = changes.pop("wanted", len(pods))
     names = [pod["metadata"]["name"] for pod in pods]
@@ -50,7 +50,7 @@ def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None =
         "now": NOW,
     }
     told = dict.fromkeys(names, SERVING) | dict(health or {})
-    return Facts(**(defaults | changes), observed=observed, health=told)
+    return StatusInputs(**(defaults | changes), observed=observed, health=told)
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ def log(tmp_path: Path) -> AuditLog:
 
 
 @pytest.mark.parametrize("written", [0, 1, 40, len(line("b")) - 1])
-def test_a_line_that_is_half_written_at_the_mark_is_counted_whole(log: AuditLog, written: int) -> None:
+def test_line_that_is_half_written_at_the_mark_is_counted_whole(log: AuditLog, written: int) -> None:
     log.path.write_bytes(line("a") + line("b")[:written])
     mark = log.mark()
     assert log.writes(mark) == []
@@ -39,7 +39,7 @@ def test_a_line_that_is_half_written_at_the_mark_is_counted_whole(log: AuditLog,
 
 
 @pytest.mark.parametrize("begun", [None, b"", line("a")[:20]])
-def test_a_log_without_a_whole_line_is_counted_from_its_beginning(log: AuditLog, begun: bytes | None) -> None:
+def test_log_without_a_whole_line_is_counted_from_its_beginning(log: AuditLog, begun: bytes | None) -> None:
     if begun is not None:
         log.path.write_bytes(begun)
     assert log.mark() == 0

@@ -85,9 +85,7 @@ def test_killed_while_changes_arrive_it_carries_out_the_last_one(servers: Server
     assert arguments[arguments.index("--max-model-len") + 1] == "8192"
 
 
-def test_a_server_deleted_while_the_operator_was_down_stays_deleted(
-    servers: Servers, operator: OperatorProcess
-) -> None:
+def test_server_deleted_while_the_operator_was_down_stays_deleted(servers: Servers, operator: OperatorProcess) -> None:
     servers.create("leaving")
     operator.kill()
     servers.kube.kubectl("-n", servers.namespace, "delete", "vllmserver", "leaving", "--timeout=15s")
@@ -153,7 +151,7 @@ def resting(shared_servers: Servers, operator_session: OperatorProcess, audit: A
     return Resting(shared_servers, writes)
 
 
-def test_a_server_costs_one_write_for_each_child_and_few_for_its_status(resting: Resting) -> None:
+def test_server_costs_one_write_for_each_child_and_few_for_its_status(resting: Resting) -> None:
     children = [write for write in resting.writes if write.resource not in ("vllmservers", "events")]
     status = [write for write in resting.writes if write.subresource == "status"]
     print(f"API writes for one server with every child: {[write.target for write in resting.writes]}")
@@ -169,7 +167,7 @@ def test_at_rest_it_asks_the_api_server_nothing_but_its_watches(resting: Resting
     assert len(asked) <= 2, asked
 
 
-def test_an_apply_that_changes_nothing_leads_to_no_write(resting: Resting, audit: AuditLog) -> None:
+def test_apply_that_changes_nothing_leads_to_no_write(resting: Resting, audit: AuditLog) -> None:
     mark = audit.mark()
     here = resting.servers.namespace
     resting.servers.kube.patch(KIND, "counted", here, {"spec": {"replicas": FULL["replicas"]}})

@@ -16,16 +16,16 @@ from vllm_operator.api.crd import crd
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_the_crd_is_accepted_without_warnings(crd_applied: Answer) -> None:
+def test_crd_is_accepted_without_warnings(crd_applied: Answer) -> None:
     assert crd_applied.stderr == ""
     assert "serverside-applied" in crd_applied.stdout
 
 
-def test_the_shipped_crd_file_is_the_generated_one() -> None:
+def test_shipped_crd_file_is_the_generated_one() -> None:
     assert yaml.safe_load((REPOSITORY / "crds" / "vllmserver.yaml").read_text()) == crd()
 
 
-def test_the_api_server_finds_no_fault_in_the_schema(kube: Kube) -> None:
+def test_api_server_finds_no_fault_in_the_schema(kube: Kube) -> None:
     definition = kube.must_get("CustomResourceDefinition", "vllmservers.vllm-operator.dev")
     faults = [entry for entry in definition["status"]["conditions"] if entry["type"] == "NonStructuralSchema"]
     established = [entry["status"] for entry in definition["status"]["conditions"] if entry["type"] == "Established"]

@@ -59,7 +59,7 @@ def ours(body: Object) -> Object:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in (*CHILD_KINDS, *OPTIONAL_KINDS) if "Claim" not in kind])
-def test_a_deleted_child_comes_back_within_two_seconds(held: Servers, kind: str) -> None:
+def test_deleted_child_comes_back_within_two_seconds(held: Servers, kind: str) -> None:
     before = held.child(kind, HELD[0])
     held.kube.delete(kind, HELD[0], held.namespace)
 
@@ -78,7 +78,7 @@ def without_assigned(body: Object) -> Object:
     return {**body, "spec": spec}
 
 
-def test_a_deleted_claim_comes_back_when_kubernetes_lets_it_go(servers: Servers) -> None:
+def test_deleted_claim_comes_back_when_kubernetes_lets_it_go(servers: Servers) -> None:
     servers.create("claimed", {"cache": {"size": "1Gi"}, "replicas": 0})
     before = servers.child("PersistentVolumeClaim", "claimed")
     servers.kube.delete("PersistentVolumeClaim", "claimed-cache", servers.namespace)
@@ -206,7 +206,7 @@ key), a limit, or the traffic policy that the API server gives to another type o
 
 
 @pytest.mark.parametrize("position", range(len(EDITS)), ids=[f"{kind}: {what}" for kind, what, _ in EDITS])
-def test_an_edited_child_comes_back_within_two_seconds(held: Servers, audit: AuditLog, position: int) -> None:
+def test_edited_child_comes_back_within_two_seconds(held: Servers, audit: AuditLog, position: int) -> None:
     kind, what, edit = EDITS[position]
     name = HELD[position // EDITS_OF_ONE % len(HELD)]
     former, mark = ours(held.child(kind, name)), audit.mark()
@@ -220,7 +220,7 @@ def test_an_edited_child_comes_back_within_two_seconds(held: Servers, audit: Aud
     assert len(made) == (1 if what not in ADDING else 2), f"{what}: {[write.uri for write in made]}"
 
 
-def test_a_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -> None:
+def test_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -> None:
     """The watch told it as deleted. No pod is concerned, whose events would wake the server."""
     former = ours(held.child("Service", HELD[1]))
     for edit in (dropping("metadata/labels"), setting("spec/ports/0/port", 8081)):
@@ -229,7 +229,7 @@ def test_a_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers)
         comes_back(held, "Service", HELD[1], former)
 
 
-def test_a_claim_that_was_restored_with_its_volume_is_taken_up(servers: Servers) -> None:
+def test_claim_that_was_restored_with_its_volume_is_taken_up(servers: Servers) -> None:
     """Whoever restores a claim writes the volume that it was bound to, and nobody may remove it."""
     servers.create("restored", {"cache": {"size": "1Gi"}})
     servers.kube.patch("PersistentVolumeClaim", "restored-cache", servers.namespace, {"spec": {"volumeName": "pv-1"}})
@@ -270,7 +270,7 @@ def test_replicas_belong_to_the_autoscaler_while_it_is_on(servers: Servers) -> N
     assert ["f:replicas" in entry["fieldsV1"].get("f:spec", {}) for entry in managers] == [False]
 
 
-def test_an_autoscaled_server_that_someone_scales_to_zero_is_woken(servers: Servers) -> None:
+def test_autoscaled_server_that_someone_scales_to_zero_is_woken(servers: Servers) -> None:
     """Kubernetes' autoscaler leaves a target alone that has no replica."""
     servers.create("stopped", {"autoscaling": {"minReplicas": 2, "maxReplicas": 8}})
     servers.kube.kubectl("scale", "deployment/stopped", "--replicas=0", "-n", servers.namespace)
@@ -281,7 +281,7 @@ def test_an_autoscaled_server_that_someone_scales_to_zero_is_woken(servers: Serv
     )
 
 
-def test_a_rollout_pause_is_undone_and_a_restart_before_it_stays(servers: Servers) -> None:
+def test_rollout_pause_is_undone_and_a_restart_before_it_stays(servers: Servers) -> None:
     servers.create("restarted")
     for command in ("restart", "pause"):
         servers.kube.kubectl("rollout", command, "deployment/restarted", "-n", servers.namespace)
@@ -328,7 +328,7 @@ def crowded_by(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_stranger_of_the_same_name_is_left_alone_and_named(crowded: Servers, kind: str) -> None:
+def test_stranger_of_the_same_name_is_left_alone_and_named(crowded: Servers, kind: str) -> None:
     name = child_name(kind, crowded_by(kind))
     crowded.refused(crowded_by(kind), kind, name, reason="NameTaken")
     left = essence(crowded.kube.must_get(kind, name, crowded.namespace))
@@ -337,7 +337,7 @@ def test_a_stranger_of_the_same_name_is_left_alone_and_named(crowded: Servers, k
     assert without_assigned(left)["spec"] == without_assigned(essence(sent))["spec"]
 
 
-def test_a_server_gets_its_children_once_the_strangers_are_gone(crowded: Servers) -> None:
+def test_server_gets_its_children_once_the_strangers_are_gone(crowded: Servers) -> None:
     for kind in ALL_KINDS:
         crowded.kube.delete(kind, child_name(kind, crowded_by(kind)), crowded.namespace)
     for kind in ALL_KINDS:

@@ -77,7 +77,7 @@ def test_calls_are_counted_as_the_api_server_counts_them(scene: Scene) -> None:
     servers.kube.eventually(equal, within=20)
 
 
-def test_a_frozen_process_is_not_alive(scene: Scene) -> None:
+def test_frozen_process_is_not_alive(scene: Scene) -> None:
     """The endpoints live in the loop that does the work: when that hangs, the kubelet's probe fails."""
     process = scene.process
     assert process.process is not None
@@ -91,7 +91,7 @@ def test_a_frozen_process_is_not_alive(scene: Scene) -> None:
         assert time.monotonic() < deadline, process.tail()
 
 
-def test_a_standby_is_ready_and_no_leader(scene: Scene) -> None:
+def test_standby_is_ready_and_no_leader(scene: Scene) -> None:
     """A rollout of the operator must not wait for the Lease of the former one."""
     servers, plane = scene.servers, scene.plane
     now = "2100-01-01T00:00:00.000000Z"

@@ -71,7 +71,7 @@ def restored(servers: Servers) -> Object:
 
 
 @pytest.mark.parametrize("change", fields.CHANGES, ids=[change.path for change in fields.CHANGES])
-def test_a_change_arrives_and_is_undone_without_trace(live: Servers, change: Change) -> None:
+def test_change_arrives_and_is_undone_without_trace(live: Servers, change: Change) -> None:
     set_spec(live, change.given)
     former = restored(live)
     uid = live.child("Deployment", NAME)["metadata"]["uid"]
@@ -118,7 +118,7 @@ def test_what_a_claim_cannot_change_is_said_and_leaves_it_alone(
 
 
 @pytest.mark.parametrize(("field", "value"), [("accessModes", ["ReadWriteMany"]), ("storageClassName", "fast")])
-def test_a_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, value: object) -> None:
+def test_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, value: object) -> None:
     servers.create("fresh", {"cache": merged({"size": "1Gi"}, nested(field, value))})
     assert servers.child("PersistentVolumeClaim", "fresh")["spec"][field] == value
 
@@ -140,7 +140,7 @@ def grow(kube: Kube, namespace: str, name: str) -> None:
     kube.create({**volume, "spec": spec})
 
 
-def test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused(servers: Servers) -> None:
+def test_larger_cache_grows_its_claim_and_a_smaller_one_is_refused(servers: Servers) -> None:
     grow(servers.kube, servers.namespace, "grown-cache")
     servers.create("grown", {"cache": {"size": "1Gi", "storageClassName": "grows"}})
     servers.kube.eventually(

@@ -107,7 +107,7 @@ def written(field: str, text: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", STRINGS)
-def test_a_hostile_string_in_every_free_field_arrives_as_it_was_written(shared_servers: Servers, kind: str) -> None:
+def test_hostile_string_in_every_free_field_arrives_as_it_was_written(shared_servers: Servers, kind: str) -> None:
     text, name = STRINGS[kind], f"hostile-{list(STRINGS).index(kind)}"
     # Of an image of unknown version no flag is known, so that none is refused for its value.
     spec: Object = {"model": MODEL, "image": "registry.example/vllm:custom"}
@@ -166,7 +166,7 @@ SHORT = ["{{ 7 * 7 }}", "a\nb", "on", "x" * 300]
 
 
 @pytest.mark.parametrize("field", STRICT_FIELDS)
-def test_a_hostile_string_in_a_strict_field_is_refused_or_arrives(shared_servers: Servers, field: str) -> None:
+def test_hostile_string_in_a_strict_field_is_refused_or_arrives(shared_servers: Servers, field: str) -> None:
     put = STRICT_FIELDS[field]
     for position, text in enumerate(SHORT):
         name = f"strict-{list(STRICT_FIELDS).index(field)}-{position}"
@@ -269,14 +269,14 @@ def still_serving(servers: Servers, operator: OperatorProcess, name: str) -> Non
     assert servers.find_child("Deployment", name) is not None
 
 
-def test_a_pod_template_near_the_size_limit_is_judged(servers: Servers, operator: OperatorProcess) -> None:
+def test_pod_template_near_the_size_limit_is_judged(servers: Servers, operator: OperatorProcess) -> None:
     annotations = {f"example.com/a{number}": "x" * 1000 for number in range(250)}
     servers.create("wide", {"podTemplate": {"metadata": {"annotations": annotations}}}, settled=False)
     judged(servers, "wide")
     still_serving(servers, operator, "other")
 
 
-def test_a_template_too_large_to_store_is_refused_with_a_message(servers: Servers, operator: OperatorProcess) -> None:
+def test_template_too_large_to_store_is_refused_with_a_message(servers: Servers, operator: OperatorProcess) -> None:
     env = [{"name": f"E{number}", "value": "y" * 9000} for number in range(120)]
     answer = created(servers, {
         "apiVersion": "vllm-operator.dev/v1alpha1", "kind": KIND, "metadata": {"name": "heavy"},
@@ -306,7 +306,7 @@ OVERLAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_pod_template_that_cannot_be_is_judged_and_named(
+def test_pod_template_that_cannot_be_is_judged_and_named(
     shared_servers: Servers, operator_session: OperatorProcess, name: str
 ) -> None:
     server = f"overlay-{list(OVERLAYS).index(name)}"

@@ -21,7 +21,7 @@ def scale_path(servers: Servers, name: str) -> str:
     return f"/apis/vllm-operator.dev/v1alpha1/namespaces/{servers.namespace}/vllmservers/{name}/scale"
 
 
-def test_the_scale_subresource_tells_pods_and_selector(servers: Servers) -> None:
+def test_scale_subresource_tells_pods_and_selector(servers: Servers) -> None:
     servers.create("told", {"replicas": 2})
 
     def told() -> None:
@@ -55,7 +55,7 @@ def test_every_condition_is_of_the_present_generation_and_explains_itself(server
     assert [entry["type"] for entry in conditions if entry["status"] == "False" and not entry["message"]] == []
 
 
-def test_a_status_that_someone_edits_is_put_back(servers: Servers) -> None:
+def test_status_that_someone_edits_is_put_back(servers: Servers) -> None:
     """Also what they add, which an apply alone leaves: a field, a condition."""
     servers.create("edited")
     servers.kube.eventually(lambda: servers.get("edited")["status"]["replicas"] == 1, within=10)

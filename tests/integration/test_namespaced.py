@@ -117,7 +117,7 @@ def test_every_named_namespace_is_served_and_no_other(running: Scene) -> None:
     assert running.servers("other").children("ignored") == {}
 
 
-def test_a_deleted_child_comes_back_at_once(running: Scene) -> None:
+def test_deleted_child_comes_back_at_once(running: Scene) -> None:
     servers = running.servers(SERVED[1])
     servers.create("robbed")
     uid = servers.child("Service", "robbed")["metadata"]["uid"]
@@ -164,7 +164,7 @@ def test_nothing_is_denied_and_nothing_asked_for_outside(running: Scene) -> None
     assert {request.namespace for request in asked if request.resource} == set(SERVED)
 
 
-def test_a_namespace_without_its_role_is_named_and_the_others_are_served(running: Scene) -> None:
+def test_namespace_without_its_role_is_named_and_the_others_are_served(running: Scene) -> None:
     closed, served = SERVED
     mark = running.mark()
     with running.without_role(closed):

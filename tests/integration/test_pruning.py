@@ -43,7 +43,7 @@ def test_every_child_belongs_to_its_server(full: Servers, kind: str) -> None:
     assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (KIND, "full", uid, True)
 
 
-def test_a_retained_cache_has_no_owner_and_another_has(servers: Servers) -> None:
+def test_retained_cache_has_no_owner_and_another_has(servers: Servers) -> None:
     servers.create("keeps", {"cache": {"size": "1Gi"}})
     servers.create("drops", {"cache": {"size": "1Gi", "retain": False}})
     assert "ownerReferences" not in servers.child("PersistentVolumeClaim", "keeps")["metadata"]
@@ -52,7 +52,7 @@ def test_a_retained_cache_has_no_owner_and_another_has(servers: Servers) -> None
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_live_child_passes_a_dry_run_unchanged(full: Servers, kind: str) -> None:
+def test_live_child_passes_a_dry_run_unchanged(full: Servers, kind: str) -> None:
     name = child_name(kind, "full")
     live = full.child(kind, "full")
     text = json.dumps(essence(live))
@@ -107,7 +107,7 @@ def replicas_since(servers: Servers, name: str, version: str) -> list[int]:
     ],
     ids=["none", "one", "two", "at most one", "up to two"],
 )
-def test_a_disruption_budget_exists_only_for_several_possible_replicas(
+def test_disruption_budget_exists_only_for_several_possible_replicas(
     shared_servers: Servers, spec: Object, exists: bool
 ) -> None:
     name = f"budget-{len(shared_servers.kube.list(KIND, shared_servers.namespace))}"
@@ -155,7 +155,7 @@ def test_deleting_a_server_leaves_nothing_but_a_retained_claim(servers: Servers,
         gone(servers, "PersistentVolumeClaim", "leaves-cache")
 
 
-def test_a_server_made_again_takes_up_its_retained_claim(servers: Servers) -> None:
+def test_server_made_again_takes_up_its_retained_claim(servers: Servers) -> None:
     servers.create("again", {"cache": {"size": "1Gi"}})
     claim = servers.child("PersistentVolumeClaim", "again")["metadata"]["uid"]
     servers.kube.kubectl("-n", servers.namespace, "delete", "vllmserver", "again", "--timeout=15s")
@@ -165,7 +165,7 @@ def test_a_server_made_again_takes_up_its_retained_claim(servers: Servers) -> No
     assert servers.child("PersistentVolumeClaim", "again")["metadata"]["uid"] == claim
 
 
-def test_a_server_made_again_at_once_gets_children_of_its_own(servers: Servers) -> None:
+def test_server_made_again_at_once_gets_children_of_its_own(servers: Servers) -> None:
     for _ in range(5):
         servers.create("quick", {"model": MODEL}, settled=False)
         servers.kube.delete(KIND, "quick", servers.namespace)

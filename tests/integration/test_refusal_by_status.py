@@ -39,7 +39,7 @@ REPEATED = [
 
 
 @pytest.mark.parametrize(("extra", "engine", "field"), REPEATED, ids=[" ".join(case[0]) for case in REPEATED])
-def test_a_typed_field_repeated_in_extra_args_is_refused(
+def test_typed_field_repeated_in_extra_args_is_refused(
     shared_servers: Servers, extra: list[str], engine: Object, field: str
 ) -> None:
     name = f"repeated-{REPEATED.index((extra, engine, field))}"
@@ -96,7 +96,7 @@ SOURCES: list[tuple[str, Object, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("name", "spec", "words"), SOURCES, ids=[case[0] for case in SOURCES])
-def test_a_spec_that_cannot_work_is_refused(
+def test_spec_that_cannot_work_is_refused(
     shared_servers: Servers, name: str, spec: Object, words: tuple[str, ...]
 ) -> None:
     server = f"source-{[case[0] for case in SOURCES].index(name)}"
@@ -113,7 +113,7 @@ ANSWERED_WITH_500: list[tuple[str, Object, str]] = [
 
 
 @pytest.mark.parametrize(("name", "template", "words"), ANSWERED_WITH_500, ids=[case[0] for case in ANSWERED_WITH_500])
-def test_a_pod_template_that_the_api_server_answers_with_500_is_refused(
+def test_pod_template_that_the_api_server_answers_with_500_is_refused(
     shared_servers: Servers, name: str, template: Object, words: str
 ) -> None:
     server = shared_servers.create(f"answered-{name}", {"podTemplate": template})
@@ -121,7 +121,7 @@ def test_a_pod_template_that_the_api_server_answers_with_500_is_refused(
     shared_servers.refused(f"answered-{name}", "spec.podTemplate: the API server refuses Deployment", words)
 
 
-def test_a_secret_in_an_argument_is_not_repeated_in_the_status(shared_servers: Servers) -> None:
+def test_secret_in_an_argument_is_not_repeated_in_the_status(shared_servers: Servers) -> None:
     server = shared_servers.create("quiet", {"engine": {"extraArgs": ["--api-key=s3cret"]}})
     assert "s3cret" not in str(server["status"])
 
@@ -148,7 +148,7 @@ CLAIMS: list[tuple[str, Object, str]] = [
 ]
 
 
-def test_a_missing_secret_is_named_until_it_appears(servers: Servers) -> None:
+def test_missing_secret_is_named_until_it_appears(servers: Servers) -> None:
     for name, spec, _ in SECRETS:
         servers.create(name, spec)
     for name, _, field in SECRETS:
@@ -163,7 +163,7 @@ def test_a_missing_secret_is_named_until_it_appears(servers: Servers) -> None:
         assert servers.find_child("Deployment", name) is not None
 
 
-def test_a_missing_claim_is_named_until_it_appears(servers: Servers) -> None:
+def test_missing_claim_is_named_until_it_appears(servers: Servers) -> None:
     for name, spec, _ in CLAIMS:
         servers.create(name, spec)
     for name, _, field in CLAIMS:
@@ -174,7 +174,7 @@ def test_a_missing_claim_is_named_until_it_appears(servers: Servers) -> None:
         assert servers.find_child("Deployment", name) is not None
 
 
-def test_an_optional_secret_may_be_missing(servers: Servers) -> None:
+def test_optional_secret_may_be_missing(servers: Servers) -> None:
     reference = {"name": "later", "key": "token", "optional": True}
     servers.create("free", {"engine": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": reference}}]}})
     servers.accepted("free")
@@ -189,7 +189,7 @@ BAD_CHANGES: list[tuple[str, Object]] = [
 
 
 @pytest.mark.parametrize(("name", "bad"), BAD_CHANGES, ids=[case[0] for case in BAD_CHANGES])
-def test_a_server_that_was_fine_keeps_its_children_while_a_change_is_refused(
+def test_server_that_was_fine_keeps_its_children_while_a_change_is_refused(
     servers: Servers, name: str, bad: Object
 ) -> None:
     servers.create("kept", {"replicas": 2, "cache": {"size": "1Gi"}})
@@ -210,7 +210,7 @@ def test_a_server_that_was_fine_keeps_its_children_while_a_change_is_refused(
     servers.accepted("kept")
 
 
-def test_a_refused_server_still_has_its_drift_repaired(servers: Servers) -> None:
+def test_refused_server_still_has_its_drift_repaired(servers: Servers) -> None:
     servers.create("guarded")
     servers.patch("guarded", {"security": {"apiKeySecretRef": {"name": "nowhere", "key": "token"}}})
     servers.refused("guarded")

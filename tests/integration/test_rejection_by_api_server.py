@@ -122,7 +122,7 @@ TOGETHER: list[tuple[str, Object, tuple[str, ...]]] = [
     [*WRONG_TYPES, *OUT_OF_BOUNDS, *URIS, *RULES],
     ids=lambda part: str(part)[:40] if not isinstance(part, tuple) else "",
 )
-def test_a_wrong_field_is_named_with_the_way_out(apply: Apply, path: str, value: Any, words: tuple[str, ...]) -> None:
+def test_wrong_field_is_named_with_the_way_out(apply: Apply, path: str, value: Any, words: tuple[str, ...]) -> None:
     answer = apply(with_field(path, value))
     assert answer.code != 0, answer.text
     assert [word for word in words if word not in answer.stderr] == [], answer.stderr
@@ -141,28 +141,28 @@ UNKNOWN = ["modle", "engine.maxModelLength", "service.clusterIP", "cache.prefetc
 
 
 @pytest.mark.parametrize("path", UNKNOWN)
-def test_an_unknown_field_is_refused_by_name(apply: Apply, path: str) -> None:
+def test_unknown_field_is_refused_by_name(apply: Apply, path: str) -> None:
     answer = apply(with_field(path, 1))
     assert answer.code != 0
     assert f'unknown field "spec.{path}"' in answer.stderr
 
 
 @pytest.mark.parametrize("path", UNKNOWN)
-def test_an_unknown_field_is_refused_by_server_side_apply_too(apply: Apply, path: str) -> None:
+def test_unknown_field_is_refused_by_server_side_apply_too(apply: Apply, path: str) -> None:
     answer = apply(with_field(path, 1), "--server-side")
     assert answer.code != 0
     assert f".spec.{path}: field not declared in schema" in answer.stderr
 
 
 @pytest.mark.parametrize("name", ["a" * 253, "1model", "llama-3.1-8b"], ids=["253 characters", "digit first", "dots"])
-def test_a_name_that_no_service_can_have_is_refused(apply: Apply, name: str) -> None:
+def test_name_that_no_service_can_have_is_refused(apply: Apply, name: str) -> None:
     answer = apply(manifest(name, {}))
     assert answer.code != 0
     assert "metadata.name" in answer.stderr
     assert "choose a shorter or simpler name" in answer.stderr
 
 
-def test_a_refused_change_leaves_the_object_as_it_was(kube: Kube, namespace: str) -> None:
+def test_refused_change_leaves_the_object_as_it_was(kube: Kube, namespace: str) -> None:
     kube.apply(manifest("steady", {"replicas": 2}), namespace=namespace)
     before = kube.must_get(KIND, "steady", namespace)
     assert kube.apply(manifest("steady", {"replicas": -2}), namespace=namespace, check=False).code != 0
@@ -171,20 +171,20 @@ def test_a_refused_change_leaves_the_object_as_it_was(kube: Kube, namespace: str
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
 
-def test_a_megabyte_of_garbage_is_refused(apply: Apply) -> None:
+def test_megabyte_of_garbage_is_refused(apply: Apply) -> None:
     body = with_field("engine.extraArgs", ["x" * 1024] * 1024)
     answer = apply(body)
     assert answer.code != 0
     assert "spec.engine.extraArgs" in answer.stderr
 
 
-def test_a_megabyte_that_is_no_manifest_is_refused(kube: Kube, namespace: str) -> None:
+def test_megabyte_that_is_no_manifest_is_refused(kube: Kube, namespace: str) -> None:
     answer = kube.apply("\x07{]%" * (1 << 18), namespace=namespace, check=False)
     assert answer.code != 0
     assert answer.stderr
 
 
-def test_a_yaml_bomb_is_refused_before_it_expands(kube: Kube, namespace: str) -> None:
+def test_yaml_bomb_is_refused_before_it_expands(kube: Kube, namespace: str) -> None:
     lines = ["x0: &x0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
     lines += [f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 10)}]" for level in range(1, 10)]
     inner = "\n".join(f"    {line}" for line in lines)

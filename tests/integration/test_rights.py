@@ -143,7 +143,7 @@ def copy_of(child: Object) -> Object:
     return {**kind, "metadata": {"name": "former", **kept}, "spec": spec}
 
 
-def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
+def test_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     """No kubelet runs here, so there is none to be had; but the right to read it is checked first."""
     mark, selector = scene.plane.audit.mark(), "app.kubernetes.io/instance=full"
     scene.kube.eventually(lambda: bool(scene.kube.list("Pod", scene.servers.namespace, selector)), within=WITHIN)
@@ -167,7 +167,7 @@ def test_the_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     scene.kube.eventually(asked, within=WITHIN)
 
 
-def test_the_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
+def test_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
     with frozen_replica(LOOPBACK):
         restarted_for_a_frozen_engine(scene.servers, scene.process, "frozen", LOOPBACK)
 
@@ -194,7 +194,7 @@ def refuse(scene: Scene, times: int) -> None:
     scene.kube.eventually(told, within=WITHIN)
 
 
-def test_the_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
+def test_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
     """No provisioner runs here, and no scheduler: what that would say of a pod is written by the test."""
     pod = scene.kube.list("Pod", scene.servers.namespace, "app.kubernetes.io/instance=full")[0]
     words = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."

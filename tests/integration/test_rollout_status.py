@@ -69,7 +69,7 @@ def told(servers: Servers, name: str, **expected: tuple[str, str]) -> dict[str, 
     return servers.kube.eventually(check, within=30, namespace=servers.namespace)
 
 
-def test_a_broken_image_beside_serving_replicas_is_told_and_cured_by_changing_back(
+def test_broken_image_beside_serving_replicas_is_told_and_cured_by_changing_back(
     servers: Servers, engines: None
 ) -> None:
     servers.create("rolls", {"image": GOOD, "replicas": 3, "accelerator": {"resourceName": ""}})
@@ -119,7 +119,7 @@ def test_pods_that_an_admission_policy_refuses_are_told_though_none_exists(serve
     assert "hostNetwork" in servers.get("refused")["status"]["message"]
 
 
-def test_an_exceeded_quota_is_told_and_waited_for(servers: Servers) -> None:
+def test_exceeded_quota_is_told_and_waited_for(servers: Servers) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
     servers.kube.create(quota, servers.namespace)
     servers.create("waits", {})

@@ -26,12 +26,12 @@ from tests.unit.status.test_properties import situations
 from vllm_operator.api.crd import crd
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 
 Json = dict[str, Any]
 
 
-def server(seen: Facts, **metadata: Any) -> Json:
+def server(seen: StatusInputs, **metadata: Any) -> Json:
     """The resource with the status of these facts."""
     spec = {"paused": True} if seen.paused else {}
     return {
@@ -41,7 +41,7 @@ def server(seen: Facts, **metadata: Any) -> Json:
     }
 
 
-def moving(*pods: Json, stuck: bool = False, **changes: Any) -> Facts:
+def moving(*pods: Json, stuck: bool = False, **changes: Any) -> StatusInputs:
     """Facts of a rollout of which one pod of the wanted revision exists."""
     reason = "ProgressDeadlineExceeded" if stuck else "ReplicaSetUpdated"
     counts = {"updatedReplicas": 1, "availableReplicas": len(pods) - 1, "conditions": [rolling(reason)]}
@@ -115,7 +115,7 @@ def test_new_server_that_nobody_has_looked_at_is_in_progress():
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations(), st.sampled_from([7, 8]))
-def test_everyone_agrees_whatever_was_observed(seen: Facts, generation: int):
+def test_everyone_agrees_whatever_was_observed(seen: StatusInputs, generation: int):
     resource = server(seen, generation=generation)
     flux, argo_cd = kstatus(resource), argo(resource)
     agreed = {

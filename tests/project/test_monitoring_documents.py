@@ -63,7 +63,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted(ALERTS))
-def test_a_runbook_answers_the_questions_of_the_night(alert: str) -> None:
+def test_runbook_answers_the_questions_of_the_night(alert: str) -> None:
     page = (RUNBOOKS / f"{alert}.md").read_text()
     assert page.startswith(f"# {alert}\n")
     headings = re.findall(r"^## (.+)$", page, re.MULTILINE)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tests.stalled_engine.engine import MODEL
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.timing import Completion, ProbeTarget
 
 KEY = "llm/mistral"
@@ -26,7 +26,7 @@ class Watcher:
     def __init__(self, url: str, completion: Completion, interval: float) -> None:
         self._begun = time.monotonic()
         self.seen: list[tuple[float, ReplicaHealth]] = []
-        self.prober = Prober(self._note)
+        self.prober = ProbeManager(self._note)
         self.prober.set_targets(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
 
     @property

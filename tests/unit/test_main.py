@@ -81,7 +81,7 @@ def test_version_is_that_of_the_package() -> None:
     assert __version__ in invoke("--version").output
 
 
-def test_an_unknown_option_is_an_error_of_usage() -> None:
+def test_unknown_option_is_an_error_of_usage() -> None:
     assert invoke("run", "--no-such-option").exit_code == 2
 
 
@@ -125,7 +125,7 @@ def test_objects_of_the_prometheus_operator_come_only_when_asked_for() -> None:
     assert plain.isdisjoint({"PodMonitor", "PrometheusRule"})
 
 
-def test_a_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
+def test_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
     shown = invoke("manifests", "--without-cluster-objects")
 
     assert shown.exit_code == 2
@@ -133,7 +133,7 @@ def test_a_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
 
 
 @pytest.mark.parametrize("name", ["team-*", "Team", "-team", "", "a" * 64])
-def test_a_namespace_that_cannot_be_is_named(name: str) -> None:
+def test_namespace_that_cannot_be_is_named(name: str) -> None:
     shown = invoke("run", "--namespace", name)
 
     assert shown.exit_code == 2
@@ -141,7 +141,7 @@ def test_a_namespace_that_cannot_be_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["wiki.example/%s", "https://wiki.example/", "https://a/%s/%s", "https://a/%s{{"])
-def test_a_url_that_leads_to_no_runbook_is_named(url: str) -> None:
+def test_url_that_leads_to_no_runbook_is_named(url: str) -> None:
     shown = invoke("run", "--runbook-url", url)
 
     assert shown.exit_code == 2
@@ -159,19 +159,19 @@ def test_without_kubeconfig_the_message_says_where_one_is_looked_for(tmp_path: P
     assert "set KUBECONFIG to a kubeconfig file" in run(None, home=tmp_path).output
 
 
-def test_a_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "missing") in run(tmp_path / "missing", home=tmp_path).output
 
 
 @pytest.mark.parametrize("text", ["", "clusters: [", "[]", "current-context: a\ncontexts: []\n", "\x00"])
-def test_a_broken_kubeconfig_is_said_to_be_unusable(tmp_path: Path, text: str) -> None:
+def test_broken_kubeconfig_is_said_to_be_unusable(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken"
     path.write_text(text)
 
     assert "kubeconfig" in run(path, home=tmp_path).output
 
 
-def test_a_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_path: Path) -> None:
+def test_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_path: Path) -> None:
     shown = run(kubeconfig, "--listen", f"127.0.0.1:{taken_port}", home=tmp_path)
 
     assert f"--listen 127.0.0.1:{taken_port}" in shown.output
@@ -179,5 +179,5 @@ def test_a_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_pa
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:http", "127.0.0.1:99999", "nowhere", ""])
-def test_an_address_that_is_none_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
+def test_address_that_is_none_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
     assert f"--listen {listen}" in run(kubeconfig, "--listen", listen, home=tmp_path).output

@@ -38,7 +38,7 @@ def restarts(one: Snapshot) -> str:
 
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
-def test_an_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
+def test_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
     if not acknowledged(LAST):
         assert not restarts(one), (
             f"the upgrade from {LAST} restarts the pods of {one.name}: undo it, or give the reason in "
@@ -47,7 +47,7 @@ def test_an_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
 
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
-def test_the_selector_which_no_upgrade_can_change_is_the_same(one: Snapshot) -> None:
+def test_selector_which_no_upgrade_can_change_is_the_same(one: Snapshot) -> None:
     assert rendered(one.server)["Deployment"]["spec"]["selector"] == one.children["Deployment"]["spec"]["selector"]
 
 
@@ -60,18 +60,18 @@ def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot
     assert set(one.children) <= set(now), "an upgrade would delete a child"
 
 
-def test_a_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:
+def test_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:
     reason = acknowledged(LAST)
     if reason:
         assert f"Restarts pods: {reason}" in CHANGELOG.read_text()
         assert any(restarts(one) for one in SNAPSHOTS), f"remove {LAST} from {snapshots.RESTARTS.name}"
 
 
-def test_the_snapshot_shows_every_template() -> None:
+def test_snapshot_shows_every_template() -> None:
     assert {kind for one in SNAPSHOTS for kind in one.children} == set(TEMPLATES)
 
 
-def test_a_changed_template_is_noticed() -> None:
+def test_changed_template_is_noticed() -> None:
     """The comparison itself: one more variable in a pod is a restart."""
     one = SNAPSHOTS[0]
     changed = copy.deepcopy(one.children)

@@ -27,8 +27,8 @@ from httpx_aiohttp import AiohttpTransport
 
 import vllm_operator.kopf_adapter.run  # noqa: F401  # all that the operator loads, for its memory
 from tools.bench.stand_in_replicas import MODEL, address
-from vllm_operator.probing.http import Replica, replica_client
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.http import ReplicaEndpoint, replica_client
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.timing import ProbeTarget
 
 REPLICAS = int(os.environ.get("PROBE_REPLICAS", "2000"))
@@ -77,7 +77,7 @@ class Bench:
     def __init__(self, replicas: StandIn) -> None:
         self.stand_in = replicas
         self.changes = 0
-        self.prober = Prober(self._changed)
+        self.prober = ProbeManager(self._changed)
         self.figures: dict[str, Any] = {
             "replicas": REPLICAS,
             "interval_seconds": INTERVAL,
@@ -201,7 +201,7 @@ async def ratio_to_httpx(port: int, requests: int = 2000) -> dict[str, float]:
     url = f"http://{address(0)}:{port}"
     transport = AiohttpTransport(client=replica_client)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as old, replica_client() as new:
-        replica = Replica(new, url, timeout=10)
+        replica = ReplicaEndpoint(new, url, timeout=10)
         spent = {"httpx": 0.0, "aiohttp": 0.0}
         for turn in range(8):
             begun = time.process_time()

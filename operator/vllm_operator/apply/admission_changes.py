@@ -19,7 +19,7 @@ TOLD = 5
 
 
 @dataclass(frozen=True)
-class Alterations:
+class AdmissionChanges:
     """What became of the children of a server on their way in.
 
     Attributes:
@@ -33,10 +33,10 @@ class Alterations:
     rescaled: bool = False
 
 
-def alterations(children: Iterable[tuple[Manifest, tuple[str, ...]]]) -> Alterations:
+def alterations(children: Iterable[tuple[Manifest, tuple[str, ...]]]) -> AdmissionChanges:
     """Sum up children and those of their fields that are stored otherwise."""
     found = [(manifest, fields) for manifest, fields in children if fields]
-    return Alterations(
+    return AdmissionChanges(
         notes=tuple(_note(manifest, fields) for manifest, fields in found),
         hidden=any(FOUND_BY in fields for _, fields in found),
         rescaled=any(manifest.kind == DEPLOYMENT.name and REPLICAS in fields for manifest, fields in found),

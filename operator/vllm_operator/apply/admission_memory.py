@@ -13,7 +13,7 @@ ALTERED_SECONDS = 1800.0
 """How long it is taken for granted that admission would change an object again as it did."""
 
 
-class KnownAnswers:
+class AdmissionMemory:
     """Objects that differ from their manifest right after it was applied.
 
     The API server fills in what a pod template leaves empty (`schedulerName: ""`), and admission webhooks change

@@ -8,10 +8,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_changes import alterations
-from vllm_operator.apply.child_applier import ChildWriter
+from vllm_operator.apply.child_applier import ChildApplier
 from vllm_operator.apply.owner import Owner
-from vllm_operator.apply.result import Outcome, is_final, refusal
-from vllm_operator.apply.write_history import Attempts
+from vllm_operator.apply.result import ApplyResult, is_final, refusal
+from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
@@ -23,13 +23,13 @@ from vllm_operator.kube.manifest import Manifest
 logger = logging.getLogger(__name__)
 
 
-class Children:
-    """Writes the children of servers: all of one server at once, each by `ChildWriter`."""
+class Applier:
+    """Writes the children of servers: all of one server at once, each by `ChildApplier`."""
 
     def __init__(self, client: ApiClient, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
-        self._attempts = Attempts(clock)
-        self._writer = ChildWriter(client, store, self._attempts, clock)
+        self._attempts = WriteHistory(clock)
+        self._writer = ChildApplier(client, store, self._attempts, clock)
 
     def forget(self, key: Key) -> None:
         """Forget a server that is gone."""
@@ -40,7 +40,7 @@ class Children:
         """Send what failed at the next pass, however short a time ago: a common cause has passed."""
         self._attempts.retry_failed()
 
-    async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> Outcome:
+    async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> ApplyResult:
         """Apply every manifest that is new, changed or drifted, all at once.
 
         Raises:
@@ -61,7 +61,7 @@ class Children:
                 raise result
         self._attempts.completed(key, server)
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
-        return Outcome(
+        return ApplyResult(
             problems=(
                 *(refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
                 *(result for result in results if isinstance(result, Problem)),

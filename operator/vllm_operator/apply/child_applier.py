@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 
 from vllm_operator.api.problem import Problem
-from vllm_operator.apply.admission_memory import KnownAnswers
+from vllm_operator.apply.admission_memory import AdmissionMemory
 from vllm_operator.apply.drift import differs
 from vllm_operator.apply.owner import Owner, is_ours, is_owned, is_terminating
 from vllm_operator.apply.ownership_transfer import hand_over_replicas, is_stopped, take_fields
 from vllm_operator.apply.result import OwnerGoneError, name_taken
-from vllm_operator.apply.write_history import Attempts, is_repair, uid_of
+from vllm_operator.apply.write_history import WriteHistory, is_repair, uid_of
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store, key_of
 from vllm_operator.kube.claims import beside
@@ -28,7 +28,7 @@ NO_VERSION = "1"
 logger = logging.getLogger(__name__)
 
 
-class ChildWriter:
+class ChildApplier:
     """Writes one child at a time.
 
     Args:
@@ -38,11 +38,11 @@ class ChildWriter:
         clock: monotonic time in seconds.
     """
 
-    def __init__(self, client: ApiClient, store: Store, attempts: Attempts, clock: Callable[[], float]) -> None:
+    def __init__(self, client: ApiClient, store: Store, attempts: WriteHistory, clock: Callable[[], float]) -> None:
         self._client = client
         self._store = store
         self._attempts = attempts
-        self._answers = KnownAnswers(clock)
+        self._answers = AdmissionMemory(clock)
         self._taken: set[tuple[str, str, str]] = set()
         """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
 

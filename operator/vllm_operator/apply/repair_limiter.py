@@ -11,7 +11,7 @@ FIGHT = 3
 """So many repairs within WINDOW_SECONDS are a fight, of which the user is told."""
 
 
-class RepairBudget:
+class RepairLimiter:
     """At most BURST repairs of one object within WINDOW_SECONDS.
 
     An object has its UID for a name; one that is deleted again and again, and has another UID each time, its place.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.problem import Problem
-from vllm_operator.apply.admission_changes import Alterations
+from vllm_operator.apply.admission_changes import AdmissionChanges
 from vllm_operator.apply.owner import Owner
 from vllm_operator.apply.spec_field_of import origin
 from vllm_operator.errors import ApiError
@@ -51,7 +51,7 @@ def fight_note(manifest: Manifest, live: Object | None) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ApplyResult:
     """What came of a pass over the children.
 
     Attributes:
@@ -71,7 +71,7 @@ class Outcome:
     edited: tuple[str, ...] = ()
     unmonitored: tuple[Problem, ...] = ()
     contested: tuple[str, ...] = ()
-    altered: Alterations = field(default_factory=Alterations)
+    altered: AdmissionChanges = field(default_factory=AdmissionChanges)
     vanished: tuple[str, ...] = ()
     failure: ApiError | None = None
     owner_gone: bool = False

@@ -25,7 +25,7 @@ class _Failure:
     error: ApiError
 
 
-class FailedWrites:
+class WriteBackoff:
     """Writes for one server that failed: the same is sent again only after a growing, jittered pause.
 
     However often the server is looked at meanwhile. What was changed is sent at once.

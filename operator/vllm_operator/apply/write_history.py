@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.apply.owner import Owner
-from vllm_operator.apply.repair_limiter import RepairBudget
+from vllm_operator.apply.repair_limiter import RepairLimiter
 from vllm_operator.apply.result import ContestedError, fight_note
-from vllm_operator.apply.write_backoff import FailedWrites
+from vllm_operator.apply.write_backoff import WriteBackoff
 from vllm_operator.errors import ApiError, NotLeaderError
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.manifest import Manifest
@@ -21,7 +21,7 @@ NAMESPACE = ("Namespace", "")
 """Stands among the failed writes for all of them: nothing more can be made in a namespace that ends."""
 
 
-class Attempts:
+class WriteHistory:
     """Decides from earlier writes of children whether another one is sent now, and tells what is fought over.
 
     Args:
@@ -30,8 +30,8 @@ class Attempts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._repairs = RepairBudget(clock)
-        self._failed: dict[Key, FailedWrites] = {}
+        self._repairs = RepairLimiter(clock)
+        self._failed: dict[Key, WriteBackoff] = {}
         self._fights: dict[Key, dict[str, str]] = {}
         """Children that were repaired again and again, by what their repairs are counted, and what is told of each."""
         self._complete: dict[Key, str] = {}
@@ -62,7 +62,7 @@ class Attempts:
 
     def note_namespace(self, key: Key, server: Owner, error: ApiError) -> None:
         """Remember the refusal of a namespace that ends."""
-        self._failed.setdefault(key, FailedWrites(self._clock)).note(NAMESPACE, server.uid, "", error)
+        self._failed.setdefault(key, WriteBackoff(self._clock)).note(NAMESPACE, server.uid, "", error)
 
     def check_failed(self, key: Key, manifest: Manifest, live: Object | None) -> None:
         """Raise what this very write failed with, when it is too soon to send it again."""
@@ -84,7 +84,7 @@ class Attempts:
         except NotLeaderError:
             raise
         except ApiError as error:
-            failures = self._failed.setdefault(key, FailedWrites(self._clock))
+            failures = self._failed.setdefault(key, WriteBackoff(self._clock))
             failures.note(identity, manifest.hash, uid_of(live), error)
             raise
         if key in self._failed:

@@ -17,7 +17,7 @@ class ListenError(VLLMOperatorError):
     """The address cannot be listened on."""
 
 
-class Endpoints:
+class HttpEndpoints:
     """A small server for kubelet and Prometheus.
 
     Args:

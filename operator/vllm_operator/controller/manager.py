@@ -14,31 +14,31 @@ from typing import Any
 import aiohttp
 
 from vllm_operator.api.names import MANAGED_SELECTOR
-from vllm_operator.apply.applier import Children
-from vllm_operator.controller.http_endpoints import Endpoints
+from vllm_operator.apply.applier import Applier
+from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import trouble
 from vllm_operator.controller.metrics import Metrics, Snapshot
-from vllm_operator.controller.reconciler import Cluster, Reconciler
-from vllm_operator.controller.reference_resolver import References
-from vllm_operator.controller.workqueue import MERGE_SECONDS, KeyedQueue
+from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
+from vllm_operator.controller.reference_resolver import ReferenceResolver
+from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError, VLLMOperatorError
-from vllm_operator.informers.discovery import Capabilities
-from vllm_operator.informers.namespaces import Scope
+from vllm_operator.informers.discovery import OptionalKinds
+from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
-from vllm_operator.informers.relister import Relist
+from vllm_operator.informers.relister import Relister
 from vllm_operator.informers.store import Store, key_of
-from vllm_operator.investigation.log_reader import Diagnoses
-from vllm_operator.investigation.lookups import Lookups, answer
-from vllm_operator.kopf_adapter.watch_middleware import Watches
-from vllm_operator.kube.availability import Recovery
+from vllm_operator.investigation.log_reader import ContainerLogReader
+from vllm_operator.investigation.lookups import LookupRunner, answer
+from vllm_operator.kopf_adapter.watch_middleware import WatchMiddleware
+from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
-from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import FOLLOWED, OPTIONAL, SERVER, Kind
 from vllm_operator.kube.leader_election import Lease
 from vllm_operator.kube.pod_logs import last_lines
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.settings import Settings
 
 LEASE_NAME = "vllm-operator"
@@ -51,27 +51,27 @@ NO_CRD = (
 logger = logging.getLogger(__name__)
 
 
-class Runtime:
+class Manager:
     """The running operator, apart from kopf. Created inside the event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self._recovery = Recovery(self._on_recovery)
+        self._recovery = ApiServerAvailability(self._on_recovery)
         self.connection = Connection(self.metrics.called, self._recovery)
         self._client = ApiClient(self.connection, self._may_write)
         self._lease = self._own_lease()
         self._store = Store()
-        self.scope = Scope(self._client, settings.namespaces)
-        self._capabilities = Capabilities(self._client)
-        self._prober = Prober(
+        self.scope = ServedNamespaces(self._client, settings.namespaces)
+        self._capabilities = OptionalKinds(self._client)
+        self._prober = ProbeManager(
             on_change=self._on_health, on_probe=self.metrics.probed, on_completion=self.metrics.completed
         )
-        self._diagnoses = Diagnoses(partial(last_lines, self._client), self._wake)
-        self._lookups = Lookups(partial(answer, self._client), self._wake, time.monotonic)
-        self._events = Events(self._client, time.monotonic)
-        self._relist = Relist(self._client, self._store, self.scope)
-        self._watches = Watches(
+        self._diagnoses = ContainerLogReader(partial(last_lines, self._client), self._wake)
+        self._lookups = LookupRunner(partial(answer, self._client), self._wake, time.monotonic)
+        self._events = EventRecorder(self._client, time.monotonic)
+        self._relist = Relister(self._client, self._store, self.scope)
+        self._watches = WatchMiddleware(
             settings.namespaces or (None,),
             listed=self._relist.heard,
             is_known=self._store.holds,
@@ -80,13 +80,13 @@ class Runtime:
             broke=self.connection.broke,
         )
         self._reflectors: dict[str, Reflector] = {}
-        self._children = Children(self._client, self._store, time.monotonic)
+        self._children = Applier(self._client, self._store, time.monotonic)
         self._reconciler = Reconciler(
-            Cluster(
+            ReconcilerDependencies(
                 client=self._client,
                 store=self._store,
                 children=self._children,
-                references=References(self._client, time.monotonic),
+                references=ReferenceResolver(self._client, time.monotonic),
                 capabilities=self._capabilities,
                 prober=self._prober,
                 diagnoses=self._diagnoses,
@@ -96,9 +96,9 @@ class Runtime:
             ),
             runbooks=settings.runbooks,
         )
-        self._queue: KeyedQueue[Key] = KeyedQueue(self._pass, settings.workers, self.metrics.waited, self._store.is_new)
+        self._queue: WorkQueue[Key] = WorkQueue(self._pass, settings.workers, self.metrics.waited, self._store.is_new)
         self.metrics.show(self._snapshot)
-        self._endpoints = Endpoints(settings.listen, self.metrics, self._trouble)
+        self._endpoints = HttpEndpoints(settings.listen, self.metrics, self._trouble)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed = asyncio.Event()
         """Set when a task has ended by itself: the process is then to be replaced."""

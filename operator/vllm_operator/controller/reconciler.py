@@ -12,33 +12,33 @@ from typing import Any
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_memory import ALTERED_SECONDS
-from vllm_operator.apply.applier import Children
-from vllm_operator.apply.result import Outcome, OwnerGoneError
-from vllm_operator.controller.reference_resolver import References
+from vllm_operator.apply.applier import Applier
+from vllm_operator.apply.result import ApplyResult, OwnerGoneError
+from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.snapshot import observe
-from vllm_operator.controller.spec_rate_limit import SpecPace
+from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.controller.status_writer import write_status
-from vllm_operator.desired.server_summary import Outline
-from vllm_operator.desired.state import Desired, DesiredStates
+from vllm_operator.desired.server_summary import ServerSummary
+from vllm_operator.desired.state import DesiredState, DesiredStateCache
 from vllm_operator.errors import ApiError
-from vllm_operator.informers.discovery import Capabilities
+from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
-from vllm_operator.investigation.log_reader import Diagnoses
-from vllm_operator.investigation.lookups import Lookups
+from vllm_operator.investigation.log_reader import ContainerLogReader
+from vllm_operator.investigation.lookups import LookupRunner
 from vllm_operator.investigation.stuck_objects import questions
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CLAIM
 from vllm_operator.kube.types import Object
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import Probe, probe_of
 from vllm_operator.probing.timing import ProbeTarget
 from vllm_operator.remediation.policy import BACK_OFF_SECONDS, with_restart
-from vllm_operator.remediation.remediator import Healing
+from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.events import notices
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import stalled_words
 from vllm_operator.status.settling import is_settling, settling_pause
 from vllm_operator.validation.claim_checks import claim_problems
@@ -56,18 +56,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ReconcilerDependencies:
     """What a pass reads and writes."""
 
     client: ApiClient
     store: Store
-    children: Children
-    references: References
-    capabilities: Capabilities
-    prober: Prober
-    diagnoses: Diagnoses
-    events: Events
-    lookups: Lookups
+    children: Applier
+    references: ReferenceResolver
+    capabilities: OptionalKinds
+    prober: ProbeManager
+    diagnoses: ContainerLogReader
+    events: EventRecorder
+    lookups: LookupRunner
     on_heal: Callable[[], None] = lambda: None
     """Called for each pod that is deleted because its engine is frozen."""
 
@@ -76,16 +76,19 @@ class Reconciler:
     """Brings servers to what their specs ask for, and tells the truth about them."""
 
     def __init__(
-        self, cluster: Cluster, clock: Callable[[], datetime] = lambda: datetime.now(UTC), runbooks: str = ""
+        self,
+        cluster: ReconcilerDependencies,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        runbooks: str = "",
     ) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._healing = Healing(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
-        self._desired = DesiredStates(runbooks)
-        self._pace = SpecPace(time.monotonic)
+        self._healing = Remediator(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
+        self._desired = DesiredStateCache(runbooks)
+        self._pace = SpecRateLimiter(time.monotonic)
         self._unsettled: dict[Key, datetime] = {}
         """Since when Kubernetes' controllers have yet to answer to a change."""
-        self._outcomes: dict[Key, Outcome] = {}
+        self._outcomes: dict[Key, ApplyResult] = {}
         """What came of the last pass over the children that went through."""
 
     async def reconcile(self, key: Key) -> float | None:
@@ -128,7 +131,7 @@ class Reconciler:
         """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
         return key in self._unsettled
 
-    async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: Facts, *, heals: bool) -> float | None:
+    async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: StatusInputs, *, heals: bool) -> float | None:
         """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
         if not heals:
             await self._report(key, metadata, facts)
@@ -159,36 +162,36 @@ class Reconciler:
         name = child_name(body["metadata"]["name"], "cache")
         return self._cluster.store.get(CLAIM.name, key.namespace, name)
 
-    async def _apply(self, key: Key, desired: Desired, missing: tuple[Problem, ...]) -> Outcome:
+    async def _apply(self, key: Key, desired: DesiredState, missing: tuple[Problem, ...]) -> ApplyResult:
         """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
         server = desired.server
         if desired.problems or missing or server.paused:
-            return Outcome()
+            return ApplyResult()
         try:
             outcome = await self._cluster.children.apply(key, server, desired.manifests)
             await self._cluster.children.prune(
                 key, server, desired.manifests, spared=self._cluster.capabilities.lacking
             )
         except OwnerGoneError:
-            return Outcome(owner_gone=True)
+            return ApplyResult(owner_gone=True)
         except ApiError as failure:
             if failure.namespace_ends:
                 # What goes with the namespace is no news, and an event about it would be refused.
                 raise
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
-            return replace(self._outcomes.get(key, Outcome()), failure=failure)
+            return replace(self._outcomes.get(key, ApplyResult()), failure=failure)
         for kind in outcome.vanished:
             self._cluster.capabilities.drop(kind)
         self._outcomes[key] = outcome
         return outcome
 
-    async def _probe(self, key: Key, desired: Desired) -> None:
+    async def _probe(self, key: Key, desired: DesiredState) -> None:
         """Tell the prober which replicas there are."""
         found = (probe_of(pod, desired.served_names) for pod in self._cluster.store.pods(key))
         targets = [await self._target(key, probe, desired.server) for probe in found if probe]
         self._cluster.prober.set_targets(str(key), targets)
 
-    async def _target(self, key: Key, probe: Probe, server: Outline) -> ProbeTarget:
+    async def _target(self, key: Key, probe: Probe, server: ServerSummary) -> ProbeTarget:
         api_key = await self._cluster.references.secret_value(key.namespace, *probe.api_key) if probe.api_key else None
         return ProbeTarget(
             key=str(key),
@@ -208,7 +211,7 @@ class Reconciler:
         status = (self._cluster.store.server(key) or {}).get("status") or {}
         return stalled_words(status, pod)
 
-    def _settling_pause(self, key: Key, facts: Facts) -> float | None:
+    def _settling_pause(self, key: Key, facts: StatusInputs) -> float | None:
         """Seconds to wait before a status says something lasting; None when it does now."""
         if facts.problems:
             self._unsettled.pop(key, None)
@@ -224,7 +227,7 @@ class Reconciler:
             del self._unsettled[key]
         return pause
 
-    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: Facts) -> bool:
+    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: StatusInputs) -> bool:
         """Judge what is seen and write the status, when it says something new; False when it cannot be told."""
         status = build_status(facts)
         if not needs_write(facts.previous, status):
@@ -236,7 +239,9 @@ class Reconciler:
             await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
         return True
 
-    def _facts(self, key: Key, body: Object, desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> Facts:
+    def _facts(
+        self, key: Key, body: Object, desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult
+    ) -> StatusInputs:
         metadata, server = body["metadata"], desired.server
         # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
         newest = self._cluster.store.newest_server(body) or body
@@ -244,7 +249,7 @@ class Reconciler:
         # A spec that could not be carried out yet was not observed: nobody may take the status for its own.
         carried_out = outcome.failure is None
         observed = observe(self._cluster.store, key, metadata["name"], server.cache_claim)
-        return Facts(
+        return StatusInputs(
             generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
             previous=previous,
             problems=desired.problems + missing + outcome.problems,
@@ -274,7 +279,7 @@ def earliest(*pauses: float | None) -> float | None:
     return min((pause for pause in pauses if pause is not None), default=None)
 
 
-def _again(desired: Desired, missing: tuple[Problem, ...], outcome: Outcome) -> float | None:
+def _again(desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
     if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested or outcome.altered.hidden:

@@ -28,7 +28,7 @@ class _Answer:
     modes: tuple[str, ...] = ()
 
 
-class References:
+class ReferenceResolver:
     """Looks referenced objects up, and remembers the answer for a while.
 
     Args:

@@ -16,7 +16,7 @@ class _Taken:
     """When every permit is there again."""
 
 
-class SpecPace:
+class SpecRateLimiter:
     """BURST versions of one spec at once, then one every INTERVAL_SECONDS: those in between are passed over.
 
     Someone who types is answered at once; a script in a loop does not make a rollout of each of its changes.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from vllm_operator.kube.bulkhead import OWNER, Slot, Slots
+from vllm_operator.kube.bulkhead import OWNER, Bulkhead, BulkheadSlot
 
 K = TypeVar("K", bound=Hashable)
 
@@ -27,15 +27,15 @@ PATIENCE_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
-class _Lane(Generic[K]):
+class _WorkerPool(Generic[K]):
     """Keys that wait for each other, and for no other key."""
 
     def __init__(self, workers: int, patience: float | None) -> None:
         self.ready: asyncio.Queue[K] = asyncio.Queue()
-        self.slots = Slots(workers, patience)
+        self.slots = Bulkhead(workers, patience)
 
 
-class KeyedQueue(Generic[K]):
+class WorkQueue(Generic[K]):
     """Runs `work(key)` for every key that was added, until it is stopped.
 
     A key added while its pass runs is passed over once more, a moment afterwards. `work` returns the seconds after
@@ -61,9 +61,9 @@ class KeyedQueue(Generic[K]):
         self._work = work
         self._on_start = on_start
         self._is_new = is_new
-        self._usual: _Lane[K] = _Lane(workers, PATIENCE_SECONDS)
-        self._new: _Lane[K] = _Lane(workers, PATIENCE_SECONDS)
-        self._aside: _Lane[K] = _Lane(workers, None)
+        self._usual: _WorkerPool[K] = _WorkerPool(workers, PATIENCE_SECONDS)
+        self._new: _WorkerPool[K] = _WorkerPool(workers, PATIENCE_SECONDS)
+        self._aside: _WorkerPool[K] = _WorkerPool(workers, None)
         self._running: dict[K, float] = {}
         """Passes under way, and when they began by the clock of the loop; the oldest comes first."""
         self._slow: set[K] = set()
@@ -145,24 +145,24 @@ class KeyedQueue(Generic[K]):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _lane(self, key: K) -> _Lane[K]:
+    def _lane(self, key: K) -> _WorkerPool[K]:
         if key in self._slow:
             return self._aside
         return self._new if self._is_new(key) else self._usual
 
-    async def _feed(self, lane: _Lane[K]) -> None:
+    async def _feed(self, lane: _WorkerPool[K]) -> None:
         while True:
             key = await lane.ready.get()
             self._start(key, await lane.slots.take())
 
-    def _start(self, key: K, slot: Slot) -> None:
+    def _start(self, key: K, slot: BulkheadSlot) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
         self._running[key] = asyncio.get_running_loop().time()
         task = asyncio.create_task(self._pass(key, slot), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, key: K, slot: Slot) -> None:
+    async def _pass(self, key: K, slot: BulkheadSlot) -> None:
         OWNER.set(key)
         self._due.pop(key, None)
         try:
@@ -181,7 +181,7 @@ class KeyedQueue(Generic[K]):
         if again is not None:
             self.add_later(key, again)
 
-    def _end(self, key: K, slot: Slot) -> None:
+    def _end(self, key: K, slot: BulkheadSlot) -> None:
         lasted = asyncio.get_running_loop().time() - self._running.pop(key)
         (self._slow.add if lasted >= PATIENCE_SECONDS else self._slow.discard)(key)
         slot.leave()

@@ -13,7 +13,7 @@ from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volu
 from vllm_operator.desired.model_dump import manifest, merged
 from vllm_operator.desired.rollout import RolloutPlan, rollout_plan
 from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN, PORT, arguments, engine_values
-from vllm_operator.vllm.model_source import MODEL_PATH, Source, resolve
+from vllm_operator.vllm.model_source import MODEL_PATH, ResolvedModel, resolve
 
 POD_SECURITY_CONTEXT: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -111,7 +111,7 @@ def _environment(server: VLLMServer) -> list[dict[str, Any]]:
     return [item for name, item in env.items() if name not in replaced] + own
 
 
-def _volumes(server: VLLMServer, source: Source) -> list[dict[str, Any]]:
+def _volumes(server: VLLMServer, source: ResolvedModel) -> list[dict[str, Any]]:
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": server.spec.shared_memory}}
     volumes = [cache_volume(server), shm]
     if source.claim:
@@ -119,7 +119,7 @@ def _volumes(server: VLLMServer, source: Source) -> list[dict[str, Any]]:
     return volumes
 
 
-def _volume_mounts(source: Source) -> list[dict[str, Any]]:
+def _volume_mounts(source: ResolvedModel) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": "model-cache", "mountPath": CACHE_PATH},
         {"name": "shm", "mountPath": "/dev/shm"},

@@ -16,7 +16,7 @@ DEFAULT_PROBE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class ServerSummary:
     """A server in short; of one that cannot be parsed only the identity is known.
 
     Attributes:
@@ -57,10 +57,10 @@ class Outline:
         return f"{self.namespace}/{self.name}"
 
 
-def outline(server: VLLMServer, installed: Set[str]) -> Outline:
+def outline(server: VLLMServer, installed: Set[str]) -> ServerSummary:
     """The outline of `server` in a cluster with the optional kinds `installed`."""
     spec, missing = server.spec, missing_crds(server, installed)
-    return Outline(
+    return ServerSummary(
         namespace=server.namespace,
         name=server.name,
         uid=server.uid,

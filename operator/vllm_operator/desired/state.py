@@ -10,16 +10,16 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.api.server import parse
 from vllm_operator.desired.children import build_plan
 from vllm_operator.desired.rendering import render_all
-from vllm_operator.desired.server_summary import Outline, outline
+from vllm_operator.desired.server_summary import ServerSummary, outline
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.validation.checks import notes, problems
-from vllm_operator.validation.claim_checks import ClaimWish, claim_wish
+from vllm_operator.validation.claim_checks import DesiredClaim, claim_wish
 from vllm_operator.validation.references import Reference, references
 
 
 @dataclass(frozen=True, slots=True)
-class Desired:
+class DesiredState:
     """The answer to a manifest. One that is refused has no manifests: the children stay as they are.
 
     Every server keeps its answer for as long as it lives, so neither spec nor plan is kept in it.
@@ -34,16 +34,16 @@ class Desired:
         manifests: the rendered children, in the order in which they are applied.
     """
 
-    server: Outline
+    server: ServerSummary
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
-    claim: ClaimWish | None = None
+    claim: DesiredClaim | None = None
     served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
 
 
-def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> Desired:
+def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> DesiredState:
     """Work out what `body` asks for; user errors become problems.
 
     Args:
@@ -55,28 +55,28 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         server = parse(body)
     except InvalidSpecError as error:
         metadata = body["metadata"]
-        nobody = Outline(metadata["namespace"], metadata["name"], metadata["uid"])
-        return Desired(nobody, (Problem(error.reason, error.message),))
+        nobody = ServerSummary(metadata["namespace"], metadata["name"], metadata["uid"])
+        return DesiredState(nobody, (Problem(error.reason, error.message),))
     short, wanted = outline(server, installed), references(server)
     found = problems(server.spec)
     if found:
-        return Desired(short, found, references=wanted)
+        return DesiredState(short, found, references=wanted)
     try:
         plan = build_plan(server, installed, runbooks)
         manifests = render_all(server, plan)
     except InvalidSpecError as error:
-        return Desired(short, (Problem(error.reason, error.message),), references=wanted)
-    return Desired(short, (), notes(server.spec), wanted, claim_wish(server), plan.served_names, manifests)
+        return DesiredState(short, (Problem(error.reason, error.message),), references=wanted)
+    return DesiredState(short, (), notes(server.spec), wanted, claim_wish(server), plan.served_names, manifests)
 
 
-class DesiredStates:
+class DesiredStateCache:
     """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
 
     def __init__(self, runbooks: str = "") -> None:
         self._runbooks = runbooks
-        self._known: dict[Hashable, tuple[tuple[Any, ...], Desired]] = {}
+        self._known: dict[Hashable, tuple[tuple[Any, ...], DesiredState]] = {}
 
-    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> Desired:
+    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> DesiredState:
         """The desired state of `body`, worked out again only when something that it depends on changed."""
         metadata = body["metadata"]
         cause = (metadata["uid"], metadata.get("generation"), installed)

@@ -10,7 +10,7 @@ DOUBT_SECONDS = 5.0
 """When to look again after an answer that lacked a kind."""
 
 
-class Capabilities:
+class OptionalKinds:
     """The optional kinds that the API server serves.
 
     A kind is gone when it was missed twice in a row: an API server that starts, or takes up the CRDs of a group, may

@@ -14,7 +14,7 @@ AGAIN_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-class Scope:
+class ServedNamespaces:
     """The namespaces that are served.
 
     A namespace whose Role is missing would end every watch on it, and with it the operator: it is left out, and the

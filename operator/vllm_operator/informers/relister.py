@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.errors import ApiError
-from vllm_operator.informers.namespaces import Scope
+from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
@@ -25,7 +25,7 @@ SETTLE_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Relist:
+class Relister:
     """Lists kinds as a whole.
 
     Args:
@@ -34,7 +34,7 @@ class Relist:
         scope: the namespaces that are served.
     """
 
-    def __init__(self, client: ApiClient, store: Store, scope: Scope) -> None:
+    def __init__(self, client: ApiClient, store: Store, scope: ServedNamespaces) -> None:
         self._client = client
         self._store = store
         self._scope = scope

@@ -14,7 +14,7 @@ from vllm_operator.status.rollout import is_late
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedContainer:
     """One end of one container, or one start that takes too long.
 
     Attributes:
@@ -32,7 +32,7 @@ class Failure:
     previous: bool
 
 
-def failures(observed: Observation) -> Iterator[Failure]:
+def failures(observed: Observation) -> Iterator[FailedContainer]:
     """The failures among the pods of a server that only a log explains."""
     late = is_late(observed)
     for body in observed.pods:
@@ -41,7 +41,7 @@ def failures(observed: Observation) -> Iterator[Failure]:
             yield failure
 
 
-def _death(pod: Pod) -> Failure | None:
+def _death(pod: Pod) -> FailedContainer | None:
     """A container died and has not come up since; None for a want of memory, which Kubernetes tells by itself."""
     found = crashed(pod)
     if found is None or at(found[1], "exitCode") is None or text(found[1], "reason") == "OOMKilled":
@@ -50,7 +50,7 @@ def _death(pod: Pod) -> Failure | None:
     return _failure(pod, container, _run(end, "finishedAt"), not container.state.get("terminated"))
 
 
-def _late_start(pod: Pod) -> Failure | None:
+def _late_start(pod: Pod) -> FailedContainer | None:
     """vLLM runs and has not come up."""
     running: Object | None = pod.main.state.get("running") if pod.main else None
     if not pod.main or pod.main.started or not running:
@@ -62,5 +62,5 @@ def _run(state: Object, moment: str) -> str:
     return text(state, "containerID") or text(state, moment)
 
 
-def _failure(pod: Pod, container: Container, run: str, previous: bool) -> Failure:
-    return Failure(pod.name, text(pod.body, "metadata", "uid"), container.name, run, previous)
+def _failure(pod: Pod, container: Container, run: str, previous: bool) -> FailedContainer:
+    return FailedContainer(pod.name, text(pod.body, "metadata", "uid"), container.name, run, previous)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vllm_operator.diagnosis.causes import diagnose
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.errors import ApiError
-from vllm_operator.investigation.failed_containers import Failure, failures
+from vllm_operator.investigation.failed_containers import FailedContainer, failures
 from vllm_operator.kube.key import Key
 from vllm_operator.status.inputs import Observation
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Entry:
+class _LogRequest:
     """What is known of one pod: the run that was last asked for, since when, and the last diagnosis."""
 
     run: str
@@ -40,7 +40,7 @@ class _Entry:
     diagnosis: Diagnosis | None = None
 
 
-class Diagnoses:
+class ContainerLogReader:
     """Why containers died.
 
     Args:
@@ -55,8 +55,8 @@ class Diagnoses:
         self._read = read
         self._clock = clock
         self._on_change = on_change
-        self._known: defaultdict[Key, dict[str, _Entry]] = defaultdict(dict)
-        self._wanted: asyncio.Queue[tuple[Key, Failure]] = asyncio.Queue()
+        self._known: defaultdict[Key, dict[str, _LogRequest]] = defaultdict(dict)
+        self._wanted: asyncio.Queue[tuple[Key, FailedContainer]] = asyncio.Queue()
 
     def of(self, key: Key, observed: Observation) -> dict[str, Diagnosis]:
         """Pod name -> diagnosis, as far as it is known; the log of a new failure is read in the background."""
@@ -65,7 +65,7 @@ class Diagnoses:
         for uid in entries.keys() - found.keys():
             del entries[uid]
         for uid, failure in found.items():
-            entry = entries.setdefault(uid, _Entry("", self._clock()))
+            entry = entries.setdefault(uid, _LogRequest("", self._clock()))
             if entry.run != failure.run:
                 entry.run = failure.run
                 self._wanted.put_nowait((key, failure))
@@ -100,12 +100,12 @@ class Diagnoses:
                 entry.diagnosis = diagnosis
                 self._on_change(key)
 
-    def _entry(self, key: Key, failure: Failure) -> _Entry | None:
+    def _entry(self, key: Key, failure: FailedContainer) -> _LogRequest | None:
         """What is known of a failure's pod; None when it has recovered, is gone, or died once more since."""
         entry = self._known.get(key, {}).get(failure.uid)
         return entry if entry and entry.run == failure.run else None
 
-    async def _diagnosed(self, key: Key, failure: Failure) -> Diagnosis:
+    async def _diagnosed(self, key: Key, failure: FailedContainer) -> Diagnosis:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 log = await self._read(key.namespace, failure.pod, failure.container, failure.previous)

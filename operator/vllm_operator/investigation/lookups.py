@@ -11,7 +11,7 @@ from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.event_reasons import explanation
 from vllm_operator.diagnosis.startup_stage import stage
 from vllm_operator.errors import ApiError
-from vllm_operator.investigation.stuck_objects import Question
+from vllm_operator.investigation.stuck_objects import Lookup
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.object_events import events_about
@@ -27,11 +27,11 @@ AT_ONCE = 10
 
 TURN_SECONDS = 1.0
 
-Read = Callable[[Key, Question, Diagnosis | None], Awaitable[Diagnosis]]
+Read = Callable[[Key, Lookup, Diagnosis | None], Awaitable[Diagnosis]]
 """Answers a question; is given what the reading before told."""
 
 
-async def answer(client: ApiClient, key: Key, question: Question, before: Diagnosis | None) -> Diagnosis:
+async def answer(client: ApiClient, key: Key, question: Lookup, before: Diagnosis | None) -> Diagnosis:
     """Answer a question from a log, or from the events of an object.
 
     Raises:
@@ -46,15 +46,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Entry:
+class _RunningLookup:
     key: Key
-    question: Question
+    question: Lookup
     due: float
     pause: float = AGAIN_SECONDS
     answer: Diagnosis | None = None
 
 
-class Lookups:
+class LookupRunner:
     """Answers to the questions of servers.
 
     Args:
@@ -67,17 +67,17 @@ class Lookups:
         self._read = read
         self._on_change = on_change
         self._clock = clock
-        self._entries: dict[Key, dict[str, _Entry]] = {}
+        self._entries: dict[Key, dict[str, _RunningLookup]] = {}
         self._asked = asyncio.Event()
 
-    def of(self, key: Key, questions: Iterable[Question]) -> dict[str, Diagnosis]:
+    def of(self, key: Key, questions: Iterable[Lookup]) -> dict[str, Diagnosis]:
         """UID -> the answer, as far as there is one; the others are looked up in the background."""
         before, now = self._entries.pop(key, {}), self._clock()
-        entries: dict[str, _Entry] = {}
+        entries: dict[str, _RunningLookup] = {}
         for question in questions:
             known = before.get(question.uid)
             same = known is not None and known.question == question
-            entries[question.uid] = known if same and known else _Entry(key, question, now + question.delay)
+            entries[question.uid] = known if same and known else _RunningLookup(key, question, now + question.delay)
         if entries:
             self._entries[key] = entries
             self._asked.set()
@@ -96,12 +96,12 @@ class Lookups:
                 self._asked.clear()
             await asyncio.sleep(TURN_SECONDS)
 
-    def _due(self) -> list[_Entry]:
+    def _due(self) -> list[_RunningLookup]:
         now = self._clock()
         due = [entry for entries in self._entries.values() for entry in entries.values() if entry.due <= now]
         return sorted(due, key=lambda entry: entry.due)[:AT_ONCE]
 
-    async def _look_up(self, entry: _Entry) -> None:
+    async def _look_up(self, entry: _RunningLookup) -> None:
         try:
             found = await self._read(entry.key, entry.question, entry.answer)
         except ApiError as error:

@@ -22,7 +22,7 @@ PULL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Question:
+class Lookup:
     """One thing that wants an explanation.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question:
     delay: float
 
 
-def questions(observed: Observation) -> Iterator[Question]:
+def questions(observed: Observation) -> Iterator[Lookup]:
     """The questions that a server raises; none when every replica serves and the claim is bound."""
     pods = [read_pod(body) for body in observed.pods if not _ends(body)]
     for pod in pods:
@@ -53,7 +53,7 @@ def questions(observed: Observation) -> Iterator[Question]:
     claim = observed.claim
     if claim is not None and text(claim, "status", "phase") == "Pending" and _is_waited_for(claim, pods):
         uid, name = text(claim, "metadata", "uid"), text(claim, "metadata", "name")
-        yield Question("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
+        yield Lookup("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
 
 
 def _ends(body: Object) -> bool:
@@ -66,7 +66,7 @@ def _is_waited_for(claim: Object, pods: list[Pod]) -> bool:
     return bool(chosen) or any(text(pod.scheduled, "status") == "False" for pod in pods)
 
 
-def _of_pod(pod: Pod) -> Question | None:
+def _of_pod(pod: Pod) -> Lookup | None:
     if unscheduled(pod) or unusable(pod):
         return None
     if unpulled(pod):
@@ -81,11 +81,11 @@ def _of_pod(pod: Pod) -> Question | None:
     if not running or not pod.main or pod.main.started:
         return None
     run = text(running, "containerID") or text(running, "startedAt")
-    return Question("Pod", "log", _uid(pod), pod.name, pod.main.name, f"start {run}", START_SECONDS)
+    return Lookup("Pod", "log", _uid(pod), pod.name, pod.main.name, f"start {run}", START_SECONDS)
 
 
-def _events(pod: Pod, run: str, delay: float) -> Question:
-    return Question("Pod", "events", _uid(pod), pod.name, "", run, delay)
+def _events(pod: Pod, run: str, delay: float) -> Lookup:
+    return Lookup("Pod", "events", _uid(pod), pod.name, "", run, delay)
 
 
 def _uid(pod: Pod) -> str:

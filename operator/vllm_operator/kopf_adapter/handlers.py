@@ -11,9 +11,9 @@ import kopf
 
 from vllm_operator.api.names import GROUP
 from vllm_operator.controller.gc_tuning import spare_collector
-from vllm_operator.controller.manager import Runtime
-from vllm_operator.informers.namespaces import Scope
-from vllm_operator.kopf_adapter.storages import NoDiffBase, NoProgress
+from vllm_operator.controller.manager import Manager
+from vllm_operator.informers.namespaces import ServedNamespaces
+from vllm_operator.kopf_adapter.storages import NoOpDiffBaseStorage, NoOpProgressStorage
 from vllm_operator.kube.kinds import SERVER
 
 STOP_SECONDS = 10.0
@@ -22,14 +22,14 @@ STOP_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-def operator_settings(scope: Scope) -> kopf.OperatorSettings:
+def operator_settings(scope: ServedNamespaces) -> kopf.OperatorSettings:
     """kopf without its own writes: no events, no annotations."""
     settings = kopf.OperatorSettings()
     # Neither CRDs nor namespaces may be listed with the rights of a Role.
     settings.scanning.disabled = not scope.is_cluster
     settings.posting.enabled = False
-    settings.persistence.diffbase_storage = NoDiffBase()
-    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = NoOpDiffBaseStorage()
+    settings.persistence.progress_storage = NoOpProgressStorage()
     settings.persistence.finalizer = f"{GROUP}/unused"
     # The API server ends a watch after so long, with a bookmark; one that lasts longer has died with its socket open.
     settings.watching.server_timeout = 20
@@ -40,7 +40,7 @@ def operator_settings(scope: Scope) -> kopf.OperatorSettings:
     return settings
 
 
-def register(runtime: Runtime) -> kopf.OperatorRegistry:
+def register(runtime: Manager) -> kopf.OperatorRegistry:
     """All handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
     _register_lifecycle(registry, runtime)
@@ -48,7 +48,7 @@ def register(runtime: Runtime) -> kopf.OperatorRegistry:
     return registry
 
 
-def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
+def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Manager) -> None:
     # kopf would try a failed start again and again, where a new process tells more.
     @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: Any) -> None:
@@ -77,7 +77,7 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _register_servers(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
+def _register_servers(registry: kopf.OperatorRegistry, runtime: Manager) -> None:
     @kopf.on.event(SERVER.group, SERVER.version, SERVER.plural, registry=registry)
     async def wake(event: kopf.RawEvent, **_: Any) -> None:
         runtime.saw(SERVER, event["type"], event["object"])

@@ -7,7 +7,7 @@ import resource
 
 import kopf
 
-from vllm_operator.controller.manager import Runtime
+from vllm_operator.controller.manager import Manager
 from vllm_operator.errors import VLLMOperatorError
 from vllm_operator.kopf_adapter.handlers import operator_settings, register
 from vllm_operator.settings import Settings
@@ -39,7 +39,7 @@ async def operate(settings: Settings) -> None:
         StoppedError: it cannot go on; a new process can.
     """
     allow_connections()
-    runtime = Runtime(settings)
+    runtime = Manager(settings)
     logger.info("connecting to %s", runtime.connection.server)
     try:
         await runtime.listen()

@@ -7,7 +7,7 @@ from typing import Any
 import kopf
 
 
-class NoDiffBase(kopf.DiffBaseStorage):
+class NoOpDiffBaseStorage(kopf.DiffBaseStorage):
     """Remembers no former state: events only wake the queue, which compares with what it applies itself."""
 
     def build(self, **_: Any) -> Any:
@@ -21,7 +21,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Store nothing."""
 
 
-class NoProgress(kopf.ProgressStorage):
+class NoOpProgressStorage(kopf.ProgressStorage):
     """Remembers no progress: there are no handlers that kopf would retry."""
 
     def fetch(self, **_: Any) -> None:

@@ -44,7 +44,7 @@ _ERROR = re.compile(rb'^\s*\{\s*"type"\s*:\s*"ERROR"', re.MULTILINE)
 logger = logging.getLogger(__name__)
 
 
-class Watches:
+class WatchMiddleware:
     """A middleware of the session that kopf uses.
 
     Args:
@@ -164,7 +164,7 @@ class Watches:
 class _Events:
     """The content of a watch: whole lines, and errors as something that kopf can heal."""
 
-    def __init__(self, content: aiohttp.StreamReader, watches: Watches, path: str) -> None:
+    def __init__(self, content: aiohttp.StreamReader, watches: WatchMiddleware, path: str) -> None:
         self._content = content
         self._watches = watches
         self._path = path

@@ -15,7 +15,7 @@ NO_FAULT = frozenset({404, 410})
 OVERLOADED, UNKNOWN_USER, FROM_SERVER = 429, 401, 500
 
 
-class Recovery:
+class ApiServerAvailability:
     """Notices the first call that succeeds after failures.
 
     The API server was away when a call found no connection, or when two collections failed and nothing succeeded in

@@ -12,7 +12,7 @@ OWNER: ContextVar[Hashable] = ContextVar("owner", default=None)
 """On whose behalf something is done; tasks that are started meanwhile inherit it."""
 
 
-class Slots:
+class Bulkhead:
     """So many slots; who stays longer than `patience` seconds goes on without one, and the next gets it.
 
     What hangs ends by its own timeout, which bounds how many go on without a slot. Without patience, nobody does.
@@ -22,13 +22,13 @@ class Slots:
         self._free = asyncio.Semaphore(count)
         self._patience = patience
 
-    async def take(self) -> Slot:
+    async def take(self) -> BulkheadSlot:
         """Wait for a slot; it is to be left."""
         await self._free.acquire()
-        return Slot(self._free, self._patience)
+        return BulkheadSlot(self._free, self._patience)
 
 
-class SharedSlots:
+class SharedBulkhead:
     """Slots that all owners share; while those are taken, each owner has one more, for one thing after the other.
 
     So an owner never waits for others: not if they hang, and however many they are.
@@ -40,18 +40,18 @@ class SharedSlots:
         self._own: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         """Kept by who holds or awaits them."""
 
-    async def take(self) -> Slot:
+    async def take(self) -> BulkheadSlot:
         """Wait for a slot of the present owner; it is to be left."""
         free = self._own.setdefault(OWNER.get(), asyncio.Semaphore(1)) if self._free.locked() else self._free
         await free.acquire()
-        return Slot(free, self._patience)
+        return BulkheadSlot(free, self._patience)
 
-    def stay(self) -> Stay:
+    def stay(self) -> BulkheadPermit:
         """A slot for the length of an `async with`."""
-        return Stay(self)
+        return BulkheadPermit(self)
 
 
-class Slot:
+class BulkheadSlot:
     """A slot that is taken, for a while."""
 
     __slots__ = ("_free", "_timer")
@@ -70,12 +70,12 @@ class Slot:
             self._free = None
 
 
-class Stay:
+class BulkheadPermit:
     """Takes a slot and leaves it."""
 
     __slots__ = ("_slot", "_slots")
 
-    def __init__(self, slots: SharedSlots) -> None:
+    def __init__(self, slots: SharedBulkhead) -> None:
         self._slots = slots
 
     async def __aenter__(self) -> None:

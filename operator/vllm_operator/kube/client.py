@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.errors import ApiError, NotLeaderError
-from vllm_operator.kube.bulkhead import SharedSlots
+from vllm_operator.kube.bulkhead import SharedBulkhead
 from vllm_operator.kube.codec import packed_as_yaml, unpacked
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.kinds import Kind
@@ -52,7 +52,7 @@ class ApiClient:
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
         self._may_write = may_write
-        self._slots = SharedSlots(SHARED_CALLS, PATIENCE_SECONDS)
+        self._slots = SharedBulkhead(SHARED_CALLS, PATIENCE_SECONDS)
 
     async def get(self, kind: Kind, namespace: str, name: str, *, cached: bool = False) -> dict[str, Any] | None:
         """One object; None when it does not exist.

@@ -15,8 +15,8 @@ import kopf
 
 from vllm_operator import __version__
 from vllm_operator.errors import VLLMOperatorError
-from vllm_operator.kube.availability import Recovery
-from vllm_operator.kube.request_metrics import Meter, OnCall
+from vllm_operator.kube.availability import ApiServerAvailability
+from vllm_operator.kube.request_metrics import OnRequest, RequestMetrics
 from vllm_operator.kube.tls_errors import words
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -58,8 +58,8 @@ class Connection:
         recovery: told what they say about the API server.
     """
 
-    def __init__(self, on_call: OnCall, recovery: Recovery) -> None:
-        self._meter = Meter(on_call, recovery)
+    def __init__(self, on_call: OnRequest, recovery: ApiServerAvailability) -> None:
+        self._meter = RequestMetrics(on_call, recovery)
         self._take(_credentials())
         self._renewed = float("-inf")
 

@@ -27,7 +27,7 @@ REFILL_SECONDS = 300.0
 
 
 @dataclass
-class Occurrence:
+class CorrelatedEvent:
     """Something that happens again and again: one Event.
 
     Attributes:
@@ -48,7 +48,7 @@ class Occurrence:
     written: int = 0
 
 
-class Ledger:
+class EventCorrelator:
     """The occurrences of one server.
 
     Args:
@@ -65,7 +65,7 @@ class Ledger:
         self.namespace, self.server, self.uid = namespace, server, uid
         self.writing = asyncio.Lock()
         self._clock = clock
-        self._known: dict[str, Occurrence] = {}
+        self._known: dict[str, CorrelatedEvent] = {}
         self._tokens, self._counted = float(BURST), clock()
 
     @property
@@ -73,7 +73,7 @@ class Ledger:
         """Namespace and name of the server."""
         return self.namespace, self.server
 
-    def note(self, kind: Literal["Normal", "Warning"], reason: str, words: str, now: datetime) -> Occurrence:
+    def note(self, kind: Literal["Normal", "Warning"], reason: str, words: str, now: datetime) -> CorrelatedEvent:
         """Count one more occurrence of this; it waits to be written."""
         self._forget_old(now)
         note = cut(words)
@@ -81,11 +81,11 @@ class Ledger:
         if name not in self._known and self._similar(kind, reason) >= SIMILAR:
             note = cut(COMBINED + words)
             name = self._name(kind, reason, COMBINED)
-        found = self._known.setdefault(name, Occurrence(name, kind, reason, note, now, now))
+        found = self._known.setdefault(name, CorrelatedEvent(name, kind, reason, note, now, now))
         found.note, found.last, found.waiting = note, now, found.waiting + 1
         return found
 
-    def waiting(self) -> list[Occurrence]:
+    def waiting(self) -> list[CorrelatedEvent]:
         """What is not written yet."""
         return [occurrence for occurrence in self._known.values() if occurrence.waiting]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from vllm_operator.api.names import API_VERSION, KIND, MANAGER
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.event_correlator import Ledger, Occurrence
+from vllm_operator.kube.event_correlator import CorrelatedEvent, EventCorrelator
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import EVENT
 
@@ -25,7 +25,7 @@ STOP_SECONDS = 3.0
 logger = logging.getLogger(__name__)
 
 
-class Events:
+class EventRecorder:
     """Records events. An event is a courtesy: when it cannot be written, the log says so and nothing else fails.
 
     Written to the core API: `kubectl describe` sorts by `lastTimestamp`, which events.k8s.io does not take.
@@ -38,7 +38,7 @@ class Events:
     def __init__(self, client: ApiClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._ledgers: dict[Key, Ledger] = {}
+        self._ledgers: dict[Key, EventCorrelator] = {}
 
     async def record(
         self,
@@ -52,7 +52,9 @@ class Events:
         """Record that something happened to a server; at once unless too much has happened to it lately."""
         ledger = self._ledgers.get(key)
         if ledger is None or ledger.uid != metadata["uid"]:
-            ledger = self._ledgers[key] = Ledger(metadata["namespace"], metadata["name"], metadata["uid"], self._clock)
+            ledger = self._ledgers[key] = EventCorrelator(
+                metadata["namespace"], metadata["name"], metadata["uid"], self._clock
+            )
         occurrence = ledger.note(kind, reason, note, now)
         if ledger.may_write():
             await self._write(ledger, occurrence)
@@ -78,11 +80,11 @@ class Events:
         except TimeoutError:
             logger.warning("some events were not recorded before the end")
 
-    def _waiting(self) -> Iterator[tuple[Ledger, Occurrence]]:
+    def _waiting(self) -> Iterator[tuple[EventCorrelator, CorrelatedEvent]]:
         for ledger in list(self._ledgers.values()):
             yield from ((ledger, occurrence) for occurrence in ledger.waiting())
 
-    async def _write(self, ledger: Ledger, occurrence: Occurrence) -> None:
+    async def _write(self, ledger: EventCorrelator, occurrence: CorrelatedEvent) -> None:
         async with ledger.writing:
             times, occurrence.waiting = occurrence.waiting, 0
             try:
@@ -92,7 +94,7 @@ class Events:
                 occurrence.waiting += times
                 logger.warning("%s/%s: event %s was not recorded: %s", *ledger.names, occurrence.reason, error)
 
-    async def _written(self, ledger: Ledger, occurrence: Occurrence, times: int) -> int:
+    async def _written(self, ledger: EventCorrelator, occurrence: CorrelatedEvent, times: int) -> int:
         """Count `times` more in the Event; returns its count. Events live an hour: one that is gone is made anew."""
         known = occurrence.written
         if not known:
@@ -116,7 +118,7 @@ class Events:
         return known + times
 
 
-def _event(ledger: Ledger, occurrence: Occurrence, times: int) -> dict[str, Any]:
+def _event(ledger: EventCorrelator, occurrence: CorrelatedEvent, times: int) -> dict[str, Any]:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,

@@ -7,21 +7,21 @@ from typing import Protocol
 
 import aiohttp
 
-from vllm_operator.kube.availability import Recovery
+from vllm_operator.kube.availability import ApiServerAvailability
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 DISCOVERY = "discovery"
 """Resource of the calls that ask what the API server serves."""
 
 
-class OnCall(Protocol):
+class OnRequest(Protocol):
     """Told of every call: verb and resource as in the rules of a Role, HTTP status if any, seconds to the answer."""
 
     def __call__(self, verb: str, resource: str, code: int | None, seconds: float, /) -> None:
         """Must not block."""
 
 
-class Meter:
+class RequestMetrics:
     """aiohttp middleware that tells of every call. A watch counts when its answer begins.
 
     Args:
@@ -29,7 +29,7 @@ class Meter:
         recovery: told what the call says about the API server.
     """
 
-    def __init__(self, on_call: OnCall, recovery: Recovery) -> None:
+    def __init__(self, on_call: OnRequest, recovery: ApiServerAvailability) -> None:
         self._on_call = on_call
         self._recovery = recovery
 

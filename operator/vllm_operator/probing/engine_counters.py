@@ -32,7 +32,7 @@ _INFERENCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class EngineCounters:
     """One look at the numbers of a replica.
 
     Attributes:
@@ -50,7 +50,7 @@ class Pulse:
     process: float | None = None
 
 
-def parsed_pulse(body: bytes) -> Pulse | None:
+def parsed_pulse(body: bytes) -> EngineCounters | None:
     """Read the pulse from a body of `/metrics`.
 
     None when it tells of no engine, as with `--disable-log-stats`, or of one that was put to sleep and rightly rests.
@@ -65,7 +65,7 @@ def parsed_pulse(body: bytes) -> Pulse | None:
                 held[engine] += _number(value) or 0.0
     if not engines or any(value == b"0.0" for labels, value in _series(body, _SLEEP) if _AWAKE in labels):
         return None
-    return Pulse(
+    return EngineCounters(
         engines={engine: b" ".join(values) for engine, values in engines.items()},
         held=dict(held),
         answered=_answered(body),

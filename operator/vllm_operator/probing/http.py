@@ -61,7 +61,7 @@ def replica_client() -> aiohttp.ClientSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ReplicaEndpoint:
     """How one replica is asked.
 
     Attributes:

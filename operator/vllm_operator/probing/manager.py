@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.probe import TIMEOUT_SECONDS
-from vllm_operator.probing.probe_queue import Watched
-from vllm_operator.probing.prober import Asker
-from vllm_operator.probing.results import Results
-from vllm_operator.probing.scheduler import CONCURRENCY, Schedule
-from vllm_operator.probing.stall_detector import Stalls, forget_engine
-from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS, Memory
+from vllm_operator.probing.probe_queue import ProbedReplica
+from vllm_operator.probing.prober import Prober
+from vllm_operator.probing.results import ProbeResults
+from vllm_operator.probing.scheduler import CONCURRENCY, ProbeScheduler
+from vllm_operator.probing.stall_detector import StallDetector, forget_engine
+from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS, StallState
 from vllm_operator.probing.synthetic_completion import POLL_SECONDS
 from vllm_operator.probing.timing import ProbeTarget
 
@@ -23,10 +23,10 @@ SLACK_SECONDS = 1.0
 _TROUBLED = {"Stalled", "Timeout", "Unreachable"}
 
 
-class Prober:
+class ProbeManager:
     """Keeps the health of every replica up to date.
 
-    It knows which replicas there are; `Schedule` when each is asked, `Asker` how, and `Results` what counts of it.
+    It knows which replicas there are; `ProbeScheduler` when each is asked, `Prober` how, and `ProbeResults` what counts of it.
 
     One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
 
@@ -55,11 +55,11 @@ class Prober:
         self._clock = clock
         self._timeout = timeout
         self._deadline = deadline
-        self._servers: dict[str, dict[str, Watched]] = {}
-        self._results = Results(on_change)
-        self._stalls = Stalls(self._results.retell, clock, poll, on_completion)
-        self._asker = Asker(self._stalls, self._results, clock, timeout, on_probe)
-        self._schedule = Schedule(self._asker.ask, clock, concurrency)
+        self._servers: dict[str, dict[str, ProbedReplica]] = {}
+        self._results = ProbeResults(on_change)
+        self._stalls = StallDetector(self._results.retell, clock, poll, on_completion)
+        self._asker = Prober(self._stalls, self._results, clock, timeout, on_probe)
+        self._schedule = ProbeScheduler(self._asker.ask, clock, concurrency)
 
     def set_targets(self, server_key: str, targets: Iterable[ProbeTarget]) -> None:
         """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
@@ -70,7 +70,7 @@ class Prober:
         if after:
             self._servers[server_key] = after
 
-    def _watched(self, old: Watched | None, target: ProbeTarget) -> Watched:
+    def _watched(self, old: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
         if old is None or old.target.uid != target.uid:
             if old is not None:
                 self._forget(old)
@@ -86,19 +86,19 @@ class Prober:
             self._schedule.plan_next(old)
         return old
 
-    def _new(self, target: ProbeTarget) -> Watched:
-        new = Watched(target, ReplicaHealth(), memory=Memory(deadline=self._deadline), stalled=target.stalled)
+    def _new(self, target: ProbeTarget) -> ProbedReplica:
+        new = ProbedReplica(target, ReplicaHealth(), memory=StallState(deadline=self._deadline), stalled=target.stalled)
         new.hearsay = bool(target.stalled)
         self._schedule.plan_now(new)
         return new
 
-    def _turned(self, watched: Watched) -> None:
+    def _turned(self, watched: ProbedReplica) -> None:
         """Kubernetes has changed its mind whether the replica is ready."""
         self._results.turned(watched, self._clock())
         if watched.unready_since is not None and watched.task is None:  # else its end plans the next one
             self._schedule.plan_now(watched)
 
-    def _forget(self, watched: Watched) -> None:
+    def _forget(self, watched: ProbedReplica) -> None:
         forget_engine(watched)
         self._schedule.drop(watched)
 

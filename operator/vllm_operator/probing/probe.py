@@ -8,12 +8,12 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import ProbeError, Replica
+from vllm_operator.probing.http import ProbeError, ReplicaEndpoint
 from vllm_operator.probing.responses import (
     MAX_MODELS,
     METRICS_LIMIT,
-    Capacity,
     Models,
+    ReplicaCapacity,
     parsed_capacity,
     parsed_models,
     parsed_version,
@@ -52,7 +52,7 @@ async def probe(
         timeout: seconds for each answer.
     """
     before = known or _UNASKED
-    replica = Replica(client, base_url, timeout)
+    replica = ReplicaEndpoint(client, base_url, timeout)
     try:
         await _alive(replica, numbers)
         models = await _models(replica, api_key)
@@ -64,7 +64,7 @@ async def probe(
     return health
 
 
-async def _alive(replica: Replica, numbers: Callable[[bytes], None] | None) -> None:
+async def _alive(replica: ReplicaEndpoint, numbers: Callable[[bytes], None] | None) -> None:
     if numbers is not None:
         try:
             numbers(await replica.get("/metrics", METRICS_LIMIT))
@@ -78,7 +78,7 @@ async def _alive(replica: Replica, numbers: Callable[[bytes], None] | None) -> N
     await replica.get("/health", _SMALL)
 
 
-async def _models(replica: Replica, api_key: str | None) -> Models:
+async def _models(replica: ReplicaEndpoint, api_key: str | None) -> Models:
     try:
         asked = replace(replica, headers=authorization(api_key)) if api_key else replica
         body = await asked.get("/v1/models", _SMALL)
@@ -130,9 +130,9 @@ def _listed(before: ReplicaHealth, models: Models, served_names: tuple[str, ...]
     return replace(health, reason="ModelNotServed", message=words[:1024])
 
 
-async def _with_facts(replica: Replica, health: ReplicaHealth) -> ReplicaHealth:
+async def _with_facts(replica: ReplicaEndpoint, health: ReplicaHealth) -> ReplicaHealth:
     """`health` with version and capacity; a replica that does not tell them serves all the same."""
-    version, capacity = health.version, Capacity(health.kv_cache_tokens, health.concurrency)
+    version, capacity = health.version, ReplicaCapacity(health.kv_cache_tokens, health.concurrency)
     try:
         version = parsed_version(await replica.get("/version", _SMALL))
         capacity = parsed_capacity(await replica.get("/metrics", METRICS_LIMIT))

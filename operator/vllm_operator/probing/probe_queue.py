@@ -8,12 +8,12 @@ import itertools
 from dataclasses import dataclass, field
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.stall_heuristics import Memory
+from vllm_operator.probing.stall_heuristics import StallState
 from vllm_operator.probing.timing import ProbeTarget
 
 
 @dataclass(eq=False, slots=True)
-class Watched:
+class ProbedReplica:
     """A replica that is asked again and again.
 
     Attributes:
@@ -42,9 +42,9 @@ class Watched:
     refresh_at: float = 0.0
     ticket: int = 0
     task: asyncio.Task[None] | None = None
-    lane: Lane | None = None
+    lane: ProbeQueue | None = None
     gone: bool = False
-    memory: Memory = field(default_factory=Memory)
+    memory: StallState = field(default_factory=StallState)
     stalled: str = ""
     hearsay: bool = False
     asking: asyncio.Task[None] | None = None
@@ -55,7 +55,7 @@ class Watched:
         return self.doubt is not None
 
 
-class Lane:
+class ProbeQueue:
     """A heap of due times with a bound on what runs at once.
 
     Silent replicas have a lane of their own, since each of them holds a place for the whole timeout. Whoever has just
@@ -66,20 +66,20 @@ class Lane:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._heap: list[tuple[float, int, Watched]] = []
-        self._running: dict[Watched, float] = {}  # in the order in which they entered
+        self._heap: list[tuple[float, int, ProbedReplica]] = []
+        self._running: dict[ProbedReplica, float] = {}  # in the order in which they entered
 
     @property
     def full(self) -> bool:
         """As many run as may, or more."""
         return len(self._running) >= self._limit
 
-    def add(self, watched: Watched, due: float) -> None:
+    def add(self, watched: ProbedReplica, due: float) -> None:
         """Ask `watched` at `due`, and at no time that was set before."""
         watched.ticket = next(self._tickets)
         heapq.heappush(self._heap, (due, watched.ticket, watched))
 
-    def take(self, now: float) -> Watched | None:
+    def take(self, now: float) -> ProbedReplica | None:
         """Take the replica that is to be asked first, if it is due and there is a place; that is then its own."""
         due = self.next_due()
         if self.full or due is None or due > now:
@@ -89,19 +89,19 @@ class Lane:
         self.enter(watched, now)
         return watched
 
-    def enter(self, watched: Watched, now: float) -> None:
+    def enter(self, watched: ProbedReplica, now: float) -> None:
         """Give `watched` a place, even when there is none left."""
         if watched.lane is not None:
             watched.lane.leave(watched)
         self._running[watched] = now
         watched.lane = self
 
-    def leave(self, watched: Watched) -> None:
+    def leave(self, watched: ProbedReplica) -> None:
         """Take its place back."""
         del self._running[watched]
         watched.lane = None
 
-    def overstayed(self, since: float) -> list[Watched]:
+    def overstayed(self, since: float) -> list[ProbedReplica]:
         """Those that have had their place since `since` or longer."""
         return list(itertools.takewhile(lambda watched: self._running[watched] <= since, self._running))
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import ProbeError, Replica, replica_client
+from vllm_operator.probing.http import ProbeError, ReplicaEndpoint, replica_client
 from vllm_operator.probing.probe import authorization, probe
-from vllm_operator.probing.probe_queue import Watched
-from vllm_operator.probing.results import Results, told
-from vllm_operator.probing.stall_detector import Stalls
+from vllm_operator.probing.probe_queue import ProbedReplica
+from vllm_operator.probing.results import ProbeResults, told
+from vllm_operator.probing.stall_detector import StallDetector
 from vllm_operator.probing.timing import REFRESH_SECONDS, ProbeTarget
 
 
-class Asker:
+class Prober:
     """Asks replicas over connections that they share with the completions of `stalls`.
 
     Args:
@@ -29,8 +29,8 @@ class Asker:
 
     def __init__(
         self,
-        stalls: Stalls,
-        results: Results,
+        stalls: StallDetector,
+        results: ProbeResults,
         clock: Callable[[], float],
         timeout: float,
         on_probe: Callable[[str, float], None],
@@ -42,7 +42,7 @@ class Asker:
         self._on_probe = on_probe
         self._client: aiohttp.ClientSession | None = None
 
-    async def ask(self, watched: Watched) -> None:
+    async def ask(self, watched: ProbedReplica) -> None:
         """Ask a replica, and let its answer count, unless the question has changed meanwhile."""
         now = self._clock()
         refresh = now >= watched.refresh_at
@@ -71,10 +71,10 @@ class Asker:
         take = None if numbers is None else numbers.append
         return await probe(self._client, *asked, refresh=refresh, numbers=take, timeout=self._timeout)
 
-    def _look(self, watched: Watched, numbers: bytes) -> None:
+    def _look(self, watched: ProbedReplica, numbers: bytes) -> None:
         """Look after the engine of a replica that answers."""
         assert self._client is not None
-        replica = Replica(self._client, watched.target.base_url, self._timeout)
+        replica = ReplicaEndpoint(self._client, watched.target.base_url, self._timeout)
         try:
             self._stalls.saw(watched, numbers, replica, authorization(watched.target.current_key()))
         except ProbeError:

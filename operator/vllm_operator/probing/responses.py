@@ -28,7 +28,7 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class ReplicaCapacity:
     """What the KV cache holds, over all engines of a replica: tokens, and requests of the longest context at once."""
 
     kv_cache_tokens: int | None = None
@@ -56,13 +56,13 @@ def parsed_version(body: bytes) -> str | None:
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
-def parsed_capacity(body: bytes) -> Capacity:
+def parsed_capacity(body: bytes) -> ReplicaCapacity:
     """Read the labels of `vllm:cache_config_info`, one series for each engine of the replica.
 
     Older versions lack `kv_cache_size_tokens`: there it is `num_gpu_blocks` x `block_size`.
     """
     engines = [dict(_LABEL.findall(labels)) for labels in _CACHE_INFO.findall(body)]
-    return Capacity(
+    return ReplicaCapacity(
         kv_cache_tokens=_total([_tokens(labels) for labels in engines]),
         concurrency=_total([_whole(labels.get(b"kv_cache_max_concurrency")) for labels in engines]),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.probe_queue import Watched
+from vllm_operator.probing.probe_queue import ProbedReplica
 from vllm_operator.probing.stall_detector import ANSWERING, forget_engine
 
 
@@ -21,7 +21,7 @@ def told(health: ReplicaHealth, stalled: str, *, hearsay: bool = False) -> Repli
     return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, first_hand=first_hand)
 
 
-class Results:
+class ProbeResults:
     """Keeps the last answer of each replica that counts, and tells which servers changed.
 
     Args:
@@ -31,14 +31,14 @@ class Results:
     def __init__(self, on_change: Callable[[str], None]) -> None:
         self._on_change = on_change
 
-    def answered(self, watched: Watched, health: ReplicaHealth, asked: float) -> None:
+    def answered(self, watched: ProbedReplica, health: ReplicaHealth, asked: float) -> None:
         """Take the answer to a question that was asked at `asked`."""
         self._take(watched, health)
         if watched.unready_since is not None and watched.unready_since <= asked:
             watched.unready_since = None
             self._on_change(watched.target.key)  # also when it answers as ever: a status waits for that
 
-    def turned(self, watched: Watched, now: float) -> None:
+    def turned(self, watched: ProbedReplica, now: float) -> None:
         """Kubernetes has changed its mind. Of one that it calls unready a first bad answer counts, for the kubelet got
         none either; without one it is to be asked at once, as `unready_since` then tells."""
         watched.unready_since = None
@@ -49,11 +49,11 @@ class Results:
             return
         watched.unready_since = now
 
-    def retell(self, watched: Watched) -> None:
+    def retell(self, watched: ProbedReplica) -> None:
         """The engine of a replica froze, or went on."""
         self._tell(watched, told(watched.health, watched.stalled, hearsay=watched.hearsay))
 
-    def _take(self, watched: Watched, health: ReplicaHealth) -> None:
+    def _take(self, watched: ProbedReplica, health: ReplicaHealth) -> None:
         """Let an answer count, unless it is the first bad one of a serving replica that Kubernetes calls ready: that
         waits for a second."""
         watched.silent = health.reason == "Timeout"
@@ -69,7 +69,7 @@ class Results:
         watched.served = watched.served or health.healthy
         self._tell(watched, told(health, watched.stalled, hearsay=watched.hearsay))
 
-    def _tell(self, watched: Watched, health: ReplicaHealth) -> None:
+    def _tell(self, watched: ProbedReplica, health: ReplicaHealth) -> None:
         changed, watched.health = health != watched.health, health
         if changed and not watched.gone:
             self._on_change(watched.target.key)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from vllm_operator.probing.probe_queue import Lane, Watched
+from vllm_operator.probing.probe_queue import ProbedReplica, ProbeQueue
 from vllm_operator.probing.timing import next_probe
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 0.5
 twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
 
 
-class Schedule:
+class ProbeScheduler:
     """Starts the probe of each replica when it is due and has a place, and plans the next one when it has ended.
 
     Args:
@@ -35,23 +35,23 @@ class Schedule:
     """
 
     def __init__(
-        self, ask: Callable[[Watched], Coroutine[Any, Any, None]], clock: Callable[[], float], concurrency: int
+        self, ask: Callable[[ProbedReplica], Coroutine[Any, Any, None]], clock: Callable[[], float], concurrency: int
     ) -> None:
         self._ask = ask
         self._clock = clock
-        self._quick = Lane(concurrency)
-        self._silent = Lane(concurrency * SILENT_TIMES)
+        self._quick = ProbeQueue(concurrency)
+        self._silent = ProbeQueue(concurrency * SILENT_TIMES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._wake_at = math.inf
         self.stopped = False
         """Nothing is planned any more."""
 
-    def plan_now(self, watched: Watched) -> None:
+    def plan_now(self, watched: ProbedReplica) -> None:
         """Ask the replica as soon as there is a place."""
         self._plan(watched, self._clock())
 
-    def plan_next(self, watched: Watched) -> None:
+    def plan_next(self, watched: ProbedReplica) -> None:
         """Ask the replica in its turn."""
         now = self._clock()
         if watched.unready_since is not None:  # what has just ended began before
@@ -60,12 +60,12 @@ class Schedule:
         due = next_probe(watched.target, watched.health, served=watched.served, doubted=watched.doubted, now=now)
         self._plan(watched, due)
 
-    def _plan(self, watched: Watched, due: float) -> None:
+    def _plan(self, watched: ProbedReplica, due: float) -> None:
         (self._silent if watched.silent else self._quick).add(watched, due)
         if due < self._wake_at:
             self._wake.set()
 
-    def drop(self, watched: Watched) -> None:
+    def drop(self, watched: ProbedReplica) -> None:
         """Ask the replica no more."""
         watched.gone = True
         watched.ticket = 0
@@ -102,12 +102,12 @@ class Schedule:
             elif due is not None and lane is self._quick:
                 yield max(due, lane.next_place(PATIENCE_SECONDS))
 
-    def _start(self, watched: Watched) -> None:
+    def _start(self, watched: ProbedReplica) -> None:
         watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.target.key} {watched.target.pod}")
         self._tasks.add(watched.task)
         watched.task.add_done_callback(lambda task: self._ended(task, watched))
 
-    def _ended(self, task: asyncio.Task[None], watched: Watched) -> None:
+    def _ended(self, task: asyncio.Task[None], watched: ProbedReplica) -> None:
         assert watched.lane is not None
         if watched.lane.full:
             self._wake.set()  # others wait for the place

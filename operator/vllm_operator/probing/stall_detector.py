@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from vllm_operator.probing.engine_counters import Pulse, parsed_pulse
-from vllm_operator.probing.http import Replica
-from vllm_operator.probing.probe_queue import Watched
+from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
+from vllm_operator.probing.http import ReplicaEndpoint
+from vllm_operator.probing.probe_queue import ProbedReplica
 from vllm_operator.probing.stall_heuristics import (
     UNASKABLE_SECONDS,
-    Memory,
-    Suspicion,
+    StallState,
+    StallSuspicion,
     answered,
     is_due,
     is_idle,
@@ -23,7 +23,7 @@ from vllm_operator.probing.stall_heuristics import (
     refused,
     went_on,
 )
-from vllm_operator.probing.synthetic_completion import POLL_SECONDS, Finding, Question, ask
+from vllm_operator.probing.synthetic_completion import POLL_SECONDS, CompletionFinding, CompletionRequest, ask
 
 ASKED_AT_ONCE = 64
 """Completions that wait at the same time, of all replicas."""
@@ -34,7 +34,7 @@ ANSWERING = frozenset({"Serving", "Stalled"})
 logger = logging.getLogger(__name__)
 
 
-class Stalls:
+class StallDetector:
     """Watches the engines of replicas that answer.
 
     Args:
@@ -46,7 +46,7 @@ class Stalls:
 
     def __init__(
         self,
-        on_change: Callable[[Watched], None],
+        on_change: Callable[[ProbedReplica], None],
         clock: Callable[[], float],
         poll: float = POLL_SECONDS,
         on_completion: Callable[[str], None] = lambda verdict: None,
@@ -57,7 +57,7 @@ class Stalls:
         self._on_completion = on_completion
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def wants_numbers(self, watched: Watched) -> bool:
+    def wants_numbers(self, watched: ProbedReplica) -> bool:
         """Whether it is time for another look at the numbers of a replica that was answering."""
         if watched.target.completion == "Never" or watched.asking is not None or watched.doubted:
             return False
@@ -65,7 +65,7 @@ class Stalls:
             return False
         return bool(watched.stalled) or self._clock() >= watched.memory.look_after
 
-    def saw(self, watched: Watched, numbers: bytes, replica: Replica, headers: Mapping[str, str]) -> None:
+    def saw(self, watched: ProbedReplica, numbers: bytes, replica: ReplicaEndpoint, headers: Mapping[str, str]) -> None:
         """Take in the numbers of a replica that has just answered, and ask it for a completion if they are suspicious;
         the answer is waited for in the background."""
         pulse = parsed_pulse(numbers)
@@ -90,13 +90,13 @@ class Stalls:
             task.cancel()
         await self.settle()
 
-    def _start(self, watched: Watched, question: Question) -> None:
+    def _start(self, watched: ProbedReplica, question: CompletionRequest) -> None:
         name = f"completion {watched.target.key} {watched.target.pod}"
         watched.asking = asyncio.create_task(self._ask(watched, question), name=name)
         self._tasks.add(watched.asking)
         watched.asking.add_done_callback(lambda task: self._ended(task, watched))
 
-    async def _ask(self, watched: Watched, question: Question) -> None:
+    async def _ask(self, watched: ProbedReplica, question: CompletionRequest) -> None:
         asked = watched.target.question
         finding = await ask(question)
         self._on_completion(finding.verdict)
@@ -108,47 +108,56 @@ class Stalls:
             # The words stay while the state does: a status changes only with the state.
             self._tell(watched, (watched.stalled or finding.words) if finding.verdict == "Stalled" else "")
 
-    def _tell(self, watched: Watched, stalled: str) -> None:
+    def _tell(self, watched: ProbedReplica, stalled: str) -> None:
         changed = watched.hearsay or watched.stalled != stalled
         watched.stalled, watched.hearsay = stalled, False
         if changed:
             self._on_change(watched)
 
-    def _ended(self, task: asyncio.Task[None], watched: Watched) -> None:
+    def _ended(self, task: asyncio.Task[None], watched: ProbedReplica) -> None:
         self._tasks.discard(task)
         watched.asking = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: completion of %s broke", watched.target.key, watched.target.pod, exc_info=error)
 
 
-def forget_engine(watched: Watched) -> None:
+def forget_engine(watched: ProbedReplica) -> None:
     """Take back the completion of a replica that is no longer watched, or has begun anew: whatever asks that one
     is seen from the start."""
-    watched.memory = Memory(deadline=watched.memory.deadline, proven=True)
+    watched.memory = StallState(deadline=watched.memory.deadline, proven=True)
     watched.stalled, watched.hearsay = "", False
     if watched.asking is not None:
         watched.asking.cancel()
 
 
 def _wanted(
-    watched: Watched, suspicion: Suspicion | None, before: Pulse | None, pulse: Pulse, now: float
-) -> Suspicion | None:
+    watched: ProbedReplica,
+    suspicion: StallSuspicion | None,
+    before: EngineCounters | None,
+    pulse: EngineCounters,
+    now: float,
+) -> StallSuspicion | None:
     """The suspicion that a completion is to clear up; one that was called stalled is asked until it answers."""
     if watched.stalled:
-        return suspicion or Suspicion(None, loaded=False)
+        return suspicion or StallSuspicion(None, loaded=False)
     if not is_due(watched.memory, now):
         return None
     asks_idle = watched.target.completion == "Always" and is_idle_due(watched.memory, now)
     if suspicion is None and asks_idle and is_idle(before, pulse):
-        return Suspicion(None, loaded=False)
+        return StallSuspicion(None, loaded=False)
     return suspicion
 
 
 def _question(
-    watched: Watched, wanted: Suspicion, pulse: Pulse, replica: Replica, headers: Mapping[str, str], poll: float
-) -> Question:
+    watched: ProbedReplica,
+    wanted: StallSuspicion,
+    pulse: EngineCounters,
+    replica: ReplicaEndpoint,
+    headers: Mapping[str, str],
+    poll: float,
+) -> CompletionRequest:
     names = watched.target.served_names or watched.health.served_models
-    return Question(
+    return CompletionRequest(
         replica=replica,
         model=next(iter(names), ""),
         pulse=pulse,
@@ -159,7 +168,7 @@ def _question(
     )
 
 
-def _remembered(memory: Memory, finding: Finding, now: float) -> Memory:
+def _remembered(memory: StallState, finding: CompletionFinding, now: float) -> StallState:
     match finding.verdict:
         case "Answered":
             return answered(memory, finding.pulse, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vllm_operator.probing.engine_counters import Pulse
+from vllm_operator.probing.engine_counters import EngineCounters
 
 LOOK_SECONDS = 9.0
 """Pause between two looks: a little below the usual probe interval, so that they come with every probe of that pace."""
@@ -26,7 +26,7 @@ UNASKABLE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Suspicion:
+class StallSuspicion:
     """An engine that looks frozen.
 
     Attributes:
@@ -39,7 +39,7 @@ class Suspicion:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class StallState:
     """What is kept of a replica between two looks; times are monotonic seconds.
 
     Attributes:
@@ -53,7 +53,7 @@ class Memory:
             been frozen all the time, with clients that wait for ever: nothing about them will change.
     """
 
-    pulse: Pulse | None = None
+    pulse: EngineCounters | None = None
     at: float = 0.0
     still_since: float | None = None
     quiet: float | None = None
@@ -70,7 +70,7 @@ class Memory:
         return self.at + LOOK_SECONDS
 
 
-def moved(before: Pulse, after: Pulse, engine: str | None = None) -> bool:
+def moved(before: EngineCounters, after: EngineCounters, engine: str | None = None) -> bool:
     """Whether `engine`, or any engine, has done anything between two looks."""
     if before.process != after.process:
         return True
@@ -79,7 +79,7 @@ def moved(before: Pulse, after: Pulse, engine: str | None = None) -> bool:
     return before.engines != after.engines
 
 
-def looked(memory: Memory, pulse: Pulse, now: float) -> tuple[Memory, Suspicion | None]:
+def looked(memory: StallState, pulse: EngineCounters, now: float) -> tuple[StallState, StallSuspicion | None]:
     """Take in a look: what is kept from now on, and the suspicion that arises, if any.
 
     Suspicious is an engine with requests at both looks, none of whose numbers has moved in between. When the numbers
@@ -99,23 +99,23 @@ def looked(memory: Memory, pulse: Pulse, now: float) -> tuple[Memory, Suspicion 
     return kept, found if now - since >= STILL_SECONDS else None
 
 
-def _suspicion(memory: Memory, before: Pulse, after: Pulse) -> Suspicion | None:
+def _suspicion(memory: StallState, before: EngineCounters, after: EngineCounters) -> StallSuspicion | None:
     for engine, held in after.held.items():
         if held > 0 and before.held.get(engine, 0) > 0 and not moved(before, after, engine):
-            return Suspicion(engine if len(after.engines) > 1 else None, loaded=True)
+            return StallSuspicion(engine if len(after.engines) > 1 else None, loaded=True)
     if moved(before, after):
         return None
     given_up = after.answered > before.answered
     if not memory.proven or given_up or (_unanswered(memory, before) and _unanswered(memory, after)):
-        return Suspicion(None, loaded=False)
+        return StallSuspicion(None, loaded=False)
     return None
 
 
-def _unanswered(memory: Memory, pulse: Pulse) -> bool:
+def _unanswered(memory: StallState, pulse: EngineCounters) -> bool:
     return pulse.connections is not None and memory.quiet is not None and pulse.connections > memory.quiet
 
 
-def _quiet(memory: Memory, pulse: Pulse) -> float | None:
+def _quiet(memory: StallState, pulse: EngineCounters) -> float | None:
     """Fewer connections mean nothing at any time. More of them do so only once a completion was answered beside them:
     an engine that freezes between two requests shows movement and no held request at the look after that."""
     if pulse.connections is None or memory.quiet is None:
@@ -123,22 +123,22 @@ def _quiet(memory: Memory, pulse: Pulse) -> float | None:
     return min(memory.quiet, pulse.connections)
 
 
-def is_due(memory: Memory, now: float) -> bool:
+def is_due(memory: StallState, now: float) -> bool:
     """Whether a completion may be asked for again."""
     return now >= memory.ask_after
 
 
-def is_idle(before: Pulse | None, after: Pulse) -> bool:
+def is_idle(before: EngineCounters | None, after: EngineCounters) -> bool:
     """Whether an engine neither moves nor says that it holds requests: only a completion tells how it is."""
     return before is not None and not moved(before, after) and not any(after.held.values())
 
 
-def is_idle_due(memory: Memory, now: float) -> bool:
+def is_idle_due(memory: StallState, now: float) -> bool:
     """Whether an engine that is only idle may be asked again."""
     return now >= memory.idle_after
 
 
-def answered(memory: Memory, pulse: Pulse | None, now: float) -> Memory:
+def answered(memory: StallState, pulse: EngineCounters | None, now: float) -> StallState:
     """The engine answered a completion; `pulse` is a look after that. Two more looks must find it standing still before
     it is suspicious again, and that is pause enough: one that freezes right after its answer is found as fast."""
     return replace(
@@ -152,13 +152,13 @@ def answered(memory: Memory, pulse: Pulse | None, now: float) -> Memory:
     )
 
 
-def went_on(memory: Memory, pulse: Pulse | None, now: float) -> Memory:
+def went_on(memory: StallState, pulse: EngineCounters | None, now: float) -> StallState:
     """The numbers moved while the completion waited: the engine is busy."""
     again = now + ASK_AGAIN_SECONDS
     return replace(_patient(memory, now), pulse=pulse, at=now, still_since=None, ask_after=again, proven=True)
 
 
-def _patient(memory: Memory, now: float) -> Memory:
+def _patient(memory: StallState, now: float) -> StallState:
     """An engine that stood still and went on by itself has long steps: from now on it gets twice that time."""
     held = memory.pulse is not None and any(memory.pulse.held.values())
     if memory.still_since is None or not (memory.proven or held):  # one that was found idle rightly stood still
@@ -166,12 +166,12 @@ def _patient(memory: Memory, now: float) -> Memory:
     return replace(memory, deadline=min(max(memory.deadline, 2 * (now - memory.still_since)), MAX_DEADLINE_SECONDS))
 
 
-def refused(memory: Memory, now: float) -> Memory:
+def refused(memory: StallState, now: float) -> StallState:
     """The model takes no such request, so nothing will ever prove its engine."""
     return replace(postponed(memory, now, UNASKABLE_SECONDS), proven=True)
 
 
-def postponed(memory: Memory, now: float, seconds: float = 0.0) -> Memory:
+def postponed(memory: StallState, now: float, seconds: float = 0.0) -> StallState:
     """Nothing came of the question: all is looked at anew, and no completion is asked for before `seconds` have passed.
 
     Requests of ours that were given up count as such, so a comparison with an earlier look would be false.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from vllm_operator.probing.engine_counters import Pulse, parsed_pulse
-from vllm_operator.probing.http import ProbeError, Replica
+from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
+from vllm_operator.probing.http import ProbeError, ReplicaEndpoint
 from vllm_operator.probing.responses import METRICS_LIMIT
 from vllm_operator.probing.stall_heuristics import moved
 
@@ -22,13 +22,13 @@ RANK_HEADER = "x-data-parallel-rank"
 _ANSWER = 1024 * 1024
 _FULL = {429, 503}
 
-Verdict = Literal["Answered", "Moving", "Stalled", "Refused", "Unclear"]
+CompletionVerdict = Literal["Answered", "Moving", "Stalled", "Refused", "Unclear"]
 """Answered: the engine lives. Moving: it is busy. Stalled: no answer, and no number moved. Refused: the model takes no
 such request. Unclear: the replica could not be asked, so nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CompletionFinding:
     """What came of a completion.
 
     Attributes:
@@ -37,13 +37,13 @@ class Finding:
         words: for `Stalled`, what was seen, in one line.
     """
 
-    verdict: Verdict
-    pulse: Pulse | None = None
+    verdict: CompletionVerdict
+    pulse: EngineCounters | None = None
     words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CompletionRequest:
     """A completion to ask for.
 
     Attributes:
@@ -56,16 +56,16 @@ class Question:
         poll: seconds between two looks meanwhile.
     """
 
-    replica: Replica
+    replica: ReplicaEndpoint
     model: str
-    pulse: Pulse
+    pulse: EngineCounters
     engine: str | None
     deadline: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     poll: float = POLL_SECONDS
 
 
-async def look(replica: Replica) -> Pulse | None:
+async def look(replica: ReplicaEndpoint) -> EngineCounters | None:
     """The numbers of a replica as they are now; None when it tells none.
 
     Raises:
@@ -74,7 +74,7 @@ async def look(replica: Replica) -> Pulse | None:
     return parsed_pulse(await replica.get("/metrics", METRICS_LIMIT))
 
 
-async def ask(question: Question) -> Finding:
+async def ask(question: CompletionRequest) -> CompletionFinding:
     """Ask for one token, and watch the numbers until it comes. Whatever happens, no request is left behind.
 
     A busy engine lets the completion wait in its queue: as soon as a number moves, the request is taken back. So that a
@@ -89,7 +89,7 @@ async def ask(question: Question) -> Finding:
         await asyncio.gather(request, return_exceptions=True)
 
 
-async def _watched(question: Question, request: asyncio.Task[int]) -> Finding:
+async def _watched(question: CompletionRequest, request: asyncio.Task[int]) -> CompletionFinding:
     begun, turned_away = time.monotonic(), 0
     while True:
         await asyncio.wait({request}, timeout=question.poll) if not turned_away else await asyncio.sleep(question.poll)
@@ -101,23 +101,23 @@ async def _watched(question: Question, request: asyncio.Task[int]) -> Finding:
                 turned_away = status
             pulse = await look(question.replica)
         except ProbeError:
-            return Finding("Unclear")
+            return CompletionFinding("Unclear")
         if pulse is None:
-            return Finding("Unclear")
+            return CompletionFinding("Unclear")
         if moved(question.pulse, pulse, question.engine):
-            return Finding("Moving", pulse)
+            return CompletionFinding("Moving", pulse)
         if turned_away and not any(pulse.held.values()):
-            return Finding("Unclear")  # not for a full queue, so who knows by whom
+            return CompletionFinding("Unclear")  # not for a full queue, so who knows by whom
         if request.done() and not turned_away:
             continue  # it came while the numbers were looked at
         if time.monotonic() - begun >= question.deadline:
-            return Finding("Stalled", pulse, _words(question.deadline, turned_away))
+            return CompletionFinding("Stalled", pulse, _words(question.deadline, turned_away))
 
 
-async def _ended(question: Question, status: int) -> Finding:
+async def _ended(question: CompletionRequest, status: int) -> CompletionFinding:
     if status == 200:
-        return Finding("Answered", await look(question.replica))
-    return Finding("Refused" if 400 <= status < 500 else "Unclear")
+        return CompletionFinding("Answered", await look(question.replica))
+    return CompletionFinding("Refused" if 400 <= status < 500 else "Unclear")
 
 
 def _words(seconds: float, turned_away: int) -> str:
@@ -125,7 +125,7 @@ def _words(seconds: float, turned_away: int) -> str:
     return f"/health answers 200, but a one-token completion {answer} {seconds:g} s and no counter of the engine moved"
 
 
-async def _complete(question: Question) -> int:
+async def _complete(question: CompletionRequest) -> int:
     """The HTTP status of a one-token completion; that of an embedding for a model that completes nothing.
 
     Raises:
@@ -138,7 +138,7 @@ async def _complete(question: Question) -> int:
     return status
 
 
-async def _post(question: Question, path: str, body: Mapping[str, Any]) -> int:
+async def _post(question: CompletionRequest, path: str, body: Mapping[str, Any]) -> int:
     headers = dict(question.headers)
     if question.engine is not None:
         headers[RANK_HEADER] = question.engine

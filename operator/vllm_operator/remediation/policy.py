@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vllm_operator.kube.fields import items, parsed_time, text, timestamp
-from vllm_operator.status.assessment import View, view
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.assessment import Assessment, view
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
 from vllm_operator.status.replicas.replica import Replica
 
@@ -39,7 +39,7 @@ FEW_REPLICAS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Everywhere:
+class FleetHealth:
     """What the operator sees of all servers.
 
     Attributes:
@@ -69,16 +69,16 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RemediationCase:
     """A frozen replica, and all that speaks for and against deleting its pod."""
 
     replica: Replica
-    seen: View
-    everywhere: Everywhere
+    seen: Assessment
+    everywhere: FleetHealth
     restarts: tuple[datetime, ...]
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> StatusInputs:
         """What is known of the server."""
         return self.seen.facts
 
@@ -91,7 +91,7 @@ Hold = tuple[str, float | None]
 """Why a pod is not deleted, and when to look again."""
 
 
-def decide(facts: Facts, everywhere: Everywhere) -> Decision:
+def decide(facts: StatusInputs, everywhere: FleetHealth) -> Decision:
     """Decide about the replica of a server that has been frozen for longest."""
     seen = view(facts)
     frozen = sorted(
@@ -99,7 +99,7 @@ def decide(facts: Facts, everywhere: Everywhere) -> Decision:
     )
     if not frozen:
         return Decision()
-    case = Case(frozen[0], seen, everywhere, recent_restarts(facts))
+    case = RemediationCase(frozen[0], seen, everywhere, recent_restarts(facts))
     for hold in HOLDS:
         if (found := hold(case)) is not None:
             words, again = found
@@ -107,24 +107,24 @@ def decide(facts: Facts, everywhere: Everywhere) -> Decision:
     return Decision(frozen[0], "the operator deletes the pod")
 
 
-def recent_restarts(facts: Facts) -> tuple[datetime, ...]:
+def recent_restarts(facts: StatusInputs) -> tuple[datetime, ...]:
     """When the operator deleted pods of frozen replicas within the last hour, oldest first."""
     oldest = facts.now - timedelta(seconds=HOUR_SECONDS)
     moments = (parsed_time(stamp) for stamp in facts.restarts)
     return tuple(sorted(moment for moment in moments if moment and moment > oldest))
 
 
-def with_restart(facts: Facts) -> tuple[str, ...]:
+def with_restart(facts: StatusInputs) -> tuple[str, ...]:
     """`stalledRestarts` after one more deletion; those that no longer count are dropped."""
     return tuple(timestamp(moment) for moment in (*recent_restarts(facts), facts.now))
 
 
-def paused(case: Case) -> Hold | None:
+def paused(case: RemediationCase) -> Hold | None:
     """The user wants nothing to be changed."""
     return ("spec.paused is true", None) if case.facts.paused else None
 
 
-def unowned(case: Case) -> Hold | None:
+def unowned(case: RemediationCase) -> Hold | None:
     """A pod that is not of our Deployment is not ours, whatever labels it has, and nothing may take its place.
 
     The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
@@ -138,19 +138,19 @@ def unowned(case: Case) -> Hold | None:
     return "it is not of the server's Deployment, so no other may take its place", None
 
 
-def not_asked(case: Case) -> Hold | None:
+def not_asked(case: RemediationCase) -> Hold | None:
     """What a former process of the operator saw is no ground to delete anything."""
     health = case.facts.health.get(case.replica.pod)
     return None if health and health.reason == "Stalled" and health.first_hand else ("it is being asked again", None)
 
 
-def just_frozen(case: Case) -> Hold | None:
+def just_frozen(case: RemediationCase) -> Hold | None:
     """It may go on by itself."""
     left = FROZEN_SECONDS - case.since(parsed_time(case.replica.since))
     return (f"not before it has been frozen for {FROZEN_SECONDS:g} s", left) if left > 0 else None
 
 
-def suspect_ourselves(case: Case) -> Hold | None:
+def suspect_ourselves(case: RemediationCase) -> Hold | None:
     """When most replicas of several servers fail at once, the one who asks is likelier at fault than all of them."""
     of = case.everywhere
     if of.troubled <= FEW_REPLICAS or of.servers < 2 or 2 * of.troubled <= of.asked:
@@ -159,13 +159,13 @@ def suspect_ourselves(case: Case) -> Hold | None:
     return words, AGAIN_SECONDS
 
 
-def unreachable(case: Case) -> Hold | None:
+def unreachable(case: RemediationCase) -> Hold | None:
     """A replica that gives no answer at all speaks for a network that is cut."""
     silent = next((one for one in case.seen.replicas if one.phase == "Unknown"), None)
     return (f"{silent.pod} does not answer at all, so the network may be cut", None) if silent else None
 
 
-def rolling_out(case: Case) -> Hold | None:
+def rolling_out(case: RemediationCase) -> Hold | None:
     """A rollout that goes on replaces the pod by itself; until then nothing is taken from the last that is ready."""
     seen = case.seen
     if seen.serving or not seen.rollout.exists or seen.rollout.complete or seen.stuck:
@@ -173,7 +173,7 @@ def rolling_out(case: Case) -> Hold | None:
     return "a rollout is under way and no other replica serves", None
 
 
-def budget(case: Case) -> Hold | None:
+def budget(case: RemediationCase) -> Hold | None:
     """What comes back again and again is cured by no restart."""
     if len(case.restarts) < PER_HOUR:
         return None
@@ -181,7 +181,7 @@ def budget(case: Case) -> Hold | None:
     return words, HOUR_SECONDS - case.since(case.restarts[-PER_HOUR])
 
 
-def one_at_a_time(case: Case) -> Hold | None:
+def one_at_a_time(case: RemediationCase) -> Hold | None:
     """The pod that takes the place of the last one that was deleted must serve first."""
     if not case.restarts:
         return None
@@ -197,7 +197,7 @@ def one_at_a_time(case: Case) -> Hold | None:
     return None
 
 
-def back_off(case: Case) -> Hold | None:
+def back_off(case: RemediationCase) -> Hold | None:
     """Each deletion within an hour makes the next one wait for longer."""
     if not case.restarts:
         return None
@@ -206,7 +206,7 @@ def back_off(case: Case) -> Hold | None:
     return (f"the last one was deleted less than {pause:g} s ago", left) if left > 0 else None
 
 
-HOLDS: tuple[Callable[[Case], Hold | None], ...] = (
+HOLDS: tuple[Callable[[RemediationCase], Hold | None], ...] = (
     paused,
     unowned,
     just_frozen,

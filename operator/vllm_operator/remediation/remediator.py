@@ -9,33 +9,33 @@ from typing import Any
 
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import POD
-from vllm_operator.probing.manager import Prober
-from vllm_operator.remediation.policy import GRACE_SECONDS, PER_HOUR, Decision, Everywhere, decide, recent_restarts
-from vllm_operator.status.inputs import Facts
+from vllm_operator.probing.manager import ProbeManager
+from vllm_operator.remediation.policy import GRACE_SECONDS, PER_HOUR, Decision, FleetHealth, decide, recent_restarts
+from vllm_operator.status.inputs import StatusInputs
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Healing:
+class Remediator:
     """What a deletion takes."""
 
     client: ApiClient
     store: Store
-    prober: Prober
-    events: Events
+    prober: ProbeManager
+    events: EventRecorder
     on_delete: Callable[[], None] = lambda: None
     """Called after each deletion."""
 
-    def decide(self, facts: Facts) -> Decision:
+    def decide(self, facts: StatusInputs) -> Decision:
         """What is to be done for a server, in view of all servers."""
         troubled = self.prober.troubled()
-        return decide(facts, Everywhere(self.prober.replicas, len(troubled), len(set(troubled))))
+        return decide(facts, FleetHealth(self.prober.replicas, len(troubled), len(set(troubled))))
 
-    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: Facts) -> None:
+    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: StatusInputs) -> None:
         """Delete a pod that was decided upon, once the status counts it.
 
         Args:

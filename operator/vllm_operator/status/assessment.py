@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.permanent_failures import lasts, refuses_pods
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
 from vllm_operator.status.replicas.replica import Replica, judged_replicas
-from vllm_operator.status.rollout import Rollout, rollout
+from vllm_operator.status.rollout import RolloutState, rollout
 
 _WAYS_OUT = {
     "InsufficientGPU": "free or add a GPU, or lower replicas or accelerator.count",
@@ -29,7 +29,7 @@ _QUIET = {"Serving", "Draining"}
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Assessment:
     """What is judged: the facts, the replicas (worst first), the rollout, and what follows from them at once.
 
     Attributes:
@@ -39,9 +39,9 @@ class View:
         blocked: the replica of the wanted revision that cannot come up before a person acts; None without one.
     """
 
-    facts: Facts
+    facts: StatusInputs
     replicas: tuple[Replica, ...]
-    rollout: Rollout
+    rollout: RolloutState
     serving: tuple[Replica, ...]
     outdated: tuple[Replica, ...]
     cause: Replica | None
@@ -64,7 +64,7 @@ class View:
         return self.rollout.complete and len(self.serving) - len(self.outdated) >= self.rollout.wanted
 
 
-def view(facts: Facts) -> View:
+def view(facts: StatusInputs) -> Assessment:
     """Look at a server once."""
     replicas = judged_replicas(facts)
     progress = rollout(facts)
@@ -72,22 +72,22 @@ def view(facts: Facts) -> View:
     outdated = tuple(replica for replica in serving if _is_outdated(replica, progress))
     blocked = _blocked(replicas, progress)
     cause = blocked or _cause(replicas, outdated, progress)
-    return View(facts, replicas, progress, serving, outdated, cause, blocked)
+    return Assessment(facts, replicas, progress, serving, outdated, cause, blocked)
 
 
-def _blocked(replicas: tuple[Replica, ...], progress: Rollout) -> Replica | None:
+def _blocked(replicas: tuple[Replica, ...], progress: RolloutState) -> Replica | None:
     """Worst first, and of the wanted revision: what an older one suffers from may be what the change cures."""
     wanted = (r for r in replicas if not r.gone and r.revision and r.revision == progress.revision)
     return next((r for r in wanted if lasts(r.phase, r.reason, r.message)), None)
 
 
-def _is_outdated(replica: Replica, progress: Rollout) -> bool:
+def _is_outdated(replica: Replica, progress: RolloutState) -> bool:
     if progress.exists and progress.observed and progress.updated >= progress.replicas:
         return False
     return bool(replica.revision) and replica.revision != progress.revision
 
 
-def _cause(replicas: tuple[Replica, ...], outdated: tuple[Replica, ...], progress: Rollout) -> Replica | None:
+def _cause(replicas: tuple[Replica, ...], outdated: tuple[Replica, ...], progress: RolloutState) -> Replica | None:
     """The worst replica, of the wanted revision first when a rollout has left older ones serving."""
     troubled = [replica for replica in replicas if replica.phase not in _QUIET]
     living = [replica for replica in troubled if not replica.gone] or troubled

@@ -7,10 +7,10 @@ from typing import Any
 
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.diagnosis.log_text import line
-from vllm_operator.status.assessment import View, told, view
+from vllm_operator.status.assessment import Assessment, told, view
 from vllm_operator.status.conditions import conditions
 from vllm_operator.status.engine_info import engine_facts
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.reach import cut_off
 
 _TROUBLE = {"Failed", "CrashLooping", "Stalled", "Unknown"}
@@ -23,7 +23,7 @@ _STAGES: tuple[tuple[str, Phase], ...] = (
 """Furthest first: that one decides when a server without any serving replica will serve."""
 
 
-def build_status(facts: Facts) -> dict[str, Any]:
+def build_status(facts: StatusInputs) -> dict[str, Any]:
     """The status in camelCase, ready for the status subresource, without empty fields.
 
     Equal facts give equal statuses; and with this status as `facts.previous` the same observation gives it again,
@@ -54,7 +54,7 @@ def needs_write(previous: Mapping[str, Any], current: Mapping[str, Any]) -> bool
     return dict(previous) != dict(current)
 
 
-def phase(seen: View) -> Phase:
+def phase(seen: Assessment) -> Phase:
     """The server in one word. A refused manifest is `Invalid` only while nothing serves."""
     if seen.facts.paused:
         return "Paused"
@@ -69,7 +69,7 @@ def phase(seen: View) -> Phase:
     return _starting(seen)
 
 
-def _starting(seen: View) -> Phase:
+def _starting(seen: Assessment) -> Phase:
     """The phase while nothing serves: the furthest stage of any replica; `Failed` when none is on its way."""
     if seen.stuck or seen.blocked:
         return "Failed"
@@ -80,21 +80,21 @@ def _starting(seen: View) -> Phase:
     return "Failed" if phases & _TROUBLE else "Pending"
 
 
-def message(seen: View) -> str:
+def message(seen: Assessment) -> str:
     """The server in one line, the most important cause first."""
     parts = [*_refusals(seen), *_pause(seen), _count(seen), *_reason(seen)]
     return line("; ".join(parts))
 
 
-def _refusals(seen: View) -> list[str]:
+def _refusals(seen: Assessment) -> list[str]:
     return [problem.message for problem in seen.facts.problems]
 
 
-def _pause(seen: View) -> list[str]:
+def _pause(seen: Assessment) -> list[str]:
     return ["paused, nothing is changed until spec.paused is false"] if seen.facts.paused else []
 
 
-def _count(seen: View) -> str:
+def _count(seen: Assessment) -> str:
     if not seen.rollout.exists:
         return "no Deployment yet"
     if not seen.rollout.wanted:
@@ -103,7 +103,7 @@ def _count(seen: View) -> str:
     return f"{words}, {len(seen.outdated)} of an older revision" if seen.outdated else words
 
 
-def _reason(seen: View) -> list[str]:
+def _reason(seen: Assessment) -> list[str]:
     """The worst replica, unless every wanted one serves and the rollout is done."""
     if not seen.rollout.exists or seen.whole:
         return []

@@ -5,59 +5,63 @@ from __future__ import annotations
 from vllm_operator.kube.fields import condition, text
 from vllm_operator.kube.kinds import MONITORING_API
 from vllm_operator.kube.types import Object
-from vllm_operator.status.assessment import View
+from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.claim import unbound
-from vllm_operator.status.verdict import Verdict
+from vllm_operator.status.verdict import ConditionResult
 
 
-def cache_ready(view: View) -> Verdict | None:
+def cache_ready(view: Assessment) -> ConditionResult | None:
     """The claim is bound and the model is in it; None without a cache."""
     name = view.facts.cache_claim
     if name is None:
         return None
     claim = view.facts.observed.claim
     if claim is None:
-        return Verdict("False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to")
+        return ConditionResult(
+            "False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to"
+        )
     if text(claim, "metadata", "deletionTimestamp"):
         words = f"claim {name} is being deleted, and the cache with it: it goes when no pod uses it, and no new pod may"
-        return Verdict("False", "ClaimEnds", words)
+        return ConditionResult("False", "ClaimEnds", words)
     phase = text(claim, "status", "phase")
     if phase == "Lost":
-        return Verdict(
+        return ConditionResult(
             "False", "ClaimLost", f"the volume of claim {name} is gone: delete the claim and let it be made anew"
         )
     return unbound(view.facts) or _bound(view, name)
 
 
-def _bound(view: View, name: str) -> Verdict:
+def _bound(view: Assessment, name: str) -> ConditionResult:
     before = text(_previous(view, "CacheReady"), "status") == "True"
     if view.facts.downloads and not view.serving and not before:
-        return Verdict("False", "Filling", f"claim {name} is bound; the first replica downloads the model into it")
-    return Verdict("True", "Bound", f"claim {name} is bound")
+        return ConditionResult(
+            "False", "Filling", f"claim {name} is bound; the first replica downloads the model into it"
+        )
+    return ConditionResult("True", "Bound", f"claim {name} is bound")
 
 
-def _previous(view: View, kind: str) -> Object:
+def _previous(view: Assessment, kind: str) -> Object:
     return condition({"status": view.facts.previous}, kind)
 
 
-def autoscaling_active(view: View) -> Verdict | None:
+def autoscaling_active(view: Assessment) -> ConditionResult | None:
     """The HorizontalPodAutoscaler's own word on whether it can compute; None without one."""
     if not view.facts.autoscaling:
         return None
     scaler = view.facts.observed.autoscaler
     if scaler is None:
-        return Verdict("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
+        return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):
         entry = condition(scaler, kind)
         if text(entry, "status") == "False":
-            return Verdict("False", text(entry, "reason"), text(entry, "message"))
+            return ConditionResult("False", text(entry, "reason"), text(entry, "message"))
     active = condition(scaler, "ScalingActive")
     if text(active, "status") != "True":
-        return Verdict("Unknown", "Pending", "the HorizontalPodAutoscaler has not computed yet")
-    return Verdict("True", text(active, "reason"), text(active, "message"))
+        return ConditionResult("Unknown", "Pending", "the HorizontalPodAutoscaler has not computed yet")
+    return ConditionResult("True", text(active, "reason"), text(active, "message"))
 
 
-def monitoring_active(view: View) -> Verdict | None:
+def monitoring_active(view: Assessment) -> ConditionResult | None:
     """Scraping and alerts are in place; None when neither is wanted. False blocks nothing."""
     facts = view.facts
     if not facts.monitoring:
@@ -68,8 +72,8 @@ def monitoring_active(view: View) -> Verdict | None:
             f"install {names} of {MONITORING_API} (Prometheus operator), "
             "or set monitoring.scrape and monitoring.alerts to do without"
         )
-        return Verdict("False", "CRDNotInstalled", f"{words}; serving is not affected")
+        return ConditionResult("False", "CRDNotInstalled", f"{words}; serving is not affected")
     if facts.monitoring_problems:
         words = "; ".join(problem.message for problem in facts.monitoring_problems)
-        return Verdict("False", facts.monitoring_problems[0].reason, f"{words}; serving is not affected")
-    return Verdict("True", "Configured", "scraping and alerts are in place")
+        return ConditionResult("False", facts.monitoring_problems[0].reason, f"{words}; serving is not affected")
+    return ConditionResult("True", "Configured", "scraping and alerts are in place")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vllm_operator.kube.fields import condition, text
 from vllm_operator.kube.types import Object
-from vllm_operator.status.inputs import Facts
-from vllm_operator.status.verdict import Verdict
+from vllm_operator.status.inputs import StatusInputs
+from vllm_operator.status.verdict import ConditionResult
 
 _WAYS_OUT = {
     "ProvisioningFailed": "; correct cache.storageClassName or cache.size, or repair {storage_class}",
@@ -18,7 +18,7 @@ _WAYS_OUT = {
 """Reason of an event of the claim -> the way out."""
 
 
-def unbound(facts: Facts) -> Verdict | None:
+def unbound(facts: StatusInputs) -> ConditionResult | None:
     """Why the claim is not bound; None when it is, is lost or does not exist. As told before until it is looked up."""
     claim = facts.observed.claim
     if claim is None or text(claim, "status", "phase") in {"Bound", "Lost"}:
@@ -26,12 +26,12 @@ def unbound(facts: Facts) -> Verdict | None:
     found = facts.findings.get(text(claim, "metadata", "uid"))
     former = condition({"status": facts.previous}, "CacheReady")
     if found is None and text(former, "reason") in _WAYS_OUT:
-        return Verdict("False", text(former, "reason"), text(former, "message"))
+        return ConditionResult("False", text(former, "reason"), text(former, "message"))
     if found is None or found.reason not in _WAYS_OUT:
         words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {facts.cache_claim}"
-        return Verdict("False", "ClaimPending", f"claim {facts.cache_claim} is not bound: {words}")
+        return ConditionResult("False", "ClaimPending", f"claim {facts.cache_claim} is not bound: {words}")
     way_out = _WAYS_OUT[found.reason].format(storage_class=_storage_class(claim))
-    return Verdict("False", found.reason, f"claim {facts.cache_claim} is not bound: {found.message}{way_out}")
+    return ConditionResult("False", found.reason, f"claim {facts.cache_claim} is not bound: {found.message}{way_out}")
 
 
 def _storage_class(claim: Object) -> str:

@@ -7,78 +7,80 @@ from typing import Any
 
 from vllm_operator.diagnosis.log_text import line, reason
 from vllm_operator.kube.fields import items, text, timestamp
-from vllm_operator.status.assessment import View, counted, told_with_way_out
+from vllm_operator.status.assessment import Assessment, counted, told_with_way_out
 from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.reach import cut_off
 from vllm_operator.status.replicas.replica import Replica
-from vllm_operator.status.verdict import Verdict
+from vllm_operator.status.verdict import ConditionResult
 
 _ENGINE_TROUBLE = {"CrashLooping", "Stalled"}
 _ENGINE_REASONS = {"HTTPError", "ModelNotServed"}
 
 
-def accepted(view: View) -> Verdict:
+def accepted(view: Assessment) -> ConditionResult:
     """The manifest is valid and what it refers to exists."""
     problems = view.facts.problems
     if problems:
-        return Verdict("False", problems[0].reason, "; ".join(problem.message for problem in problems))
-    return Verdict("True", "Valid", "; ".join(view.facts.notes) or "the manifest is valid")
+        return ConditionResult("False", problems[0].reason, "; ".join(problem.message for problem in problems))
+    return ConditionResult("True", "Valid", "; ".join(view.facts.notes) or "the manifest is valid")
 
 
-def progressing(view: View) -> Verdict:
+def progressing(view: Assessment) -> ConditionResult:
     """A rollout is under way; False when it is `Complete`, `Stuck`, or not begun because the manifest is refused."""
     rollout = view.rollout
     if not rollout.exists:
         return _not_begun(view)
     if rollout.complete:
-        return Verdict("False", "Complete", f"{counted(rollout.updated, 'replica')} of the wanted revision rolled out")
+        return ConditionResult(
+            "False", "Complete", f"{counted(rollout.updated, 'replica')} of the wanted revision rolled out"
+        )
     if view.stuck:
         when = " at the deadline" if rollout.stuck else ""
-        return Verdict("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)}{when}", _way_out(view)])))
+        return ConditionResult("False", "Stuck", "; ".join(filter(None, [f"{_updated(view)}{when}", _way_out(view)])))
     if rollout.ends:
         words = "the Deployment is being deleted, and is made anew when it is gone: what holds it are its finalizers"
-        return Verdict("True", "Recreating", words)
+        return ConditionResult("True", "Recreating", words)
     if not rollout.observed:
-        return Verdict("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
-    return Verdict("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))
+        return ConditionResult("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
+    return ConditionResult("True", "RollingOut", "; ".join(filter(None, [_updated(view), _way_out(view)])))
 
 
-def _not_begun(view: View) -> Verdict:
+def _not_begun(view: Assessment) -> ConditionResult:
     if view.facts.problems:
-        return Verdict("False", "Refused", "nothing is rolled out until the manifest is accepted")
+        return ConditionResult("False", "Refused", "nothing is rolled out until the manifest is accepted")
     if view.facts.paused:
-        return Verdict("False", "Paused", "nothing is rolled out until spec.paused is false")
-    return Verdict("True", "Creating", "the Deployment is being created")
+        return ConditionResult("False", "Paused", "nothing is rolled out until spec.paused is false")
+    return ConditionResult("True", "Creating", "the Deployment is being created")
 
 
-def _updated(view: View) -> str:
+def _updated(view: Assessment) -> str:
     new = len(view.serving) - len(view.outdated)
     return f"{new} of {counted(view.rollout.wanted, 'replica')} of the wanted revision serving"
 
 
-def _way_out(view: View) -> str:
+def _way_out(view: Assessment) -> str:
     if view.cause:
         return told_with_way_out(view.cause)
     return view.rollout.failure
 
 
-def available(view: View) -> Verdict:
+def available(view: Assessment) -> ConditionResult:
     """At least one replica serves, if only of an older revision."""
     if view.serving:
         return _serving(view)
     if any(replica.phase == "Unknown" and replica.ready for replica in view.replicas):
-        return Verdict("Unknown", "Unreachable", cut_off(view) or _way_out(view))
+        return ConditionResult("Unknown", "Unreachable", cut_off(view) or _way_out(view))
     if not view.rollout.wanted and view.rollout.exists:
-        return Verdict("False", "Idle", "no replica is wanted: raise replicas to serve")
-    return Verdict("False", "NoReplicaServes", _way_out(view) or "no replica exists yet")
+        return ConditionResult("False", "Idle", "no replica is wanted: raise replicas to serve")
+    return ConditionResult("False", "NoReplicaServes", _way_out(view) or "no replica exists yet")
 
 
-def _serving(view: View) -> Verdict:
+def _serving(view: Assessment) -> ConditionResult:
     serving, old = len(view.serving), len(view.outdated)
     if not old:
-        return Verdict("True", "Serving", f"{counted(serving, 'replica')} serving")
+        return ConditionResult("True", "Serving", f"{counted(serving, 'replica')} serving")
     words = f"{old} of {counted(serving, 'serving replica')} of an older revision: {_revisions(view.outdated)}"
-    return Verdict("True", "OlderRevision" if old == serving else "MixedRevisions", words)
+    return ConditionResult("True", "OlderRevision" if old == serving else "MixedRevisions", words)
 
 
 def _revisions(replicas: tuple[Replica, ...]) -> str:
@@ -87,53 +89,53 @@ def _revisions(replicas: tuple[Replica, ...]) -> str:
     return ", ".join(f"{name} (image {image})" if image else name for name, image in sorted(images.items()))
 
 
-def engine_healthy(view: View) -> Verdict:
+def engine_healthy(view: Assessment) -> ConditionResult:
     """No replica is stalled, crash-looping or lost its model; Unknown while no engine can be asked."""
     for replica in view.replicas:
         if replica.phase in _ENGINE_TROUBLE or (replica.phase == "Failed" and replica.reason in _ENGINE_REASONS):
-            return Verdict("False", replica.reason, told_with_way_out(replica))
+            return ConditionResult("False", replica.reason, told_with_way_out(replica))
     for replica in view.replicas:
         if replica.phase == "Unknown":
-            return Verdict("Unknown", replica.reason, told_with_way_out(replica))
+            return ConditionResult("Unknown", replica.reason, told_with_way_out(replica))
     if view.serving:
-        return Verdict("True", "Answering", "every engine that is up answers and lists its model")
-    return Verdict("Unknown", "NoEngine", "no engine is up")
+        return ConditionResult("True", "Answering", "every engine that is up answers and lists its model")
+    return ConditionResult("Unknown", "NoEngine", "no engine is up")
 
 
-def stalled(view: View) -> Verdict:
+def stalled(view: Assessment) -> ConditionResult:
     """True only when nothing will happen without a person."""
     judged = accepted(view)
     if not judged.holds:
-        return Verdict("True", judged.reason, judged.message)
+        return ConditionResult("True", judged.reason, judged.message)
     if view.stuck and not view.rollout.complete:
-        return Verdict("True", "Stuck", progressing(view).message)
+        return ConditionResult("True", "Stuck", progressing(view).message)
     if view.blocked and not view.whole:
-        return Verdict("True", view.blocked.reason, told_with_way_out(view.blocked))
-    return Verdict("False", "NotStalled", "nothing waits for a person")
+        return ConditionResult("True", view.blocked.reason, told_with_way_out(view.blocked))
+    return ConditionResult("False", "NotStalled", "nothing waits for a person")
 
 
-def ready(view: View) -> Verdict:
+def ready(view: Assessment) -> ConditionResult:
     """The summary: accepted, the wanted revision rolled out, every wanted replica serves."""
     judged, progress = accepted(view), progressing(view)
     if not judged.holds:
-        return Verdict("False", judged.reason, judged.message)
+        return ConditionResult("False", judged.reason, judged.message)
     if progress.reason != "Complete":
-        return Verdict("False", progress.reason, progress.message)
+        return ConditionResult("False", progress.reason, progress.message)
     if not view.whole:
-        return Verdict("False", *_missing(view))
+        return ConditionResult("False", *_missing(view))
     if not view.rollout.wanted:
-        return Verdict("True", "Idle", "no replica is wanted")
-    return Verdict("True", "Serving", f"{len(view.serving)}/{view.rollout.wanted} replicas serve")
+        return ConditionResult("True", "Idle", "no replica is wanted")
+    return ConditionResult("True", "Serving", f"{len(view.serving)}/{view.rollout.wanted} replicas serve")
 
 
-def _missing(view: View) -> tuple[str, str]:
+def _missing(view: Assessment) -> tuple[str, str]:
     words = f"{len(view.serving)}/{view.rollout.wanted} replicas serve"
     if not view.cause:
         return "ReplicasMissing", f"{words}; {view.rollout.failure or 'the others are being created'}"
     return view.cause.reason, f"{words}; {told_with_way_out(view.cause)}"
 
 
-CONDITIONS: tuple[tuple[str, Callable[[View], Verdict | None]], ...] = (
+CONDITIONS: tuple[tuple[str, Callable[[Assessment], ConditionResult | None]], ...] = (
     ("Ready", ready),
     ("Accepted", accepted),
     ("Progressing", progressing),
@@ -147,7 +149,7 @@ CONDITIONS: tuple[tuple[str, Callable[[View], Verdict | None]], ...] = (
 """In the order in which the user reads them; a check that returns None has no condition."""
 
 
-def conditions(view: View) -> list[dict[str, Any]]:
+def conditions(view: Assessment) -> list[dict[str, Any]]:
     """The conditions as they are written, with the transition times of the previous status where nothing changed."""
     before = {text(entry, "type"): entry for entry in items(view.facts.previous, "conditions")}
     now = timestamp(view.facts.now)
@@ -158,7 +160,7 @@ def conditions(view: View) -> list[dict[str, Any]]:
     ]
 
 
-def _written(kind: str, verdict: Verdict, generation: int, before: object, now: str) -> dict[str, Any]:
+def _written(kind: str, verdict: ConditionResult, generation: int, before: object, now: str) -> dict[str, Any]:
     unchanged = text(before, "status") == verdict.status
     return {
         "type": kind,

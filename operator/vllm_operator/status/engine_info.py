@@ -8,7 +8,7 @@ from typing import Any
 
 from vllm_operator.diagnosis.log_text import line
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.assessment import View
+from vllm_operator.status.assessment import Assessment
 
 _MAX_MODELS = 64
 _FIELDS = ("version", "servedModels", "capacity")
@@ -19,7 +19,7 @@ _CAPACITY: tuple[tuple[str, Callable[[ReplicaHealth], int | None]], ...] = (
 )
 
 
-def engine_facts(view: View) -> dict[str, Any]:
+def engine_facts(view: Assessment) -> dict[str, Any]:
     """`version`, `servedModels` and `capacity` of the status, None where no serving replica tells.
 
     While one of the serving replicas has not been asked since the operator started, what was known before stands.

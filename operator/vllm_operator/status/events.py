@@ -10,7 +10,7 @@ from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
 
 
 @dataclass(frozen=True)
-class Notice:
+class StatusEvent:
     """An event to record."""
 
     type: Literal["Normal", "Warning"]
@@ -18,7 +18,7 @@ class Notice:
     note: str
 
 
-def notices(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Notice, ...]:
+def notices(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[StatusEvent, ...]:
     """The events that lie between two statuses; none when only numbers changed."""
     before, after = _conditions(previous), _conditions(current)
     told = tuple(notice for rule in RULES for notice in rule(before, after))
@@ -28,51 +28,51 @@ def notices(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[No
 Conditions = Mapping[str, Mapping[str, Any]]
 
 
-def _refused(before: Conditions, after: Conditions) -> Iterator[Notice]:
+def _refused(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     accepted = after.get("Accepted", {})
     if accepted.get("status") == "False" and _said(before, "Accepted") != _said(after, "Accepted"):
-        yield Notice("Warning", accepted["reason"], accepted["message"])
+        yield StatusEvent("Warning", accepted["reason"], accepted["message"])
     if accepted.get("status") == "True" and before.get("Accepted", {}).get("status") == "False":
-        yield Notice("Normal", "Accepted", "the manifest is accepted again")
+        yield StatusEvent("Normal", "Accepted", "the manifest is accepted again")
 
 
-def _available(before: Conditions, after: Conditions) -> Iterator[Notice]:
+def _available(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("Available", {}), before.get("Available", {})
     if now.get("status") == "True" and then.get("status") != "True":
-        yield Notice("Normal", "Available", now["message"])
+        yield StatusEvent("Normal", "Available", now["message"])
     if now.get("status") == "False" and then.get("status") == "True":
         # What is wrong with an engine is an event of its own.
         told = after.get("EngineHealthy", {}).get("status") == "False"
-        yield Notice("Warning", "Unavailable", "no replica serves" if told else now["message"])
+        yield StatusEvent("Warning", "Unavailable", "no replica serves" if told else now["message"])
 
 
-def _rolled_out(before: Conditions, after: Conditions) -> Iterator[Notice]:
+def _rolled_out(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("Progressing", {}), before.get("Progressing", {})
     if now.get("reason") == then.get("reason"):
         return
     if now.get("reason") == "Complete" and then:
-        yield Notice("Normal", "RolledOut", now["message"])
+        yield StatusEvent("Normal", "RolledOut", now["message"])
     if now.get("reason") == "Stuck":
-        yield Notice("Warning", "RolloutStuck", now["message"])
+        yield StatusEvent("Warning", "RolloutStuck", now["message"])
 
 
-def _engine(before: Conditions, after: Conditions) -> Iterator[Notice]:
+def _engine(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("EngineHealthy", {}), before.get("EngineHealthy", {})
     if now.get("reason") == ENGINE_STALLED:
         return  # told for each replica
     if now.get("status") == "False" and (then.get("status"), then.get("reason")) != ("False", now.get("reason")):
-        yield Notice("Warning", now["reason"], now["message"])
+        yield StatusEvent("Warning", now["reason"], now["message"])
 
 
-def _frozen_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Notice]:
+def _frozen_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[StatusEvent]:
     """Each replica whose engine froze, or went on by itself; one that was deleted meanwhile is told by who did it."""
     before, after = _replicas(previous), _replicas(current)
     for pod, entry in after.items():
         was = before.get(pod, {}).get("reason") == ENGINE_STALLED
         if entry.get("reason") == ENGINE_STALLED and not was:
-            yield Notice("Warning", ENGINE_STALLED, f"{pod}: {entry.get('message', '')}")
+            yield StatusEvent("Warning", ENGINE_STALLED, f"{pod}: {entry.get('message', '')}")
         if was and entry.get("phase") == "Serving":
-            yield Notice("Normal", "EngineRecovered", f"{pod}: the engine answers again")
+            yield StatusEvent("Normal", "EngineRecovered", f"{pod}: the engine answers again")
 
 
 def _replicas(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

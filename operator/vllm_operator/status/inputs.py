@@ -26,7 +26,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Facts:
+class StatusInputs:
     """Everything that a status is computed from.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from vllm_operator.status.assessment import View
+from vllm_operator.status.assessment import Assessment
 
 _UNREACHED = {"Timeout", "Unreachable"}
 
 
-def cut_off(view: View) -> str:
+def cut_off(view: Assessment) -> str:
     """What to say when no replica on several nodes answers, though the kubelets call all of them ready; else empty.
 
     One replica, or one node, may be to blame by itself; several nodes at once rather are the way to them.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from vllm_operator.diagnosis.log_text import line
 from vllm_operator.kube.fields import at, condition, items, number, text
 from vllm_operator.kube.types import Object
-from vllm_operator.status.inputs import Facts, Observation
+from vllm_operator.status.inputs import Observation, StatusInputs
 
 _REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class RolloutState:
     """A Deployment's word on its rollout.
 
     Attributes:
@@ -44,16 +44,16 @@ class Rollout:
     ends: bool = False
 
 
-def rollout(facts: Facts) -> Rollout:
+def rollout(facts: StatusInputs) -> RolloutState:
     """Read the rollout from the Deployment; without one everything is 0 and nothing is complete."""
     deployment = facts.observed.deployment
     if deployment is None:
-        return Rollout(False, max(facts.replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
+        return RolloutState(False, max(facts.replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
     status = at(deployment, "status")
     observed = _observed(deployment, facts)
     progress = condition(deployment, "Progressing")
     counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
-    return Rollout(
+    return RolloutState(
         True,
         *counts,
         ready=_count(status, "readyReplicas"),
@@ -81,7 +81,7 @@ def _count(status: object, field: str) -> int:
     return max(number(status, field), 0)
 
 
-def _observed(deployment: Object, facts: Facts) -> bool:
+def _observed(deployment: Object, facts: StatusInputs) -> bool:
     """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
     if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
         return False
@@ -99,7 +99,7 @@ def _failure(deployment: Object) -> str:
     return line(text(entry, "message")) if text(entry, "status") == "True" else ""
 
 
-def _revision(message: str, counts: tuple[int, int, int], facts: Facts) -> str:
+def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -> str:
     """The wanted revision: named by the Deployment, else that of the newest pod once one of it exists."""
     if named := _REPLICA_SET.search(message):
         return named.group(1)

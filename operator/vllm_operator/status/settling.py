@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_operator.kube.fields import at, condition, items, number, text
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.inputs import Facts, Observation
+from vllm_operator.status.inputs import Observation, StatusInputs
 
 SETTLE_SECONDS = 5.0
 """How long an answer is waited for: a status that is out of date within a second is a write too many."""
@@ -25,7 +25,7 @@ _WAY_REPLICAS = frozenset({"Pending", "Terminating"})
 """Reasons of replicas that wait for the scheduler without a complaint, or end as they should."""
 
 
-def settling_pause(facts: Facts, waited: float) -> float | None:
+def settling_pause(facts: StatusInputs, waited: float) -> float | None:
     """Seconds to wait on before a status says something lasting; None when it is to be written now.
 
     Args:

@@ -9,7 +9,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionResult:
     """Status, CamelCase reason, and a message that names the way out."""
 
     status: ConditionStatus

@@ -15,7 +15,7 @@ from vllm_operator.kube.types import Object
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimWish:
+class DesiredClaim:
     """What a spec asks of the claim that is there already.
 
     Attributes:
@@ -27,15 +27,15 @@ class ClaimWish:
     sharing: str
 
 
-def claim_wish(server: VLLMServer) -> ClaimWish | None:
+def claim_wish(server: VLLMServer) -> DesiredClaim | None:
     """What `server` asks of its claim; None when it brings its own or has no cache."""
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
-    return ClaimWish(cache, _who_shares(server.spec) if _shared(server.spec) else "")
+    return DesiredClaim(cache, _who_shares(server.spec) if _shared(server.spec) else "")
 
 
-def claim_problems(wish: ClaimWish | None, live: Object | None) -> tuple[Problem, ...]:
+def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Problem, ...]:
     """What is asked of the live claim and Kubernetes cannot give."""
     if wish is None or live is None:
         return ()
@@ -89,7 +89,7 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
     )
 
 
-def _unshareable(wish: ClaimWish, live: Object) -> Problem | None:
+def _unshareable(wish: DesiredClaim, live: Object) -> Problem | None:
     modes = _access_modes(live)
     if not wish.sharing or not is_exclusive(modes):
         return None

@@ -15,7 +15,7 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.vllm.arguments import COUNTS, OWNED_FLAGS, field_of, typed_arguments
 from vllm_operator.vllm.cli_parser import Argument
-from vllm_operator.vllm.known_release import Known, known
+from vllm_operator.vllm.known_release import KnownRelease, known
 from vllm_operator.vllm.releases import FlagSpec
 from vllm_operator.vllm.removed_flags import what_became_of
 
@@ -62,7 +62,7 @@ def unknown_flags_of_newer(spec: Spec) -> tuple[str, ...]:
     return tuple(argument.written for argument in found if argument.written and not argument.flag)
 
 
-def placed_arguments(spec: Spec, release: Known) -> Iterator[tuple[str, Argument]]:
+def placed_arguments(spec: Spec, release: KnownRelease) -> Iterator[tuple[str, Argument]]:
     """What the user asks for, with the field or the item that asks for it."""
     for flag, value in set_flags(spec.engine).items():
         for argument in release.grammar.read(typed_arguments(flag, value)):
@@ -72,7 +72,7 @@ def placed_arguments(spec: Spec, release: Known) -> Iterator[tuple[str, Argument
             yield f"spec.engine.extraArgs[{argument.position}]", argument
 
 
-def _elsewhere(argument: Argument, release: Known) -> bool:
+def _elsewhere(argument: Argument, release: KnownRelease) -> bool:
     """Other checks name it, or the neighbours of an unmeasured release do not agree on what it is."""
     return _name(argument) in OWNED_FLAGS or (bool(argument.candidates) and not release.measured)
 
@@ -81,7 +81,7 @@ def _name(argument: Argument) -> str:
     return argument.flag.name if argument.flag else argument.written
 
 
-def _unknown(argument: Argument, release: Known) -> str:
+def _unknown(argument: Argument, release: KnownRelease) -> str:
     flag = argument.written.partition(".")[0]
     if became := what_became_of(flag):
         return f"{release.name} has no {flag}, {became}"

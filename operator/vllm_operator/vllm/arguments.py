@@ -14,7 +14,7 @@ from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.vllm.flags import Flag, read_flags
 from vllm_operator.vllm.known_release import known, nearest
-from vllm_operator.vllm.model_source import Source
+from vllm_operator.vllm.model_source import ResolvedModel
 from vllm_operator.vllm.version import vllm_version
 
 PORT = 8000
@@ -114,7 +114,7 @@ def _whole(flags: dict[str, Flag], name: str) -> int | None:
     return int(flag.value)
 
 
-def arguments(spec: Spec, source: Source) -> tuple[str, ...]:
+def arguments(spec: Spec, source: ResolvedModel) -> tuple[str, ...]:
     """Arguments of the container, in a stable order: model, names, typed flags, drain, the user's own."""
     result = _pair("--model", source.argument)
     if spec.model.revision:

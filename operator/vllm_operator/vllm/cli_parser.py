@@ -57,7 +57,7 @@ class _Match:
     candidates: tuple[str, ...] = ()
 
 
-class Grammar:
+class CliParser:
     """The flags of one release, by every name that they have."""
 
     def __init__(self, flags: Mapping[str, FlagSpec]) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from vllm_operator.api.spec import Spec
-from vllm_operator.vllm.cli_parser import Grammar
+from vllm_operator.vllm.cli_parser import CliParser
 from vllm_operator.vllm.releases import FlagSpec, Number, Release, numbers, release
 from vllm_operator.vllm.version import Version, vllm_number
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRelease:
     """Flags of one release of vLLM.
 
     Attributes:
@@ -36,28 +36,28 @@ class Known:
     newest: str = ""
 
     @cached_property
-    def grammar(self) -> Grammar:
+    def grammar(self) -> CliParser:
         """Reads arguments as this release does; made once, for it serves thousands of servers."""
-        return Grammar(self.flags)
+        return CliParser(self.flags)
 
 
-def known(spec: Spec) -> Known | None:
+def known(spec: Spec) -> KnownRelease | None:
     """What is known of the flags of a spec's vLLM; None where nobody knows which vLLM it is."""
     number = vllm_number(spec)
     return _known(number) if number else None
 
 
 @cache
-def _known(number: tuple[int, ...]) -> Known:
+def _known(number: tuple[int, ...]) -> KnownRelease:
     name = f"vLLM {'.'.join(map(str, number))}"
     if own := _measured(number):
-        return Known(name, release(own).flags, measured=True, complete=True)
+        return KnownRelease(name, release(own).flags, measured=True, complete=True)
     below = [one for one in numbers() if one < number]
     above = [one for one in numbers() if one > number]
     around = [release(one) for one in (*above[:1], *below[-1:])]
     flags = {name: flag for neighbour in around for name, flag in neighbour.flags.items()}
     newest = "" if above else str(release(below[-1]))
-    return Known(name, flags, measured=False, complete=len(around) == 2, newest=newest)
+    return KnownRelease(name, flags, measured=False, complete=len(around) == 2, newest=newest)
 
 
 def _measured(number: tuple[int, ...]) -> Number | None:

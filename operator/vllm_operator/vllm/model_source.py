@@ -11,7 +11,7 @@ MODEL_PATH = "/model"
 
 
 @dataclass(frozen=True)
-class Source:
+class ResolvedModel:
     """A resolved model source.
 
     Attributes:
@@ -27,7 +27,7 @@ class Source:
     downloads: bool = False
 
 
-def resolve(model: ModelSource) -> Source:
+def resolve(model: ModelSource) -> ResolvedModel:
     """Resolve `hf://org/name` (or plain `org/name`), `pvc://claim/path` and `file:///path`."""
     scheme, separator, rest = model.uri.partition("://")
     if not separator:
@@ -35,10 +35,10 @@ def resolve(model: ModelSource) -> Source:
     names = tuple(model.served_names) if model.served_names else (_last_part(rest),)
     if scheme == "pvc":
         claim, _, path = rest.partition("/")
-        return Source(f"{MODEL_PATH}/{path}".rstrip("/"), names, claim=claim)
+        return ResolvedModel(f"{MODEL_PATH}/{path}".rstrip("/"), names, claim=claim)
     if scheme == "file":
-        return Source(rest, names)
-    return Source(rest, names, downloads=True)
+        return ResolvedModel(rest, names)
+    return ResolvedModel(rest, names, downloads=True)
 
 
 def _last_part(path: str) -> str:

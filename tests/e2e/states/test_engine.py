@@ -91,7 +91,7 @@ def test_what_vllm_refuses_is_told_with_the_way_out(begin: Begin, registry: str,
     case.heals(lambda: case.changes(refusal.cure))
 
 
-def test_a_flag_that_this_release_lacks_is_refused_before_anything_starts(begin: Begin) -> None:
+def test_flag_that_this_release_lacks_is_refused_before_anything_starts(begin: Begin) -> None:
     case = begin("refused")
     body = server("refused", engine={"extraArgs": ["--max-model-length", "512"]})
     case.suffers(GROUP, "unknown flag, in an image whose version is known", lambda: case.applies(body))
@@ -105,7 +105,7 @@ def test_a_flag_that_this_release_lacks_is_refused_before_anything_starts(begin:
     case.survives_a_restart_of_the_operator()
 
 
-def test_a_token_secret_that_is_missing(begin: Begin) -> None:
+def test_token_secret_that_is_missing(begin: Begin) -> None:
     case = begin("no-token")
     model = {"uri": "file:///models/tiny", "tokenSecretRef": {"name": "hub"}}
     case.suffers(GROUP, "missing token Secret", lambda: case.applies(server("no-token", model=model)))

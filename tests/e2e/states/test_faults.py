@@ -35,7 +35,7 @@ def goes_through(
         ("served name missing", "other", "ModelNotServed", "/v1/models lacks tiny; it lists someone-else"),
     ],
 )
-def test_a_wrong_list_of_models(victim: Case, trouble: str, order: str, reason: str, words: str) -> None:
+def test_wrong_list_of_models(victim: Case, trouble: str, order: str, reason: str, words: str) -> None:
     expected = Expected(
         "Failed", reason, ("Failed", reason), rf"{MESSAGE}{words}$",
         conditions=(f"EngineHealthy=False:{reason}", "Available=False"),
@@ -43,7 +43,7 @@ def test_a_wrong_list_of_models(victim: Case, trouble: str, order: str, reason: 
     goes_through(victim, trouble, expected, fault=lambda: spoil(victim, order), cure=lambda: spoil(victim, ""))
 
 
-def test_an_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
+def test_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
     address = pod(victim)["status"]["podIP"]
     expected = Expected(
         "Failed", "Timeout", ("Unknown", "Timeout"),
@@ -54,7 +54,7 @@ def test_an_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
     goes_through(victim, trouble, expected, fault=lambda: nodes.cut_off(address), cure=nodes.let_through)
 
 
-def test_an_api_server_that_is_frozen(victim: Case) -> None:
+def test_api_server_that_is_frozen(victim: Case) -> None:
     process = nodes.api_server(pod(victim))
     with frozen(process):
         mark = victim.watch.mark(NAME)
@@ -72,7 +72,7 @@ def test_an_api_server_that_is_frozen(victim: Case) -> None:
     victim.heals(lambda: nodes.thaw(process))
 
 
-def test_an_engine_process_that_is_killed(victim: Case) -> None:
+def test_engine_process_that_is_killed(victim: Case) -> None:
     process = nodes.engine(pod(victim))
     expected = Expected(
         "Failed", "EngineDied", ("CrashLooping", "EngineDied"),
@@ -82,7 +82,7 @@ def test_an_engine_process_that_is_killed(victim: Case) -> None:
     goes_through(victim, "engine process killed", expected, fault=lambda: nodes.kill(process), cure=lambda: None)
 
 
-def test_a_node_that_is_gone(victim: Case) -> None:
+def test_node_that_is_gone(victim: Case) -> None:
     expected = Expected(
         "Failed", "NodeLost", ("Unknown", "NodeLost"),
         rf"{MESSAGE}node {nodes.SERVING} does not report: look at it with kubectl describe node$",
@@ -92,7 +92,7 @@ def test_a_node_that_is_gone(victim: Case) -> None:
     goes_through(victim, trouble, expected, fault=nodes.stop_kubelet, cure=nodes.start_kubelet)
 
 
-def test_a_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
+def test_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
     case = begin("no-memory")
     resources: Callable[[str], Object] = lambda limit: {  # noqa: E731
         "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": limit}

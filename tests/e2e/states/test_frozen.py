@@ -16,7 +16,7 @@ STALLED = Expected(
 )  # fmt: skip
 
 
-def test_an_engine_that_is_frozen_under_traffic(victim: Case) -> None:
+def test_engine_that_is_frozen_under_traffic(victim: Case) -> None:
     found = pod(victim)
     process = nodes.engine(found)
     with frozen(process), traffic(found["status"]["podIP"]):
@@ -26,7 +26,7 @@ def test_an_engine_that_is_frozen_under_traffic(victim: Case) -> None:
         victim.heals(lambda: nodes.thaw(process))
 
 
-def test_an_engine_that_is_frozen_while_nobody_asks(victim: Case) -> None:
+def test_engine_that_is_frozen_while_nobody_asks(victim: Case) -> None:
     process = nodes.engine(pod(victim))
     victim.changes({"health": {"syntheticCompletion": "Always"}})
     victim.becomes_ready()
@@ -40,7 +40,7 @@ def test_an_engine_that_is_frozen_while_nobody_asks(victim: Case) -> None:
     victim.changes({"health": {"syntheticCompletion": None}})
 
 
-def test_an_engine_that_froze_before_the_operator_first_saw_it(victim: Case) -> None:
+def test_engine_that_froze_before_the_operator_first_saw_it(victim: Case) -> None:
     """While the operator is away, a client asks an idle engine that is frozen, and waits for ever."""
     found = pod(victim)
     process = nodes.engine(found)
@@ -53,7 +53,7 @@ def test_an_engine_that_froze_before_the_operator_first_saw_it(victim: Case) -> 
         victim.heals(lambda: nodes.thaw(process))
 
 
-def test_a_frozen_engine_that_the_operator_restarts(victim: Case) -> None:
+def test_frozen_engine_that_the_operator_restarts(victim: Case) -> None:
     found = pod(victim)
     process = nodes.engine(found)
     with frozen(process), traffic(found["status"]["podIP"]):

@@ -32,7 +32,7 @@ def test_no_node_with_a_free_gpu(begin: Begin) -> None:
     nodes.remove_gpus(case.kube)
 
 
-def test_a_node_selector_that_matches_none(begin: Begin) -> None:
+def test_node_selector_that_matches_none(begin: Begin) -> None:
     case = begin("no-node")
     body = server("no-node", scheduling={"nodeSelector": {**ON_NODE, "disk": "nvme"}})
     case.suffers(GROUP, "a node selector that matches none", lambda: case.applies(body))
@@ -47,7 +47,7 @@ def test_a_node_selector_that_matches_none(begin: Begin) -> None:
     case.kube.kubectl("label", "node", nodes.SERVING, "disk-")
 
 
-def test_a_claim_that_stays_pending(begin: Begin, tmp_path: Path) -> None:
+def test_claim_that_stays_pending(begin: Begin, tmp_path: Path) -> None:
     case = begin("no-volume")
     cache = {"size": "1Gi", "storageClassName": "without-provisioner", "retain": False}
     case.suffers(GROUP, "a PVC that stays Pending", lambda: case.applies(server("no-volume", cache=cache)))
@@ -67,7 +67,7 @@ def test_a_claim_that_stays_pending(begin: Begin, tmp_path: Path) -> None:
     case.kube.kubectl("delete", "pv", "states-by-hand", "--wait=false")
 
 
-def test_an_image_that_does_not_exist(begin: Begin, registry: str) -> None:
+def test_image_that_does_not_exist(begin: Begin, registry: str) -> None:
     case = begin("no-image")
     image = f"{registry}/public/vllm-cpu:no-such-tag"
     body = server("no-image", image=image, version=settings.VLLM)
@@ -83,7 +83,7 @@ def test_an_image_that_does_not_exist(begin: Begin, registry: str) -> None:
     case.heals(lambda: case.changes({"image": IMAGE, "version": None}))
 
 
-def test_a_pull_secret_that_is_wrong(begin: Begin, registry: str) -> None:
+def test_pull_secret_that_is_wrong(begin: Begin, registry: str) -> None:
     case = begin("no-password")
     case.kube.create(_pull_secret(registry, "a-wrong-password"), case.namespace)
     body = server(

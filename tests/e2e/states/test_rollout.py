@@ -10,7 +10,7 @@ from tools.localcluster import settings
 NAME = "rolling"
 
 
-def test_a_rollout_to_a_broken_image_while_two_old_replicas_serve(begin: Begin, registry: str) -> None:
+def test_rollout_to_a_broken_image_while_two_old_replicas_serve(begin: Begin, registry: str) -> None:
     case = begin(NAME)
     rollout = {"maxSurge": 1, "maxUnavailable": 0, "drainTimeoutSeconds": 5}
     case.applies(server(NAME, replicas=2, rollout=rollout))

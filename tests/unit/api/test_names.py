@@ -41,7 +41,7 @@ def test_shortening_is_the_same_in_every_process() -> None:
 
 
 @given(st.integers(1, 40))
-def test_a_dash_at_the_cut_is_not_doubled(dashes: int) -> None:
+def test_dash_at_the_cut_is_not_doubled(dashes: int) -> None:
     name = "a" * (55 - dashes) + "-" * dashes + "b" * 20
 
     assert "--" not in shortened(name)

@@ -61,7 +61,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "fields"), WRONG, ids=[f"{field}-{i}" for i, (field, _) in enumerate(WRONG)])
-def test_the_wrong_field_is_named(field: str, fields: dict[str, Any]) -> None:
+def test_wrong_field_is_named(field: str, fields: dict[str, Any]) -> None:
     error = refusal(**fields)
 
     assert error.field == field
@@ -77,7 +77,7 @@ def test_identity_comes_from_the_metadata() -> None:
     assert one.owner_reference["controller"] is True
 
 
-def test_the_smallest_manifest_gets_every_default() -> None:
+def test_smallest_manifest_gets_every_default() -> None:
     smallest = spec()
 
     assert (smallest.replicas, smallest.image, smallest.shared_memory) == (1, DEFAULT_IMAGE, "16Gi")
@@ -116,7 +116,7 @@ def test_numbers_beyond_64_bits_are_refused(number: int) -> None:
     assert "64 bits" in refusal(scheduling={"affinity": {"a": [{"b": number}]}}).message
 
 
-def test_the_largest_number_of_kubernetes_is_accepted() -> None:
+def test_largest_number_of_kubernetes_is_accepted() -> None:
     assert server(scheduling={"affinity": {"a": 2**63 - 1}}).spec.scheduling.affinity == {"a": 2**63 - 1}
 
 

@@ -150,7 +150,7 @@ def test_what_others_wrote_into_the_spec_is_foreign(edit: str, manager: str) -> 
     assert [entry["manager"] for entry in foreign_entries(live(f"edit-{edit}"))] == [manager]
 
 
-def test_a_restart_beside_another_edit_is_foreign() -> None:
+def test_restart_beside_another_edit_is_foreign() -> None:
     body = live("edit-restarted")
     (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
     entry["fieldsV1"]["f:spec"]["f:paused"] = {}
@@ -165,7 +165,7 @@ def restored_claim(**more: Json) -> Json:
     return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
 
 
-def test_the_volume_of_a_restored_claim_is_not_foreign() -> None:
+def test_volume_of_a_restored_claim_is_not_foreign() -> None:
     """Kubernetes refuses to remove it."""
     assert foreign_entries(restored_claim()) == []
 

@@ -25,7 +25,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "message", "expected"), CASES)
-def test_the_field_is_named(kind: str, message: str, expected: str) -> None:
+def test_field_is_named(kind: str, message: str, expected: str) -> None:
     assert origin(kind, f'{kind} "x" is invalid: {message}') == expected
 
 

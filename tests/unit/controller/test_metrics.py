@@ -46,7 +46,7 @@ def test_no_series_is_about_a_single_server(metrics: Metrics) -> None:
     assert labels.isdisjoint({"namespace", "name", "server", "vllmserver", "pod", "uid"})
 
 
-def test_a_call_without_answer_has_no_code(metrics: Metrics) -> None:
+def test_call_without_answer_has_no_code(metrics: Metrics) -> None:
     labels = {"verb": "get", "resource": "leases", "code": "none"}
     assert metrics.registry.get_sample_value("vllm_operator_api_requests_total", labels) == 1
 

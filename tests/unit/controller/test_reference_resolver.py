@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.fakes import FakeApiClient, FakeClock
-from vllm_operator.controller.reference_resolver import FOUND_SECONDS, MISSING_SECONDS, References
+from vllm_operator.controller.reference_resolver import FOUND_SECONDS, MISSING_SECONDS, ReferenceResolver
 from vllm_operator.errors import ApiError
 from vllm_operator.validation.references import Reference
 
@@ -25,7 +25,7 @@ def secret(**values: str) -> dict[str, Any]:
 class Scene:
     def __init__(self) -> None:
         self.api, self.clock = FakeApiClient(), FakeClock()
-        self.references = References(self.api, self.clock)  # type: ignore[arg-type]
+        self.references = ReferenceResolver(self.api, self.clock)  # type: ignore[arg-type]
 
     async def reasons(self, *asked: Reference) -> list[str]:
         return [problem.reason for problem in await self.references.problems("llm", asked or (TOKEN,))]
@@ -56,7 +56,7 @@ async def test_what_exists_is_no_problem(scene: Scene) -> None:
         ([], "it breaks", ()),
     ],
 )
-async def test_a_claim_of_one_node_that_several_pods_use_is_remarked(
+async def test_claim_of_one_node_that_several_pods_use_is_remarked(
     scene: Scene, modes: list[str], sharing: str, notes: tuple[str, ...]
 ) -> None:
     scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": {"accessModes": modes}})
@@ -81,7 +81,7 @@ async def test_what_is_missing_is_named_with_its_field(
     assert "create it" in problem.message
 
 
-async def test_a_missing_key_is_named_with_the_keys_that_there_are(scene: Scene) -> None:
+async def test_missing_key_is_named_with_the_keys_that_there_are(scene: Scene) -> None:
     scene.api.hold(secret(b="hunter2", a="hunter3"))
     (problem,) = await scene.references.problems("llm", [TOKEN])
 
@@ -106,7 +106,7 @@ async def test_no_answer_is_no_problem_of_the_manifest(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(("held", "seconds"), [(True, FOUND_SECONDS), (False, MISSING_SECONDS)])
-async def test_an_answer_is_believed_for_its_time(scene: Scene, held: bool, seconds: float) -> None:
+async def test_answer_is_believed_for_its_time(scene: Scene, held: bool, seconds: float) -> None:
     if held:
         scene.api.hold(secret(token="x"))
     asked = []
@@ -118,7 +118,7 @@ async def test_an_answer_is_believed_for_its_time(scene: Scene, held: bool, seco
     assert asked == [1, 1, 2]
 
 
-async def test_a_missing_key_is_looked_for_at_once_again(scene: Scene) -> None:
+async def test_missing_key_is_looked_for_at_once_again(scene: Scene) -> None:
     scene.api.hold(secret(other="x"))
     assert await scene.reasons() == ["SecretKeyNotFound"]
     scene.api.hold(secret(token="x"))
@@ -133,7 +133,7 @@ async def test_secrets_of_one_name_in_two_namespaces_are_two(scene: Scene) -> No
     assert len(scene.api.requests) == 2
 
 
-async def test_the_prober_gets_the_value_and_asks_no_second_time(scene: Scene) -> None:
+async def test_prober_gets_the_value_and_asks_no_second_time(scene: Scene) -> None:
     scene.api.hold(secret(token="hunter2"))
     await scene.reasons()
 
@@ -142,7 +142,7 @@ async def test_the_prober_gets_the_value_and_asks_no_second_time(scene: Scene) -
     assert len(scene.api.requests) == 1
 
 
-async def test_a_value_that_is_no_text_is_none_that_could_be_sent(scene: Scene) -> None:
+async def test_value_that_is_no_text_is_none_that_could_be_sent(scene: Scene) -> None:
     body = secret()
     body["data"] = {"token": base64.b64encode(b"\xff\xfe").decode(), "broken": "%%%"}
     scene.api.hold(body)

@@ -1,6 +1,6 @@
 """A spec that keeps changing is carried out now and then, and in the end as it stands."""
 
-from vllm_operator.controller.spec_rate_limit import BURST, INTERVAL_SECONDS, SpecPace
+from vllm_operator.controller.spec_rate_limit import BURST, INTERVAL_SECONDS, SpecRateLimiter
 
 
 class Clock:
@@ -10,14 +10,14 @@ class Clock:
         return self.now
 
 
-def test_a_few_changes_are_carried_out_at_once() -> None:
-    pace = SpecPace(Clock())
+def test_few_changes_are_carried_out_at_once() -> None:
+    pace = SpecRateLimiter(Clock())
     assert [pace.take("a", version) for version in range(BURST)] == [0.0] * BURST
 
 
-def test_the_next_one_waits_and_the_wait_is_true() -> None:
+def test_next_one_waits_and_the_wait_is_true() -> None:
     clock = Clock()
-    pace = SpecPace(clock)
+    pace = SpecRateLimiter(clock)
     for version in range(BURST):
         pace.take("a", version)
     wait = pace.take("a", "next")
@@ -26,14 +26,14 @@ def test_the_next_one_waits_and_the_wait_is_true() -> None:
     assert pace.take("a", "next") == 0.0
 
 
-def test_a_version_that_was_taken_is_free() -> None:
-    pace = SpecPace(Clock())
+def test_version_that_was_taken_is_free() -> None:
+    pace = SpecRateLimiter(Clock())
     assert [pace.take("a", 1) for _ in range(10 * BURST)] == [0.0] * 10 * BURST
 
 
-def test_a_hundred_changes_in_a_second_make_a_handful_of_writes() -> None:
+def test_hundred_changes_in_a_second_make_a_handful_of_writes() -> None:
     clock = Clock()
-    pace = SpecPace(clock)
+    pace = SpecRateLimiter(clock)
     carried_out = []
     for version in range(100):
         clock.now += 0.01
@@ -45,14 +45,14 @@ def test_a_hundred_changes_in_a_second_make_a_handful_of_writes() -> None:
 
 
 def test_servers_do_not_share_their_pace() -> None:
-    pace = SpecPace(Clock())
+    pace = SpecRateLimiter(Clock())
     for version in range(10 * BURST):
         pace.take("a", version)
     assert pace.take("b", 1) == 0.0
 
 
-def test_a_server_made_anew_starts_anew() -> None:
-    pace = SpecPace(Clock())
+def test_server_made_anew_starts_anew() -> None:
+    pace = SpecRateLimiter(Clock())
     for version in range(10 * BURST):
         pace.take("a", version)
     pace.forget("a")

@@ -20,7 +20,7 @@ VENDORS = [
 
 
 @pytest.mark.parametrize(("resource", "label"), VENDORS)
-def test_a_vendors_device_is_asked_for_selected_and_tolerated(resource: str, label: str) -> None:
+def test_vendors_device_is_asked_for_selected_and_tolerated(resource: str, label: str) -> None:
     fields = {"accelerator": {"resourceName": resource, "product": "X1"}}
 
     assert container(**fields)["resources"] == {"limits": {resource: 1}, "requests": {resource: 1}}
@@ -66,7 +66,7 @@ def test_other_resources_stay_the_users() -> None:
     assert found["requests"] == {"cpu": 2, "nvidia.com/gpu": 1}
 
 
-def test_the_users_node_selector_wins_over_the_product() -> None:
+def test_users_node_selector_wins_over_the_product() -> None:
     fields = {
         "accelerator": {"product": "X1"},
         "scheduling": {"nodeSelector": {"nvidia.com/gpu.product": "X2", "pool": "a"}},
@@ -75,7 +75,7 @@ def test_the_users_node_selector_wins_over_the_product() -> None:
     assert pod_template(**fields)["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "X2", "pool": "a"}
 
 
-def test_a_toleration_that_the_user_repeats_stands_once() -> None:
+def test_toleration_that_the_user_repeats_stands_once() -> None:
     same = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     other = {"key": "team", "operator": "Equal", "value": "ml"}
 

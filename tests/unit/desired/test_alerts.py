@@ -172,7 +172,7 @@ def test_every_alert_has_a_story_for_firing_and_one_for_silence() -> None:
 
 
 @pytest.mark.parametrize("at", ["10m", "30m", "59m"])
-def test_a_healthy_server_raises_nothing(at: str, assert_firing: Callable[..., None]) -> None:
+def test_healthy_server_raises_nothing(at: str, assert_firing: Callable[..., None]) -> None:
     assert_firing(ONE.series() + TWO.series(), at, [(server(), {})])
 
 

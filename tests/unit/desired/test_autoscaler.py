@@ -25,7 +25,7 @@ def test_it_scales_the_deployment() -> None:
     assert target == {"apiVersion": "apps/v1", "kind": "Deployment", "name": found["Deployment"]["metadata"]["name"]}
 
 
-def test_the_metric_is_the_average_of_running_requests() -> None:
+def test_metric_is_the_average_of_running_requests() -> None:
     (metric,) = autoscaler(targetRunningRequests=30)["metrics"]
 
     assert metric["pods"]["metric"] == {"name": "vllm_num_requests_running"}
@@ -33,7 +33,7 @@ def test_the_metric_is_the_average_of_running_requests() -> None:
 
 
 @given(st.floats(0.001, 1))
-def test_the_cache_target_is_a_quantity_that_is_never_zero(usage: float) -> None:
+def test_cache_target_is_a_quantity_that_is_never_zero(usage: float) -> None:
     average = quantity(autoscaler(targetKVCacheUsage=usage)["metrics"][1]["pods"]["target"]["averageValue"])
 
     assert average is not None
@@ -53,7 +53,7 @@ def test_it_grows_within_a_load_and_shrinks_slowly() -> None:
 
 
 @pytest.mark.parametrize("behavior", [{"scaleUp": {"selectPolicy": "Disabled"}}, {"scaleDown": {"tolerance": "0.05"}}])
-def test_the_users_behavior_replaces_the_default(behavior: dict[str, Any]) -> None:
+def test_users_behavior_replaces_the_default(behavior: dict[str, Any]) -> None:
     rendered = autoscaler(behavior=behavior)["behavior"]
 
     for direction, rules in behavior.items():
@@ -61,5 +61,5 @@ def test_the_users_behavior_replaces_the_default(behavior: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("behavior", [{}, {"scaleUp": {}}, {"scaleUp": {}, "scaleDown": {}}])
-def test_an_empty_behavior_is_kubernetes_own_written_out(behavior: dict[str, Any]) -> None:
+def test_empty_behavior_is_kubernetes_own_written_out(behavior: dict[str, Any]) -> None:
     assert autoscaler(behavior=behavior)["behavior"] == KUBERNETES_BEHAVIOR

@@ -35,7 +35,7 @@ def test_optional_kinds_that_are_absent_are_left_out() -> None:
     assert set(manifests(server(), frozenset())) == ALWAYS
 
 
-def test_the_claim_is_applied_before_the_pods_that_mount_it() -> None:
+def test_claim_is_applied_before_the_pods_that_mount_it() -> None:
     order = list(children(cache={"size": "1Gi"}, autoscaling={"maxReplicas": 2}))
 
     assert order.index("PersistentVolumeClaim") < order.index("Deployment") < order.index("HorizontalPodAutoscaler")
@@ -50,7 +50,7 @@ def test_no_replica_is_said_aloud() -> None:
     assert children(replicas=0)["Deployment"]["spec"]["replicas"] == 0
 
 
-def test_the_service_selects_the_pods_and_only_them() -> None:
+def test_service_selects_the_pods_and_only_them() -> None:
     found = children()
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
@@ -77,7 +77,7 @@ def test_annotations_of_the_service_do_not_replace_ours(collision: str) -> None:
 
 
 @pytest.mark.parametrize(("port", "url"), [(80, "http://mistral.llm.svc"), (8080, "http://mistral.llm.svc:8080")])
-def test_the_endpoint_names_the_port_where_it_must(port: int, url: str) -> None:
+def test_endpoint_names_the_port_where_it_must(port: int, url: str) -> None:
     assert endpoint(server(service={"port": port})) == url
 
 

@@ -19,7 +19,7 @@ def env(**fields: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_caches_are_pointed_at_the_volume() -> None:
+def test_caches_are_pointed_at_the_volume() -> None:
     assert {item["name"]: item["value"] for item in env()} == CACHE_ENV | CONNECTION_ENV
 
 
@@ -34,13 +34,13 @@ def test_secrets_are_passed_by_reference() -> None:
     assert named(found, "VLLM_API_KEY")["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "token"}}
 
 
-def test_the_users_variable_replaces_ours() -> None:
+def test_users_variable_replaces_ours() -> None:
     found = env(engine={"env": [{"name": "HF_HOME", "value": "/elsewhere"}]})
 
     assert [item for item in found if item["name"] == "HF_HOME"] == [{"name": "HF_HOME", "value": "/elsewhere"}]
 
 
-def test_the_users_reference_replaces_the_token() -> None:
+def test_users_reference_replaces_the_token() -> None:
     fields = {
         "model": {**MODEL, "tokenSecretRef": {"name": "hf"}},
         "engine": {"env": [{"name": "HF_TOKEN", "valueFrom": SECRET}]},
@@ -49,19 +49,19 @@ def test_the_users_reference_replaces_the_token() -> None:
     assert named(env(**fields), "HF_TOKEN") == {"name": "HF_TOKEN", "valueFrom": SECRET}
 
 
-def test_the_users_variables_keep_their_order() -> None:
+def test_users_variables_keep_their_order() -> None:
     """`$(NAME)` means a variable that stands before: also one that takes the place of ours."""
     own = [{"name": "BASE", "value": "/data"}, {"name": "HOME", "value": "$(BASE)/home"}]
 
     assert env(engine={"env": own})[-2:] == own
 
 
-def test_an_empty_variable_is_kept() -> None:
+def test_empty_variable_is_kept() -> None:
     assert {"name": "A", "value": ""} in env(engine={"env": [{"name": "A", "value": ""}]})
 
 
 @pytest.mark.parametrize("field", ["priorityClassName", "runtimeClassName", "schedulerName"])
-def test_an_empty_name_is_no_name(field: str) -> None:
+def test_empty_name_is_no_name(field: str) -> None:
     """The API server would refuse it, or fill in a default that then looks like drift."""
     assert field not in pod_template(scheduling={field: ""})["spec"]
 
@@ -73,7 +73,7 @@ def test_shared_memory_is_always_there() -> None:
     assert {"name": "shm", "mountPath": "/dev/shm"} in container()["volumeMounts"]
 
 
-def test_a_model_on_a_claim_is_mounted_to_read() -> None:
+def test_model_on_a_claim_is_mounted_to_read() -> None:
     fields = {"model": {"uri": "pvc://models/mistral/7b"}}
 
     assert container(**fields)["args"][:4] == ["--model", "/model/mistral/7b", "--served-model-name", "7b"]
@@ -82,7 +82,7 @@ def test_a_model_on_a_claim_is_mounted_to_read() -> None:
     assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
 
 
-def test_the_pod_is_restricted_by_default() -> None:
+def test_pod_is_restricted_by_default() -> None:
     context = pod_template()["spec"]["securityContext"]
 
     assert context["runAsNonRoot"] is True
@@ -91,7 +91,7 @@ def test_the_pod_is_restricted_by_default() -> None:
     assert container()["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def test_a_security_context_is_merged_and_null_removes() -> None:
+def test_security_context_is_merged_and_null_removes() -> None:
     fields = {
         "security": {
             "podSecurityContext": {"runAsUser": 2000, "fsGroup": None, "seccompProfile": {"type": "Unconfined"}}
@@ -113,11 +113,11 @@ def test_replicas_spread_over_nodes_within_a_revision() -> None:
     assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
-def test_an_empty_list_of_constraints_spreads_nothing() -> None:
+def test_empty_list_of_constraints_spreads_nothing() -> None:
     assert "topologySpreadConstraints" not in pod_template(scheduling={"topologySpreadConstraints": []})["spec"]
 
 
-def test_a_constraint_without_selector_gets_ours() -> None:
+def test_constraint_without_selector_gets_ours() -> None:
     rule = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
     (constraint,) = pod_template(scheduling={"topologySpreadConstraints": [rule]})["spec"]["topologySpreadConstraints"]
 

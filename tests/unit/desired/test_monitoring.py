@@ -113,11 +113,11 @@ def test_pod_monitor_selects_the_pods_of_this_server_only() -> None:
         ("private/vllm@sha256:" + "0" * 64, {"version": "0.8.5"}, "vllm:gpu_cache_usage_perc"),
     ],
 )
-def test_the_cache_metric_follows_the_version(image: str, spec: dict[str, str], expected: str) -> None:
+def test_cache_metric_follows_the_version(image: str, spec: dict[str, str], expected: str) -> None:
     assert server_series(server(image=image, **spec)).names.kv_cache == expected
 
 
-def test_an_unknown_version_is_taken_for_the_tested_release() -> None:
+def test_unknown_version_is_taken_for_the_tested_release() -> None:
     assert metric_names(None) == metric_names((0, 32))
 
 

@@ -14,7 +14,7 @@ DRAINS = st.integers(0, 86_400)
 
 
 @given(DRAINS)
-def test_the_grace_period_outlasts_pause_and_drain(drain: int) -> None:
+def test_grace_period_outlasts_pause_and_drain(drain: int) -> None:
     fields = {"rollout": {"drainTimeoutSeconds": drain}}
     pause = container(**fields)["lifecycle"]["preStop"]["sleep"]["seconds"]
 
@@ -22,14 +22,14 @@ def test_the_grace_period_outlasts_pause_and_drain(drain: int) -> None:
 
 
 @given(BUDGETS)
-def test_the_progress_deadline_outlasts_the_start(budget: int) -> None:
+def test_progress_deadline_outlasts_the_start(budget: int) -> None:
     deployment = children(health={"startupTimeoutSeconds": budget})["Deployment"]["spec"]
 
     assert deployment["progressDeadlineSeconds"] > budget
 
 
 @given(BUDGETS)
-def test_the_startup_probe_lasts_the_budget_and_hardly_longer(budget: int) -> None:
+def test_startup_probe_lasts_the_budget_and_hardly_longer(budget: int) -> None:
     probe = container(health={"startupTimeoutSeconds": budget})["startupProbe"]
     lasts = probe["failureThreshold"] * probe["periodSeconds"]
 

@@ -8,17 +8,17 @@ import pytest
 
 from tests.helpers.specs import body
 from vllm_operator.desired import state
-from vllm_operator.desired.state import Desired, DesiredStates, desired_state
+from vllm_operator.desired.state import DesiredState, DesiredStateCache, desired_state
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 NONE: frozenset[str] = frozenset()
 
 
-def of(**spec: Any) -> Desired:
+def of(**spec: Any) -> DesiredState:
     return desired_state(body(**spec), NONE)
 
 
-def test_an_accepted_manifest_has_children() -> None:
+def test_accepted_manifest_has_children() -> None:
     found = of()
 
     assert (found.problems, found.notes) == ((), ())
@@ -36,20 +36,20 @@ def test_an_accepted_manifest_has_children() -> None:
         ({"podTemplate": {"spec": {"containers": None}}}, "spec.podTemplate.spec.containers"),
     ],
 )
-def test_a_refused_manifest_has_a_problem_and_no_children(spec: dict[str, Any], field: str) -> None:
+def test_refused_manifest_has_a_problem_and_no_children(spec: dict[str, Any], field: str) -> None:
     found = of(**spec)
 
     assert [problem.message.partition(": ")[0] for problem in found.problems] == [field]
     assert found.manifests == ()
 
 
-def test_a_refused_label_of_alerts_is_a_problem() -> None:
+def test_refused_label_of_alerts_is_a_problem() -> None:
     found = desired_state(body(monitoring={"alerts": {"labels": {"a-b": "x"}}}), MONITORING_KINDS)
 
     assert found.problems[0].message.startswith("spec.monitoring.alerts.labels: ")
 
 
-def test_a_refused_manifest_still_says_what_it_refers_to() -> None:
+def test_refused_manifest_still_says_what_it_refers_to() -> None:
     found = of(engine={"extraArgs": ["--port=1"]}, security={"apiKeySecretRef": {"name": "keys"}})
 
     assert [reference.name for reference in found.references] == ["keys"]
@@ -60,14 +60,14 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
-        self.states = DesiredStates()
+        self.states = DesiredStateCache()
         monkeypatch.setattr(state, "desired_state", self._work_out)
 
-    def _work_out(self, *arguments: Any) -> Desired:
+    def _work_out(self, *arguments: Any) -> DesiredState:
         self.times += 1
         return desired_state(*arguments)
 
-    def of(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> Desired:
+    def of(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> DesiredState:
         return self.states.of(key, one, installed)
 
 
@@ -76,7 +76,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return Counted(monkeypatch)
 
 
-def test_an_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
+def test_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
     first = counted.of(body())
     touched = body()
     touched["metadata"].update(resourceVersion="2", labels={"a": "b"})
@@ -104,7 +104,7 @@ def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, An
 
 
 def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
-    states = DesiredStates("https://wiki.example/%s.md")
+    states = DesiredStateCache("https://wiki.example/%s.md")
     found = states.of("llm/mistral", body(), MONITORING_KINDS)
     (rule,) = [manifest.body for manifest in found.manifests if manifest.kind == "PrometheusRule"]
     alerts = [entry for entry in rule["spec"]["groups"][0]["rules"] if "alert" in entry]
@@ -112,7 +112,7 @@ def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
     assert all(entry["annotations"]["runbook_url"] == f"https://wiki.example/{entry['alert']}.md" for entry in alerts)
 
 
-def test_a_server_that_is_gone_is_forgotten(counted: Counted) -> None:
+def test_server_that_is_gone_is_forgotten(counted: Counted) -> None:
     counted.of(body())
     counted.states.forget("a")
     counted.states.forget("never seen")

@@ -73,7 +73,7 @@ def recorded(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_recorded_log_tells_its_cause_and_the_way_out(name: str) -> None:
+def test_recorded_log_tells_its_cause_and_the_way_out(name: str) -> None:
     found = diagnose(recorded(name))
 
     assert found
@@ -82,7 +82,7 @@ def test_a_recorded_log_tells_its_cause_and_the_way_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_engines_own_line_wins_over_the_useless_one(name: str) -> None:
+def test_engines_own_line_wins_over_the_useless_one(name: str) -> None:
     assert diagnose(f"{recorded(name)}\n(APIServer pid=1) {USELESS}\n") == diagnose(recorded(name))
 
 
@@ -96,7 +96,7 @@ def test_every_log_has_its_row() -> None:
     assert {path.stem for path in LOGS.glob("*.log")} == {*ROWS, "unknown-cause"}
 
 
-def test_an_unknown_cause_is_told_by_its_last_error() -> None:
+def test_unknown_cause_is_told_by_its_last_error() -> None:
     found = diagnose(recorded("unknown-cause"))
 
     assert found
@@ -104,7 +104,7 @@ def test_an_unknown_cause_is_told_by_its_last_error() -> None:
     assert "no_such_function" in found.message
 
 
-def test_an_engine_that_told_its_own_error_did_not_die_without_a_word() -> None:
+def test_engine_that_told_its_own_error_did_not_die_without_a_word() -> None:
     fatal = "(EngineCore pid=9) ERROR 11-24 15:21:57 [core.py:1133] "
     log = f"{fatal}EngineCore encountered a fatal error.\n{fatal}ValueError: boom\n{recorded('engine-died')}"
 
@@ -114,7 +114,7 @@ def test_an_engine_that_told_its_own_error_did_not_die_without_a_word() -> None:
     assert (found.reason, found.message) == ("", "ValueError: boom")
 
 
-def test_a_log_that_holds_nothing_tells_nothing() -> None:
+def test_log_that_holds_nothing_tells_nothing() -> None:
     assert diagnose("") is None
     assert diagnose("\n \n") is None
 
@@ -145,7 +145,7 @@ def test_any_log_can_be_read(log: str) -> None:
     assert found is None or (len(found.message) < MESSAGE_LENGTH and "\n" not in found.message)
 
 
-def test_a_long_log_is_read_from_its_end() -> None:
+def test_long_log_is_read_from_its_end() -> None:
     assert diagnose("\n".join([recorded("context-too-long"), *["INFO: x"] * 300])) == Diagnosis("", "INFO: x")
 
 
@@ -158,20 +158,20 @@ def replica(**more: object) -> dict[str, object]:
     return build_status(facts(POD, **more))["replicaStatuses"][0]  # type: ignore[no-any-return]
 
 
-def test_the_log_wins_over_the_last_words() -> None:
+def test_log_wins_over_the_last_words() -> None:
     entry = replica(diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})
 
     assert (entry["phase"], entry["reason"]) == ("CrashLooping", "ContextTooLong")
     assert entry["message"] == "exit code 1: too long: lower it"
 
 
-def test_an_unknown_cause_keeps_the_exit_code_as_its_reason() -> None:
+def test_unknown_cause_keeps_the_exit_code_as_its_reason() -> None:
     entry = replica(diagnoses={NAME: Diagnosis("", "KeyError: 'x'")})
 
     assert (entry["reason"], entry["message"]) == ("ExitCode1", "exit code 1: KeyError: 'x'")
 
 
-def test_a_diagnosis_is_told_on_until_the_next_log_is_read() -> None:
+def test_diagnosis_is_told_on_until_the_next_log_is_read() -> None:
     before = {"replicaStatuses": [replica(diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})]}
 
     assert replica(previous=before) == before["replicaStatuses"][0]
@@ -184,7 +184,7 @@ def test_only_diagnoses_of_the_table_are_remembered() -> None:
     assert remembered(None, True) is None
 
 
-def test_the_engine_is_unhealthy_for_the_cause() -> None:
+def test_engine_is_unhealthy_for_the_cause() -> None:
     status = build_status(facts(POD, diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")}))
     condition = next(one for one in status["conditions"] if one["type"] == "EngineHealthy")
 
@@ -203,7 +203,7 @@ def late(**more: object) -> dict[str, object]:
 LOADING = loading_pod()
 
 
-def test_a_replica_that_does_not_come_up_tells_what_its_log_says() -> None:
+def test_replica_that_does_not_come_up_tells_what_its_log_says() -> None:
     name = LOADING["metadata"]["name"]
     entry = late(diagnoses={name: Diagnosis("RateLimited", "too many requests (429): wait")})
 

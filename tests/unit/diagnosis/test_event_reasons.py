@@ -27,7 +27,7 @@ from vllm_operator.diagnosis.event_reasons import NOTHING, explanation
 from vllm_operator.investigation.stuck_objects import questions
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Facts, Observation
+from vllm_operator.status.inputs import Observation, StatusInputs
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
 UID = f"uid-of-{NAME}"
@@ -128,21 +128,21 @@ def test_only_a_claim_without_a_volume_is_looked_up():
     assert asked(waits, claim={**CLAIM, "status": {"phase": "Bound"}}) == []
 
 
-def test_a_claim_that_no_pod_waits_for_is_not_looked_up():
+def test_claim_that_no_pod_waits_for_is_not_looked_up():
     assert asked(claim=CLAIM) == []
     chosen = {"volume.kubernetes.io/selected-node": "gpu-3"}
     wanted = {**CLAIM, "metadata": {**CLAIM["metadata"], "annotations": chosen}}
     assert asked(claim=wanted) == [("PersistentVolumeClaim", "events", "claim")]
 
 
-def test_the_next_run_of_a_container_is_another_question():
+def test_next_run_of_a_container_is_another_question():
     again = loading_pod()
     again["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "2026-03-02T09:30:00Z"
     first, second = (next(questions(Observation(pods=(body,)))) for body in (loading_pod(), again))
     assert first != second
 
 
-def found(body: dict[str, Any], reason: str, message: str) -> Facts:
+def found(body: dict[str, Any], reason: str, message: str) -> StatusInputs:
     return facts(
         body,
         health={NAME: ReplicaHealth()},
@@ -166,24 +166,24 @@ EXPLAINED = [
 
 
 @pytest.mark.parametrize(("seen", "phase", "reason", "message"), EXPLAINED)
-def test_a_replica_tells_what_its_events_explain(seen: Facts, phase: str, reason: str, message: str):
+def test_replica_tells_what_its_events_explain(seen: StatusInputs, phase: str, reason: str, message: str):
     (entry,) = build_status(seen)["replicaStatuses"]
     assert (entry["phase"], entry["reason"], entry["message"]) == (phase, reason, message)
 
 
 @pytest.mark.parametrize("seen", [row[0] for row in EXPLAINED])
-def test_a_restarted_operator_keeps_the_explanation_until_it_has_looked_again(seen: Facts):
+def test_restarted_operator_keeps_the_explanation_until_it_has_looked_again(seen: StatusInputs):
     known = build_status(seen)
     assert build_status(replace(seen, findings={}, previous=known, now=NOW.replace(hour=20))) == known
 
 
-def test_a_mount_that_came_through_is_told_no_more():
+def test_mount_that_came_through_is_told_no_more():
     known = build_status(found(pod(), "FailedMount", MOUNT))
     (entry,) = build_status(replace(found(pod(), "", ""), previous=known))["replicaStatuses"]
     assert entry["reason"] == "ContainerCreating"
 
 
-def unbound(reason: str = "", message: str = "", **changes: Any) -> Facts:
+def unbound(reason: str = "", message: str = "", **changes: Any) -> StatusInputs:
     """A server whose cache has no volume, and whose replica waits for it."""
     findings = {"claim": Diagnosis(reason, message)} if message else {}
     moving = deployment(1, availableReplicas=0, conditions=[rolling()])
@@ -191,7 +191,7 @@ def unbound(reason: str = "", message: str = "", **changes: Any) -> Facts:
     return facts(scheduling_pod(message=UNBOUND), **known, **changes)
 
 
-def test_a_claim_tells_why_it_has_no_volume():
+def test_claim_tells_why_it_has_no_volume():
     status = build_status(unbound("ProvisioningFailed", NO_CLASS))
     assert judged(status, "CacheReady") == ("False", "ProvisioningFailed")
     [ready] = [entry for entry in status["conditions"] if entry["type"] == "Ready"]
@@ -204,12 +204,12 @@ def test_a_claim_tells_why_it_has_no_volume():
     assert status["message"] == f"0/1 replicas serve; {NAME}: {words}"
 
 
-def test_a_restarted_operator_keeps_what_it_knew_of_a_claim():
+def test_restarted_operator_keeps_what_it_knew_of_a_claim():
     known = build_status(unbound("ProvisioningFailed", NO_CLASS))
     assert build_status(unbound(previous=known, now=NOW.replace(hour=20))) == known
 
 
-def test_a_claim_of_which_nothing_is_known_points_to_kubectl():
+def test_claim_of_which_nothing_is_known_points_to_kubectl():
     message = conditions(build_status(unbound()))["CacheReady"]["message"]
     assert message.endswith("see kubectl describe pvc mistral-cache")
 

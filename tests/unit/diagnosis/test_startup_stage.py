@@ -35,7 +35,7 @@ def up_to(words: str) -> str:
         ("Starting vLLM server", "OpeningPort"),
     ],
 )
-def test_the_last_mark_in_the_log_tells_the_stage(last: str, reason: str):
+def test_last_mark_in_the_log_tells_the_stage(last: str, reason: str):
     assert stage(up_to(last), None).reason == reason
 
 
@@ -80,31 +80,31 @@ def told(finding: Diagnosis | None, *, downloads: bool = True, **changes: object
         (Diagnosis("LoadingWeights", "loads"), ("Loading", "LoadingWeights")),
     ],
 )
-def test_a_replica_tells_its_stage(finding: Diagnosis | None, expected: tuple[str, str]):
+def test_replica_tells_its_stage(finding: Diagnosis | None, expected: tuple[str, str]):
     assert told(finding)[:2] == expected
 
 
-def test_a_server_that_downloads_says_so():
+def test_server_that_downloads_says_so():
     assert told(Diagnosis("Downloading", "downloads the model's weights"))[2] == "Downloading"
 
 
-def test_a_model_that_is_in_the_cluster_is_never_downloaded():
+def test_model_that_is_in_the_cluster_is_never_downloaded():
     assert told(Diagnosis("Downloading", "downloads"), downloads=False)[:2] == ("Loading", "Loading")
 
 
-def test_a_restarted_operator_keeps_the_stage_until_it_has_read_the_log():
+def test_restarted_operator_keeps_the_stage_until_it_has_read_the_log():
     seen = facts(loading_pod(), health={NAME: REFUSED}, findings={UID: Diagnosis("Downloading", "downloads")})
     known = build_status(seen)
     restarted = facts(loading_pod(), health={NAME: REFUSED}, previous=known, now=NOW.replace(hour=20))
     assert build_status(restarted) == known
 
 
-def test_a_replica_that_serves_has_no_stage():
+def test_replica_that_serves_has_no_stage():
     status = build_status(facts(ready_pod(), findings={UID: Diagnosis("Downloading", "downloads")}))
     assert status["replicaStatuses"][0]["phase"] == "Serving"
 
 
-def test_an_engine_that_answers_is_not_downloading():
+def test_engine_that_answers_is_not_downloading():
     body = with_container(pod(), container({"running": {"startedAt": "2026-03-02T08:01:00Z"}}))
     status = build_status(facts(body, findings={UID: Diagnosis("Downloading", "downloads")}))
     assert status["replicaStatuses"][0]["reason"] == "NotReady"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_operator.informers.discovery import CHECK_SECONDS, DOUBT_SECONDS, Capabilities
+from vllm_operator.informers.discovery import CHECK_SECONDS, DOUBT_SECONDS, OptionalKinds
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 MONITORS = MONITORING_KINDS
@@ -27,9 +27,9 @@ class FakeDiscovery:
         return {"name": NAMES[kind], "verbs": verbs if kind in self.ending else [*verbs, "patch", "create", "update"]}
 
 
-def scene() -> tuple[Capabilities, FakeDiscovery]:
+def scene() -> tuple[OptionalKinds, FakeDiscovery]:
     discovery = FakeDiscovery()
-    return Capabilities(discovery), discovery  # type: ignore[arg-type]
+    return OptionalKinds(discovery), discovery  # type: ignore[arg-type]
 
 
 async def test_what_comes_is_believed_at_once() -> None:
@@ -43,7 +43,7 @@ async def test_what_comes_is_believed_at_once() -> None:
     assert not await capabilities.refresh()
 
 
-async def test_a_group_that_is_missing_for_a_moment_changes_nothing() -> None:
+async def test_group_that_is_missing_for_a_moment_changes_nothing() -> None:
     capabilities, discovery = scene()
     await capabilities.refresh()
     for kinds in (None, MONITORS, frozenset[str](), MONITORS, frozenset({"PodMonitor"}), MONITORS):
@@ -52,7 +52,7 @@ async def test_a_group_that_is_missing_for_a_moment_changes_nothing() -> None:
         assert capabilities.installed == MONITORS
 
 
-async def test_a_kind_that_is_missing_twice_is_gone() -> None:
+async def test_kind_that_is_missing_twice_is_gone() -> None:
     capabilities, discovery = scene()
     await capabilities.refresh()
     discovery.kinds = frozenset({"PodMonitor"})
@@ -65,7 +65,7 @@ async def test_a_kind_that_is_missing_twice_is_gone() -> None:
     assert not await capabilities.refresh()
 
 
-async def test_a_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
+async def test_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
     capabilities, discovery = scene()
     await capabilities.refresh()
     discovery.kinds = None
@@ -77,7 +77,7 @@ async def test_a_refused_write_and_an_answer_without_the_kind_are_twice() -> Non
     assert capabilities.installed == frozenset()
 
 
-async def test_a_kind_that_is_there_after_all_is_told() -> None:
+async def test_kind_that_is_there_after_all_is_told() -> None:
     capabilities, _ = scene()
     await capabilities.refresh()
     capabilities.drop("PodMonitor")
@@ -87,7 +87,7 @@ async def test_a_kind_that_is_there_after_all_is_told() -> None:
     assert not await capabilities.refresh()
 
 
-async def test_a_kind_whose_crd_is_being_deleted_is_gone() -> None:
+async def test_kind_whose_crd_is_being_deleted_is_gone() -> None:
     capabilities, discovery = scene()
     await capabilities.refresh()
     discovery.ending = frozenset({"PodMonitor"})

@@ -11,7 +11,7 @@ import pytest
 
 from vllm_operator.errors import ApiError
 from vllm_operator.informers import namespaces as module
-from vllm_operator.informers.namespaces import Scope
+from vllm_operator.informers.namespaces import ServedNamespaces
 
 
 class FakeClient:
@@ -29,8 +29,8 @@ class FakeClient:
         return {}
 
 
-def scope(client: FakeClient, *namespaces: str) -> Scope:
-    return Scope(client, namespaces)  # type: ignore[arg-type]
+def scope(client: FakeClient, *namespaces: str) -> ServedNamespaces:
+    return ServedNamespaces(client, namespaces)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +38,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.001)
 
 
-async def test_the_whole_cluster_is_not_asked_about() -> None:
+async def test_whole_cluster_is_not_asked_about() -> None:
     client = FakeClient()
     whole = scope(client)
     await whole.open()
     assert (whole.is_cluster, whole.lists, client.asked) == (True, (None,), 0)
 
 
-async def test_a_namespace_without_role_is_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_namespace_without_role_is_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     client = FakeClient("b")
     named = scope(client, "a", "b")
@@ -73,7 +73,7 @@ async def test_without_any_role_it_waits_for_one() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 401, 404, 500, 503])
-async def test_an_api_server_in_trouble_closes_no_namespace(status: int) -> None:
+async def test_api_server_in_trouble_closes_no_namespace(status: int) -> None:
     named = scope(FakeClient("a", status=status), "a")
     await named.open()
     assert named.closed == ()

@@ -96,14 +96,14 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, 0.001)
 
 
-async def test_a_list_comes_first_and_the_watch_goes_on_from_it() -> None:
+async def test_list_comes_first_and_the_watch_goes_on_from_it() -> None:
     scene = Scene([event("ADDED", 101, "a"), event("DELETED", 102, "a")])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100"])
     assert scene.seen == [("ADDED", "a"), ("DELETED", "a")]
 
 
-async def test_a_filled_kind_is_not_listed_again() -> None:
+async def test_filled_kind_is_not_listed_again() -> None:
     scene = Scene([])
     await scene.reflector.fill()
     await scene.play()
@@ -128,7 +128,7 @@ async def test_what_the_answer_to_a_write_told_is_not_told_again_and_the_watch_g
     assert scene.streams.versions == ["100", "102"]
 
 
-async def test_a_bookmark_soon_after_an_event_is_not_trusted() -> None:
+async def test_bookmark_soon_after_an_event_is_not_trusted() -> None:
     """It would step over events that were lost on the way."""
     scene = Scene([event("MODIFIED", 150), event("BOOKMARK", 170)], [event("MODIFIED", 160, "lost")])
     await scene.play()
@@ -137,7 +137,7 @@ async def test_a_bookmark_soon_after_an_event_is_not_trusted() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 401, 403, 429, 503])
-async def test_a_failure_is_no_reason_to_list_again(status: int) -> None:
+async def test_failure_is_no_reason_to_list_again(status: int) -> None:
     scene = Scene([event("ADDED", 101), ApiError(status, "R", "m")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "101"])
@@ -151,7 +151,7 @@ async def test_what_expired_is_listed_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("code", [410, 500])
-async def test_an_error_event_leads_to_a_list(code: int) -> None:
+async def test_error_event_leads_to_a_list(code: int) -> None:
     scene = Scene([event("ADDED", 101), error(code), event("ADDED", 103, "after")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (2, ["100", "200"])
@@ -180,7 +180,7 @@ async def test_what_is_no_event_ends_the_watch_without_harm(line: bytes) -> None
     assert (scene.lists, scene.streams.versions) == (1, ["100", "101"])
 
 
-async def test_an_object_that_is_not_understood_hides_no_other() -> None:
+async def test_object_that_is_not_understood_hides_no_other() -> None:
     scene = Scene([event("ADDED", 101, "a"), event("ADDED", 102, "b")])
     told = scene.reflector._saw
 
@@ -194,7 +194,7 @@ async def test_an_object_that_is_not_understood_hides_no_other() -> None:
     assert scene.seen == [("ADDED", "b")]
 
 
-async def test_a_kind_that_is_not_there_is_not_asked_for() -> None:
+async def test_kind_that_is_not_there_is_not_asked_for() -> None:
     served = False
     scene = Scene([event("ADDED", 101)], is_served=lambda: served)
     playing = asyncio.create_task(scene.play())
@@ -215,7 +215,7 @@ async def test_pauses_grow_until_the_api_server_is_back(monkeypatch: pytest.Monk
     assert (max(scene.pauses) > 6.0) is not is_back
 
 
-async def test_a_pause_that_the_api_server_asks_for_is_not_cut_short() -> None:
+async def test_pause_that_the_api_server_asks_for_is_not_cut_short() -> None:
     scene = Scene([ApiError(429, "TooManyRequests", "m", 0.05)])
     scene.is_back = True
     began = asyncio.get_running_loop().time()

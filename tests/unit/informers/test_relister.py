@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.informers.test_store import thing
-from vllm_operator.informers.namespaces import Scope
-from vllm_operator.informers.relister import Relist
+from vllm_operator.informers.namespaces import ServedNamespaces
+from vllm_operator.informers.relister import Relister
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import Listing
 from vllm_operator.kube.key import Key
@@ -30,8 +30,8 @@ class FakeLists:
         return next(self.listings)
 
 
-def relist(store: Store, client: Any, *namespaces: str) -> Relist:
-    return Relist(client, store, Scope(client, namespaces))
+def relist(store: Store, client: Any, *namespaces: str) -> Relister:
+    return Relister(client, store, ServedNamespaces(client, namespaces))
 
 
 async def test_what_a_list_lacks_is_forgotten_and_its_server_told() -> None:
@@ -52,7 +52,7 @@ async def test_what_came_while_a_list_was_made_is_judged_by_its_version(version:
     assert (store.get("Service", "llm", "mistral") is not None) == stays
 
 
-async def test_a_list_older_than_what_is_known_forgets_nothing_and_is_made_again() -> None:
+async def test_list_older_than_what_is_known_forgets_nothing_and_is_made_again() -> None:
     store = Store()
     store.put("Service", thing(version=9))
     lists = relist(store, FakeLists(Listing([], "8"), Listing([], "10")))
@@ -84,7 +84,7 @@ async def test_what_is_of_an_optional_kind_stays_until_its_crd_is_known_to_be_go
     assert lists.versions == {("PodMonitor", None): ""}
 
 
-async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:
+async def test_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:
     lists = relist(Store(), FakeLists())
     assert not lists.is_due(SERVICE)
 
@@ -92,7 +92,7 @@ async def test_a_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> 
     assert lists.is_due(SERVICE)
 
 
-async def test_the_list_of_one_namespace_forgets_nothing_of_another() -> None:
+async def test_list_of_one_namespace_forgets_nothing_of_another() -> None:
     store = Store()
     store.put("Service", thing(version=9))
     lists = relist(store, FakeLists(Listing([], "12"), Listing([thing(version=11)], "13")), "team", "llm")

@@ -38,7 +38,7 @@ def held(store: Store, name: str = "mistral") -> int | None:
     return found["spec"]["version"] if found else None
 
 
-def test_a_newer_state_replaces_an_older_one(store: Store) -> None:
+def test_newer_state_replaces_an_older_one(store: Store) -> None:
     assert store.put("Service", thing(version=9))
     assert store.put("Service", thing(version=10))
 
@@ -46,21 +46,21 @@ def test_a_newer_state_replaces_an_older_one(store: Store) -> None:
 
 
 @pytest.mark.parametrize("version", [9, 10])
-def test_a_stale_or_repeated_event_is_ignored(store: Store, version: int) -> None:
+def test_stale_or_repeated_event_is_ignored(store: Store, version: int) -> None:
     store.put("Service", thing(version=10))
 
     assert not store.put("Service", thing(version=version))
     assert held(store) == 10
 
 
-def test_a_new_object_of_the_name_replaces_the_old_whatever_its_version(store: Store) -> None:
+def test_new_object_of_the_name_replaces_the_old_whatever_its_version(store: Store) -> None:
     store.put("Service", thing(version=10))
 
     assert store.put("Service", thing(version=2, uid="u2"))
     assert held(store) == 2
 
 
-def test_a_deleted_object_is_forgotten(store: Store) -> None:
+def test_deleted_object_is_forgotten(store: Store) -> None:
     store.put("Service", thing())
     store.remove("Service", thing(version=2))
 
@@ -68,14 +68,14 @@ def test_a_deleted_object_is_forgotten(store: Store) -> None:
     assert store.names(KEY, "Service") == []
 
 
-def test_the_deletion_of_a_former_object_leaves_its_successor(store: Store) -> None:
+def test_deletion_of_a_former_object_leaves_its_successor(store: Store) -> None:
     store.put("Service", thing(uid="u2"))
     store.remove("Service", thing(uid="u1", version=9))
 
     assert held(store) == 1
 
 
-def test_an_answer_that_comes_after_the_deletion_brings_nothing_back(store: Store) -> None:
+def test_answer_that_comes_after_the_deletion_brings_nothing_back(store: Store) -> None:
     store.put("Service", thing())
     store.remove("Service", thing(version=3))
 
@@ -127,7 +127,7 @@ def test_what_only_lost_its_label_comes_back_with_the_answer_that_took_it(store:
     assert held(store) == 3
 
 
-def test_a_list_does_not_tell_of_what_lost_its_label_while_its_server_is_there(store: Store) -> None:
+def test_list_does_not_tell_of_what_lost_its_label_while_its_server_is_there(store: Store) -> None:
     store.put("VLLMServer", SERVED)
     store.put("Service", thing(manager="platform"))
 
@@ -138,7 +138,7 @@ def test_a_list_does_not_tell_of_what_lost_its_label_while_its_server_is_there(s
     assert held(store) is None
 
 
-def test_the_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED_DEAD", 2)
     for uid in ("u1", "u2", "u3"):
         store.remove("Service", thing(uid=uid))
@@ -146,7 +146,7 @@ def test_the_dead_are_not_remembered_for_ever(store: Store, monkeypatch: pytest.
     assert [store.put("Service", thing(uid=uid)) for uid in ("u3", "u2", "u1")] == [False, False, True]
 
 
-def test_a_complete_list_forgets_the_dead_and_tells_whom_it_concerns(store: Store) -> None:
+def test_complete_list_forgets_the_dead_and_tells_whom_it_concerns(store: Store) -> None:
     store.put("Service", thing("a", instance="a", uid="ua"))
     store.put("Service", thing("b", instance="b", uid="ub"))
     store.put("Service", thing("c", instance="c", uid="uc"))
@@ -182,7 +182,7 @@ def test_what_came_in_while_the_list_was_under_way_stays(store: Store) -> None:
         pytest.param("opaque", False, id="an age that cannot be compared is believed"),
     ],
 )
-def test_a_stale_list_buries_nothing_that_came_after_it(store: Store, version: str, stays: bool) -> None:
+def test_stale_list_buries_nothing_that_came_after_it(store: Store, version: str, stays: bool) -> None:
     store.put("Service", thing(version=9))
 
     touched = store.replace("Service", [], store.uids("Service"), version)
@@ -192,21 +192,21 @@ def test_a_stale_list_buries_nothing_that_came_after_it(store: Store, version: s
     assert store.put("Service", thing(version=10)) == stays, "what is no newer than the list is gone"
 
 
-def test_a_stale_list_brings_no_former_object_back(store: Store) -> None:
+def test_stale_list_brings_no_former_object_back(store: Store) -> None:
     store.put("Service", thing(version=9, uid="u2"))
 
     assert store.replace("Service", [thing(version=3, uid="u1")], store.uids("Service"), "8") == set()
     assert held(store) == 9
 
 
-def test_a_list_after_a_restored_backup_is_believed(store: Store) -> None:
+def test_list_after_a_restored_backup_is_believed(store: Store) -> None:
     store.put("Service", thing(version=9, uid="u1"))
 
     store.replace("Service", [thing(version=3, uid="u2")], store.uids("Service"), "12")
     assert held(store) == 3
 
 
-def test_the_newest_version_is_known(store: Store) -> None:
+def test_newest_version_is_known(store: Store) -> None:
     assert store.newest("Service") == 0
     for version in (9, 10, 8):
         store.put("Service", thing(f"a{version}", uid=str(version), version=version))
@@ -222,7 +222,7 @@ def test_objects_of_a_kind_that_is_not_served_may_come_back_as_they_were(store: 
     assert store.put("Service", thing(version=9))
 
 
-def test_a_complete_list_is_of_one_kind(store: Store) -> None:
+def test_complete_list_is_of_one_kind(store: Store) -> None:
     store.put("Deployment", thing())
     store.put("Service", thing(uid="u2"))
 
@@ -239,7 +239,7 @@ def test_children_are_found_by_their_server(store: Store) -> None:
     assert store.names(KEY, "Service") == ["mistral"]
 
 
-def test_a_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
+def test_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
     store.put("Service", thing())
     store.put("Service", thing(version=2, instance=None))
 
@@ -247,7 +247,7 @@ def test_a_child_that_loses_its_label_leaves_its_server(store: Store) -> None:
     assert held(store) == 2
 
 
-def test_a_list_tells_of_both_servers_when_a_label_was_edited_while_the_watch_was_blind(store: Store) -> None:
+def test_list_tells_of_both_servers_when_a_label_was_edited_while_the_watch_was_blind(store: Store) -> None:
     store.put("Service", thing())
 
     assert store.replace("Service", [thing(version=2, instance="other")], store.uids("Service")) == {
@@ -264,7 +264,7 @@ def test_pods_come_by_name(store: Store) -> None:
     assert [pod["metadata"]["name"] for pod in store.pods(KEY)] == ["a", "b", "c"]
 
 
-def test_a_server_is_found_by_its_shortened_name(store: Store) -> None:
+def test_server_is_found_by_its_shortened_name(store: Store) -> None:
     name = "m" * 70
     store.put("VLLMServer", thing(name, instance=None))
     (key,) = store.servers()
@@ -294,7 +294,7 @@ def with_status(version: int, replicas: int) -> dict[str, Any]:
     return {**thing(version=version), "spec": {"version": 1}, "status": {"replicas": replicas}}
 
 
-def test_a_child_that_only_reports_something_stays_verified(store: Store) -> None:
+def test_child_that_only_reports_something_stays_verified(store: Store) -> None:
     store.put("Service", with_status(1, 0))
     store.verify("Service", "llm", "mistral", "hash")
     store.put("Service", with_status(2, 1))
@@ -313,7 +313,7 @@ def test_a_child_that_only_reports_something_stays_verified(store: Store) -> Non
     ],
     ids=["spec", "labels", "deletion", "another object", "a foreign field"],
 )
-def test_a_child_that_changed_is_compared_again(store: Store, change: dict[str, Any]) -> None:
+def test_child_that_changed_is_compared_again(store: Store, change: dict[str, Any]) -> None:
     store.put("Service", with_status(1, 0))
     store.verify("Service", "llm", "mistral", "hash")
     changed = with_status(2, 0)
@@ -329,9 +329,7 @@ def test_a_child_that_changed_is_compared_again(store: Store, change: dict[str, 
     [({}, True), ({"uid": "u2"}, False), ({"deletionTimestamp": "2026-03-02T08:00:00Z"}, False)],
     ids=["this very one", "another of the name", "being deleted"],
 )
-def test_a_server_lives_as_long_as_it_is_not_being_deleted(
-    store: Store, metadata: dict[str, Any], living: bool
-) -> None:
+def test_server_lives_as_long_as_it_is_not_being_deleted(store: Store, metadata: dict[str, Any], living: bool) -> None:
     body = thing()
     body["metadata"].update(metadata)
     store.put("VLLMServer", body)
@@ -340,7 +338,7 @@ def test_a_server_lives_as_long_as_it_is_not_being_deleted(
     assert not Store().is_living(KEY, "u1")
 
 
-def test_the_newest_server_is_the_same_object_until_another_state_is_known(store: Store) -> None:
+def test_newest_server_is_the_same_object_until_another_state_is_known(store: Store) -> None:
     store.put("VLLMServer", thing(version=1))
     body = store.server(KEY)
     assert body is not None
@@ -380,14 +378,14 @@ def test_what_a_child_reports_that_the_status_reads_is_news(store: Store, kind: 
 
 
 @pytest.mark.parametrize("kind", sorted(UNREAD))
-def test_a_child_that_was_edited_or_deleted_is_news(store: Store, kind: str) -> None:
+def test_child_that_was_edited_or_deleted_is_news(store: Store, kind: str) -> None:
     assert taken(store, kind, spec={"version": 7})
     assert store.take(kind, "DELETED", thing(version=3))
     assert store.take(kind, "ADDED", thing(version=4, uid="u2"))
     assert not store.take(kind, "MODIFIED", thing(version=4, uid="u2")), "the echo of what is known"
 
 
-def test_the_versions_of_a_kind_are_known(store: Store) -> None:
+def test_versions_of_a_kind_are_known(store: Store) -> None:
     store.put("VLLMServer", thing(version=7))
     store.put("Service", thing(version=8))
 
@@ -402,7 +400,7 @@ def test_the_versions_of_a_kind_are_known(store: Store) -> None:
     assert not store.holds(SERVER, "9")
 
 
-def test_a_spec_is_known_by_uid_and_generation(store: Store) -> None:
+def test_spec_is_known_by_uid_and_generation(store: Store) -> None:
     body = thing(version=7)
     body["metadata"]["generation"] = 3
     assert not store.has_spec_of(body)
@@ -424,7 +422,7 @@ def test_a_spec_is_known_by_uid_and_generation(store: Store) -> None:
     assert not store.has_spec_of(body)
 
 
-def test_a_server_is_new_until_it_has_a_status(store: Store) -> None:
+def test_server_is_new_until_it_has_a_status(store: Store) -> None:
     assert not store.is_new(KEY), "it is not there"
     store.put("VLLMServer", thing())
     assert store.is_new(KEY)

@@ -31,10 +31,10 @@ BOOKMARK = b'{"type":"BOOKMARK","object":{"kind":"Service","metadata":{"resource
     ],
     ids=["built-in kind", "custom resource", "deletion", "bookmark", "error", "no number", "nothing"],
 )
-def test_the_version_is_the_one_of_the_object(line: bytes, version: str) -> None:
+def test_version_is_the_one_of_the_object(line: bytes, version: str) -> None:
     assert state_version(line) == version
 
 
-def test_a_bookmark_is_known_as_such() -> None:
+def test_bookmark_is_known_as_such() -> None:
     assert is_bookmark(BOOKMARK)
     assert not is_bookmark(CUSTOM)

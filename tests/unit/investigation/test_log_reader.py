@@ -14,7 +14,7 @@ from tests.helpers.pods import crashed_pod, deployment, loading_pod, ready_pod, 
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation import log_reader
-from vllm_operator.investigation.log_reader import AT_ONCE, FIRST_WORDS_SECONDS, Diagnoses
+from vllm_operator.investigation.log_reader import AT_ONCE, FIRST_WORDS_SECONDS, ContainerLogReader
 from vllm_operator.kube.key import Key
 from vllm_operator.status.inputs import Observation
 
@@ -54,10 +54,10 @@ class Logs:
 
 
 @asynccontextmanager
-async def running(logs: Logs) -> AsyncIterator[tuple[Diagnoses, list[Key]]]:
+async def running(logs: Logs) -> AsyncIterator[tuple[ContainerLogReader, list[Key]]]:
     """Diagnoses at work, and the servers that they woke."""
     woken: list[Key] = []
-    known = Diagnoses(logs.read, woken.append)
+    known = ContainerLogReader(logs.read, woken.append)
     task = asyncio.create_task(known.run())
     yield known, woken
     task.cancel()
@@ -70,7 +70,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_failure_is_read_once_and_wakes_its_server() -> None:
+async def test_failure_is_read_once_and_wakes_its_server() -> None:
     logs = Logs(TOO_LONG)
     async with running(logs) as (known, woken):
         assert known.of(KEY, seen(crashed())) == {}
@@ -82,7 +82,7 @@ async def test_a_failure_is_read_once_and_wakes_its_server() -> None:
     assert woken == [KEY]
 
 
-async def test_the_next_failure_is_read_again_and_the_old_diagnosis_stays_until_then() -> None:
+async def test_next_failure_is_read_again_and_the_old_diagnosis_stays_until_then() -> None:
     logs = Logs(TOO_LONG, "KeyError: 'x'")
     async with running(logs) as (known, woken):
         known.of(KEY, seen(crashed()))
@@ -94,7 +94,7 @@ async def test_the_next_failure_is_read_again_and_the_old_diagnosis_stays_until_
     assert woken == [KEY, KEY]
 
 
-async def test_the_same_cause_again_wakes_nobody() -> None:
+async def test_same_cause_again_wakes_nobody() -> None:
     async with running(Logs(TOO_LONG)) as (known, woken):
         for run in ("containerd://1", "containerd://2", "containerd://3"):
             known.of(KEY, seen(crashed(run=run)))
@@ -102,7 +102,7 @@ async def test_the_same_cause_again_wakes_nobody() -> None:
     assert woken == [KEY]
 
 
-async def test_a_container_that_has_not_restarted_yet_is_read_itself() -> None:
+async def test_container_that_has_not_restarted_yet_is_read_itself() -> None:
     logs = Logs(TOO_LONG)
     dead = with_container(crashed(), container_status({"terminated": {**termination(1), "containerID": "c"}}))
     async with running(logs) as (known, _):
@@ -120,7 +120,7 @@ async def test_no_log_is_read_without_need(body: dict[str, Any]) -> None:
     assert logs.asked == []
 
 
-async def test_a_pass_never_waits_and_only_some_logs_are_read_at_once() -> None:
+async def test_pass_never_waits_and_only_some_logs_are_read_at_once() -> None:
     logs = Logs(TOO_LONG)
     logs.gate.clear()
     pods = [crashed(f"pod-{number}") for number in range(20)]
@@ -133,7 +133,7 @@ async def test_a_pass_never_waits_and_only_some_logs_are_read_at_once() -> None:
         assert len(known.of(KEY, seen(*pods))) == 20
 
 
-async def test_a_pod_that_recovered_or_went_is_forgotten_and_not_read() -> None:
+async def test_pod_that_recovered_or_went_is_forgotten_and_not_read() -> None:
     logs = Logs(TOO_LONG)
     async with running(logs) as (known, woken):
         known.of(KEY, seen(crashed()))
@@ -146,7 +146,7 @@ async def test_a_pod_that_recovered_or_went_is_forgotten_and_not_read() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-async def test_a_log_that_cannot_be_read_is_not_asked_for_again(status: int) -> None:
+async def test_log_that_cannot_be_read_is_not_asked_for_again(status: int) -> None:
     logs = Logs(ApiError(status, "No", "no"))
     async with running(logs) as (known, _):
         known.of(KEY, seen(crashed()))
@@ -165,7 +165,7 @@ async def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(logs.asked) == 3
 
 
-async def test_a_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
+async def test_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
     logs = Logs("HTTP Error 429 thrown while requesting HEAD /x")
     async with running(logs) as (known, _):
         for _ in range(2):
@@ -175,10 +175,10 @@ async def test_a_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
     assert logs.asked == [("llm", "a", "vllm", False)]
 
 
-async def test_the_first_log_of_a_replica_is_worth_a_short_wait() -> None:
+async def test_first_log_of_a_replica_is_worth_a_short_wait() -> None:
     logs, now = Logs(TOO_LONG), [100.0]
     logs.gate.clear()
-    known = Diagnoses(logs.read, lambda key: None, lambda: now[0])
+    known = ContainerLogReader(logs.read, lambda key: None, lambda: now[0])
     task = asyncio.create_task(known.run())
 
     assert known.pause(KEY) is None

@@ -13,12 +13,12 @@ from tests.helpers.fakes import FakeClock
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation import lookups
-from vllm_operator.investigation.lookups import AGAIN_SECONDS, AT_ONCE, Lookups
-from vllm_operator.investigation.stuck_objects import Question
+from vllm_operator.investigation.lookups import AGAIN_SECONDS, AT_ONCE, LookupRunner
+from vllm_operator.investigation.stuck_objects import Lookup
 from vllm_operator.kube.key import Key
 
 KEY = Key("llm", "mistral")
-ASKED = Question("Pod", "events", "u1", "mistral-a", "", "create", 20.0)
+ASKED = Lookup("Pod", "events", "u1", "mistral-a", "", "create", 20.0)
 MOUNT = Diagnosis("FailedMount", "no")
 
 
@@ -28,11 +28,11 @@ class Desk:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.answer: Diagnosis | ApiError = MOUNT
-        self.asked: list[tuple[Question, Diagnosis | None]] = []
+        self.asked: list[tuple[Lookup, Diagnosis | None]] = []
         self.woken: list[Key] = []
-        self.lookups = Lookups(self.read, self.woken.append, self.clock)
+        self.lookups = LookupRunner(self.read, self.woken.append, self.clock)
 
-    async def read(self, key: Key, question: Question, before: Diagnosis | None) -> Diagnosis:
+    async def read(self, key: Key, question: Lookup, before: Diagnosis | None) -> Diagnosis:
         self.asked.append((question, before))
         if isinstance(self.answer, ApiError):
             raise self.answer
@@ -60,7 +60,7 @@ async def working(desk: Desk) -> AsyncIterator[Desk]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_state_that_passes_soon_is_never_looked_up(desk: Desk) -> None:
+async def test_state_that_passes_soon_is_never_looked_up(desk: Desk) -> None:
     desk.lookups.of(KEY, [ASKED])
     await desk.after(19)
     desk.lookups.of(KEY, [])
@@ -68,14 +68,14 @@ async def test_a_state_that_passes_soon_is_never_looked_up(desk: Desk) -> None:
     assert desk.asked == []
 
 
-async def test_an_answer_wakes_its_server_and_stays_known(desk: Desk) -> None:
+async def test_answer_wakes_its_server_and_stays_known(desk: Desk) -> None:
     assert desk.lookups.of(KEY, [ASKED]) == {}
     await desk.after(20)
     assert desk.woken == [KEY]
     assert desk.lookups.of(KEY, [ASKED]) == {"u1": MOUNT}
 
 
-async def test_the_same_answer_again_wakes_nobody_and_is_asked_for_rarely(desk: Desk) -> None:
+async def test_same_answer_again_wakes_nobody_and_is_asked_for_rarely(desk: Desk) -> None:
     desk.lookups.of(KEY, [ASKED])
     await desk.after(20)
     for _ in range(int(AGAIN_SECONDS) - 1):
@@ -90,7 +90,7 @@ async def test_the_same_answer_again_wakes_nobody_and_is_asked_for_rarely(desk: 
     assert desk.woken == [KEY]
 
 
-async def test_a_new_answer_is_followed_closely_again(desk: Desk) -> None:
+async def test_new_answer_is_followed_closely_again(desk: Desk) -> None:
     desk.lookups.of(KEY, [ASKED])
     for _ in range(8):
         await desk.after(3600)
@@ -124,7 +124,7 @@ async def test_many_questions_are_answered_a_few_at_a_time(desk: Desk, monkeypat
     assert len(desk.asked) == AT_ONCE
 
 
-async def test_a_server_that_is_gone_is_not_asked_about(desk: Desk) -> None:
+async def test_server_that_is_gone_is_not_asked_about(desk: Desk) -> None:
     desk.lookups.of(KEY, [ASKED])
     desk.lookups.forget(KEY)
     await desk.after(60)

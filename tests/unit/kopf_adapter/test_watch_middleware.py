@@ -13,7 +13,7 @@ from aiohttp import web
 
 from vllm_operator.__main__ import RECURSION_LIMIT
 from vllm_operator.kopf_adapter import watch_middleware as module
-from vllm_operator.kopf_adapter.watch_middleware import Watches
+from vllm_operator.kopf_adapter.watch_middleware import WatchMiddleware
 from vllm_operator.kube.kinds import SERVER
 
 PATH = SERVER.path("llm")
@@ -79,7 +79,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     fake.port = runner.addresses[0][1]
-    watches = Watches(
+    watches = WatchMiddleware(
         ["llm"],
         listed=lambda kind: fake.listed.append(kind.name),
         is_known=lambda kind, version: kind is SERVER and version in fake.known,
@@ -101,7 +101,7 @@ def deep_recursion() -> Iterator[None]:
     sys.setrecursionlimit(before)
 
 
-async def test_a_list_is_noticed_even_when_it_is_empty(server: FakeApiServer) -> None:
+async def test_list_is_noticed_even_when_it_is_empty(server: FakeApiServer) -> None:
     async with await server.get(limit="500") as response:
         assert await response.json(content_type=None) == {"items": []}
     assert server.listed == ["VLLMServer"]
@@ -116,7 +116,7 @@ async def test_watches_and_other_calls_are_no_lists(server: FakeApiServer) -> No
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
 @pytest.mark.parametrize("watch", ["true", "false"])
-async def test_a_failure_is_one_after_which_kopf_begins_anew(server: FakeApiServer, status: int, watch: str) -> None:
+async def test_failure_is_one_after_which_kopf_begins_anew(server: FakeApiServer, status: int, watch: str) -> None:
     server.status = status
     with pytest.raises(aiohttp.ClientPayloadError, match=str(status)):
         await server.get(watch=watch)
@@ -152,7 +152,7 @@ async def test_half_a_list_is_a_failure(server: FakeApiServer) -> None:
 
 
 @pytest.mark.usefixtures("deep_recursion")
-async def test_a_list_of_the_deepest_object_is_a_list(server: FakeApiServer) -> None:
+async def test_list_of_the_deepest_object_is_a_list(server: FakeApiServer) -> None:
     """The API server takes 10,000 levels, orjson 1,024."""
     server.body = b'{"items":[' + b'{"a":' * 9990 + b"0" + b"}" * 9990 + b"]}"
     async with await server.get() as response:
@@ -160,7 +160,7 @@ async def test_a_list_of_the_deepest_object_is_a_list(server: FakeApiServer) -> 
     assert server.listed == ["VLLMServer"]
 
 
-async def test_a_list_that_is_nested_too_deep_to_be_read_is_a_failure(
+async def test_list_that_is_nested_too_deep_to_be_read_is_a_failure(
     server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_deep(raw: bytes) -> None:
@@ -183,7 +183,7 @@ async def test_half_an_event_is_none(server: FakeApiServer) -> None:
 
 
 @pytest.mark.parametrize("spaces", [True, False])
-async def test_an_error_event_ends_the_watch_with_the_wish_to_list_again(server: FakeApiServer, spaces: bool) -> None:
+async def test_error_event_ends_the_watch_with_the_wish_to_list_again(server: FakeApiServer, spaces: bool) -> None:
     status = {"kind": "Status", "code": 500, "reason": "InternalError"}
     error = json.dumps({"type": "ERROR", "object": status}, separators=None if spaces else (",", ":"))
     server.body = EVENT + error.encode() + b"\n" + EVENT
@@ -194,7 +194,7 @@ async def test_an_error_event_ends_the_watch_with_the_wish_to_list_again(server:
     assert json.loads(told)["object"]["code"] == 410
 
 
-async def test_an_object_that_speaks_of_errors_is_no_error(server: FakeApiServer) -> None:
+async def test_object_that_speaks_of_errors_is_no_error(server: FakeApiServer) -> None:
     server.body = b'{"type":"ADDED","object":{"spec":{"type":"ERROR"},"note":"{\\"type\\":\\"ERROR\\""}}\n'
     assert await server.watched() == server.body
 
@@ -223,7 +223,7 @@ async def test_pauses_grow_until_a_watch_tells_something(server: FakeApiServer) 
     are_about(server.pauses, [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 0.25])
 
 
-async def test_an_api_server_that_cannot_be_reached_is_tried_every_second(server: FakeApiServer) -> None:
+async def test_api_server_that_cannot_be_reached_is_tried_every_second(server: FakeApiServer) -> None:
     server.port = 1
     for _ in range(5):
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -232,7 +232,7 @@ async def test_an_api_server_that_cannot_be_reached_is_tried_every_second(server
 
 
 @pytest.mark.parametrize("path", [PATH, CRDS, "/version"])
-async def test_a_call_that_is_not_answered_is_told_in_plain_words(
+async def test_call_that_is_not_answered_is_told_in_plain_words(
     server: FakeApiServer, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.port = 1
@@ -250,14 +250,14 @@ async def test_pauses_begin_anew_when_the_api_server_is_back(server: FakeApiServ
     are_about(server.pauses, [0.25, 0.5, 1.0, 0.25])
 
 
-async def test_a_bookmark_soon_after_an_event_is_kept_back(server: FakeApiServer) -> None:
+async def test_bookmark_soon_after_an_event_is_kept_back(server: FakeApiServer) -> None:
     """It would step over events that were lost on the way."""
     bookmark = EVENT.replace(b"ADDED", b"BOOKMARK")
     server.body = EVENT + bookmark
     assert (await server.watched()).split() == EVENT.split()
 
 
-async def test_a_bookmark_after_a_long_silence_is_passed_on(
+async def test_bookmark_after_a_long_silence_is_passed_on(
     server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REPLAY_SECONDS", 0.0)
@@ -278,14 +278,14 @@ async def test_what_the_caches_hold_already_is_not_told_to_kopf(server: FakeApiS
     assert (await server.watched()).split() == [told("MODIFIED", "9").strip()]
 
 
-async def test_a_deletion_is_told_whatever_is_known(server: FakeApiServer) -> None:
+async def test_deletion_is_told_whatever_is_known(server: FakeApiServer) -> None:
     server.known = {"8"}
     server.body = told("DELETED", "8")
 
     assert await server.watched() == server.body
 
 
-async def test_a_version_inside_of_a_text_is_none(server: FakeApiServer) -> None:
+async def test_version_inside_of_a_text_is_none(server: FakeApiServer) -> None:
     server.known = {"7", "8"}
     server.body = told("MODIFIED", "9", annotation='{"resourceVersion":"8"}')
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vllm_operator.kube.availability import BETWEEN_SECONDS, Recovery
+from vllm_operator.kube.availability import BETWEEN_SECONDS, ApiServerAvailability
 
 PODS, SERVICES, ONE = "/api/v1/pods", "/api/v1/services", "/api/v1/namespaces/llm/services/a"
 
@@ -25,10 +25,10 @@ class Scene:
     told: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recovery = Recovery(lambda: self.told.append(self.now), lambda: self.now)
+        self.recovery = ApiServerAvailability(lambda: self.told.append(self.now), lambda: self.now)
 
 
-def test_an_api_server_that_always_answers_has_not_recovered() -> None:
+def test_api_server_that_always_answers_has_not_recovered() -> None:
     scene = Scene()
     for _ in range(3):
         scene.recovery.answered("watch", PODS, 200)
@@ -45,7 +45,7 @@ def test_any_success_after_a_lost_connection_is_a_recovery(first: tuple[str, str
 
 
 @pytest.mark.parametrize("code", [401, 403, 429, 500, 503])
-def test_a_collection_that_failed_and_works_again_is_a_recovery(code: int) -> None:
+def test_collection_that_failed_and_works_again_is_a_recovery(code: int) -> None:
     scene = Scene()
     scene.recovery.answered("watch", PODS, code)
     scene.recovery.answered("watch", SERVICES, 200)
@@ -63,7 +63,7 @@ def test_any_success_after_two_collections_failed_is_a_recovery() -> None:
 
 
 @pytest.mark.parametrize("code", [404, 410])
-def test_a_kind_or_a_version_that_is_gone_is_no_failure(code: int) -> None:
+def test_kind_or_a_version_that_is_gone_is_no_failure(code: int) -> None:
     scene = Scene()
     for path in (PODS, SERVICES):
         scene.recovery.answered("watch", path, code)
@@ -92,7 +92,7 @@ def test_what_comes_and_goes_is_told_once_and_not_forgotten() -> None:
     assert scene.told == [100.0, 100.0 + BETWEEN_SECONDS]
 
 
-async def test_a_recovery_ends_every_pause_and_no_later_one() -> None:
+async def test_recovery_ends_every_pause_and_no_later_one() -> None:
     scene = Scene()
     pauses = [asyncio.create_task(scene.recovery.pause(60)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_a_recovery_ends_every_pause_and_no_later_one() -> None:
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_pause_that_ends_while_it_is_cancelled_is_cancelled(turns: int) -> None:
+async def test_pause_that_ends_while_it_is_cancelled_is_cancelled(turns: int) -> None:
     scene = Scene()
 
     async def watch() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.kube.connection.test_credentials import config
 from vllm_operator.errors import ApiError, NotLeaderError
-from vllm_operator.kube.availability import Recovery
+from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.kinds import SERVER
@@ -49,16 +49,16 @@ async def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     server.close()
 
 
-async def test_a_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+async def test_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     await ApiClient(connection).apply(SERVER, BODY)
     await connection.close()
 
     assert json.loads(socket.received.rpartition(b"\r\n\r\n")[2]) == BODY
 
 
-async def test_a_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+async def test_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> None:
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(NotLeaderError):
         await ApiClient(connection, lambda: False).apply(SERVER, BODY)
     await connection.close()
@@ -66,9 +66,9 @@ async def test_a_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> N
     assert socket.connections == 0
 
 
-async def test_a_leader_that_froze_while_it_connected_sends_not_a_byte(socket: FakeSocket) -> None:
+async def test_leader_that_froze_while_it_connected_sends_not_a_byte(socket: FakeSocket) -> None:
     answers = iter([True, False])
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(ApiError):
         await ApiClient(connection, lambda: next(answers)).apply(SERVER, BODY)
     await connection.close()
@@ -87,12 +87,12 @@ async def test_a_leader_that_froze_while_it_connected_sends_not_a_byte(socket: F
         (None, False),
     ],
 )
-async def test_a_namespace_that_ends_is_known_by_the_cause(
+async def test_namespace_that_ends_is_known_by_the_cause(
     socket: FakeSocket, details: dict[str, Any] | None, ends: bool
 ) -> None:
     status = json.dumps({"kind": "Status", "reason": "Forbidden", "message": "no", "details": details}).encode()
     socket.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(status), status)
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(ApiError, match="403 Forbidden: no") as caught:
         await ApiClient(connection).apply(SERVER, BODY)
     await connection.close()

@@ -18,7 +18,7 @@ OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists
 
 
 @given(OBJECTS)
-def test_an_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
+def test_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
     assert unpacked(packed(value)) == value
     assert unsqueezed(squeezed(value)) == value
 
@@ -32,7 +32,7 @@ def test_objects_of_every_size_come_back_as_they_were(length: int) -> None:
 
 
 @given(OBJECTS)
-def test_the_escapes_for_yaml_are_the_same_json(value: dict[str, Any]) -> None:
+def test_escapes_for_yaml_are_the_same_json(value: dict[str, Any]) -> None:
     assert json.loads(packed_as_yaml(value)) == value
 
 

@@ -7,8 +7,16 @@ from typing import Any
 
 from tests.helpers.fakes import FakeApiClient, FakeClock
 from vllm_operator.errors import ApiError
-from vllm_operator.kube.event_correlator import BURST, COMBINED, NOTE_BYTES, REFILL_SECONDS, SIMILAR, Ledger, cut
-from vllm_operator.kube.event_recorder import Events
+from vllm_operator.kube.event_correlator import (
+    BURST,
+    COMBINED,
+    NOTE_BYTES,
+    REFILL_SECONDS,
+    SIMILAR,
+    EventCorrelator,
+    cut,
+)
+from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 
 KEY = Key("llm", "mistral")
@@ -21,7 +29,7 @@ class Night:
     def __init__(self, api: FakeApiClient | None = None) -> None:
         self.api, self.clock = api or FakeApiClient(), FakeClock()
         self.now = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
-        self.events = Events(self.api, self.clock)  # type: ignore[arg-type]
+        self.events = EventRecorder(self.api, self.clock)  # type: ignore[arg-type]
 
     async def happens(self, reason: str, note: str = "words", **changes: Any) -> None:
         self.now += timedelta(seconds=1)
@@ -37,7 +45,7 @@ class Night:
         return [held for (kind, _), held in self.api.objects.items() if kind == "Event"]
 
 
-async def test_the_same_again_is_counted_in_one_event() -> None:
+async def test_same_again_is_counted_in_one_event() -> None:
     night = Night()
     for _ in range(3):
         await night.happens("Unavailable")
@@ -58,7 +66,7 @@ async def test_another_note_another_reason_and_another_server_are_other_events()
     assert len(night.held) == 4
 
 
-async def test_the_same_cause_in_the_next_pod_is_the_same_event() -> None:
+async def test_same_cause_in_the_next_pod_is_the_same_event() -> None:
     night = Night()
     for pod in ("rolls-7778486cf4-rfwwm", "rolls-7778486cf4-z2j8t", "rolls-5f9c6d7b8-d4hcn"):
         await night.happens("RolloutStuck", f"{pod}: not found; check image")
@@ -70,7 +78,7 @@ async def test_the_same_cause_in_the_next_pod_is_the_same_event() -> None:
     }
 
 
-async def test_a_restarted_operator_counts_on() -> None:
+async def test_restarted_operator_counts_on() -> None:
     before = Night()
     await before.happens("Unavailable")
     await before.happens("Unavailable")
@@ -92,7 +100,7 @@ async def test_what_is_too_much_waits_and_is_counted_later() -> None:
     assert night.counts == {"Unavailable: words": BURST + 11}
 
 
-async def test_the_end_of_the_operator_loses_no_count() -> None:
+async def test_end_of_the_operator_loses_no_count() -> None:
     night = Night()
     for _ in range(60):
         await night.happens("Unavailable", "no replica serves")
@@ -103,7 +111,7 @@ async def test_the_end_of_the_operator_loses_no_count() -> None:
     assert len(night.api.writes) <= BURST + 2
 
 
-async def test_a_noisy_server_takes_nothing_from_another() -> None:
+async def test_noisy_server_takes_nothing_from_another() -> None:
     night = Night()
     for _ in range(BURST + 10):
         await night.happens("Unavailable")
@@ -125,7 +133,7 @@ async def test_many_notes_of_one_reason_share_an_event() -> None:
     assert combined[0]["message"] == f"{COMBINED}mistral-{SIMILAR + 4}: exit code 1"
 
 
-async def test_an_event_that_expired_is_made_anew() -> None:
+async def test_event_that_expired_is_made_anew() -> None:
     night = Night()
     await night.happens("Unavailable")
     night.api.objects.clear()
@@ -144,7 +152,7 @@ async def test_what_could_not_be_written_is_counted_with_the_next() -> None:
     assert night.counts == {"Unavailable: words": 2}
 
 
-async def test_a_server_that_is_gone_leaves_nothing_behind() -> None:
+async def test_server_that_is_gone_leaves_nothing_behind() -> None:
     night = Night()
     for _ in range(BURST + 1):
         await night.happens("Unavailable")
@@ -155,8 +163,8 @@ async def test_a_server_that_is_gone_leaves_nothing_behind() -> None:
     assert len(night.api.writes) == written
 
 
-def test_a_ledger_forgets_what_is_older_than_its_events() -> None:
-    ledger = Ledger("llm", "mistral", "u1", FakeClock())
+def test_ledger_forgets_what_is_older_than_its_events() -> None:
+    ledger = EventCorrelator("llm", "mistral", "u1", FakeClock())
     start = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
     for hour in range(48):
         ledger.note("Warning", f"Reason{hour}", "words", start + timedelta(hours=2 * hour)).waiting = 0

@@ -128,7 +128,7 @@ async def test_after_the_leaders_death_the_standby_leads_in_little_more_than_the
 
 
 @pytest.mark.parametrize("run", range(20))
-async def test_a_leader_that_is_cut_off_stops_writing_long_before_another_leads(play: Play, run: int) -> None:
+async def test_leader_that_is_cut_off_stops_writing_long_before_another_leads(play: Play, run: int) -> None:
     first, second = await pair(play)
     renewed = first._renewed
     play.kill("first")
@@ -139,7 +139,7 @@ async def test_a_leader_that_is_cut_off_stops_writing_long_before_another_leads(
     assert play.clock.now - (renewed + RENEW_DEADLINE_SECONDS) >= 4
 
 
-async def test_a_released_lease_is_taken_within_two_seconds(play: Play) -> None:
+async def test_released_lease_is_taken_within_two_seconds(play: Play) -> None:
     first, second = await pair(play)
     play.kill("first")
     await first.release()
@@ -147,7 +147,7 @@ async def test_a_released_lease_is_taken_within_two_seconds(play: Play) -> None:
     assert await play.until(second.is_held, 60) <= 2
 
 
-async def test_a_leader_without_answers_ends(play: Play) -> None:
+async def test_leader_without_answers_ends(play: Play) -> None:
     first = play.candidate("first")
     await play.until(first.is_held, 1)
     play.server.gone = True

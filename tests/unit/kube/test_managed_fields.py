@@ -103,7 +103,7 @@ def test_what_kubectl_leaves_behind_in_a_real_object(edit: str, suffices: bool) 
     assert force_suffices(manifest, live(f"edit-{edit}")) == suffices
 
 
-def test_a_restart_does_not_keep_an_edit_from_being_taken() -> None:
+def test_restart_does_not_keep_an_edit_from_being_taken() -> None:
     manifest = next(body for body in record_live.children("smallest", "default") if body["kind"] == "Deployment")
     body, edit = live("edit-image-edited"), live("edit-restarted")
     marks = [entry for entry in edit["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]

@@ -44,12 +44,12 @@ def test_other_types_are_no_quantity(value: object) -> None:
 
 
 @given(st.integers(0, 10**15), st.sampled_from(sorted(SUFFIXES)))
-def test_a_suffix_multiplies(number: int, suffix: str) -> None:
+def test_suffix_multiplies(number: int, suffix: str) -> None:
     assert quantity(f"{number}{suffix}") == number * SUFFIXES[suffix]
 
 
 @given(st.integers(0, 10**12), st.sampled_from(["Ki", "Mi", "Gi", "Ti", "Pi"]))
-def test_a_unit_is_1024_of_the_one_below(number: int, suffix: str) -> None:
+def test_unit_is_1024_of_the_one_below(number: int, suffix: str) -> None:
     units = ["", "Ki", "Mi", "Gi", "Ti", "Pi"]
     below = units[units.index(suffix) - 1]
 

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from vllm_operator.kube.availability import Recovery
-from vllm_operator.kube.request_metrics import Meter, asked
+from vllm_operator.kube.availability import ApiServerAvailability
+from vllm_operator.kube.request_metrics import RequestMetrics, asked
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,9 @@ async def test_answers_and_failures_are_told() -> None:
 
     application = web.Application()
     application.router.add_get("/api/v1/pods", refuse)
-    meter = Meter(lambda verb, resource, code, seconds: calls.append((verb, resource, code)), Recovery())
+    meter = RequestMetrics(
+        lambda verb, resource, code, seconds: calls.append((verb, resource, code)), ApiServerAvailability()
+    )
     async with ClientSession(middlewares=(meter,)) as session:
         async with TestServer(application) as server:
             await session.get(server.make_url("/api/v1/pods"))
@@ -51,7 +53,7 @@ async def test_answers_and_failures_are_told() -> None:
     assert calls == [("list", "pods", 403), ("create", "pods", None)]
 
 
-async def test_the_first_answer_after_a_refused_connection_is_a_recovery() -> None:
+async def test_first_answer_after_a_refused_connection_is_a_recovery() -> None:
     back: list[bool] = []
 
     async def answer(_: web.Request) -> web.Response:
@@ -59,7 +61,7 @@ async def test_the_first_answer_after_a_refused_connection_is_a_recovery() -> No
 
     application = web.Application()
     application.router.add_get("/version", answer)
-    meter = Meter(lambda *_: None, Recovery(lambda: back.append(True)))
+    meter = RequestMetrics(lambda *_: None, ApiServerAvailability(lambda: back.append(True)))
     async with ClientSession(middlewares=(meter,)) as session, TestServer(application) as server:
         await session.get(server.make_url("/version"))
         assert back == []

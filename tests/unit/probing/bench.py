@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.helpers.fake_vllm import FakeVLLM
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.timing import ProbeTarget
 
 KEY = "llm/mistral"
@@ -18,7 +18,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
         self.changes: list[str] = []
-        self.prober = Prober(self.changes.append, clock=lambda: self.now, timeout=0.3)
+        self.prober = ProbeManager(self.changes.append, clock=lambda: self.now, timeout=0.3)
 
     async def pass_time(self, seconds: float) -> None:
         """Let `seconds` pass in steps of half a second, and every probe end."""

@@ -6,14 +6,14 @@ import pytest
 
 from tests.helpers.fake_vllm import RECORDED_METRICS
 from tests.helpers.paths import DATA
-from vllm_operator.probing.engine_counters import Pulse, parsed_pulse
+from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
 from vllm_operator.probing.stall_heuristics import moved
 from vllm_operator.vllm.releases import numbers, release
 
 PULSES = DATA / "pulses"
 
 
-def recorded(name: str) -> Pulse:
+def recorded(name: str) -> EngineCounters:
     """A pulse of the real server."""
     pulse = parsed_pulse((PULSES / f"{name}.txt").read_bytes())
     assert pulse is not None
@@ -68,7 +68,7 @@ def test_engines_of_one_replica_are_told_apart() -> None:
         b"\nvllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 10.0"
         b"\nvllm:generation_tokens_total{engine=\"1\",model_name=\"m\"} 20.0\n"
     )  # fmt: skip
-    assert parsed_pulse(body) == Pulse({"0": b"3.0 2.0 10.0", "1": b"4.0 0.0 20.0"}, {"0": 5.0, "1": 4.0})
+    assert parsed_pulse(body) == EngineCounters({"0": b"3.0 2.0 10.0", "1": b"4.0 0.0 20.0"}, {"0": 5.0, "1": 4.0})
 
 
 def test_only_inference_counts_as_answered() -> None:

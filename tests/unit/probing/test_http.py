@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from vllm_operator.probing.http import ProbeError, Replica, failure, replica_client
+from vllm_operator.probing.http import ProbeError, ReplicaEndpoint, failure, replica_client
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LIMIT = 1000
@@ -54,10 +54,10 @@ class RawServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
 
-    def replica(self, client: aiohttp.ClientSession, **more: Any) -> Replica:
+    def replica(self, client: aiohttp.ClientSession, **more: Any) -> ReplicaEndpoint:
         """This server as a replica."""
         port = self._server.sockets[0].getsockname()[1]
-        return Replica(client, f"http://127.0.0.1:{port}", timeout=5, **more)
+        return ReplicaEndpoint(client, f"http://127.0.0.1:{port}", timeout=5, **more)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -82,7 +82,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def ask(replica: Replica, method: str) -> bytes:
+async def ask(replica: ReplicaEndpoint, method: str) -> bytes:
     if method == "GET":
         return await replica.get("/path", LIMIT)
     return await replica.post("/path", {"max_tokens": 1}, LIMIT, 5)
@@ -160,7 +160,7 @@ async def test_address_that_swallows_connections_is_a_timeout(client: aiohttp.Cl
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        replica = Replica(client, f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.5)
+        replica = ReplicaEndpoint(client, f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.5)
         with pytest.raises(ProbeError, match=r"^/health: no answer within 0\.5 s$") as caught:
             await replica.get("/health", LIMIT)
     assert caught.value.reason == "Timeout"

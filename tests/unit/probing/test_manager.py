@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import KEY, Bench, target, until
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 
 
 async def test_new_replica_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
@@ -67,7 +67,7 @@ async def test_listener_that_breaks_stops_nothing(vllm: FakeVLLM):
     def broken(key: str) -> None:
         raise RuntimeError("listener")
 
-    prober = Prober(broken)
+    prober = ProbeManager(broken)
     prober.set_targets(KEY, [target(vllm, interval=0.1)])
     running = asyncio.create_task(prober.run())
     await until(lambda: vllm.asked["/health"] >= 3)
@@ -77,7 +77,7 @@ async def test_listener_that_breaks_stops_nothing(vllm: FakeVLLM):
 
 async def test_stop_ends_probes_that_run_and_closes_connections(vllm: FakeVLLM):
     vllm.delay = 60
-    prober = Prober(lambda key: None)
+    prober = ProbeManager(lambda key: None)
     prober.set_targets(KEY, [target(vllm)])
     running = asyncio.create_task(prober.run())
     await until(lambda: vllm.asked["/health"] == 1)
@@ -90,7 +90,7 @@ async def test_stop_ends_probes_that_run_and_closes_connections(vllm: FakeVLLM):
 
 async def test_cancelled_run_ends_clean(vllm: FakeVLLM):
     vllm.delay = 60
-    prober = Prober(lambda key: None)
+    prober = ProbeManager(lambda key: None)
     prober.set_targets(KEY, [target(vllm)])
     running = asyncio.create_task(prober.run())
     await until(lambda: vllm.asked["/health"] == 1)
@@ -101,7 +101,7 @@ async def test_cancelled_run_ends_clean(vllm: FakeVLLM):
 
 
 async def test_idle_prober_wakes_for_a_new_target(vllm: FakeVLLM):
-    prober = Prober(lambda key: None)
+    prober = ProbeManager(lambda key: None)
     running = asyncio.create_task(prober.run())
     await asyncio.sleep(0.05)
     prober.set_targets(KEY, [target(vllm)])

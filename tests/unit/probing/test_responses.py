@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.fake_vllm import RECORDED_METRICS
-from vllm_operator.probing.responses import Capacity, parsed_capacity, parsed_models, parsed_version
+from vllm_operator.probing.responses import ReplicaCapacity, parsed_capacity, parsed_models, parsed_version
 
 
 def test_recorded_metrics_tell_tokens_and_concurrency():
-    assert parsed_capacity(RECORDED_METRICS.encode()) == Capacity(kv_cache_tokens=2_097_152, concurrency=2048)
+    assert parsed_capacity(RECORDED_METRICS.encode()) == ReplicaCapacity(kv_cache_tokens=2_097_152, concurrency=2048)
 
 
 def test_engines_of_a_data_parallel_replica_add_up():
     series = 'vllm:cache_config_info{{engine="{}",kv_cache_max_concurrency="4.5",kv_cache_size_tokens="1000"}} 1.0\n'
-    assert parsed_capacity((series.format(0) + series.format(1)).encode()) == Capacity(2000, 8)
+    assert parsed_capacity((series.format(0) + series.format(1)).encode()) == ReplicaCapacity(2000, 8)
 
 
 def test_older_version_without_tokens_tells_them_by_blocks():
-    assert parsed_capacity(b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0\n') == Capacity(
+    assert parsed_capacity(b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0\n') == ReplicaCapacity(
         1600, None
     )
 
@@ -26,7 +26,7 @@ def test_older_version_without_tokens_tells_them_by_blocks():
 @pytest.mark.parametrize("value", ["None", "", "nan", "inf", "-1", "1e300", "many"])
 def test_junk_labels_tell_no_capacity(value: str):
     body = f'vllm:cache_config_info{{kv_cache_size_tokens="{value}",kv_cache_max_concurrency="{value}"}} 1.0\n'
-    assert parsed_capacity(body.encode()) == Capacity(None, None)
+    assert parsed_capacity(body.encode()) == ReplicaCapacity(None, None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import KEY, target, until
 from vllm_operator.probing import prober
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.scheduler import CONCURRENCY
 from vllm_operator.probing.timing import ProbeTarget
 
@@ -39,7 +39,7 @@ class FakeFleet:
         self.asked: defaultdict[str, list[float]] = defaultdict(list)
         self.most_at_once = 0
         self._waiting: dict[asyncio.Future[None], float] = {}
-        self.prober = Prober(lambda key: None, clock=lambda: self.now)
+        self.prober = ProbeManager(lambda key: None, clock=lambda: self.now)
         monkeypatch.setattr(prober, "replica_client", FakeClient)
         monkeypatch.setattr(prober, "probe", self._probe)
 
@@ -175,7 +175,7 @@ async def test_silent_replicas_do_not_delay_others():
         servers = [await stack.enter_async_context(FakeVLLM()) for _ in range(12)]
         for silent in servers[:9]:
             silent.delay = 60
-        prober = Prober(lambda key: None, timeout=60, concurrency=3)
+        prober = ProbeManager(lambda key: None, timeout=60, concurrency=3)
         prober.set_targets(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
         running = asyncio.create_task(prober.run())
         await until(lambda: all(server.asked["/health"] for server in servers))

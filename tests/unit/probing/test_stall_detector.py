@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.manager import Prober
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.timing import Completion, ProbeTarget
 
 KEY = "llm/mistral"
@@ -26,7 +26,7 @@ class Bench:
         self.seen: list[ReplicaHealth] = []
         self.target = ProbeTarget(KEY, POD, "uid", vllm.url, ("mistral-7b",), 10.0, "WhenSuspicious")
         self.verdicts: list[str] = []
-        self.prober = Prober(
+        self.prober = ProbeManager(
             self._note,
             clock=lambda: self.now,
             timeout=2,
@@ -211,7 +211,7 @@ async def test_replica_that_takes_no_completion_is_not_asked_again_soon(bench: B
 
 async def test_removed_replica_has_its_completion_taken_back(bench: Bench, vllm: FakeVLLM) -> None:
     vllm.frozen = True
-    bench.prober = Prober(bench._note, clock=lambda: bench.now, timeout=0.5, deadline=60.0)
+    bench.prober = ProbeManager(bench._note, clock=lambda: bench.now, timeout=0.5, deadline=60.0)
     bench.prober.set_targets(KEY, [replace(bench.target, stalled="as told before")])
     bench.prober.tick()
     async with asyncio.timeout(5):

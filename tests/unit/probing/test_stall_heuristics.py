@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.probing.test_engine_counters import recorded
-from vllm_operator.probing.engine_counters import Pulse
+from vllm_operator.probing.engine_counters import EngineCounters
 from vllm_operator.probing.stall_heuristics import (
     ASK_AGAIN_SECONDS,
     DEADLINE_SECONDS,
     LOOK_SECONDS,
     MAX_DEADLINE_SECONDS,
-    Memory,
-    Suspicion,
+    StallState,
+    StallSuspicion,
     answered,
     is_due,
     is_idle,
@@ -26,13 +26,13 @@ from vllm_operator.probing.stall_heuristics import (
     went_on,
 )
 
-LOADED = Suspicion(None, loaded=True)
-UNANSWERED = Suspicion(None, loaded=False)
-PROVEN = Memory(proven=True)
+LOADED = StallSuspicion(None, loaded=True)
+UNANSWERED = StallSuspicion(None, loaded=False)
+PROVEN = StallState(proven=True)
 """Of a replica that was watched from its start."""
 
 
-def looks(*names: str | Pulse, memory: Memory = PROVEN, apart: float = 10.0) -> Suspicion | None:
+def looks(*names: str | EngineCounters, memory: StallState = PROVEN, apart: float = 10.0) -> StallSuspicion | None:
     """What the last of some looks, ten seconds apart, makes suspicious."""
     found = None
     for index, name in enumerate(names):
@@ -58,12 +58,12 @@ def looks(*names: str | Pulse, memory: Memory = PROVEN, apart: float = 10.0) -> 
         (("idle", "idle-frozen-given-up"), UNANSWERED),
     ],
 )
-def test_looks_at_a_real_server(names: tuple[str, ...], expected: Suspicion | None) -> None:
+def test_looks_at_a_real_server(names: tuple[str, ...], expected: StallSuspicion | None) -> None:
     assert looks(*names) == expected
 
 
-def pulse(engine: str = "0", numbers: bytes = b"1", held: float = 0.0, **more: float) -> Pulse:
-    return Pulse({engine: numbers}, {engine: held}, **more)
+def pulse(engine: str = "0", numbers: bytes = b"1", held: float = 0.0, **more: float) -> EngineCounters:
+    return EngineCounters({engine: numbers}, {engine: held}, **more)
 
 
 def test_stillness_must_last() -> None:
@@ -76,9 +76,9 @@ def test_long_prompt_that_fills_the_cache_moves() -> None:
 
 
 def test_one_engine_of_several_is_suspected_by_its_number() -> None:
-    before = Pulse({"0": b"1", "1": b"5"}, {"0": 2.0, "1": 2.0})
-    after = Pulse({"0": b"2", "1": b"5"}, {"0": 2.0, "1": 2.0})
-    assert looks(before, after) == Suspicion("1", loaded=True)
+    before = EngineCounters({"0": b"1", "1": b"5"}, {"0": 2.0, "1": 2.0})
+    after = EngineCounters({"0": b"2", "1": b"5"}, {"0": 2.0, "1": 2.0})
+    assert looks(before, after) == StallSuspicion("1", loaded=True)
 
 
 def test_request_that_came_just_now_is_not_suspicious() -> None:
@@ -132,7 +132,7 @@ def test_idle_is_neither_moving_nor_holding() -> None:
 
 @pytest.mark.parametrize("after", [answered, went_on])
 def test_engine_with_long_steps_gets_more_time(after: object) -> None:
-    still = Memory(pulse=pulse(held=1), at=120.0, still_since=100.0)
+    still = StallState(pulse=pulse(held=1), at=120.0, still_since=100.0)
     assert callable(after)
     assert after(still, pulse(), 115.0).deadline == 2 * 15.0
     assert after(still, pulse(), 101.0).deadline == DEADLINE_SECONDS
@@ -141,26 +141,26 @@ def test_engine_with_long_steps_gets_more_time(after: object) -> None:
 
 
 def test_engine_that_freezes_right_after_its_answer_may_be_asked_at_once() -> None:
-    memory = answered(Memory(), pulse(held=1), 100.0)
+    memory = answered(StallState(), pulse(held=1), 100.0)
     memory, found = looked(memory, pulse(held=1), 110.0)
     assert found == LOADED
     assert is_due(memory, 110.0)
 
 
 def test_idle_and_busy_engines_are_asked_at_a_slow_pace() -> None:
-    memory = answered(Memory(), None, 100.0)
+    memory = answered(StallState(), None, 100.0)
     assert not is_idle_due(memory, 100.0 + ASK_AGAIN_SECONDS - 1)
     assert is_idle_due(memory, 100.0 + ASK_AGAIN_SECONDS)
-    memory = went_on(Memory(), None, 100.0)
+    memory = went_on(StallState(), None, 100.0)
     assert not is_due(memory, 100.0 + ASK_AGAIN_SECONDS - 1)
     assert is_due(memory, 100.0 + ASK_AGAIN_SECONDS)
 
 
 @pytest.mark.parametrize("after", [answered, went_on, lambda memory, _, now: refused(memory, now)])
-def test_engine_that_stood_still_when_it_was_found_is_asked_once(after: Callable[..., Memory]) -> None:
+def test_engine_that_stood_still_when_it_was_found_is_asked_once(after: Callable[..., StallState]) -> None:
     """It may have frozen while idle before the operator began, with clients that wait for ever."""
     still = pulse(connections=25.0)
-    memory, found = looked(Memory(), still, 0.0)
+    memory, found = looked(StallState(), still, 0.0)
     assert found is None
     memory, found = looked(memory, still, 10.0)
     assert found == UNANSWERED
@@ -172,7 +172,7 @@ def test_engine_that_stood_still_when_it_was_found_is_asked_once(after: Callable
 
 
 def test_engine_that_was_seen_to_work_is_not_asked() -> None:
-    memory, _ = looked(Memory(), pulse(numbers=b"1"), 0.0)
+    memory, _ = looked(StallState(), pulse(numbers=b"1"), 0.0)
     memory, _ = looked(memory, pulse(numbers=b"2"), 10.0)
     memory, found = looked(memory, pulse(numbers=b"2"), 20.0)
     assert found is None

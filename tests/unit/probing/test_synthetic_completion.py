@@ -9,21 +9,21 @@ import aiohttp
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
-from vllm_operator.probing.http import ProbeError, Replica
-from vllm_operator.probing.synthetic_completion import RANK_HEADER, Finding, Question, ask, look
+from vllm_operator.probing.http import ProbeError, ReplicaEndpoint
+from vllm_operator.probing.synthetic_completion import RANK_HEADER, CompletionFinding, CompletionRequest, ask, look
 
 FROZEN = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
 
 
-async def question(client: aiohttp.ClientSession, vllm: FakeVLLM) -> Question:
+async def question(client: aiohttp.ClientSession, vllm: FakeVLLM) -> CompletionRequest:
     """A question of which the replica knows nothing yet."""
-    replica = Replica(client, vllm.url, timeout=2)
+    replica = ReplicaEndpoint(client, vllm.url, timeout=2)
     pulse = await look(replica)
     assert pulse is not None
-    return Question(replica, "mistral-7b", pulse, None, deadline=1.0, poll=0.2)
+    return CompletionRequest(replica, "mistral-7b", pulse, None, deadline=1.0, poll=0.2)
 
 
-async def asked(client: aiohttp.ClientSession, vllm: FakeVLLM) -> Finding:
+async def asked(client: aiohttp.ClientSession, vllm: FakeVLLM) -> CompletionFinding:
     return await ask(await question(client, vllm))
 
 
@@ -152,7 +152,7 @@ async def test_completion_carries_the_key_and_looks_do_not(client: aiohttp.Clien
 async def test_look_at_a_silent_server_fails(client: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
     vllm.delay = 60
     with pytest.raises(ProbeError):
-        await look(Replica(client, vllm.url, timeout=0.1))
+        await look(ReplicaEndpoint(client, vllm.url, timeout=0.1))
 
 
 async def test_answer_that_comes_during_the_last_look_counts(client: aiohttp.ClientSession, vllm: FakeVLLM) -> None:

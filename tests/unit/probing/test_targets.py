@@ -25,21 +25,21 @@ def probe(one: dict[str, Any], default: tuple[str, ...] = ("default",)) -> Probe
     return found
 
 
-def test_a_running_replica_is_asked_at_its_address() -> None:
+def test_running_replica_is_asked_at_its_address() -> None:
     assert probe(pod()) == Probe("mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None, False)
 
 
-def test_an_ipv6_address_is_bracketed() -> None:
+def test_ipv6_address_is_bracketed() -> None:
     assert probe(pod("fd00::7")).url == "http://[fd00::7]:8000"
 
 
 @pytest.mark.parametrize(("ip", "state"), [(None, "running"), ("", "running"), ("10.0.0.7", "waiting")])
-def test_a_replica_that_cannot_answer_is_not_asked(ip: str | None, state: str) -> None:
+def test_replica_that_cannot_answer_is_not_asked(ip: str | None, state: str) -> None:
     assert probe_of(pod(ip, state), ()) is None
 
 
 @pytest.mark.parametrize("bare", [{"metadata": {"name": "a"}}, {"metadata": {"name": "a"}, "spec": {}, "status": {}}])
-def test_a_pod_that_has_just_been_made_is_not_asked(bare: dict[str, Any]) -> None:
+def test_pod_that_has_just_been_made_is_not_asked(bare: dict[str, Any]) -> None:
     assert probe_of(bare, ()) is None
 
 
@@ -57,24 +57,24 @@ NAMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("fields", "names"), [row[1:] for row in NAMES], ids=[row[0] for row in NAMES])
-def test_a_replica_is_asked_for_what_it_was_told_to_serve(fields: dict[str, Any], names: tuple[str, ...]) -> None:
+def test_replica_is_asked_for_what_it_was_told_to_serve(fields: dict[str, Any], names: tuple[str, ...]) -> None:
     assert probe(pod(**fields)).served_names == names
 
 
-def test_a_replica_without_names_is_asked_for_the_servers() -> None:
+def test_replica_without_names_is_asked_for_the_servers() -> None:
     one = pod()
     one["spec"]["containers"][1]["args"] = ["--model", "x"]
 
     assert probe(one).served_names == ("default",)
 
 
-def test_the_api_key_is_that_of_the_pod() -> None:
+def test_api_key_is_that_of_the_pod() -> None:
     fields = {"security": {"apiKeySecretRef": {"name": "keys", "key": "old"}}}
 
     assert probe(pod(**fields)).api_key == ("keys", "old")
 
 
-def test_a_port_that_the_user_moved_is_asked() -> None:
+def test_port_that_the_user_moved_is_asked() -> None:
     one = pod()
     one["spec"]["containers"][1]["ports"] = [
         {"name": "metrics", "containerPort": 9},

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
-from vllm_operator.probing.probe_queue import Lane, Watched
+from vllm_operator.probing.probe_queue import ProbedReplica, ProbeQueue
 from vllm_operator.probing.timing import ProbeTarget, next_probe, next_slot
 
 
@@ -60,8 +60,8 @@ def test_key_is_not_part_of_a_repr():
 
 
 def test_lane_gives_the_earliest_that_is_due_while_it_has_places():
-    lane = Lane(limit=1)
-    late, early = (Watched(target(uid), ReplicaHealth()) for uid in "ab")
+    lane = ProbeQueue(limit=1)
+    late, early = (ProbedReplica(target(uid), ReplicaHealth()) for uid in "ab")
     lane.add(late, 20)
     lane.add(early, 10)
     assert lane.take(5) is None
@@ -73,8 +73,8 @@ def test_lane_gives_the_earliest_that_is_due_while_it_has_places():
 
 
 def test_lane_tells_who_stays_too_long_and_whoever_moves_leaves_its_place():
-    quick, silent = Lane(limit=2), Lane(limit=1)
-    first, second, third = (Watched(target(uid), ReplicaHealth()) for uid in "abc")
+    quick, silent = ProbeQueue(limit=2), ProbeQueue(limit=1)
+    first, second, third = (ProbedReplica(target(uid), ReplicaHealth()) for uid in "abc")
     for at, watched in enumerate((first, second, third)):
         quick.add(watched, at)
     assert (quick.take(10), quick.take(11), quick.full) == (first, second, True)
@@ -91,8 +91,8 @@ def test_lane_tells_who_stays_too_long_and_whoever_moves_leaves_its_place():
 
 
 def test_lane_forgets_a_time_that_was_set_before():
-    lane = Lane(limit=1)
-    moved = Watched(target(), ReplicaHealth())
+    lane = ProbeQueue(limit=1)
+    moved = ProbedReplica(target(), ReplicaHealth())
     lane.add(moved, 10)
     lane.add(moved, 50)
     assert lane.next_due() == 50

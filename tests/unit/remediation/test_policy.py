@@ -19,12 +19,12 @@ from vllm_operator.remediation.policy import (
     HOUR_SECONDS,
     PER_HOUR,
     Decision,
-    Everywhere,
+    FleetHealth,
     decide,
     with_restart,
 )
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 
 FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
 SILENT = ReplicaHealth("Timeout", "/health: no answer within 10 s")
@@ -51,7 +51,7 @@ def case(
     health: dict[str, ReplicaHealth] | None = None,
     restarts: tuple[float, ...] = (),
     **changes: Any,
-) -> Facts:
+) -> StatusInputs:
     """A server with these ready pods, some of them frozen for `since` seconds."""
     entries = [{"pod": name, "phase": "Stalled", "reason": "EngineStalled", "since": ago(since)} for name in frozen]
     pods = [*(owned(ready_pod(name)) for name in names), *more]
@@ -60,7 +60,7 @@ def case(
     return replace(facts(*pods, health=told, **changes), restarts=tuple(ago(seconds) for seconds in restarts))
 
 
-def decided(given: Facts, everywhere: Everywhere = Everywhere(asked=9)) -> tuple[str, str, float | None]:  # noqa: B008
+def decided(given: StatusInputs, everywhere: FleetHealth = FleetHealth(asked=9)) -> tuple[str, str, float | None]:  # noqa: B008
     """The pod that is deleted, what the status says, and when to decide again."""
     decision = decide(given, everywhere)
     return decision.delete.pod if decision.delete else "", decision.words.removeprefix(HELD), decision.again
@@ -70,7 +70,7 @@ DELETED = ("a", "the operator deletes the pod", None)
 
 
 def test_server_without_a_frozen_replica_needs_nothing() -> None:
-    assert decide(case("a", "b", frozen=()), Everywhere()) == Decision()
+    assert decide(case("a", "b", frozen=()), FleetHealth()) == Decision()
 
 
 def test_frozen_replica_is_deleted() -> None:
@@ -81,7 +81,7 @@ def test_only_replica_is_deleted_too_when_no_rollout_is_under_way() -> None:
     assert decided(case("a")) == DELETED
 
 
-def test_the_one_that_has_been_frozen_for_longest_comes_first() -> None:
+def test_one_that_has_been_frozen_for_longest_comes_first() -> None:
     entries = [
         {"pod": name, "phase": "Stalled", "reason": "EngineStalled", "since": ago(seconds)}
         for name, seconds in (("a", 100), ("b", 400))
@@ -121,14 +121,16 @@ def test_moment_at_which_it_froze_counts_from_now_when_it_is_new() -> None:
 @pytest.mark.parametrize(
     ("everywhere", "suspects_itself"),
     [
-        (Everywhere(asked=10, troubled=6, servers=4), True),
-        (Everywhere(asked=10, troubled=5, servers=4), False),
-        (Everywhere(asked=10, troubled=6, servers=1), False),
-        (Everywhere(asked=2, troubled=2, servers=2), False),
-        (Everywhere(asked=4, troubled=4, servers=2), True),
+        (FleetHealth(asked=10, troubled=6, servers=4), True),
+        (FleetHealth(asked=10, troubled=5, servers=4), False),
+        (FleetHealth(asked=10, troubled=6, servers=1), False),
+        (FleetHealth(asked=2, troubled=2, servers=2), False),
+        (FleetHealth(asked=4, troubled=4, servers=2), True),
     ],
 )
-def test_most_of_all_replicas_at_once_speak_against_the_operator(everywhere: Everywhere, suspects_itself: bool) -> None:
+def test_most_of_all_replicas_at_once_speak_against_the_operator(
+    everywhere: FleetHealth, suspects_itself: bool
+) -> None:
     pod, words, again = decided(case("a", "b"), everywhere)
     assert (pod == "") == suspects_itself
     assert ("the network or the operator itself" in words) == suspects_itself
@@ -137,7 +139,7 @@ def test_most_of_all_replicas_at_once_speak_against_the_operator(everywhere: Eve
 
 def test_cut_network_heals_nothing() -> None:
     given = case("a", "b", frozen=(), health={"a": SILENT, "b": SILENT})
-    assert decide(given, Everywhere(asked=2, troubled=2, servers=1)) == Decision()
+    assert decide(given, FleetHealth(asked=2, troubled=2, servers=1)) == Decision()
 
 
 def test_silent_neighbour_holds() -> None:
@@ -145,7 +147,7 @@ def test_silent_neighbour_holds() -> None:
     assert decided(given)[:2] == ("", "b does not answer at all, so the network may be cut")
 
 
-def rollout(*names: str, reason: str = "ReplicaSetUpdated", **more: Any) -> Facts:
+def rollout(*names: str, reason: str = "ReplicaSetUpdated", **more: Any) -> StatusInputs:
     """Two wanted, one of the new revision not there yet."""
     counts = {"replicas": len(names) + 1, "updatedReplicas": 1, "conditions": [rolling(reason)]}
     pods = [owned(ready_pod(name, OLD_REVISION)) for name in names]
@@ -219,7 +221,7 @@ def test_count_is_kept_in_the_status_for_an_hour() -> None:
 
 def test_condition_says_what_the_operator_does_about_it() -> None:
     given = case("a", "b", restarts=(1,))
-    told = replace(given, cure=decide(given, Everywhere(asked=9)).words)
+    told = replace(given, cure=decide(given, FleetHealth(asked=9)).words)
     message = conditions(build_status(told))["EngineHealthy"]["message"]
     assert message == f"a: {FROZEN.message}; {HELD}the last one was deleted less than 60 s ago"
 
@@ -227,4 +229,4 @@ def test_condition_says_what_the_operator_does_about_it() -> None:
 def test_words_do_not_change_with_the_time() -> None:
     """A status that counts seconds would be written all the time."""
     first, later = case("a", "b", since=10), case("a", "b", since=50)
-    assert decide(first, Everywhere()).words == decide(later, Everywhere()).words
+    assert decide(first, FleetHealth()).words == decide(later, FleetHealth()).words

@@ -26,12 +26,12 @@ from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, SERVING, f
 from vllm_operator.api.status import Status
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 
 STARTING = {"availableReplicas": 0, "readyReplicas": 0, "conditions": [rolling()]}
 
 
-def starting(*pods: dict[str, Any], **changes: Any) -> Facts:
+def starting(*pods: dict[str, Any], **changes: Any) -> StatusInputs:
     """Facts of a first rollout in which no replica is up."""
     return facts(*pods, deployment=deployment(len(pods), **STARTING), **changes)
 

@@ -50,7 +50,7 @@ def test_ready_comes_first_and_every_condition_names_the_generation():
     assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
 
 
-def test_a_deployment_that_is_being_deleted_has_not_rolled_out_what_is_wanted():
+def test_deployment_that_is_being_deleted_has_not_rolled_out_what_is_wanted():
     """Its replicas may serve on for as long as a finalizer holds it, and no change of the spec reaches them."""
     ending = deployment(1)
     ending["metadata"] |= {"deletionTimestamp": NOW_STAMP, "finalizers": ["example.com/hold"]}

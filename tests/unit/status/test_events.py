@@ -95,7 +95,7 @@ def test_numbers_make_no_event() -> None:
     assert notices(SERVING, changed) == ()
 
 
-def test_a_cause_is_told_by_one_event() -> None:
+def test_cause_is_told_by_one_event() -> None:
     before = status(Available=("True", "Serving"), EngineHealthy=("True", "Answering"))
     after = status(Available=("False", "NoReplicaServes"), EngineHealthy=("False", "HTTPError"))
 
@@ -104,7 +104,7 @@ def test_a_cause_is_told_by_one_event() -> None:
     assert told == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
 
 
-def test_the_note_is_the_conditions_message() -> None:
+def test_note_is_the_conditions_message() -> None:
     (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
 
     assert notice.note == "Accepted is False"

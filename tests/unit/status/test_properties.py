@@ -33,7 +33,7 @@ from vllm_operator.diagnosis.event_reasons import REASONS
 from vllm_operator.diagnosis.startup_stage import STAGES
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 
 words = st.text(max_size=40)
 scalars = (
@@ -91,7 +91,7 @@ def _spoil(draw: st.DrawFn, node: Any) -> None:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Facts:
+def situations(draw: st.DrawFn) -> StatusInputs:
     bodies = draw(st.lists(spoiled(PODS), max_size=4))
     for index, body in enumerate(bodies):
         # The API server knows no two pods of one name.
@@ -123,14 +123,14 @@ def situations(draw: st.DrawFn) -> Facts:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
-def test_same_observation_gives_the_same_status_at_any_later_time(seen: Facts):
+def test_same_observation_gives_the_same_status_at_any_later_time(seen: StatusInputs):
     first = build_status(seen)
     assert build_status(replace(seen, previous=first, now=NOW + timedelta(hours=1))) == first
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
-def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: Facts):
+def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: StatusInputs):
     status = build_status(seen)
     assert Status.model_validate(json.loads(json.dumps(status)))
     assert None not in status.values()
@@ -139,7 +139,7 @@ def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: Facts):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
-def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: Facts):
+def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: StatusInputs):
     status = build_status(seen)
     told = {entry["type"]: entry["status"] for entry in status["conditions"]}
     if told["Ready"] == "True":

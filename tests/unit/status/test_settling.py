@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.pods import deployment, loading_pod, pod, ready_pod, scheduling_pod
 from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, facts
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.settling import PATIENT_SECONDS, SETTLE_SECONDS, is_settling, settling_pause
 
 Json = dict[str, Any]
@@ -37,21 +37,21 @@ def told(*pods: Json, **changes: Any) -> Json:
     return build_status(facts(*pods, wanted=1, generation=6, **changes))
 
 
-def seen(previous: Json, *pods: Json, **changes: Any) -> Facts:
+def seen(previous: Json, *pods: Json, **changes: Any) -> StatusInputs:
     return facts(*pods, wanted=1, previous=previous, **{"deployment": behind(), **changes})
 
 
 WAITS = told(waiting_pod(), deployment=behind(1))
 LOADS = told(loading_pod("old"), deployment=behind(1), health={"old": REFUSED})
 SERVES = told(ready_pod("old"))
-ON_THE_WAY: dict[str, Callable[[], Facts]] = {
+ON_THE_WAY: dict[str, Callable[[], StatusInputs]] = {
     "the spec is not taken up": lambda: seen(WAITS, waiting_pod(), deployment=behind(1, observed=False)),
     "the old pod is gone": lambda: seen(WAITS),
     "the old pod ends": lambda: seen(WAITS, dying(waiting_pod())),
     "the new pod is there, and not counted": lambda: seen(WAITS, waiting_pod("new")),
     "the old one was loading and still is": lambda: seen(LOADS, loading_pod("old"), health={"old": REFUSED}),
 }
-TOLD: dict[str, Callable[[], Facts]] = {
+TOLD: dict[str, Callable[[], StatusInputs]] = {
     "the first status": lambda: seen({}),
     "a replica served": lambda: seen(SERVES),
     "a replica serves": lambda: seen(WAITS, ready_pod("old")),
@@ -70,7 +70,7 @@ def dying(body: Json) -> Json:
 
 
 @pytest.mark.parametrize("case", [*ON_THE_WAY, *TOLD])
-def test_an_answer_is_waited_for_in_any_case(case: str) -> None:
+def test_answer_is_waited_for_in_any_case(case: str) -> None:
     found = (ON_THE_WAY | TOLD)[case]()
 
     assert is_settling(found.observed)
@@ -90,7 +90,7 @@ def test_what_a_user_waits_for_or_worries_about_is_told_soon(case: str) -> None:
     assert settling_pause(TOLD[case](), SETTLE_SECONDS) is None
 
 
-def test_a_rollout_that_waits_for_its_replicas_is_not_waited_for() -> None:
+def test_rollout_that_waits_for_its_replicas_is_not_waited_for() -> None:
     """All pods are there, one of them of an older revision that serves."""
     body = deployment(1)
     body["status"] |= {"replicas": 1, "updatedReplicas": 0}
@@ -100,14 +100,14 @@ def test_a_rollout_that_waits_for_its_replicas_is_not_waited_for() -> None:
     assert settling_pause(found, SETTLE_SECONDS) is None
 
 
-def test_a_controller_that_cannot_make_pods_has_answered() -> None:
+def test_controller_that_cannot_make_pods_has_answered() -> None:
     body = behind()
     body["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
 
     assert not is_settling(facts(wanted=1, deployment=body).observed)
 
 
-def test_a_refusal_after_a_wait_is_told() -> None:
+def test_refusal_after_a_wait_is_told() -> None:
     found = seen(WAITS, waiting_pod(), problems=(MISSING_SECRET,))
 
     assert settling_pause(found, SETTLE_SECONDS) is None

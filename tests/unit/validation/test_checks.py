@@ -174,11 +174,11 @@ def test_secrets_in_arguments_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("image", ["vllm/vllm-openai:latest", "vllm/vllm-openai:nightly", f"vllm@sha256:{'a' * 64}"])
-def test_an_image_without_version_is_noted(image: str) -> None:
+def test_image_without_version_is_noted(image: str) -> None:
     (note,) = notes(spec(image=image))
 
     assert "spec.version" in note
 
 
-def test_a_known_version_leaves_nothing_to_note() -> None:
+def test_known_version_leaves_nothing_to_note() -> None:
     assert notes(spec()) == ()

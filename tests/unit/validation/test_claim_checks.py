@@ -173,7 +173,7 @@ def test_what_a_claim_can_be_is_accepted(fields: dict[str, Any], claim: dict[str
     assert problems(claim, **fields) == ()
 
 
-def test_an_existing_claim_is_mounted_and_not_made() -> None:
+def test_existing_claim_is_mounted_and_not_made() -> None:
     fields = {"cache": {"existingClaim": "models"}}
 
     assert claim_plan(server(**fields)) is None
@@ -185,7 +185,7 @@ def test_without_a_cache_the_volume_lives_as_long_as_the_pod() -> None:
     assert named(pod_template()["spec"]["volumes"], "model-cache") == {"name": "model-cache", "emptyDir": {}}
 
 
-def test_a_kept_claim_has_no_owner_and_a_passing_one_has() -> None:
+def test_kept_claim_has_no_owner_and_a_passing_one_has() -> None:
     kept = children(cache={"size": "1Gi"})["PersistentVolumeClaim"]
     passing = children(cache={"size": "1Gi", "retain": False})["PersistentVolumeClaim"]
 
@@ -193,7 +193,7 @@ def test_a_kept_claim_has_no_owner_and_a_passing_one_has() -> None:
     assert passing["metadata"]["ownerReferences"][0]["name"] == "mistral"
 
 
-def test_the_claim_of_a_long_name_is_the_one_that_is_mounted() -> None:
+def test_claim_of_a_long_name_is_the_one_that_is_mounted() -> None:
     name = "m" * 61
     found = children(name, cache={"size": "1Gi"})
     volume = named(found["Deployment"]["spec"]["template"]["spec"]["volumes"], "model-cache")
@@ -211,7 +211,7 @@ CLASSES = [({}, "fast", "fast"), ({}, "", ""), ({}, None, None), ({"storageClass
 
 
 @pytest.mark.parametrize(("asked", "held", "kept"), CLASSES)
-def test_a_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | None, kept: str | None) -> None:
+def test_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | None, kept: str | None) -> None:
     found = beside(manifest(cache={"size": "10Gi", **asked}), live("ReadWriteOnce", storage_class=held))
 
     assert found.body["spec"].get("storageClassName") == kept

@@ -32,7 +32,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in UNKNOWN], ids=[row[0] for row in UNKNOWN])
-def test_an_unknown_flag_is_refused(arguments: list[str], message: str) -> None:
+def test_unknown_flag_is_refused(arguments: list[str], message: str) -> None:
     ((reason, text),) = told(*arguments)
 
     assert reason == "UnknownFlag"
@@ -52,7 +52,7 @@ DROPPED = [
 
 
 @pytest.mark.parametrize(("argument", "way_out"), DROPPED)
-def test_a_flag_that_vllm_dropped_is_answered_with_the_version_and_the_way_out(argument: str, way_out: str) -> None:
+def test_flag_that_vllm_dropped_is_answered_with_the_version_and_the_way_out(argument: str, way_out: str) -> None:
     ((reason, message),) = told(argument)
 
     assert reason == "UnknownFlag"
@@ -61,11 +61,11 @@ def test_a_flag_that_vllm_dropped_is_answered_with_the_version_and_the_way_out(a
 
 
 @pytest.mark.parametrize("argument", [row[0] for row in DROPPED])
-def test_a_version_that_still_has_it_takes_it(argument: str) -> None:
+def test_version_that_still_has_it_takes_it(argument: str) -> None:
     assert told(argument, version="0.9.2") == []
 
 
-def test_a_flag_of_a_newer_version_says_since_when() -> None:
+def test_flag_of_a_newer_version_says_since_when() -> None:
     ((_, message),) = told("--performance-mode=balanced", version="0.9.2")
 
     assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it came ")
@@ -89,18 +89,18 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in VALUES], ids=[row[0] for row in VALUES])
-def test_a_value_that_the_parser_refuses_is_refused(arguments: list[str], message: str) -> None:
+def test_value_that_the_parser_refuses_is_refused(arguments: list[str], message: str) -> None:
     assert told(*arguments) == [("InvalidArgument", ITEM + message)]
 
 
-def test_a_value_behind_a_switch_belongs_to_no_flag() -> None:
+def test_value_behind_a_switch_belongs_to_no_flag() -> None:
     """vLLM's server would take it for the name of the model."""
     message = 'spec.engine.extraArgs[1]: "true" belongs to no flag: remove it'
 
     assert told("--enforce-eager", "true") == [("InvalidArgument", message)]
 
 
-def test_a_typed_field_is_named() -> None:
+def test_typed_field_is_named() -> None:
     ((reason, message),) = told(dtype="bf16")
 
     assert reason == "InvalidArgument"
@@ -122,24 +122,24 @@ def test_what_vllm_takes_is_accepted(arguments: list[str]) -> None:
     assert told(*arguments) == []
 
 
-def test_a_flag_that_nobody_knows_in_a_newer_version_is_noted() -> None:
+def test_flag_that_nobody_knows_in_a_newer_version_is_noted() -> None:
     newer = spec(version="0.99.0", engine={"extraArgs": ["--brand-new", "1", "--enforce-eager"]})
 
     assert problems(newer) == ()
     assert notes(newer)[0].startswith("--brand-new could not be checked: vLLM 0.99.0 is newer than ")
 
 
-def test_an_unknown_version_is_served_and_the_note_says_what_was_not_checked() -> None:
+def test_unknown_version_is_served_and_the_note_says_what_was_not_checked() -> None:
     unknown = spec(image="private/vllm:latest", engine={"extraArgs": ["--brand-new", "1"]})
 
     assert problems(unknown) == ()
     assert "flags could not be checked" in notes(unknown)[0]
 
 
-def test_a_known_version_needs_no_note() -> None:
+def test_known_version_needs_no_note() -> None:
     assert notes(spec(version="0.32.0")) == ()
 
 
-def test_a_flag_between_two_measured_versions_is_refused_when_neither_has_it() -> None:
+def test_flag_between_two_measured_versions_is_refused_when_neither_has_it() -> None:
     assert told("--zzz=1", version="0.25.0")[0][0] == "UnknownFlag"
     assert told("--max-num=1", "--max-loras=x", version="0.25.0") == []

@@ -27,7 +27,7 @@ def engine(**fields: Any) -> list[str]:
     return [argument for argument in planned(engine=fields) if argument not in bare]
 
 
-def test_the_smallest_manifest_says_model_name_and_drain() -> None:
+def test_smallest_manifest_says_model_name_and_drain() -> None:
     assert planned() == [
         *("--model", "mistralai/Mistral-7B-Instruct-v0.3"),
         *("--served-model-name", "Mistral-7B-Instruct-v0.3"),
@@ -35,7 +35,7 @@ def test_the_smallest_manifest_says_model_name_and_drain() -> None:
     ]
 
 
-def test_the_order_is_model_names_engine_drain_and_the_users_own() -> None:
+def test_order_is_model_names_engine_drain_and_the_users_own() -> None:
     found = planned(
         model={**MODEL, "revision": "main", "servedNames": ["a", "b"]},
         engine={"extraArgs": ["--seed=1"], "maxModelLen": 8192, "tensorParallelSize": 2},
@@ -52,7 +52,7 @@ def test_the_order_is_model_names_engine_drain_and_the_users_own() -> None:
     ]
 
 
-def test_the_order_of_the_manifest_does_not_count() -> None:
+def test_order_of_the_manifest_does_not_count() -> None:
     one = planned(engine={"maxModelLen": 1, "dtype": "auto"})
     assert one == planned(engine={"dtype": "auto", "maxModelLen": 1})
 
@@ -114,12 +114,12 @@ def test_values_count_wherever_they_stand() -> None:
     assert (plain.tensor_parallel_size, plain.pipeline_parallel_size, plain.max_num_seqs) == (4, 1, 128)
 
 
-def test_the_last_of_repeated_arguments_counts() -> None:
+def test_last_of_repeated_arguments_counts() -> None:
     assert engine_values(spec(engine={"extraArgs": ["-tp=2", "--tensor-parallel-size", "8"]})).tensor_parallel_size == 8
 
 
 @pytest.mark.parametrize("value", ["two", "0", "-1", "", "1.5", "²", "9" * 5000, "0" * 12])
-def test_a_number_that_is_none_is_refused_by_position(value: str) -> None:
+def test_number_that_is_none_is_refused_by_position(value: str) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         engine_values(spec(engine={"extraArgs": ["--seed=1", f"--max-num-seqs={value}"]}))
 

@@ -56,19 +56,19 @@ def test_reading(arguments: list[str], expected: list[tuple[str, tuple[str, ...]
     assert read(*arguments) == expected
 
 
-def test_a_negated_switch_is_its_switch() -> None:
+def test_negated_switch_is_its_switch() -> None:
     assert read_flags(["--no-enable-x"], KNOWN) == (Flag("--enable-x", (), 0, negated=True),)
 
 
-def test_a_prefix_of_a_negated_switch_is_its_switch() -> None:
+def test_prefix_of_a_negated_switch_is_its_switch() -> None:
     assert read_flags(["--no-enable"], KNOWN) == (Flag("--enable-x", (), 0, negated=True),)
 
 
-def test_the_position_is_that_of_the_flag() -> None:
+def test_position_is_that_of_the_flag() -> None:
     assert [flag.position for flag in read_flags(["--cfg", "a", "b", "--enable-x"], KNOWN)] == [0, 3]
 
 
-def test_the_last_value_counts() -> None:
+def test_last_value_counts() -> None:
     assert read_flags(["--cfg", "a", "b"], KNOWN)[0].value == "b"
     assert read_flags(["--cfg"], KNOWN)[0].value is None
 

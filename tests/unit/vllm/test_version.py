@@ -35,12 +35,12 @@ TAGS = [
 
 
 @pytest.mark.parametrize(("image", "version"), TAGS)
-def test_the_tag_tells_the_version(image: str, version: tuple[int, int] | None) -> None:
+def test_tag_tells_the_version(image: str, version: tuple[int, int] | None) -> None:
     assert vllm_version(spec(image=image)) == version
 
 
 @pytest.mark.parametrize("version", ["0.31", "0.31.4", "v0.31.4", "0.31.0rc2", "0.31.0+cpu"])
-def test_the_spec_wins_over_the_tag(version: str) -> None:
+def test_spec_wins_over_the_tag(version: str) -> None:
     assert vllm_version(spec(image="vllm/vllm-openai:v0.32.0", version=version)) == (0, 31)
 
 

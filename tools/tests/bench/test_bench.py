@@ -20,7 +20,7 @@ from tools.bench.table import table
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.15, 2.0])
-def test_the_exponent_is_that_of_the_power(power: float) -> None:
+def test_exponent_is_that_of_the_power(power: float) -> None:
     sizes = [100, 500, 1000, 5000]
     assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power, abs=0.01)
 
@@ -29,7 +29,7 @@ def test_one_size_tells_no_growth() -> None:
     assert exponent([100, 100], [1.0, 2.0]) is None
 
 
-def test_a_sample_belongs_to_its_innermost_frame() -> None:
+def test_sample_belongs_to_its_innermost_frame() -> None:
     samples = "run (vllm_operator/__main__.py:1);loads (json/__init__.py:3) 3\nworker (kopf/_core/queueing.py:1) 1\n"
     assert shares(samples) == {"JSON and compression": 75.0, "kopf": 25.0}
 
@@ -74,13 +74,13 @@ class Recorded(FastClient):
 
 
 @pytest.mark.parametrize(("there", "posts"), [((), 1), (("/api/v1/namespaces/scale",), 0)])
-def test_a_namespace_of_the_setup_is_left_as_it_is(there: tuple[str, ...], posts: int) -> None:
+def test_namespace_of_the_setup_is_left_as_it_is(there: tuple[str, ...], posts: int) -> None:
     client = Recorded(*there)
     asyncio.run(client.namespace("scale"))
     assert client.posted == ["/api/v1/namespaces"] * posts
 
 
-def test_the_table_tells_what_is_written_at_rest_and_after_a_restart() -> None:
+def test_table_tells_what_is_written_at_rest_and_after_a_restart() -> None:
     rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 7, "writes_by_target": {"leases": 5, "pods": 2}}
     restart = {"watched_seconds": 55, "writes": 0, "writes_by_target": {}}
     rows = table({**CONVERGED, "rest": rest, "restart": restart}).splitlines()
@@ -89,14 +89,14 @@ def test_the_table_tells_what_is_written_at_rest_and_after_a_restart() -> None:
     assert "| restart | 0 writes, 10 s | 0 writes in 55 s |" in rows
 
 
-def test_the_table_tells_when_this_operator_was_ready() -> None:
+def test_table_tells_when_this_operator_was_ready() -> None:
     rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 0, "writes_by_target": {}}
     restart = {"ready_seconds": 2.8, "watched_seconds": 53, "writes": 0, "writes_by_target": {}}
     rows = table({**CONVERGED, "rest": rest, "restart": restart}).splitlines()
     assert "| restart | 0 writes, 10 s | 0 writes in 53 s, ready after 2.8 s |" in rows
 
 
-def test_a_reflex_stands_beside_what_it_is_the_floor_of() -> None:
+def test_reflex_stands_beside_what_it_is_the_floor_of() -> None:
     measured, floor = {"p50": 48, "max": 70}, {"p50": 30, "max": 41}
     latencies = {"latency_ms_alone": {"edit_reverted": measured}, "latency_ms_reflex": {"edit_reverted": floor}}
     rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 0, "writes_by_target": {}}
@@ -111,7 +111,7 @@ def test_samples_become_a_spread_a_row() -> None:
     assert spreads(samples) == {"back": {"p50": 11, "max": 30}, "reverted": {"p50": 20, "max": 500}}
 
 
-def test_a_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
+def test_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
     service = {
         "metadata": {
             "name": "s",
@@ -152,7 +152,7 @@ APPLIED = {
         ("Deployment", "MODIFIED", 600, False),
     ],
 )
-def test_a_reflex_answers_what_the_bench_does(kind: str, event: str, deadline: int | None, is_asked: bool) -> None:
+def test_reflex_answers_what_the_bench_does(kind: str, event: str, deadline: int | None, is_asked: bool) -> None:
     spec = {"progressDeadlineSeconds": deadline}
     assert reflex.asks({"type": event, "object": {"kind": kind, "spec": spec}}) is is_asked
 

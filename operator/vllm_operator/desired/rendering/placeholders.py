@@ -28,7 +28,7 @@ MAPS = (dict, Mapping)
 """The plain type comes first: a test for an abstract one costs ten times as much."""
 
 
-class Slots:
+class Placeholders:
     """Collects the values of one rendering."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Fixed:
         self.value = value
 
 
-class _Slot(int):
+class _Placeholder(int):
     """The place of a value in a parsed template."""
 
 
@@ -86,7 +86,7 @@ class _StrictLoader(yaml.CSafeLoader):
         return mapping
 
 
-_StrictLoader.add_constructor(TAG, lambda _, node: _Slot(node.value))
+_StrictLoader.add_constructor(TAG, lambda _, node: _Placeholder(node.value))
 
 
 def filled(text: str, values: Sequence[Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _prepared(node: Any) -> Any:
         below = [_prepared(item) for item in node]
         fixed = all(isinstance(item, _Fixed) for item in below)
     else:
-        return node if isinstance(node, _Slot) else _Fixed(node)
+        return node if isinstance(node, _Placeholder) else _Fixed(node)
     return _Fixed(_fill(below, ())) if fixed else below
 
 
@@ -141,7 +141,7 @@ def _fill(node: Any, values: Sequence[Any]) -> Any:
     if isinstance(node, _Fixed):
         # A copy: whoever renders may change what it gets.
         return plain(node.value)
-    if isinstance(node, _Slot):
+    if isinstance(node, _Placeholder):
         return values[node]
     if isinstance(node, dict):
         items = ((_fill(key, values), _fill(item, values)) for key, item in node.items())

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from vllm_operator.desired.rendering.placeholders import Slots, filled
+from vllm_operator.desired.rendering.placeholders import Placeholders, filled
 from vllm_operator.errors import TemplateError
 
 SLOTS = " slots"
@@ -46,7 +46,7 @@ def environment() -> jinja2.Environment:
 @jinja2.pass_context
 def _shown(context: jinja2.runtime.Context, value: object) -> str:
     # Turning an undefined value into text raises jinja2's own error, which names it.
-    slots: Slots = context[SLOTS]
+    slots: Placeholders = context[SLOTS]
     return slots.place(str(value) if isinstance(value, jinja2.Undefined) else value)
 
 
@@ -57,7 +57,7 @@ def shown(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, 
         TemplateError: it shows anything but one object.
         jinja2.TemplateError: it names a variable that there is not.
     """
-    slots = Slots()
+    slots = Placeholders()
     return filled(template.render({**variables, SLOTS: slots}), slots.values)
 
 

@@ -8,7 +8,7 @@ from vllm_operator.diagnosis.startup_stage import DOWNLOADING, FETCHING, STAGES
 from vllm_operator.kube.fields import items, mapping, text
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.pod import Pod, State
 from vllm_operator.status.replicas.pod_states import crash_message
 
@@ -22,7 +22,7 @@ _WRONG = {"HTTPError", "ModelNotServed"}
 _JUDGED_BY_PROBE = {*_SILENT, *_WRONG, "Unauthorized", ENGINE_STALLED}
 
 
-def engine_state(pod: Pod, facts: Facts, before: Object | None) -> State:
+def engine_state(pod: Pod, facts: StatusInputs, before: Object | None) -> State:
     """The state of a replica whose container runs.
 
     Args:
@@ -60,7 +60,7 @@ def _answering(pod: Pod) -> State:
     return State("Loading", NOT_READY, words, _started(pod))
 
 
-def _silent(pod: Pod, facts: Facts, health: ReplicaHealth) -> State:
+def _silent(pod: Pod, facts: StatusInputs, health: ReplicaHealth) -> State:
     if pod.ready:
         words = f"{health.message}; Kubernetes calls it ready: does a NetworkPolicy keep the operator out?"
         return State("Unknown", health.reason, words)
@@ -70,7 +70,7 @@ def _silent(pod: Pod, facts: Facts, health: ReplicaHealth) -> State:
     return _loading(pod, facts)
 
 
-def _loading(pod: Pod, facts: Facts) -> State:
+def _loading(pod: Pod, facts: StatusInputs) -> State:
     # vLLM opens its port when the model is loaded: from outside downloading and loading look the same.
     work = "downloads or loads" if facts.downloads else "loads"
     words = f"{work} the model; vLLM opens its port when that is done"
@@ -82,7 +82,7 @@ def _loading(pod: Pod, facts: Facts) -> State:
     return _stage(pod, facts) or State("Loading", "Loading", words, _started(pod))
 
 
-def _stage(pod: Pod, facts: Facts) -> State | None:
+def _stage(pod: Pod, facts: StatusInputs) -> State | None:
     """How far the start has come, when its log was read and tells; since when is not known."""
     if pod.finding is None or pod.finding.reason not in STAGES:
         return None
@@ -93,7 +93,7 @@ def _stage(pod: Pod, facts: Facts) -> State | None:
     return State("Loading", pod.finding.reason, pod.finding.message)
 
 
-def _unasked(pod: Pod, facts: Facts, before: Object | None) -> State:
+def _unasked(pod: Pod, facts: StatusInputs, before: Object | None) -> State:
     """Before the first answer (the operator has just started) what was known goes on."""
     if before is not None and _goes_on(pod, before):
         return State(before["phase"], before["reason"], text(before, "message"))

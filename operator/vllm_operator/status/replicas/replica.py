@@ -14,7 +14,7 @@ from vllm_operator.diagnosis.startup_stage import remembered_stage
 from vllm_operator.kube.fields import items, text, timestamp
 from vllm_operator.kube.types import Object
 from vllm_operator.status.claim import unbound
-from vllm_operator.status.inputs import Facts
+from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED, engine_state
 from vllm_operator.status.replicas.pod import Pod, State, read_pod
 from vllm_operator.status.replicas.pod_states import IMAGE_PULL_BACK_OFF, KUBERNETES_STATES
@@ -77,19 +77,19 @@ class Replica:
         return entry
 
 
-def judged_replicas(facts: Facts) -> tuple[Replica, ...]:
+def judged_replicas(facts: StatusInputs) -> tuple[Replica, ...]:
     """Every pod of the server, worst first and then by name."""
     before = {text(entry, "pod"): entry for entry in items(facts.previous, "replicaStatuses")}
     replicas = [_judged(_read(pod, facts, before), facts, before) for pod in facts.observed.pods]
     return tuple(sorted(replicas, key=lambda replica: (_RANK[replica.phase], replica.pod)))
 
 
-def replica_statuses(facts: Facts) -> list[dict[str, Any]]:
+def replica_statuses(facts: StatusInputs) -> list[dict[str, Any]]:
     """`replicaStatuses`: at most 100 entries, worst first, each with the fields of `api.status.ReplicaStatus`."""
     return [replica.as_status() for replica in judged_replicas(facts)[:MAX_REPLICA_STATUSES]]
 
 
-def _read(body: Object, facts: Facts, before: Mapping[str, Object]) -> Pod:
+def _read(body: Object, facts: StatusInputs, before: Mapping[str, Object]) -> Pod:
     """The pod with its diagnosis: as told before until its log is read again, so that a restart changes no word."""
     name = text(body, "metadata", "name")
     entry = before.get(name[:_NAME_LENGTH])
@@ -99,7 +99,7 @@ def _read(body: Object, facts: Facts, before: Mapping[str, Object]) -> Pod:
     return read_pod(body, facts.diagnoses.get(name) or remembered(entry, is_late(facts.observed)), found)
 
 
-def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:
+def _judged(pod: Pod, facts: StatusInputs, before: Mapping[str, Object]) -> Replica:
     previous = before.get(pod.name[:_NAME_LENGTH])
     state = _with_claim(_state(pod, facts, previous), facts)
     message = _steady_message(state, previous)
@@ -119,14 +119,14 @@ def _judged(pod: Pod, facts: Facts, before: Mapping[str, Object]) -> Replica:
     )
 
 
-def _state(pod: Pod, facts: Facts, previous: Object | None) -> State:
+def _state(pod: Pod, facts: StatusInputs, previous: Object | None) -> State:
     for check in KUBERNETES_STATES:
         if (state := check(pod)) is not None:
             return state
     return engine_state(pod, facts, previous)
 
 
-def _with_claim(state: State, facts: Facts) -> State:
+def _with_claim(state: State, facts: StatusInputs) -> State:
     """A pod that waits for its claim is told with what the claim waits for."""
     claim = unbound(facts) if state.reason == "VolumeNotBound" else None
     return replace(state, headline=claim.message) if claim and claim.reason != "ClaimPending" else state
@@ -136,7 +136,7 @@ def _unchanged(state: State, previous: Object | None) -> bool:
     return previous is not None and (previous.get("phase"), previous.get("reason")) == (state.phase, state.reason)
 
 
-def _since(state: State, previous: Object | None, facts: Facts) -> str:
+def _since(state: State, previous: Object | None, facts: StatusInputs) -> str:
     """When the state began: as told before while it lasts, else Kubernetes' time, else this pass."""
     if previous is not None and _unchanged(state, previous) and text(previous, "since"):
         return text(previous, "since")

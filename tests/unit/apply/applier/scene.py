@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.helpers.fakes import FakeApiClient, FakeClock
 from tests.helpers.specs import body
-from vllm_operator.apply.applier import Children
-from vllm_operator.apply.result import Outcome
+from vllm_operator.apply.applier import Applier
+from vllm_operator.apply.result import ApplyResult
 from vllm_operator.desired.state import desired_state
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.key import Key
@@ -24,7 +24,7 @@ class Scene:
 
     def __init__(self, **spec: Any) -> None:
         self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
-        self.children = Children(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.children = Applier(self.api, self.store, self.clock)  # type: ignore[arg-type]
         self.wants(**spec)
 
     def wants(self, **spec: Any) -> None:
@@ -34,7 +34,7 @@ class Scene:
         self.manifests = {manifest.kind: manifest for manifest in desired.manifests}
         self.store.put("VLLMServer", body(**spec))
 
-    async def apply(self) -> Outcome:
+    async def apply(self) -> ApplyResult:
         return await self.children.apply(KEY, self.server, list(self.manifests.values()))
 
     async def prune(self) -> None:

@@ -11,7 +11,7 @@ def give_default_class(held: Json) -> None:
         held["spec"].setdefault("storageClassName", "standard")
 
 
-async def test_a_claim_that_is_given_the_default_class_is_written_once() -> None:
+async def test_claim_that_is_given_the_default_class_is_written_once() -> None:
     scene = Scene(cache={"size": "1Gi"})
     scene.api.admission = give_default_class
     await scene.apply()
@@ -21,7 +21,7 @@ async def test_a_claim_that_is_given_the_default_class_is_written_once() -> None
     assert scene.api.requests == []
 
 
-async def test_a_claim_that_grows_keeps_its_class() -> None:
+async def test_claim_that_grows_keeps_its_class() -> None:
     scene = Scene(cache={"size": "1Gi"})
     scene.api.admission = give_default_class
     await scene.apply()
@@ -31,7 +31,7 @@ async def test_a_claim_that_grows_keeps_its_class() -> None:
     assert scene.api.sent[-1]["spec"]["storageClassName"] == "standard"
 
 
-async def test_a_claim_whose_class_is_no_longer_asked_for_keeps_it() -> None:
+async def test_claim_whose_class_is_no_longer_asked_for_keeps_it() -> None:
     scene = Scene(cache={"size": "1Gi", "storageClassName": "fast"})
     await scene.apply()
     scene.wants(cache={"size": "1Gi"})
@@ -40,7 +40,7 @@ async def test_a_claim_whose_class_is_no_longer_asked_for_keeps_it() -> None:
     assert scene.api.sent[-1]["spec"]["storageClassName"] == "fast"
 
 
-async def test_the_access_modes_of_a_claim_that_was_kept_are_no_drift() -> None:
+async def test_access_modes_of_a_claim_that_was_kept_are_no_drift() -> None:
     scene = Scene(cache={"size": "1Gi"})
     held = scene.hold("PersistentVolumeClaim", seen=False)
     held["spec"]["accessModes"] = ["ReadWriteOncePod"]

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.apply.applier.scene import Scene
 from vllm_operator.apply.child_applier import NO_VERSION
-from vllm_operator.apply.result import Outcome
+from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
 
 
@@ -21,24 +21,24 @@ async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
     assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "nothing is read before"
 
 
-async def test_a_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
+async def test_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
     await scene.apply()
     scene.api.requests.clear()
 
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult()
     assert scene.api.requests == []
 
 
-async def test_a_child_that_is_not_in_the_cache_is_not_written_over(scene: Scene) -> None:
+async def test_child_that_is_not_in_the_cache_is_not_written_over(scene: Scene) -> None:
     held = scene.hold("Service", seen=False)
     scene.hold("Deployment", seen=False)
 
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult()
     assert scene.api.objects["Service", "mistral"] == held
     assert scene.store.get("Service", "llm", "mistral") is not None
 
 
-async def test_a_child_without_annotations_and_owner_is_known_by_its_labels(scene: Scene) -> None:
+async def test_child_without_annotations_and_owner_is_known_by_its_labels(scene: Scene) -> None:
     """A kept claim has no owner, and annotations are easily lost."""
     scene.hold("Service", annotations={}, ownerReferences=[])
 
@@ -46,7 +46,7 @@ async def test_a_child_without_annotations_and_owner_is_known_by_its_labels(scen
 
 
 @pytest.mark.parametrize("label", ["app.kubernetes.io/managed-by", "app.kubernetes.io/instance"])
-async def test_an_object_with_a_part_of_the_labels_is_foreign(scene: Scene, label: str) -> None:
+async def test_object_with_a_part_of_the_labels_is_foreign(scene: Scene, label: str) -> None:
     labels = {**scene.manifests["Service"].body["metadata"]["labels"], label: "other"}
     scene.hold("Service", annotations={}, ownerReferences=[], labels=labels)
 
@@ -54,7 +54,7 @@ async def test_an_object_with_a_part_of_the_labels_is_foreign(scene: Scene, labe
 
 
 @pytest.mark.parametrize("seen", [True, False])
-async def test_a_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
+async def test_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
     held = scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
 
     outcome = await scene.apply()
@@ -69,7 +69,7 @@ async def test_a_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bo
     assert scene.api.writes == [], "what is known to be foreign is not tried"
 
 
-async def test_a_child_that_is_gone_though_the_cache_holds_it_is_made_anew(scene: Scene) -> None:
+async def test_child_that_is_gone_though_the_cache_holds_it_is_made_anew(scene: Scene) -> None:
     await scene.apply()
     scene.api.objects["VLLMServer", "mistral"] = body()
     del scene.api.objects["Service", "mistral"]
@@ -80,23 +80,23 @@ async def test_a_child_that_is_gone_though_the_cache_holds_it_is_made_anew(scene
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_a_name_that_became_free_is_taken(scene: Scene) -> None:
+async def test_name_that_became_free_is_taken(scene: Scene) -> None:
     scene.hold("Service", seen=False, labels={}, annotations={}, ownerReferences=[])
     scene.api.objects["VLLMServer", "mistral"] = body()
     await scene.apply()
     del scene.api.objects["Service", "mistral"]
 
-    assert await scene.apply() == Outcome(written=("Service",))
+    assert await scene.apply() == ApplyResult(written=("Service",))
 
 
-async def test_the_child_of_another_owner_is_left_alone(scene: Scene) -> None:
+async def test_child_of_another_owner_is_left_alone(scene: Scene) -> None:
     other = {"apiVersion": "apps/v1", "kind": "Other", "name": "mistral", "uid": "x", "controller": True}
     scene.hold("Service", ownerReferences=[other])
 
     assert [problem.reason for problem in (await scene.apply()).problems] == ["NameTaken"]
 
 
-async def test_the_child_of_a_former_server_of_the_name_is_taken_over(scene: Scene) -> None:
+async def test_child_of_a_former_server_of_the_name_is_taken_over(scene: Scene) -> None:
     (owner,) = scene.manifests["Service"].body["metadata"]["ownerReferences"]
     former = {**owner, "uid": "former"}
     scene.hold("Service", ownerReferences=[former])
@@ -104,7 +104,7 @@ async def test_the_child_of_a_former_server_of_the_name_is_taken_over(scene: Sce
     assert "Service" in (await scene.apply()).written
 
 
-async def test_a_kept_claim_is_taken_up_again() -> None:
+async def test_kept_claim_is_taken_up_again() -> None:
     scene = Scene(cache={"size": "1Gi", "retain": False})
     scene.hold("PersistentVolumeClaim", ownerReferences=[])
 
@@ -114,7 +114,7 @@ async def test_a_kept_claim_is_taken_up_again() -> None:
     assert "PersistentVolumeClaim" in outcome.written
 
 
-async def test_a_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None:
+async def test_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None:
     scene.hold("Service", deletionTimestamp="2026-03-02T08:00:00Z", annotations={})
 
     await scene.apply()

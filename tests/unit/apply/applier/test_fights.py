@@ -11,7 +11,7 @@ from vllm_operator.apply import repair_limiter
 from vllm_operator.errors import ApiError
 
 
-async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
+async def test_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
     for _ in range(repair_limiter.BURST + 1):
@@ -20,7 +20,7 @@ async def test_a_foreign_field_that_nothing_removes_is_fought_only_so_often() ->
         await scene.apply()
 
 
-async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+async def test_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
     await scene.apply()
 
     async def fight() -> None:
@@ -40,7 +40,7 @@ async def test_a_child_that_someone_keeps_changing_is_repaired_only_so_often(sce
     await fight()
 
 
-async def test_a_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+async def test_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
     """Such as a tool that applies an old copy of it again and again."""
     await scene.apply()
 
@@ -77,7 +77,7 @@ HPA: Json = {
     ],
     ids=["autoscaler", "kubectl scale", "kubectl edit"],
 )
-async def test_a_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
+async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
     await scene.apply()
     for number in range(repair_limiter.FIGHT):
         live = scene.api.objects["Deployment", "mistral"]
@@ -94,7 +94,7 @@ async def test_a_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Js
     assert (await scene.apply()).contested == ()
 
 
-async def test_a_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
+async def test_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
     for number in range(4 * repair_limiter.BURST):
         scene.wants(service={"port": 80 + number % 2})
         await scene.apply()
@@ -102,7 +102,7 @@ async def test_a_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
     assert scene.api.objects["Service", "mistral"]["spec"]["ports"][0]["port"] == 81
 
 
-async def test_a_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
+async def test_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     await scene.apply()
 
@@ -120,7 +120,7 @@ async def test_a_child_that_someone_keeps_deleting_is_made_only_so_often(scene: 
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
+async def test_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
     scene = Scene(replicas=2)
     scene.api.objects["VLLMServer", "mistral"] = body()
     for _ in range(2 * repair_limiter.BURST):
@@ -134,9 +134,9 @@ async def test_a_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None
     assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repair_limiter.BURST
 
 
-def test_a_budget_forgets_what_was_repaired_long_ago() -> None:
+def test_budget_forgets_what_was_repaired_long_ago() -> None:
     clock = FakeClock()
-    budget = repair_limiter.RepairBudget(clock)
+    budget = repair_limiter.RepairLimiter(clock)
     for number in range(100):
         budget.take(f"uid-{number}")
         clock.now += repair_limiter.WINDOW_SECONDS

@@ -58,7 +58,7 @@ async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
     assert scene.api.requests == []
 
 
-async def test_a_kept_claim_is_not_pruned() -> None:
+async def test_kept_claim_is_not_pruned() -> None:
     scene = Scene(cache={"size": "1Gi"})
     scene.hold("PersistentVolumeClaim")
     scene.wants()

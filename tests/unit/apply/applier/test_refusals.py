@@ -31,7 +31,11 @@ async def tries(scene: Scene, seconds: float) -> list[float]:
 
 @pytest.mark.parametrize(
     ("status", "first"),
-    [(422, write_backoff.REFUSAL_SECONDS), (500, write_backoff.FAILURE_SECONDS), (0, write_backoff.FAILURE_SECONDS)],
+    [
+        (422, write_backoff.REFUSAL_SECONDS),
+        (500, write_backoff.FAILURE_SECONDS),
+        (0, write_backoff.FAILURE_SECONDS),
+    ],
 )
 async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_server_is_looked_at(
     scene: Scene, status: int, first: float
@@ -47,7 +51,7 @@ async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_
         assert 0.6 * planned <= pause <= 0.8 * planned + 1.0
 
 
-async def test_a_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> None:
+async def test_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     first = await scene.apply()
@@ -57,7 +61,7 @@ async def test_a_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -
     assert scene.api.requests == []
 
 
-async def test_a_write_that_took_effect_though_it_failed_is_no_failure(scene: Scene) -> None:
+async def test_write_that_took_effect_though_it_failed_is_no_failure(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(504, "Timeout", "no answer")
     with pytest.raises(ApiError):
@@ -67,7 +71,7 @@ async def test_a_write_that_took_effect_though_it_failed_is_no_failure(scene: Sc
     assert (await scene.apply()).problems == ()
 
 
-async def test_a_conflict_with_nothing_is_not_looked_into_every_time(scene: Scene) -> None:
+async def test_conflict_with_nothing_is_not_looked_into_every_time(scene: Scene) -> None:
     scene.api.errors["apply", "Service"] = ApiError(409, "Conflict", "injected")
     looks = []
     for _ in range(4):
@@ -102,7 +106,7 @@ async def test_another_manifest_is_sent_in_spite_of_a_refusal(scene: Scene) -> N
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 413, 422])
-async def test_a_refusal_is_a_problem_that_names_the_field(scene: Scene, status: int) -> None:
+async def test_refusal_is_a_problem_that_names_the_field(scene: Scene, status: int) -> None:
     scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
 
     outcome = await scene.apply()
@@ -156,7 +160,7 @@ async def lose_service(scene: Scene) -> None:
     scene.api.requests.clear()
 
 
-async def test_a_deleted_child_is_made_again_after_one_look_for_its_owner(scene: Scene) -> None:
+async def test_deleted_child_is_made_again_after_one_look_for_its_owner(scene: Scene) -> None:
     scene.api.hold(body())
     await lose_service(scene)
 
@@ -179,7 +183,7 @@ async def test_no_child_is_made_again_for_a_server_of_whose_end_no_event_told(
 
 
 @pytest.mark.parametrize("cached", [None, body(uid="former")])
-async def test_a_server_is_not_forgotten_because_the_cache_of_the_api_server_is_behind(
+async def test_server_is_not_forgotten_because_the_cache_of_the_api_server_is_behind(
     scene: Scene, cached: Json | None
 ) -> None:
     scene.api.hold(body())

@@ -9,9 +9,9 @@ from tests.helpers.specs import body
 from tests.unit.apply.applier.scene import EDIT, KEY, Json, Scene
 from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.apply import write_backoff
-from vllm_operator.apply.admission_changes import Alterations
+from vllm_operator.apply.admission_changes import AdmissionChanges
 from vllm_operator.apply.admission_memory import ALTERED_SECONDS
-from vllm_operator.apply.result import Outcome
+from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.managed_fields import HANDOVER_MANAGER
 
@@ -25,7 +25,7 @@ async def test_only_what_changed_is_applied(scene: Scene) -> None:
     assert scene.api.requests == [("apply", "Service", "mistral")]
 
 
-async def test_an_apply_names_the_object_that_it_means(scene: Scene) -> None:
+async def test_apply_names_the_object_that_it_means(scene: Scene) -> None:
     held = scene.hold("Service", annotations={})
     await scene.apply()
     (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
@@ -33,7 +33,7 @@ async def test_an_apply_names_the_object_that_it_means(scene: Scene) -> None:
     assert sent["metadata"]["uid"] == held["metadata"]["uid"]
 
 
-async def test_a_drifted_child_is_repaired(scene: Scene) -> None:
+async def test_drifted_child_is_repaired(scene: Scene) -> None:
     await scene.apply()
     live = scene.api.objects["Service", "mistral"]
     live["spec"]["type"] = "NodePort"
@@ -43,7 +43,7 @@ async def test_a_drifted_child_is_repaired(scene: Scene) -> None:
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_a_drifted_child_that_is_not_in_the_cache_is_repaired(scene: Scene) -> None:
+async def test_drifted_child_that_is_not_in_the_cache_is_repaired(scene: Scene) -> None:
     held = scene.hold("Service", seen=False)
     scene.api.objects["Service", "mistral"]["spec"] = {**held["spec"], "type": "NodePort"}
 
@@ -56,7 +56,7 @@ def owner_of_replicas(manager: str) -> list[Json]:
     return [{"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
 
 
-async def test_an_autoscaled_deployment_without_replicas_is_woken() -> None:
+async def test_autoscaled_deployment_without_replicas_is_woken() -> None:
     scene = Scene(autoscaling={"maxReplicas": 8})
     await scene.apply()
     live = scene.api.objects["Deployment", "mistral"]
@@ -83,7 +83,7 @@ async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
     assert handed["spec"] == {"replicas": 5}
 
 
-async def test_an_autoscaler_never_takes_over_zero_replicas() -> None:
+async def test_autoscaler_never_takes_over_zero_replicas() -> None:
     """It would leave them at zero for ever."""
     scene = Scene(replicas=0)
     scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
@@ -134,14 +134,14 @@ def held_with_an_edit(scene: Scene) -> None:
     scene.store.put("Deployment", held)
 
 
-async def test_an_edit_of_what_the_manifest_holds_is_undone_with_one_write(scene: Scene) -> None:
+async def test_edit_of_what_the_manifest_holds_is_undone_with_one_write(scene: Scene) -> None:
     held_with_an_edit(scene)
     # As the API server does when an apply by force takes the last field of an entry.
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
 
     assert "Deployment" in (await scene.apply()).written
     assert writes_to(scene, "Deployment") == ["apply"]
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult()
 
 
 async def test_what_force_did_not_take_after_all_is_adopted(scene: Scene) -> None:
@@ -153,17 +153,17 @@ async def test_what_force_did_not_take_after_all_is_adopted(scene: Scene) -> Non
 
     assert "Deployment" in (await scene.apply()).written
     assert writes_to(scene, "Deployment") == ["apply", "merge patch", "apply"]
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult()
 
 
-async def test_an_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
+async def test_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
     assert (await scene.apply()).edited == ("Service", "Deployment")
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
 
-    assert await scene.apply() == Outcome(written=("Service", "Deployment"))
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult(written=("Service", "Deployment"))
+    assert await scene.apply() == ApplyResult()
 
 
 ADDED: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:externalName": {}}}}
@@ -190,7 +190,7 @@ async def test_what_others_added_goes_also_when_the_apply_fails_after_its_fields
     assert writes_to(scene, "Service") == ["merge patch", "apply", "apply"]
 
 
-async def test_the_fields_of_a_stranger_that_took_the_name_are_left_alone(scene: Scene) -> None:
+async def test_fields_of_a_stranger_that_took_the_name_are_left_alone(scene: Scene) -> None:
     held_with_an_addition(scene)
     owner = [{"manager": "helm", "operation": "Apply", "fieldsV1": {"f:spec": {"f:ports": {}}}}]
     scene.api.hold({**scene.api.objects["Service", "mistral"]}, uid="a stranger", managedFields=owner)
@@ -213,11 +213,11 @@ async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scen
 
     what = "changes Deployment mistral: spec.template.spec.containers[vllm].image"
     words = f"an admission policy, a webhook or the API server {what}"
-    assert await scene.apply() == Outcome(altered=Alterations((words,)))
+    assert await scene.apply() == ApplyResult(altered=AdmissionChanges((words,)))
     assert scene.api.requests == []
 
 
-async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: Scene) -> None:
+async def test_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: Scene) -> None:
     def mutate(answer: Json) -> None:
         answer["metadata"]["labels"] = {**answer["metadata"]["labels"], LABEL_MANAGED_BY: "platform"}
 
@@ -231,7 +231,7 @@ async def test_a_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: 
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_an_edit_of_a_child_that_lost_all_its_labels_is_undone(scene: Scene) -> None:
+async def test_edit_of_a_child_that_lost_all_its_labels_is_undone(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["metadata"].update(labels=None)
     await scene.apply()
     scene.store.replace("Service", [], scene.store.uids("Service"), "5000")
@@ -242,7 +242,7 @@ async def test_an_edit_of_a_child_that_lost_all_its_labels_is_undone(scene: Scen
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_a_hidden_child_is_told_also_after_a_list_that_does_not_show_it(scene: Scene) -> None:
+async def test_hidden_child_is_told_also_after_a_list_that_does_not_show_it(scene: Scene) -> None:
     def mutate(answer: Json) -> None:
         answer["metadata"]["labels"] = {**answer["metadata"]["labels"], LABEL_MANAGED_BY: "platform"}
 
@@ -255,7 +255,7 @@ async def test_a_hidden_child_is_told_also_after_a_list_that_does_not_show_it(sc
     assert len(outcome.altered.notes) == len(scene.manifests)
 
 
-async def test_a_hidden_child_that_was_deleted_comes_back(scene: Scene) -> None:
+async def test_hidden_child_that_was_deleted_comes_back(scene: Scene) -> None:
     scene.api.hold(body())
     scene.api.admission = lambda answer: answer["metadata"].update(labels=None)
     await scene.apply()
@@ -288,7 +288,7 @@ async def test_what_a_policy_changed_is_put_back_by_and_by_when_the_policy_is_go
     scene.clock.now += 1
 
     assert "Deployment" in (await scene.apply()).written
-    assert (await scene.apply()) == Outcome()
+    assert (await scene.apply()) == ApplyResult()
     assert scene.api.objects["Deployment", "mistral"]["spec"]["replicas"] == 1
 
 
@@ -298,7 +298,7 @@ async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent
     scene.api.admission = lambda answer: None
     scene.wants(image="vllm/vllm-openai:v0.31.0")
 
-    assert (await scene.apply()).altered == Alterations()
+    assert (await scene.apply()).altered == AdmissionChanges()
 
 
 async def test_what_a_policy_changed_is_forgotten_with_its_server(scene: Scene) -> None:
@@ -306,10 +306,10 @@ async def test_what_a_policy_changed_is_forgotten_with_its_server(scene: Scene) 
     assert (await scene.apply()).altered.notes
     scene.children.forget(KEY)
 
-    assert await scene.apply() == Outcome()
+    assert await scene.apply() == ApplyResult()
 
 
-async def test_a_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
+async def test_mutated_child_is_still_repaired_when_it_changes_further(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(sessionAffinity="None", type="NodePort")
     await scene.apply()
     live = scene.api.objects["Service", "mistral"]

@@ -9,16 +9,16 @@ from typing import Any
 from tests.helpers.fakes import FakeApiClient, FakeClock
 from tests.helpers.pods import deployment, ready_pod
 from tests.helpers.specs import MODEL, body
-from vllm_operator.apply.applier import Children
+from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.metrics import Metrics
-from vllm_operator.controller.reconciler import Cluster, Reconciler
-from vllm_operator.controller.reference_resolver import References
+from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
+from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.informers.discovery import Capabilities
+from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
-from vllm_operator.investigation.log_reader import Diagnoses
-from vllm_operator.investigation.lookups import Lookups
-from vllm_operator.kube.event_recorder import Events
+from vllm_operator.investigation.log_reader import ContainerLogReader
+from vllm_operator.investigation.lookups import LookupRunner
+from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.timing import ProbeTarget
@@ -68,7 +68,7 @@ class Scene:
 
     def __init__(self, **spec: Any) -> None:
         self.api = FakeApiClient()
-        self.capabilities = Capabilities(self.api)  # type: ignore[arg-type]
+        self.capabilities = OptionalKinds(self.api)  # type: ignore[arg-type]
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
         self.metrics = Metrics()
         self.start()
@@ -81,16 +81,16 @@ class Scene:
             self.store.put(kind, held)
         clock, api = FakeClock(), self.api
         self.reconciler = Reconciler(
-            Cluster(
+            ReconcilerDependencies(
                 client=api,  # type: ignore[arg-type]
                 store=self.store,
-                children=Children(api, self.store, clock),  # type: ignore[arg-type]
-                references=References(api, clock),  # type: ignore[arg-type]
+                children=Applier(api, self.store, clock),  # type: ignore[arg-type]
+                references=ReferenceResolver(api, clock),  # type: ignore[arg-type]
                 capabilities=self.capabilities,
                 prober=self.prober,  # type: ignore[arg-type]
-                diagnoses=Diagnoses(unread, lambda _: None),
-                events=Events(api, clock),  # type: ignore[arg-type]
-                lookups=Lookups(unasked, lambda _: None, clock),
+                diagnoses=ContainerLogReader(unread, lambda _: None),
+                events=EventRecorder(api, clock),  # type: ignore[arg-type]
+                lookups=LookupRunner(unasked, lambda _: None, clock),
                 on_heal=self.metrics.healed,
             ),
             clock=lambda: self.now,

@@ -14,7 +14,7 @@ from vllm_operator.errors import ApiError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
 
-async def test_a_server_gets_its_children_and_its_status() -> None:
+async def test_server_gets_its_children_and_its_status() -> None:
     scene = Scene()
     await scene.passes(2)
 
@@ -23,7 +23,7 @@ async def test_a_server_gets_its_children_and_its_status() -> None:
     assert scene.server["status"]["observedGeneration"] == 1
 
 
-async def test_a_spec_that_came_with_the_answer_to_a_status_is_carried_out_at_once() -> None:
+async def test_spec_that_came_with_the_answer_to_a_status_is_carried_out_at_once() -> None:
     scene = Scene()
     await scene.passes()
     # Changed after the pass began: the answer holds it, so that its event tells the cache nothing new.
@@ -34,7 +34,7 @@ async def test_a_spec_that_came_with_the_answer_to_a_status_is_carried_out_at_on
     assert scene.api.objects["Deployment", "mistral"]["spec"]["replicas"] == 3
 
 
-async def test_an_edit_that_came_with_the_answer_to_an_apply_is_undone_at_once() -> None:
+async def test_edit_that_came_with_the_answer_to_an_apply_is_undone_at_once() -> None:
     scene = Scene()
     await scene.passes()
     # Edited after the pass began: the answer holds it, so that its event tells the cache nothing new.
@@ -49,7 +49,7 @@ async def test_an_edit_that_came_with_the_answer_to_an_apply_is_undone_at_once()
     assert [verb for verb, kind, _ in scene.api.writes if kind == "Deployment"] == ["merge patch", "apply"]
 
 
-async def test_a_pass_over_an_unchanged_server_costs_nothing() -> None:
+async def test_pass_over_an_unchanged_server_costs_nothing() -> None:
     scene = Scene()
     await scene.passes(3)
     scene.api.requests.clear()
@@ -58,7 +58,7 @@ async def test_a_pass_over_an_unchanged_server_costs_nothing() -> None:
     assert scene.api.requests == []
 
 
-async def test_a_restart_writes_nothing_where_all_is_in_place() -> None:
+async def test_restart_writes_nothing_where_all_is_in_place() -> None:
     scene = Scene()
     await scene.passes(3)
     scene.api.requests.clear()
@@ -69,7 +69,7 @@ async def test_a_restart_writes_nothing_where_all_is_in_place() -> None:
     assert scene.api.requests == []
 
 
-async def test_a_restart_in_the_middle_ends_in_the_same_state() -> None:
+async def test_restart_in_the_middle_ends_in_the_same_state() -> None:
     whole, broken = Scene(replicas=2), Scene(replicas=2)
     await whole.passes(3)
     broken.api.errors["apply", "Deployment"] = ApiError(0, "Unreachable", "killed")
@@ -114,7 +114,7 @@ async def test_what_others_add_to_the_status_is_removed_once(added: dict[str, An
     assert [verb for verb, _, _ in scene.api.writes] == ["apply status", "merge patch status"]
 
 
-async def test_a_clock_that_is_set_back_delays_no_status() -> None:
+async def test_clock_that_is_set_back_delays_no_status() -> None:
     scene = Scene()
     await scene.passes()
     scene.now -= timedelta(hours=1)
@@ -124,7 +124,7 @@ async def test_a_clock_that_is_set_back_delays_no_status() -> None:
     assert again <= SETTLE_SECONDS
 
 
-async def test_a_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_for() -> None:
+async def test_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_for() -> None:
     scene = frozen_scene(replicas=1)
     scene.api.admission = lambda held: held["spec"].update(replicas=2) if held["kind"] == "Deployment" else None
     await settled(scene)

@@ -26,7 +26,7 @@ async def test_in_a_namespace_that_ends_nothing_is_told_and_hardly_anything_trie
     assert scene.api.writes == [("apply", "Service", "mistral")]
 
 
-async def test_a_server_of_a_namespace_that_was_made_anew_gets_its_children_at_once() -> None:
+async def test_server_of_a_namespace_that_was_made_anew_gets_its_children_at_once() -> None:
     scene = Scene()
     scene.api.errors["apply", "Service"] = ENDING
     with pytest.raises(ApiError, match="being terminated"):
@@ -42,7 +42,7 @@ async def test_a_server_of_a_namespace_that_was_made_anew_gets_its_children_at_o
     assert "Service" in scene.applied
 
 
-async def test_a_kind_whose_crd_is_being_deleted_is_told_as_missing_without_a_refusal() -> None:
+async def test_kind_whose_crd_is_being_deleted_is_told_as_missing_without_a_refusal() -> None:
     scene = Scene(monitoring={"scrape": "auto"})
     scene.capabilities.installed = MONITORING_KINDS
     message = "create not allowed while custom resource definition is terminating"
@@ -69,7 +69,7 @@ async def test_what_is_of_a_crd_that_seems_to_be_gone_is_neither_deleted_nor_wri
 
 
 @pytest.mark.parametrize("dying", [True, False])
-async def test_a_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
+async def test_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
     scene = Scene()
     await scene.passes(2)
     scene.api.requests.clear()
@@ -86,7 +86,7 @@ async def test_a_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
     assert scene.prober.targets["llm/mistral"] == []
 
 
-async def test_a_paused_server_keeps_its_children_as_they_are() -> None:
+async def test_paused_server_keeps_its_children_as_they_are() -> None:
     scene = Scene()
     await scene.passes(2)
     scene.api.requests.clear()

@@ -12,7 +12,7 @@ def deletions(scene: Scene) -> list[tuple[str, str]]:
     return [(kind, name) for verb, kind, name in scene.api.requests if verb == "delete"]
 
 
-async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_count() -> None:
+async def test_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_count() -> None:
     scene = frozen_scene(health={"restartStalled": True})
     await settled(scene)
     assert deletions(scene) == []
@@ -30,7 +30,7 @@ async def test_the_pod_of_a_frozen_engine_is_deleted_once_with_an_event_and_a_co
 @pytest.mark.parametrize(
     "refusal", [ApiError(503, "ServiceUnavailable", "later"), ApiError(409, "Conflict", "later")], ids=["503", "409"]
 )
-async def test_the_count_is_written_before_the_pod_is_deleted(refusal: ApiError) -> None:
+async def test_count_is_written_before_the_pod_is_deleted(refusal: ApiError) -> None:
     scene = frozen_scene(health={"restartStalled": True})
     await settled(scene)
     await scene.passes(1)
@@ -57,7 +57,7 @@ async def test_nobody_deletes_a_pod_unless_the_spec_asks_for_it() -> None:
     assert deletions(scene) == []
 
 
-async def test_a_new_process_takes_what_the_status_says_of_a_frozen_engine_from_there() -> None:
+async def test_new_process_takes_what_the_status_says_of_a_frozen_engine_from_there() -> None:
     scene = frozen_scene()
     await settled(scene)
     await scene.passes(2)

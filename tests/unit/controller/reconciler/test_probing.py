@@ -28,7 +28,7 @@ async def test_running_replicas_are_asked_with_the_key_of_their_pod() -> None:
     assert (target.completion, target.stalled) == ("WhenSuspicious", "")
 
 
-async def test_a_server_settles_until_the_controllers_have_answered() -> None:
+async def test_server_settles_until_the_controllers_have_answered() -> None:
     scene = frozen_scene()
     assert not scene.reconciler.settles(KEY)
     await settled(scene)
@@ -37,7 +37,7 @@ async def test_a_server_settles_until_the_controllers_have_answered() -> None:
     assert not scene.reconciler.settles(KEY)
 
 
-async def test_a_status_waits_for_a_replica_that_is_being_asked() -> None:
+async def test_status_waits_for_a_replica_that_is_being_asked() -> None:
     scene = frozen_scene()
     await settled(scene)
     scene.prober.waits = 3.0

@@ -8,7 +8,7 @@ from tests.unit.controller.reconciler.scene import TOKEN, Scene
 from vllm_operator.controller.reconciler import MISSING_AGAIN_SECONDS, REFERENCES_AGAIN_SECONDS
 
 
-async def test_a_missing_secret_is_told_and_looked_for_again_soon() -> None:
+async def test_missing_secret_is_told_and_looked_for_again_soon() -> None:
     scene = Scene(**TOKEN)
 
     assert await scene.passes() == MISSING_AGAIN_SECONDS

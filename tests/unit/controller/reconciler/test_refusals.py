@@ -9,7 +9,7 @@ from vllm_operator.controller.reconciler import REFUSED_AGAIN_SECONDS
 from vllm_operator.errors import ApiError
 
 
-async def test_a_refused_manifest_is_told_and_leaves_the_children() -> None:
+async def test_refused_manifest_is_told_and_leaves_the_children() -> None:
     scene = Scene()
     await scene.passes(2)
     scene.api.requests.clear()
@@ -21,14 +21,14 @@ async def test_a_refused_manifest_is_told_and_leaves_the_children() -> None:
     assert ("Deployment", "mistral") in scene.api.objects
 
 
-async def test_a_manifest_that_cannot_be_parsed_is_told() -> None:
+async def test_manifest_that_cannot_be_parsed_is_told() -> None:
     scene = Scene(engine={"maxModelLen": "many"})
     await scene.passes()
 
     assert scene.condition("Accepted") == ("False", "InvalidSpec")
 
 
-async def test_a_refused_child_is_told_and_tried_again() -> None:
+async def test_refused_child_is_told_and_tried_again() -> None:
     scene = Scene()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.controller.reconciler.scene import KEY, Scene
 
 
-async def test_a_claim_for_one_pod_refuses_several_replicas_until_it_is_gone() -> None:
+async def test_claim_for_one_pod_refuses_several_replicas_until_it_is_gone() -> None:
     scene = Scene(cache={"size": "1Gi"})
     await scene.reconciler.reconcile(KEY)
     scene.wants(2, cache={"size": "1Gi"}, replicas=2)

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from vllm_operator.controller.workqueue import KeyedQueue
+from vllm_operator.controller.workqueue import WorkQueue
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -58,22 +58,22 @@ class FakeWork:
 
 async def worked(
     work: FakeWork,
-    script: Callable[[KeyedQueue[str]], Coroutine[Any, Any, None]],
+    script: Callable[[WorkQueue[str]], Coroutine[Any, Any, None]],
     workers: int = 8,
     is_new: Callable[[str], bool] = lambda key: False,
 ) -> None:
     """Let the queue run while the script does, then end it."""
-    queue = KeyedQueue(work, workers, is_new=is_new)
+    queue = WorkQueue(work, workers, is_new=is_new)
     task = asyncio.create_task(queue.run())
     await script(queue)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-def after(seconds: float, *keys: str) -> Callable[[KeyedQueue[str]], Coroutine[Any, Any, None]]:
+def after(seconds: float, *keys: str) -> Callable[[WorkQueue[str]], Coroutine[Any, Any, None]]:
     """A script that adds the keys and waits."""
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         for key in keys:
             queue.add(key)
         await asyncio.sleep(seconds)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.controller.workqueue.scene import FakeWork, Run, after, worked
-from vllm_operator.controller.workqueue import LONGEST_RETRY_SECONDS, KeyedQueue
+from vllm_operator.controller.workqueue import LONGEST_RETRY_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError
 
 
@@ -39,7 +39,7 @@ def test_success_forgets_the_failures(run: Run) -> None:
     assert times[5] - times[4] < 1
 
 
-def test_the_api_servers_wish_to_wait_is_honoured(run: Run) -> None:
+def test_api_servers_wish_to_wait_is_honoured(run: Run) -> None:
     work = FakeWork(*[ApiError(429, "TooManyRequests", "slow down", retry_after=30)] * 40, takes=0)
     run(worked(work, after(1000, "a")))
     pauses = [later - sooner for sooner, later in zip(work.times(), work.times()[1:], strict=False)]
@@ -51,7 +51,7 @@ def test_the_api_servers_wish_to_wait_is_honoured(run: Run) -> None:
 def test_events_during_a_failing_pass_do_not_shorten_its_back_off(run: Run) -> None:
     work = FakeWork(ApiError(500, "InternalError", "no", retry_after=20), None)
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         queue.add("a")
         await asyncio.sleep(0.5)
         queue.add("a")
@@ -65,7 +65,7 @@ def test_events_during_a_failing_pass_do_not_shorten_its_back_off(run: Run) -> N
 def test_events_while_a_key_backs_off_do_not_lengthen_its_pause(run: Run) -> None:
     work = FakeWork(ApiError(409, "Conflict", "no"), takes=0.0)
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         for _ in range(20):
             queue.add("a")
             await asyncio.sleep(0.01)
@@ -80,7 +80,7 @@ def test_events_while_a_key_backs_off_do_not_lengthen_its_pause(run: Run) -> Non
     run(worked(work, script))
 
 
-def test_a_failing_key_does_not_delay_others(run: Run) -> None:
+def test_failing_key_does_not_delay_others(run: Run) -> None:
     class Failing(FakeWork):
         async def __call__(self, key: str) -> float | None:
             await super().__call__(key)
@@ -98,7 +98,7 @@ def test_a_failing_key_does_not_delay_others(run: Run) -> None:
 def test_when_a_common_cause_has_passed_what_failed_is_tried_again_at_once(run: Run) -> None:
     work = FakeWork(*[ApiError(0, "Unreachable", "no")] * 14, None, takes=0)
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         queue.add("a")
         queue.add("b")
         await asyncio.sleep(40)
@@ -115,7 +115,7 @@ def test_when_a_common_cause_has_passed_what_failed_is_tried_again_at_once(run: 
 def test_after_a_common_cause_failures_count_anew(run: Run) -> None:
     work = FakeWork(ApiError(500, "InternalError", "no"), takes=0)
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         queue.add("a")
         await asyncio.sleep(300)
         queue.retry_failed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.unit.controller.workqueue.scene import FakeWork, Run, after, worked
-from vllm_operator.controller.workqueue import PATIENCE_SECONDS, KeyedQueue
+from vllm_operator.controller.workqueue import PATIENCE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.bulkhead import OWNER
 
@@ -34,7 +34,7 @@ def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) 
     work = Hanging()
     together: list[int] = []
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         for key in CROWD:
             queue.add(key)
         await asyncio.sleep(60)
@@ -50,11 +50,11 @@ def test_keys_that_hung_before_delay_no_other_and_are_worked_on_aside(run: Run) 
     assert all(len(work.times(key)) >= 4 for key in CROWD)
 
 
-def test_a_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
+def test_key_that_answers_again_is_worked_on_like_others(run: Run) -> None:
     work = FakeWork(takes=PATIENCE_SECONDS)
     aside: list[bool] = []
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         for takes in (PATIENCE_SECONDS, 1.0, 1.0):
             work.takes = takes
             queue.add("a")

@@ -7,17 +7,17 @@ import asyncio
 import pytest
 
 from tests.unit.controller.workqueue.scene import FakeWork, Run, after, worked
-from vllm_operator.controller.workqueue import MERGE_SECONDS, KeyedQueue
+from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 
 
-def test_a_key_is_passed_over_once(run: Run) -> None:
+def test_key_is_passed_over_once(run: Run) -> None:
     work = FakeWork()
     run(worked(work, after(100, "a")))
 
     assert work.times() == [0]
 
 
-def test_a_burst_is_one_pass(run: Run) -> None:
+def test_burst_is_one_pass(run: Run) -> None:
     work = FakeWork()
     run(worked(work, after(100, *["a"] * 50)))
 
@@ -27,7 +27,7 @@ def test_a_burst_is_one_pass(run: Run) -> None:
 def test_events_during_a_pass_are_one_more_pass_after_it(run: Run) -> None:
     work = FakeWork()
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         queue.add("a")
         await asyncio.sleep(0.5)
         for _ in range(20):
@@ -57,7 +57,7 @@ def test_keys_wait_in_the_order_in_which_they_came(run: Run) -> None:
 def test_depth_is_what_waits_for_a_slot(run: Run) -> None:
     depths: list[int] = []
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         for key in "abc":
             queue.add(key)
         await asyncio.sleep(0.5)
@@ -73,7 +73,7 @@ def test_depth_is_what_waits_for_a_slot(run: Run) -> None:
 def test_longest_is_the_age_of_the_oldest_pass(run: Run) -> None:
     ages: list[float] = []
 
-    async def script(queue: KeyedQueue[str]) -> None:
+    async def script(queue: WorkQueue[str]) -> None:
         ages.append(queue.longest)
         queue.add("a")
         await asyncio.sleep(2)
@@ -90,7 +90,7 @@ def test_longest_is_the_age_of_the_oldest_pass(run: Run) -> None:
     assert ages == [0.0, 3.0, 9.0, 0.0]
 
 
-def test_the_end_cancels_passes_under_way(run: Run) -> None:
+def test_end_cancels_passes_under_way(run: Run) -> None:
     ended: list[str] = []
 
     class Slow(FakeWork):

@@ -39,18 +39,18 @@ def test_owners_do_not_block_the_deletion_of_their_server() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_hash_is_the_same_every_time(kind: str) -> None:
+def test_hash_is_the_same_every_time(kind: str) -> None:
     one, other = manifests(server(**EVERYTHING)), manifests(server(**EVERYTHING))
 
     assert one[kind].hash == other[kind].hash == one[kind].body["metadata"]["annotations"][ANNOTATION_HASH]
 
 
-def test_the_hash_changes_with_the_manifest() -> None:
+def test_hash_changes_with_the_manifest() -> None:
     assert manifests(server())["Service"].hash != manifests(server(service={"port": 81}))["Service"].hash
     assert manifests(server())["Service"].hash == manifests(server(replicas=3))["Service"].hash
 
 
-def test_the_pod_template_does_not_carry_the_hash() -> None:
+def test_pod_template_does_not_carry_the_hash() -> None:
     """Else every change of the Deployment would restart the pods."""
     assert ANNOTATION_HASH not in json.dumps(pod_template())
 
@@ -79,7 +79,7 @@ def test_labels_are_added_by_the_overlay() -> None:
     assert template["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
 
 
-def test_the_overlay_is_applied_last() -> None:
+def test_overlay_is_applied_last() -> None:
     overlay = {"spec": {"containers": [{"name": "vllm", "image": "other", "args": ["--all", "mine"]}]}}
 
     assert container(podTemplate=overlay, image="first")["image"] == "other"
@@ -97,7 +97,7 @@ def test_the_overlay_is_applied_last() -> None:
         {"$patch": "replace", "spec": {"containers": ["vllm"]}},
     ],
 )
-def test_an_overlay_that_takes_the_server_away_is_refused(patch: dict[str, Any]) -> None:
+def test_overlay_that_takes_the_server_away_is_refused(patch: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         pod_template(podTemplate=patch)
 
@@ -105,7 +105,7 @@ def test_an_overlay_that_takes_the_server_away_is_refused(patch: dict[str, Any])
     assert "name: vllm" in caught.value.message
 
 
-def test_an_overlay_may_replace_the_server_by_another_vllm() -> None:
+def test_overlay_may_replace_the_server_by_another_vllm() -> None:
     patch = {"spec": {"containers": [{"$patch": "replace"}, {"name": "vllm", "image": "x"}]}}
 
     assert pod_template(podTemplate=patch)["spec"]["containers"] == [{"name": "vllm", "image": "x"}]
@@ -153,7 +153,7 @@ def test_hostile_labels_of_alerts_are_not_expanded(text: str) -> None:
         ("Service", "kubernetes/missing", "kubernetes/missing"),
     ],
 )
-def test_a_template_that_renders_another_object_is_refused(
+def test_template_that_renders_another_object_is_refused(
     monkeypatch: pytest.MonkeyPatch, kind: str, template: str, message: str
 ) -> None:
     bare = {"kubernetes/bare.yaml.j2": "kind: Service\nmetadata: {name: {{ name }}}"}

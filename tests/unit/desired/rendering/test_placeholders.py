@@ -81,7 +81,7 @@ def test_any_text_can_be_a_key_within_a_line(text: str) -> None:
 
 
 @given(TEXTS)
-def test_the_text_of_a_template_is_the_same_for_all_values(text: str) -> None:
+def test_text_of_a_template_is_the_same_for_all_values(text: str) -> None:
     before = parsed.cache_info().misses
     shown("first", "before: 1\nvalue: {{ value }}  # of all\nafter: 2\n")
     shown(text, "before: 1\nvalue: {{ value }}  # of all\nafter: 2\n")
@@ -89,7 +89,7 @@ def test_the_text_of_a_template_is_the_same_for_all_values(text: str) -> None:
     assert parsed.cache_info().misses <= before + 1
 
 
-def test_a_value_is_nobody_elses() -> None:
+def test_value_is_nobody_elses() -> None:
     value = {"a": [1]}
     shown(value)["a"].append(2)
 
@@ -97,12 +97,12 @@ def test_a_value_is_nobody_elses() -> None:
     assert shown(value) == {"a": [1]}
 
 
-def test_a_value_can_be_a_key() -> None:
+def test_value_can_be_a_key() -> None:
     assert rendered(environment().from_string("{{ name }}: 1"), {"name": "on"}) == {"on": 1}
 
 
 @pytest.mark.parametrize("template", ["a: b-{{ name }}", "a: {{ name }}-b", "a: [x{{ name }}]", "a: '{{ name }}'"])
-def test_an_expression_inside_a_text_is_refused(template: str) -> None:
+def test_expression_inside_a_text_is_refused(template: str) -> None:
     with pytest.raises(TemplateError, match=r"must be a whole value|no valid YAML"):
         rendered(environment().from_string(template), {"name": "x"})
 
@@ -122,12 +122,12 @@ def test_what_has_no_yaml_is_refused(value: object) -> None:
         plain(value)
 
 
-def test_an_unknown_name_is_an_error() -> None:
+def test_unknown_name_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="'missing' is undefined"):
         rendered(environment().from_string("a: {{ missing }}"), {})
 
 
-def test_an_unknown_attribute_is_an_error() -> None:
+def test_unknown_attribute_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="no attribute 'missing'"):
         rendered(environment().from_string("a: {{ plan.missing }}"), {"plan": {}})
 

@@ -113,7 +113,7 @@ def test_merge(patch: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("patch", [{"nodeSelector": None}, {"nodeSelector": {"$patch": "delete"}}])
-def test_a_key_is_removed(patch: dict[str, Any]) -> None:
+def test_key_is_removed(patch: dict[str, Any]) -> None:
     merged = strategic_merge(BASE, patch, "spec.podTemplate")
 
     assert merged == {key: value for key, value in BASE.items() if key != "nodeSelector"}

@@ -17,7 +17,7 @@ from tools.localcluster.certificates import Authority, Identity
 from vllm_operator.errors import ApiError
 from vllm_operator.kube import connection as module
 from vllm_operator.kube import tls_errors
-from vllm_operator.kube.availability import Recovery
+from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
 
@@ -95,7 +95,7 @@ def kubeconfig(server: str, authority: Path) -> str:
 
 @pytest.fixture
 async def connection(scene: Scene) -> AsyncIterator[Connection]:
-    made = Connection(lambda *_: None, Recovery())
+    made = Connection(lambda *_: None, ApiServerAvailability())
     yield made
     await made.close()
 
@@ -109,7 +109,7 @@ async def told(connection: Connection) -> str:
     return ""
 
 
-async def test_a_ca_that_is_replaced_after_the_certificate_is_found_by_itself(
+async def test_ca_that_is_replaced_after_the_certificate_is_found_by_itself(
     scene: Scene, connection: Connection
 ) -> None:
     assert await told(connection) == ""
@@ -123,7 +123,7 @@ async def test_a_ca_that_is_replaced_after_the_certificate_is_found_by_itself(
     assert await told(connection) == ""
 
 
-async def test_a_ca_that_is_replaced_before_the_certificate_is_read_when_it_is_needed(
+async def test_ca_that_is_replaced_before_the_certificate_is_read_when_it_is_needed(
     scene: Scene, connection: Connection
 ) -> None:
     scene.trust(scene.new)
@@ -133,14 +133,14 @@ async def test_a_ca_that_is_replaced_before_the_certificate_is_read_when_it_is_n
     assert await told(connection) == ""
 
 
-async def test_a_certificate_of_another_address_is_no_matter_of_the_ca(scene: Scene, connection: Connection) -> None:
+async def test_certificate_of_another_address_is_no_matter_of_the_ca(scene: Scene, connection: Connection) -> None:
     scene.show(scene.old, "elsewhere")
     message = await told(connection)
     assert "(IP address mismatch, certificate is not valid for '127.0.0.1'.)" in message
     assert "signed" not in message
 
 
-async def test_a_ca_file_that_is_just_being_written_is_read_later(
+async def test_ca_file_that_is_just_being_written_is_read_later(
     scene: Scene, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.show(scene.new)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from vllm_operator.kube import connection as module
-from vllm_operator.kube.availability import Recovery
+from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.connection import Connection
 
 
@@ -81,10 +81,10 @@ async def ask(connection: Connection) -> int:
         return response.status
 
 
-async def test_a_token_that_was_replaced_is_read_again_and_the_call_repeated(
+async def test_token_that_was_replaced_is_read_again_and_the_call_repeated(
     server: FakeApiServer, kubeconfig: Path, account: Path
 ) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     middleware = module._TokenFile(account)
     session = connection.open(middleware)
     assert (await session.post(server.url, data=b"body")).status == 200
@@ -97,10 +97,10 @@ async def test_a_token_that_was_replaced_is_read_again_and_the_call_repeated(
     await connection.close()
 
 
-async def test_a_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
+async def test_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
     server: FakeApiServer, kubeconfig: Path, account: Path
 ) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     server.accepted = "another"
     session = connection.open(module._TokenFile(account))
 
@@ -110,10 +110,10 @@ async def test_a_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
     await connection.close()
 
 
-async def test_a_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
+async def test_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     write(kubeconfig, config(server.url, "new"))
     server.accepted = "new"
     assert await ask(connection) == 401
@@ -123,10 +123,10 @@ async def test_a_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
     await connection.close()
 
 
-async def test_a_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
+async def test_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     write(kubeconfig, config(server.url, "new")[:40])
     await connection.renew()
 
@@ -138,7 +138,7 @@ async def test_refused_credentials_are_read_only_so_often(
     server: FakeApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     await connection.renew()
     session = connection.session
     write(kubeconfig, config(server.url, "new"))
@@ -148,8 +148,8 @@ async def test_refused_credentials_are_read_only_so_often(
     await connection.close()
 
 
-async def test_a_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+async def test_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.open()
     assert (await lent.get(server.url)).status == 200
     await lent.close()
@@ -161,7 +161,7 @@ async def test_a_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiS
 async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.open()
     write(kubeconfig, config(server.url, "new"))
     await connection.renew()
@@ -171,7 +171,7 @@ async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
 
 
 async def test_credentials_that_are_what_they_were_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
-    connection = Connection(lambda *_: None, Recovery())
+    connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.open()
     await connection.renew()
 
