@@ -38,10 +38,10 @@ def forbidden() -> re.Pattern[str]:
 def documented(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield each docstring of a module with its line, those of attributes and constants included."""
     for node in ast.walk(tree):
-        for child in getattr(node, "body", None) or [] if not isinstance(node, ast.Lambda | ast.IfExp) else []:
-            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-                if isinstance(child.value.value, str):
-                    yield child.lineno, child.value.value
+        body = getattr(node, "body", None)
+        for child in body if isinstance(body, list) else []:
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and type(child.value.value) is str:
+                yield child.lineno, child.value.value
 
 
 def short(path: Path) -> str:
