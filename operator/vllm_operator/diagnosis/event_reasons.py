@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.log_text import line
-from vllm_operator.kube.fields import at, text
+from vllm_operator.kube.fields import get, get_str
 from vllm_operator.kube.types import Object
 
 NOTHING = Diagnosis("", "")
@@ -49,20 +49,20 @@ def explanation(kind: str, events: Iterable[Object]) -> Diagnosis:
     newest = sorted(events, key=_moment, reverse=True)
     for why, pattern in _TABLES[kind]:
         for event in newest:
-            words = text(event, "message")
-            if text(event, "reason") == why and re.search(pattern, words):
+            words = get_str(event, "message")
+            if get_str(event, "reason") == why and re.search(pattern, words):
                 return Diagnosis(why, line(_CHANGING.sub("…", words), _MESSAGE_LENGTH))
     return NOTHING
 
 
 def _moment(event: Object) -> str:
-    times = (at(event, "series", "lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    times = (get(event, "series", "lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return next((moment for moment in times if isinstance(moment, str) and moment), "")
 
 
 def remembered_explanation(entry: Object | None) -> Diagnosis | None:
     """What an entry of `replicaStatuses`, or a condition, tells of events; None where it tells nothing."""
-    why, words = text(entry, "reason"), text(entry, "message")
+    why, words = get_str(entry, "reason"), get_str(entry, "message")
     if _NO_SECRETS in words:
         return Diagnosis(PULL_SECRET, words[words.index(_NO_SECRETS) :])
     if why not in REASONS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.kube.fields import text
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
 FETCHING = "FetchingWeights"
@@ -57,5 +57,5 @@ def stage(log: str, before: Diagnosis | None) -> Diagnosis:
 
 def remembered_stage(entry: Object | None) -> Diagnosis | None:
     """The stage that an entry of `replicaStatuses` tells; None where it tells none."""
-    why = text(entry, "reason")
-    return Diagnosis(why, text(entry, "message")) if why in STAGES else None
+    why = get_str(entry, "reason")
+    return Diagnosis(why, get_str(entry, "message")) if why in STAGES else None

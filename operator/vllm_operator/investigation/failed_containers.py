@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vllm_operator.kube.fields import at, text
+from vllm_operator.kube.fields import get, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation
 from vllm_operator.status.replicas.pod import Container, Pod, read_pod
@@ -44,7 +44,7 @@ def failures(observed: Observation) -> Iterator[FailedContainer]:
 def _death(pod: Pod) -> FailedContainer | None:
     """A container died and has not come up since; None for a want of memory, which Kubernetes tells by itself."""
     found = crashed(pod)
-    if found is None or at(found[1], "exitCode") is None or text(found[1], "reason") == "OOMKilled":
+    if found is None or get(found[1], "exitCode") is None or get_str(found[1], "reason") == "OOMKilled":
         return None
     container, end = found
     return _failure(pod, container, _run(end, "finishedAt"), not container.state.get("terminated"))
@@ -59,8 +59,8 @@ def _late_start(pod: Pod) -> FailedContainer | None:
 
 
 def _run(state: Object, moment: str) -> str:
-    return text(state, "containerID") or text(state, moment)
+    return get_str(state, "containerID") or get_str(state, moment)
 
 
 def _failure(pod: Pod, container: Container, run: str, previous: bool) -> FailedContainer:
-    return FailedContainer(pod.name, text(pod.body, "metadata", "uid"), container.name, run, previous)
+    return FailedContainer(pod.name, get_str(pod.body, "metadata", "uid"), container.name, run, previous)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vllm_operator.kube.fields import at, number, text
+from vllm_operator.kube.fields import get, get_int, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation
 from vllm_operator.status.replicas.pod import Pod, read_pod
@@ -51,19 +51,22 @@ def questions(observed: Observation) -> Iterator[Lookup]:
         if not pod.ready and (question := _of_pod(pod)):
             yield question
     claim = observed.claim
-    if claim is not None and text(claim, "status", "phase") == "Pending" and _is_waited_for(claim, pods):
-        uid, name = text(claim, "metadata", "uid"), text(claim, "metadata", "name")
+    if claim is not None and get_str(claim, "status", "phase") == "Pending" and _is_waited_for(claim, pods):
+        uid, name = get_str(claim, "metadata", "uid"), get_str(claim, "metadata", "name")
         yield Lookup("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
 
 
 def _ends(body: Object) -> bool:
-    return bool(text(body, "metadata", "deletionTimestamp")) or text(body, "status", "phase") in {"Failed", "Succeeded"}
+    return bool(get_str(body, "metadata", "deletionTimestamp")) or get_str(body, "status", "phase") in {
+        "Failed",
+        "Succeeded",
+    }
 
 
 def _is_waited_for(claim: Object, pods: list[Pod]) -> bool:
     """The scheduler holds a pod back, or has chosen its node and waits for the volume there."""
-    chosen = text(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
-    return bool(chosen) or any(text(pod.scheduled, "status") == "False" for pod in pods)
+    chosen = get_str(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
+    return bool(chosen) or any(get_str(pod.scheduled, "status") == "False" for pod in pods)
 
 
 def _of_pod(pod: Pod) -> Lookup | None:
@@ -73,14 +76,16 @@ def _of_pod(pod: Pod) -> Lookup | None:
         return _events(pod, "pull", PULL_SECONDS)
     if found := crashed(pod):
         end = found[1]
-        killed = number(end, "exitCode") >= KILLED and text(end, "reason") != "OOMKilled"
-        return _events(pod, text(end, "containerID") or text(end, "finishedAt"), KILLED_SECONDS) if killed else None
+        killed = get_int(end, "exitCode") >= KILLED and get_str(end, "reason") != "OOMKilled"
+        return (
+            _events(pod, get_str(end, "containerID") or get_str(end, "finishedAt"), KILLED_SECONDS) if killed else None
+        )
     if creating(pod):
         return _events(pod, "create", CREATE_SECONDS)
-    running = at(pod.main.state, "running") if pod.main else None
+    running = get(pod.main.state, "running") if pod.main else None
     if not running or not pod.main or pod.main.started:
         return None
-    run = text(running, "containerID") or text(running, "startedAt")
+    run = get_str(running, "containerID") or get_str(running, "startedAt")
     return Lookup("Pod", "log", _uid(pod), pod.name, pod.main.name, f"start {run}", START_SECONDS)
 
 
@@ -89,4 +94,4 @@ def _events(pod: Pod, run: str, delay: float) -> Lookup:
 
 
 def _uid(pod: Pod) -> str:
-    return text(pod.body, "metadata", "uid")
+    return get_str(pod.body, "metadata", "uid")

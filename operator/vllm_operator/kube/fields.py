@@ -11,7 +11,7 @@ from vllm_operator.kube.types import Object
 _NOTHING: Mapping[str, Any] = {}
 
 
-def at(source: object, *path: str) -> object:
+def get(source: object, *path: str) -> object:
     """The value below `path`, or None where the way there ends."""
     for key in path:
         # The first test spares the slower one for the plain dicts that the caches hold.
@@ -21,33 +21,33 @@ def at(source: object, *path: str) -> object:
     return source
 
 
-def text(source: object, *path: str) -> str:
+def get_str(source: object, *path: str) -> str:
     """The string below `path`; empty where there is none."""
-    value = at(source, *path)
+    value = get(source, *path)
     return value if isinstance(value, str) else ""
 
 
-def number(source: object, *path: str) -> int:
+def get_int(source: object, *path: str) -> int:
     """The whole number below `path`; 0 where there is none (the API server omits zeros)."""
-    value = at(source, *path)
+    value = get(source, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def mapping(source: object, *path: str) -> Object:
+def get_map(source: object, *path: str) -> Object:
     """The object below `path`; empty where there is none."""
-    value = at(source, *path)
+    value = get(source, *path)
     return value if isinstance(value, Mapping) else _NOTHING
 
 
-def items(source: object, *path: str) -> list[Object]:
+def get_list(source: object, *path: str) -> list[Object]:
     """The objects in the list below `path`; whatever else the list holds is left out."""
-    value = at(source, *path)
+    value = get(source, *path)
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def condition(source: object, kind: str) -> Object:
     """The condition of type `kind` of a Kubernetes object; empty where there is none."""
-    for entry in items(source, "status", "conditions"):
+    for entry in get_list(source, "status", "conditions"):
         if entry.get("type") == kind:
             return entry
     return _NOTHING
@@ -59,7 +59,7 @@ def timestamp(moment: datetime) -> str:
     return utc.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-def parsed_time(stamp: str) -> datetime | None:
+def parse_time(stamp: str) -> datetime | None:
     """The time that Kubernetes wrote; None when it is no time."""
     try:
         parsed = datetime.fromisoformat(stamp)
@@ -70,13 +70,13 @@ def parsed_time(stamp: str) -> datetime | None:
 
 def seconds_between(start: str, end: str) -> float | None:
     """Seconds from one Kubernetes time to another; None when either is no time."""
-    first, last = parsed_time(start), parsed_time(end)
+    first, last = parse_time(start), parse_time(end)
     return (last - first).total_seconds() if first and last else None
 
 
-def earlier(stamp: str, seconds: int) -> str:
+def time_before(stamp: str, seconds: int) -> str:
     """The Kubernetes time that lies `seconds` before `stamp`; `stamp` itself when that is no time."""
-    moment = parsed_time(stamp)
+    moment = parse_time(stamp)
     try:
         return timestamp(moment - timedelta(seconds=seconds)) if moment else stamp
     except OverflowError:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vllm_operator.kube.fields import items, parsed_time, text, timestamp
+from vllm_operator.kube.fields import get_list, get_str, parse_time, timestamp
 from vllm_operator.status.assessment import Assessment, view
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
@@ -110,7 +110,7 @@ def decide(facts: StatusInputs, everywhere: FleetHealth) -> Decision:
 def recent_restarts(facts: StatusInputs) -> tuple[datetime, ...]:
     """When the operator deleted pods of frozen replicas within the last hour, oldest first."""
     oldest = facts.now - timedelta(seconds=HOUR_SECONDS)
-    moments = (parsed_time(stamp) for stamp in facts.restarts)
+    moments = (parse_time(stamp) for stamp in facts.restarts)
     return tuple(sorted(moment for moment in moments if moment and moment > oldest))
 
 
@@ -129,11 +129,11 @@ def unowned(case: RemediationCase) -> Hold | None:
 
     The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
     """
-    pod = next((pod for pod in case.facts.observed.pods if text(pod, "metadata", "name") == case.replica.pod), None)
-    deployment = text(case.facts.observed.deployment, "metadata", "name")
-    ours = f"{deployment}-{text(pod, 'metadata', 'labels', 'pod-template-hash')}"
-    owners = items(pod, "metadata", "ownerReferences")
-    if any(text(owner, "kind") == "ReplicaSet" and text(owner, "name") == ours for owner in owners):
+    pod = next((pod for pod in case.facts.observed.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
+    deployment = get_str(case.facts.observed.deployment, "metadata", "name")
+    ours = f"{deployment}-{get_str(pod, 'metadata', 'labels', 'pod-template-hash')}"
+    owners = get_list(pod, "metadata", "ownerReferences")
+    if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == ours for owner in owners):
         return None
     return "it is not of the server's Deployment, so no other may take its place", None
 
@@ -146,7 +146,7 @@ def not_asked(case: RemediationCase) -> Hold | None:
 
 def just_frozen(case: RemediationCase) -> Hold | None:
     """It may go on by itself."""
-    left = FROZEN_SECONDS - case.since(parsed_time(case.replica.since))
+    left = FROZEN_SECONDS - case.since(parse_time(case.replica.since))
     return (f"not before it has been frozen for {FROZEN_SECONDS:g} s", left) if left > 0 else None
 
 
@@ -187,10 +187,11 @@ def one_at_a_time(case: RemediationCase) -> Hold | None:
         return None
     begun = case.restarts[-1] - timedelta(seconds=CLOCK_SLACK_SECONDS)
     ages = {
-        text(pod, "metadata", "name"): text(pod, "metadata", "creationTimestamp") for pod in case.facts.observed.pods
+        get_str(pod, "metadata", "name"): get_str(pod, "metadata", "creationTimestamp")
+        for pod in case.facts.observed.pods
     }
     for replica in case.seen.replicas:
-        born = parsed_time(ages.get(replica.pod, ""))
+        born = parse_time(ages.get(replica.pod, ""))
         fresh = born is not None and born >= begun
         if replica.phase == "Draining" or (fresh and not replica.serving and replica.reason != ENGINE_STALLED):
             return f"{replica.pod} is being replaced or starts", None

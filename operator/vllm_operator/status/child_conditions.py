@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.kube.fields import condition, text
+from vllm_operator.kube.fields import condition, get_str
 from vllm_operator.kube.kinds import MONITORING_API
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
@@ -20,10 +20,10 @@ def cache_ready(view: Assessment) -> ConditionResult | None:
         return ConditionResult(
             "False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to"
         )
-    if text(claim, "metadata", "deletionTimestamp"):
+    if get_str(claim, "metadata", "deletionTimestamp"):
         words = f"claim {name} is being deleted, and the cache with it: it goes when no pod uses it, and no new pod may"
         return ConditionResult("False", "ClaimEnds", words)
-    phase = text(claim, "status", "phase")
+    phase = get_str(claim, "status", "phase")
     if phase == "Lost":
         return ConditionResult(
             "False", "ClaimLost", f"the volume of claim {name} is gone: delete the claim and let it be made anew"
@@ -32,7 +32,7 @@ def cache_ready(view: Assessment) -> ConditionResult | None:
 
 
 def _bound(view: Assessment, name: str) -> ConditionResult:
-    before = text(_previous(view, "CacheReady"), "status") == "True"
+    before = get_str(_previous(view, "CacheReady"), "status") == "True"
     if view.facts.downloads and not view.serving and not before:
         return ConditionResult(
             "False", "Filling", f"claim {name} is bound; the first replica downloads the model into it"
@@ -53,12 +53,12 @@ def autoscaling_active(view: Assessment) -> ConditionResult | None:
         return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):
         entry = condition(scaler, kind)
-        if text(entry, "status") == "False":
-            return ConditionResult("False", text(entry, "reason"), text(entry, "message"))
+        if get_str(entry, "status") == "False":
+            return ConditionResult("False", get_str(entry, "reason"), get_str(entry, "message"))
     active = condition(scaler, "ScalingActive")
-    if text(active, "status") != "True":
+    if get_str(active, "status") != "True":
         return ConditionResult("Unknown", "Pending", "the HorizontalPodAutoscaler has not computed yet")
-    return ConditionResult("True", text(active, "reason"), text(active, "message"))
+    return ConditionResult("True", get_str(active, "reason"), get_str(active, "message"))
 
 
 def monitoring_active(view: Assessment) -> ConditionResult | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.kube.fields import condition, text
+from vllm_operator.kube.fields import condition, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.verdict import ConditionResult
@@ -21,12 +21,12 @@ _WAYS_OUT = {
 def unbound(facts: StatusInputs) -> ConditionResult | None:
     """Why the claim is not bound; None when it is, is lost or does not exist. As told before until it is looked up."""
     claim = facts.observed.claim
-    if claim is None or text(claim, "status", "phase") in {"Bound", "Lost"}:
+    if claim is None or get_str(claim, "status", "phase") in {"Bound", "Lost"}:
         return None
-    found = facts.findings.get(text(claim, "metadata", "uid"))
+    found = facts.findings.get(get_str(claim, "metadata", "uid"))
     former = condition({"status": facts.previous}, "CacheReady")
-    if found is None and text(former, "reason") in _WAYS_OUT:
-        return ConditionResult("False", text(former, "reason"), text(former, "message"))
+    if found is None and get_str(former, "reason") in _WAYS_OUT:
+        return ConditionResult("False", get_str(former, "reason"), get_str(former, "message"))
     if found is None or found.reason not in _WAYS_OUT:
         words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {facts.cache_claim}"
         return ConditionResult("False", "ClaimPending", f"claim {facts.cache_claim} is not bound: {words}")
@@ -35,5 +35,5 @@ def unbound(facts: StatusInputs) -> ConditionResult | None:
 
 
 def _storage_class(claim: Object) -> str:
-    name = text(claim, "spec", "storageClassName")
+    name = get_str(claim, "spec", "storageClassName")
     return f"storage class {name}" if name else "the cluster's default storage class"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_operator.diagnosis.log_text import line, reason
-from vllm_operator.kube.fields import items, text, timestamp
+from vllm_operator.kube.fields import get_list, get_str, timestamp
 from vllm_operator.status.assessment import Assessment, counted, told_with_way_out
 from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.reach import cut_off
@@ -151,7 +151,7 @@ CONDITIONS: tuple[tuple[str, Callable[[Assessment], ConditionResult | None]], ..
 
 def conditions(view: Assessment) -> list[dict[str, Any]]:
     """The conditions as they are written, with the transition times of the previous status where nothing changed."""
-    before = {text(entry, "type"): entry for entry in items(view.facts.previous, "conditions")}
+    before = {get_str(entry, "type"): entry for entry in get_list(view.facts.previous, "conditions")}
     now = timestamp(view.facts.now)
     return [
         _written(kind, verdict, view.facts.generation, before.get(kind), now)
@@ -161,12 +161,12 @@ def conditions(view: Assessment) -> list[dict[str, Any]]:
 
 
 def _written(kind: str, verdict: ConditionResult, generation: int, before: object, now: str) -> dict[str, Any]:
-    unchanged = text(before, "status") == verdict.status
+    unchanged = get_str(before, "status") == verdict.status
     return {
         "type": kind,
         "status": verdict.status,
         "observedGeneration": generation,
         "reason": reason(verdict.reason, "Other"),
         "message": line(verdict.message) or verdict.reason,
-        "lastTransitionTime": (unchanged and text(before, "lastTransitionTime")) or now,
+        "lastTransitionTime": (unchanged and get_str(before, "lastTransitionTime")) or now,
     }

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vllm_operator.diagnosis.log_text import line
-from vllm_operator.kube.fields import at, condition, items, number, text
+from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation, StatusInputs
 
@@ -49,7 +49,7 @@ def rollout(facts: StatusInputs) -> RolloutState:
     deployment = facts.observed.deployment
     if deployment is None:
         return RolloutState(False, max(facts.replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
-    status = at(deployment, "status")
+    status = get(deployment, "status")
     observed = _observed(deployment, facts)
     progress = condition(deployment, "Progressing")
     counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
@@ -60,30 +60,30 @@ def rollout(facts: StatusInputs) -> RolloutState:
         observed=observed,
         complete=observed
         and not _ends(deployment)
-        and _complete(*counts, _count(status, "availableReplicas"), text(progress, "reason")),
-        stuck=observed and text(progress, "reason") == "ProgressDeadlineExceeded",
+        and _complete(*counts, _count(status, "availableReplicas"), get_str(progress, "reason")),
+        stuck=observed and get_str(progress, "reason") == "ProgressDeadlineExceeded",
         failure=_failure(deployment),
-        revision=_revision(text(progress, "message"), counts, facts) if observed else "",
+        revision=_revision(get_str(progress, "message"), counts, facts) if observed else "",
         ends=_ends(deployment),
     )
 
 
 def _ends(deployment: Object) -> bool:
-    return bool(text(deployment, "metadata", "deletionTimestamp"))
+    return bool(get_str(deployment, "metadata", "deletionTimestamp"))
 
 
 def _wanted(deployment: Object) -> int:
-    asked = at(deployment, "spec", "replicas")
+    asked = get(deployment, "spec", "replicas")
     return max(asked, 0) if isinstance(asked, int) and not isinstance(asked, bool) else 1
 
 
 def _count(status: object, field: str) -> int:
-    return max(number(status, field), 0)
+    return max(get_int(status, field), 0)
 
 
 def _observed(deployment: Object, facts: StatusInputs) -> bool:
     """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
-    if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
+    if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
     held = facts.paused or bool(facts.problems) or facts.autoscaling or facts.replicas is None
     return held or facts.replicas == _wanted(deployment)
@@ -96,7 +96,7 @@ def _complete(wanted: int, replicas: int, updated: int, available: int, reason: 
 
 def _failure(deployment: Object) -> str:
     entry = condition(deployment, "ReplicaFailure")
-    return line(text(entry, "message")) if text(entry, "status") == "True" else ""
+    return line(get_str(entry, "message")) if get_str(entry, "status") == "True" else ""
 
 
 def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -> str:
@@ -106,8 +106,8 @@ def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -
     if not counts[2]:
         return ""
     born = [
-        (text(pod, "metadata", "creationTimestamp"), text(pod, "metadata", "labels", "pod-template-hash"))
-        for pod in items({"pods": facts.observed.pods}, "pods")
+        (get_str(pod, "metadata", "creationTimestamp"), get_str(pod, "metadata", "labels", "pod-template-hash"))
+        for pod in get_list({"pods": facts.observed.pods}, "pods")
     ]
     return max(born)[1] if born else ""
 
@@ -115,4 +115,4 @@ def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -
 def is_late(observed: Observation) -> bool:
     """True when pods did not come up within the Deployment's progress deadline."""
     progress = condition(observed.deployment, "Progressing")
-    return text(progress, "reason") == "ProgressDeadlineExceeded"
+    return get_str(progress, "reason") == "ProgressDeadlineExceeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vllm_operator.kube.fields import at, condition, items, number, text
+from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.inputs import Observation, StatusInputs
 
@@ -55,13 +55,13 @@ def _are_behind(observed: Observation) -> bool:
 
 
 def _is_answered(deployment: Mapping[str, Any], pods: int, *counted: str) -> bool:
-    if number(deployment, "status", "observedGeneration") < number(deployment, "metadata", "generation"):
+    if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
-    if text(condition(deployment, "ReplicaFailure"), "status") == "True":
+    if get_str(condition(deployment, "ReplicaFailure"), "status") == "True":
         return True
-    wanted = at(deployment, "spec", "replicas")
+    wanted = get(deployment, "spec", "replicas")
     wanted = wanted if isinstance(wanted, int) else 1
-    return min(*(number(deployment, "status", name) for name in counted), pods) >= wanted
+    return min(*(get_int(deployment, "status", name) for name in counted), pods) >= wanted
 
 
 def _is_only_the_way(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
@@ -73,16 +73,18 @@ def _is_only_the_way(previous: Mapping[str, Any], status: Mapping[str, Any]) -> 
 
 def _lasting(status: Mapping[str, Any]) -> tuple[object, ...]:
     """The status without what changes on the way."""
-    phase = text(status, "phase")
-    verdicts = {text(entry, "type"): (text(entry, "status"), _reason(entry)) for entry in items(status, "conditions")}
+    phase = get_str(status, "phase")
+    verdicts = {
+        get_str(entry, "type"): (get_str(entry, "status"), _reason(entry)) for entry in get_list(status, "conditions")
+    }
     replicas = {
-        (text(replica, "pod"), text(replica, "phase"), text(replica, "reason"))
-        for replica in items(status, "replicaStatuses")
-        if text(replica, "reason") not in _WAY_REPLICAS
+        (get_str(replica, "pod"), get_str(replica, "phase"), get_str(replica, "reason"))
+        for replica in get_list(status, "replicaStatuses")
+        if get_str(replica, "reason") not in _WAY_REPLICAS
     }
     return "Pending" if phase in _WAY_PHASES else phase, verdicts, replicas
 
 
 def _reason(entry: Any) -> str:
-    reason = text(entry, "reason")
+    reason = get_str(entry, "reason")
     return "RollingOut" if reason in _WAY_REASONS else reason

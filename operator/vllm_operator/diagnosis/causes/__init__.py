@@ -18,7 +18,7 @@ from vllm_operator.diagnosis.causes.process import POD
 from vllm_operator.diagnosis.causes.row import Cause
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.log_text import cause, line, without_prefix
-from vllm_operator.kube.fields import text
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
 SAYS = "its log says: "
@@ -51,7 +51,7 @@ def remembered(entry: Object | None, late: bool) -> Diagnosis | None:
         entry: the entry in the previous status, if there was one.
         late: pods that do not come up are diagnosed too.
     """
-    why, phase, words = (text(entry, field) for field in ("reason", "phase", "message"))
+    why, phase, words = (get_str(entry, field) for field in ("reason", "phase", "message"))
     if why not in _REASONS or phase not in ({"CrashLooping", "Loading"} if late else {"CrashLooping"}):
         return None
     return Diagnosis(why, words.partition(SAYS if phase == "Loading" else ": ")[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.diagnosis.causes import SAYS
 from vllm_operator.diagnosis.startup_stage import DOWNLOADING, FETCHING, STAGES
-from vllm_operator.kube.fields import items, mapping, text
+from vllm_operator.kube.fields import get_list, get_map, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.inputs import StatusInputs
@@ -46,13 +46,13 @@ def engine_state(pod: Pod, facts: StatusInputs, before: Object | None) -> State:
 
 def stalled_words(status: Object, pod: str) -> str:
     """How a status tells that the engine of `pod` is frozen; empty when it does not."""
-    entries = (entry for entry in items(status, "replicaStatuses") if text(entry, "pod") == pod)
-    return next((text(entry, "message") for entry in entries if text(entry, "reason") == ENGINE_STALLED), "")
+    entries = (entry for entry in get_list(status, "replicaStatuses") if get_str(entry, "pod") == pod)
+    return next((get_str(entry, "message") for entry in entries if get_str(entry, "reason") == ENGINE_STALLED), "")
 
 
 def _answering(pod: Pod) -> State:
     if pod.ready:
-        return State("Serving", "Serving", "", text(pod.readiness, "lastTransitionTime"))
+        return State("Serving", "Serving", "", get_str(pod.readiness, "lastTransitionTime"))
     # Until the kubelet agrees the Service sends it nothing.
     words = "the engine answers; Kubernetes has not called the pod ready yet"
     if pod.main and pod.main.started:
@@ -74,7 +74,7 @@ def _loading(pod: Pod, facts: StatusInputs) -> State:
     # vLLM opens its port when the model is loaded: from outside downloading and loading look the same.
     work = "downloads or loads" if facts.downloads else "loads"
     words = f"{work} the model; vLLM opens its port when that is done"
-    end = mapping(pod.main.last, "terminated") if pod.main else {}
+    end = get_map(pod.main.last, "terminated") if pod.main else {}
     if pod.diagnosis and pod.diagnosis.reason:
         return State("Loading", pod.diagnosis.reason, f"{words}; {SAYS}{pod.diagnosis.message}", _started(pod))
     if end:
@@ -96,10 +96,10 @@ def _stage(pod: Pod, facts: StatusInputs) -> State | None:
 def _unasked(pod: Pod, facts: StatusInputs, before: Object | None) -> State:
     """Before the first answer (the operator has just started) what was known goes on."""
     if before is not None and _goes_on(pod, before):
-        return State(before["phase"], before["reason"], text(before, "message"))
+        return State(before["phase"], before["reason"], get_str(before, "message"))
     if not pod.ready:
         return _loading(pod, facts)
-    if before is None and len(items(facts.previous, "replicaStatuses")) >= MAX_REPLICA_STATUSES:
+    if before is None and len(get_list(facts.previous, "replicaStatuses")) >= MAX_REPLICA_STATUSES:
         return _answering(pod)  # The full list named the worst ones, and this one was not among them.
     if before is not None and before.get("phase") == "Serving":
         return _answering(pod)
@@ -116,5 +116,5 @@ def _goes_on(pod: Pod, before: Object) -> bool:
 
 
 def _started(pod: Pod) -> str:
-    begun = text(pod.main.state, "running", "startedAt") if pod.main else ""
-    return begun or text(pod.body, "status", "startTime")
+    begun = get_str(pod.main.state, "running", "startedAt") if pod.main else ""
+    return begun or get_str(pod.body, "status", "startTime")

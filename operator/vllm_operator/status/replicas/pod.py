@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.kube.fields import condition, items, mapping, text
+from vllm_operator.kube.fields import condition, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
 
 MAIN_CONTAINER = "vllm"
@@ -45,7 +45,7 @@ class Container:
     @property
     def waiting(self) -> str:
         """Reason for which the container waits; empty when it does not."""
-        return text(self.state, "waiting", "reason")
+        return get_str(self.state, "waiting", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Pod:
     @property
     def image(self) -> str:
         """The image that vLLM is to run from; empty when the pod tells none."""
-        specs = {text(spec, "name"): text(spec, "image") for spec in items(self.body, "spec", "containers")}
+        specs = {get_str(spec, "name"): get_str(spec, "image") for spec in get_list(self.body, "spec", "containers")}
         return specs.get(MAIN_CONTAINER) or next(iter(specs.values()), "")
 
     @property
@@ -87,10 +87,10 @@ def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosi
     readiness = condition(body, "Ready")
     return Pod(
         body=body,
-        name=text(body, "metadata", "name"),
-        node=text(body, "spec", "nodeName"),
-        revision=text(body, "metadata", "labels", "pod-template-hash"),
-        ready=text(readiness, "status") == "True",
+        name=get_str(body, "metadata", "name"),
+        node=get_str(body, "spec", "nodeName"),
+        revision=get_str(body, "metadata", "labels", "pod-template-hash"),
+        ready=get_str(readiness, "status") == "True",
         readiness=readiness,
         scheduled=condition(body, "PodScheduled"),
         init_containers=_containers(body, "initContainerStatuses"),
@@ -103,12 +103,12 @@ def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosi
 def _containers(body: Object, kind: str) -> tuple[Container, ...]:
     return tuple(
         Container(
-            name=text(status, "name"),
-            state=mapping(status, "state"),
-            last=mapping(status, "lastState"),
+            name=get_str(status, "name"),
+            state=get_map(status, "state"),
+            last=get_map(status, "lastState"),
             started=status.get("started") is True or status.get("ready") is True,
             ready=status.get("ready") is True,
             restarts=bool(status.get("restartCount")),
         )
-        for status in items(body, "status", kind)
+        for status in get_list(body, "status", kind)
     )

@@ -12,7 +12,7 @@ from vllm_operator.diagnosis.causes import diagnose
 from vllm_operator.diagnosis.event_reasons import PULL_SECRET
 from vllm_operator.diagnosis.event_reasons import REASONS as HAPPENINGS
 from vllm_operator.diagnosis.log_text import cause, line, reason
-from vllm_operator.kube.fields import at, condition, earlier, items, mapping, number, seconds_between, text
+from vllm_operator.kube.fields import condition, get, get_int, get_list, get_map, get_str, seconds_between, time_before
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Container, Pod, State
 
@@ -46,60 +46,60 @@ _NODE_LOST = {"NodeNotReady", "NodeLost", "NodeUnreachable"}
 
 def lost(pod: Pod) -> State | None:
     """The node does not report any more, so nothing that is known of the pod is true for sure."""
-    why = text(pod.body, "status", "reason")
-    silent = text(pod.readiness, "reason") in _NODE_LOST or _marked_by_node_controller(pod)
-    if text(pod.body, "status", "phase") != "Unknown" and why not in _NODE_LOST and not silent:
+    why = get_str(pod.body, "status", "reason")
+    silent = get_str(pod.readiness, "reason") in _NODE_LOST or _marked_by_node_controller(pod)
+    if get_str(pod.body, "status", "phase") != "Unknown" and why not in _NODE_LOST and not silent:
         return None
     words = f"node {pod.node or '?'} does not report: look at it with kubectl describe node"
-    return State("Unknown", "NodeLost", words, text(pod.readiness, "lastTransitionTime"))
+    return State("Unknown", "NodeLost", words, get_str(pod.readiness, "lastTransitionTime"))
 
 
 def _marked_by_node_controller(pod: Pod) -> bool:
     """A kubelet gives a reason when a pod is not ready; the node controller, which stands in for it, gives none."""
-    not_ready = text(pod.readiness, "status") == "False" and not text(pod.readiness, "reason")
+    not_ready = get_str(pod.readiness, "status") == "False" and not get_str(pod.readiness, "reason")
     return not_ready and bool(pod.node) and any(container.ready for container in pod.containers)
 
 
 def draining(pod: Pod) -> State | None:
     """The pod is being deleted and finishes what it has."""
-    deadline = text(pod.body, "metadata", "deletionTimestamp")
+    deadline = get_str(pod.body, "metadata", "deletionTimestamp")
     if not deadline:
         return None
-    grace = number(pod.body, "metadata", "deletionGracePeriodSeconds")
+    grace = get_int(pod.body, "metadata", "deletionGracePeriodSeconds")
     words = f"finishes its requests, within {grace} s"
     if why := _disruption(pod):
         words = f"{why}; {words}"
     # Kubernetes writes the moment at which the pod will be killed, not the one at which it was told to stop.
-    return State("Draining", "Terminating", words, earlier(deadline, grace))
+    return State("Draining", "Terminating", words, time_before(deadline, grace))
 
 
 def _disruption(pod: Pod) -> str:
     """Why Kubernetes itself ends the pod: preemption, eviction, a taint; empty when a person or a rollout does."""
     entry = condition(pod.body, "DisruptionTarget")
-    if text(entry, "status") != "True":
+    if get_str(entry, "status") != "True":
         return ""
-    return text(entry, "message") or text(entry, "reason")
+    return get_str(entry, "message") or get_str(entry, "reason")
 
 
 def failed(pod: Pod) -> State | None:
     """The pod ended and will not run again: evicted, preempted or completed."""
-    phase = text(pod.body, "status", "phase")
+    phase = get_str(pod.body, "status", "phase")
     if phase not in {"Failed", "Succeeded"}:
         return None
-    why = reason(text(pod.body, "status", "reason"), "Ended")
-    words = text(pod.body, "status", "message") or _disruption(pod)
+    why = reason(get_str(pod.body, "status", "reason"), "Ended")
+    words = get_str(pod.body, "status", "message") or _disruption(pod)
     words = words or f"the pod ended with phase {phase}; another one takes its place"
-    ends = (text(container.state, "terminated", "finishedAt") for container in pod.containers)
-    return State("Failed", why, words, next(filter(None, ends), text(pod.body, "status", "startTime")))
+    ends = (get_str(container.state, "terminated", "finishedAt") for container in pod.containers)
+    return State("Failed", why, words, next(filter(None, ends), get_str(pod.body, "status", "startTime")))
 
 
 def unscheduled(pod: Pod) -> State | None:
     """No node took the pod yet; the scheduler says why."""
-    status = text(pod.scheduled, "status")
+    status = get_str(pod.scheduled, "status")
     if status == "True" or pod.node:
         return None
-    since = text(pod.scheduled, "lastTransitionTime") or text(pod.body, "metadata", "creationTimestamp")
-    words = text(pod.scheduled, "message")
+    since = get_str(pod.scheduled, "lastTransitionTime") or get_str(pod.body, "metadata", "creationTimestamp")
+    words = get_str(pod.scheduled, "message")
     if not words:
         return State("Scheduling", "Pending", "waits for the scheduler", since)
     why, headline = _scheduler_cause(words)
@@ -126,8 +126,8 @@ def unusable(pod: Pod) -> State | None:
     """The kubelet cannot create the container as it is written, such as for a missing Secret."""
     for container in (*pod.init_containers, *pod.containers):
         if container.waiting in _UNUSABLE:
-            words = text(container.state, "waiting", "message") or "the kubelet gives no message"
-            return State("Failed", container.waiting, words, text(pod.scheduled, "lastTransitionTime"))
+            words = get_str(container.state, "waiting", "message") or "the kubelet gives no message"
+            return State("Failed", container.waiting, words, get_str(pod.scheduled, "lastTransitionTime"))
     return None
 
 
@@ -138,11 +138,11 @@ def unpulled(pod: Pod) -> State | None:
     """
     for container in (*pod.init_containers, *pod.containers):
         if container.waiting in _UNPULLED:
-            words = text(container.state, "waiting", "message")
+            words = get_str(container.state, "waiting", "message")
             words = _BACK_OFF.sub("", words) or words or "the image cannot be pulled"
             if pod.finding and pod.finding.reason == PULL_SECRET:
                 words = f"{words}; {pod.finding.message}"
-            return State("Pulling", IMAGE_PULL_BACK_OFF, words, text(pod.scheduled, "lastTransitionTime"))
+            return State("Pulling", IMAGE_PULL_BACK_OFF, words, get_str(pod.scheduled, "lastTransitionTime"))
     return None
 
 
@@ -155,7 +155,7 @@ def crashing(pod: Pod) -> State | None:
 def crashed(pod: Pod) -> tuple[Container, Object] | None:
     """The container that died and has not come up since, and how it ended."""
     for container in pod.init_containers:
-        if (end := _crash(container)) and at(end, "exitCode") != 0:
+        if (end := _crash(container)) and get(end, "exitCode") != 0:
             return container, end
     for container in pod.containers:
         # A server is not to end at all: vLLM ends with exit code 0 when its engine process was killed.
@@ -167,10 +167,10 @@ def crashed(pod: Pod) -> tuple[Container, Object] | None:
 def _crash(container: Container) -> Object | None:
     """How the container ended, when it ended and no later start got through; None otherwise."""
     if container.waiting == "CrashLoopBackOff":
-        return mapping(container.last, "terminated") or mapping(container.state, "waiting")
-    if now := mapping(container.state, "terminated"):
+        return get_map(container.last, "terminated") or get_map(container.state, "waiting")
+    if now := get_map(container.state, "terminated"):
         return now
-    before = mapping(container.last, "terminated")
+    before = get_map(container.last, "terminated")
     if not container.restarts or container.started or not before:
         return None
     # A start takes minutes: without this the replica would be called Loading between any two crashes.
@@ -178,26 +178,26 @@ def _crash(container: Container) -> Object | None:
 
 
 def _ran_long(end: Object) -> bool:
-    lasted = seconds_between(text(end, "startedAt"), text(end, "finishedAt"))
+    lasted = seconds_between(get_str(end, "startedAt"), get_str(end, "finishedAt"))
     return lasted is not None and lasted >= LONG_RUN
 
 
 def _crash_state(pod: Pod, container: Container, end: Object) -> State:
-    since = text(end, "finishedAt")
-    if text(end, "reason") == "OOMKilled":
+    since = get_str(end, "finishedAt")
+    if get_str(end, "reason") == "OOMKilled":
         words = f"container {container.name} was killed for want of memory{_memory_limit(pod, container)}"
         return State("CrashLooping", "OOMKilled", f"{words}: raise resources.limits.memory", since)
-    if at(end, "exitCode") is None:
-        return State("CrashLooping", "CrashLoopBackOff", text(end, "message") or "the container keeps ending", since)
+    if get(end, "exitCode") is None:
+        return State("CrashLooping", "CrashLoopBackOff", get_str(end, "message") or "the container keeps ending", since)
     return State("CrashLooping", *_ending(pod, end), since)
 
 
 def _ending(pod: Pod, end: Object) -> tuple[str, str]:
     """Reason and message of an end: what the log tells comes first, for its cause stands far above the last words."""
-    code = number(end, "exitCode")
+    code = get_int(end, "exitCode")
     if code >= KILLED and pod.finding and pod.finding.reason == "Killing":
         return "Killing", f"exit code {code}: {pod.finding.message}"
-    for told in (pod.diagnosis, diagnose(text(end, "message"))):
+    for told in (pod.diagnosis, diagnose(get_str(end, "message"))):
         if told and told.reason:
             return told.reason, f"exit code {code}: {told.message}"
     if pod.diagnosis and pod.diagnosis.message and code < KILLED:
@@ -207,14 +207,14 @@ def _ending(pod: Pod, end: Object) -> tuple[str, str]:
 
 def crash_message(pod: Pod, end: Object) -> str:
     """One line for a container's end: its exit code and the line of its last words that tells most."""
-    code = number(end, "exitCode")
-    words = line(cause(text(end, "message")))
+    code = get_int(end, "exitCode")
+    words = line(cause(get_str(end, "message")))
     return f"exit code {code}: {words}" if words else f"exit code {code}: see kubectl logs --previous {pod.name}"
 
 
 def _memory_limit(pod: Pod, container: Container) -> str:
-    for spec in items(pod.body, "spec", "containers"):
-        limit = at(spec, "resources", "limits", "memory")
+    for spec in get_list(pod.body, "spec", "containers"):
+        limit = get(spec, "resources", "limits", "memory")
         if limit and spec.get("name") == container.name:
             return f" (limit {limit})"
     return ""
@@ -225,12 +225,14 @@ def creating(pod: Pod) -> State | None:
     main = pod.main
     if main and (main.state.get("running") or main.state.get("terminated")):
         return None
-    since = text(pod.scheduled, "lastTransitionTime")
+    since = get_str(pod.scheduled, "lastTransitionTime")
     if pod.finding and pod.finding.reason in HAPPENINGS:
         return State("Pulling", pod.finding.reason, pod.finding.message)
     for container in pod.init_containers:
-        if begun := mapping(container.state, "running"):
-            return State("Loading", "Initializing", f"init container {container.name} runs", text(begun, "startedAt"))
+        if begun := get_map(container.state, "running"):
+            return State(
+                "Loading", "Initializing", f"init container {container.name} runs", get_str(begun, "startedAt")
+            )
     return State("Pulling", "ContainerCreating", "the node pulls the image and mounts the volumes", since)
 
 

@@ -11,7 +11,7 @@ from vllm_operator.diagnosis.causes import remembered
 from vllm_operator.diagnosis.event_reasons import remembered_explanation
 from vllm_operator.diagnosis.log_text import line
 from vllm_operator.diagnosis.startup_stage import remembered_stage
-from vllm_operator.kube.fields import items, text, timestamp
+from vllm_operator.kube.fields import get_list, get_str, timestamp
 from vllm_operator.kube.types import Object
 from vllm_operator.status.claim import unbound
 from vllm_operator.status.inputs import StatusInputs
@@ -79,7 +79,7 @@ class Replica:
 
 def judged_replicas(facts: StatusInputs) -> tuple[Replica, ...]:
     """Every pod of the server, worst first and then by name."""
-    before = {text(entry, "pod"): entry for entry in items(facts.previous, "replicaStatuses")}
+    before = {get_str(entry, "pod"): entry for entry in get_list(facts.previous, "replicaStatuses")}
     replicas = [_judged(_read(pod, facts, before), facts, before) for pod in facts.observed.pods]
     return tuple(sorted(replicas, key=lambda replica: (_RANK[replica.phase], replica.pod)))
 
@@ -91,9 +91,9 @@ def replica_statuses(facts: StatusInputs) -> list[dict[str, Any]]:
 
 def _read(body: Object, facts: StatusInputs, before: Mapping[str, Object]) -> Pod:
     """The pod with its diagnosis: as told before until its log is read again, so that a restart changes no word."""
-    name = text(body, "metadata", "name")
+    name = get_str(body, "metadata", "name")
     entry = before.get(name[:_NAME_LENGTH])
-    found = facts.findings.get(text(body, "metadata", "uid"))
+    found = facts.findings.get(get_str(body, "metadata", "uid"))
     if found is None:
         found = remembered_stage(entry) or remembered_explanation(entry)
     return read_pod(body, facts.diagnoses.get(name) or remembered(entry, is_late(facts.observed)), found)
@@ -111,7 +111,7 @@ def _judged(pod: Pod, facts: StatusInputs, before: Mapping[str, Object]) -> Repl
         message=message,
         headline=line(state.headline) or message,
         since=_since(state, previous, facts),
-        gone=text(pod.body, "status", "phase") in {"Failed", "Succeeded"},
+        gone=get_str(pod.body, "status", "phase") in {"Failed", "Succeeded"},
         ready=pod.ready,
         revision=pod.revision,
         cure=facts.cure if state.reason == ENGINE_STALLED else "",
@@ -138,8 +138,8 @@ def _unchanged(state: State, previous: Object | None) -> bool:
 
 def _since(state: State, previous: Object | None, facts: StatusInputs) -> str:
     """When the state began: as told before while it lasts, else Kubernetes' time, else this pass."""
-    if previous is not None and _unchanged(state, previous) and text(previous, "since"):
-        return text(previous, "since")
+    if previous is not None and _unchanged(state, previous) and get_str(previous, "since"):
+        return get_str(previous, "since")
     return line(state.since, 64) or timestamp(facts.now)
 
 
@@ -147,5 +147,5 @@ def _steady_message(state: State, previous: Object | None) -> str:
     """The message; older kubelets tell the cause of a failed pull only at every other look, so the longer one stays."""
     message = line(state.message)
     if state.reason == IMAGE_PULL_BACK_OFF and message.startswith("Back-off") and _unchanged(state, previous):
-        return text(previous, "message") or message
+        return get_str(previous, "message") or message
     return message
