@@ -24,26 +24,26 @@ class AdmissionChanges:
 
     Attributes:
         notes: what the user is told.
-        hidden: whether a child lost the label by which its changes are seen.
-        rescaled: whether the Deployment has another number of replicas than was asked for.
+        unlabelled: whether a child lost the label by which its changes are seen.
+        replicas_overridden: whether the Deployment has another number of replicas than was asked for.
     """
 
     notes: tuple[str, ...] = ()
-    hidden: bool = False
-    rescaled: bool = False
+    unlabelled: bool = False
+    replicas_overridden: bool = False
 
 
-def alterations(children: Iterable[tuple[Manifest, tuple[str, ...]]]) -> AdmissionChanges:
+def summarize_admission_changes(children: Iterable[tuple[Manifest, tuple[str, ...]]]) -> AdmissionChanges:
     """Sum up children and those of their fields that are stored otherwise."""
     found = [(manifest, fields) for manifest, fields in children if fields]
     return AdmissionChanges(
         notes=tuple(_note(manifest, fields) for manifest, fields in found),
-        hidden=any(FOUND_BY in fields for _, fields in found),
-        rescaled=any(manifest.kind == DEPLOYMENT.name and REPLICAS in fields for manifest, fields in found),
+        unlabelled=any(FOUND_BY in fields for _, fields in found),
+        replicas_overridden=any(manifest.kind == DEPLOYMENT.name and REPLICAS in fields for manifest, fields in found),
     )
 
 
-def altered_fields(manifest: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, ...]:
+def fields_changed_by_admission(manifest: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, ...]:
     """Paths of what `answer` holds otherwise than `manifest`, such as `spec.template.spec.containers[vllm].image`.
 
     What the manifest leaves empty is none: the API server fills it in.

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from vllm_operator.apply.admission_changes import altered_fields
+from vllm_operator.apply.admission_changes import fields_changed_by_admission
 from vllm_operator.kube.types import Object
 
-ALTERED_SECONDS = 1800.0
+ADMISSION_RECHECK_SECONDS = 1800.0
 """How long it is taken for granted that admission would change an object again as it did."""
 
 
@@ -33,7 +33,7 @@ class AdmissionMemory:
         uid = answer["metadata"].get("uid", "")
         if differs:
             self._answers[uid] = (applied, _concerned(manifest, answer))
-            self._altered[uid] = altered_fields(manifest, answer)
+            self._altered[uid] = fields_changed_by_admission(manifest, answer)
             self._noted[uid] = self._clock()
         else:
             self.forget(uid)
@@ -44,13 +44,13 @@ class AdmissionMemory:
         self._altered.pop(uid, None)
         self._noted.pop(uid, None)
 
-    def altered(self, uid: str) -> tuple[str, ...]:
+    def changed_fields(self, uid: str) -> tuple[str, ...]:
         """Fields that the object holds otherwise than they were applied last."""
         return self._altered.get(uid, ())
 
     def is_old(self, uid: str) -> bool:
         """Whether the policy that changed the object may be gone by now: applying it again tells."""
-        return bool(self._altered.get(uid)) and self._clock() - self._noted[uid] >= ALTERED_SECONDS
+        return bool(self._altered.get(uid)) and self._clock() - self._noted[uid] >= ADMISSION_RECHECK_SECONDS
 
     def holds(self, wanted: str, manifest: Object, live: Object) -> bool:
         """True when `live` still is what came of `manifest`, which has the hash `wanted`."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from vllm_operator.api.problem import Problem
-from vllm_operator.apply.admission_changes import alterations
+from vllm_operator.apply.admission_changes import summarize_admission_changes
 from vllm_operator.apply.child_applier import ChildApplier
 from vllm_operator.apply.owner import Owner
 from vllm_operator.apply.result import ApplyResult, is_final, refusal
@@ -67,11 +67,13 @@ class Applier:
                 *(result for result in results if isinstance(result, Problem)),
             ),
             written=tuple(m.kind for m in written),
-            edited=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
-            unmonitored=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
-            contested=self._attempts.contested(key),
-            altered=alterations((m, self._writer.altered(m, server.namespace)) for m in manifests),
-            vanished=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
+            edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
+            monitoring_refusals=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
+            conflicts=self._attempts.conflicts(key),
+            admission_changes=summarize_admission_changes(
+                (m, self._writer.fields_changed_by_admission(m, server.namespace)) for m in manifests
+            ),
+            kinds_gone=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
         )
 
     def _check_namespace(self, key: Key, server: Owner, results: Iterable[object]) -> None:

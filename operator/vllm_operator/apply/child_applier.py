@@ -60,9 +60,9 @@ class ChildApplier:
             return await self._create(key, server, kind, manifest)
         return await self._update(key, server, kind, manifest, live)
 
-    def altered(self, manifest: Manifest, namespace: str) -> tuple[str, ...]:
+    def changed_fields(self, manifest: Manifest, namespace: str) -> tuple[str, ...]:
         """Fields that the child holds otherwise than they were applied last."""
-        return self._answers.altered(self._store.uid(manifest.kind, namespace, manifest.name))
+        return self._answers.changed_fields(self._store.uid(manifest.kind, namespace, manifest.name))
 
     def forget(self, key: Key) -> None:
         """Forget a server that is gone: no more is written to its children."""

@@ -57,22 +57,22 @@ class ApplyResult:
     Attributes:
         problems: refusals and taken names.
         written: kinds that were written.
-        edited: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
-        unmonitored: refusals of optional kinds, which block nothing.
-        contested: who keeps changing or deleting which child.
-        altered: what admission made of the children.
-        vanished: optional kinds that the API server no longer serves, or whose CRD is being deleted.
+        edited_concurrently: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
+        monitoring_refusals: refusals of optional kinds, which block nothing.
+        conflicts: who keeps changing or deleting which child.
+        admission_changes: what admission made of the children.
+        kinds_gone: optional kinds that the API server no longer serves, or whose CRD is being deleted.
         failure: why the pass did not go through, when that may pass.
         owner_gone: whether the server was deleted or replaced during the pass.
     """
 
     problems: tuple[Problem, ...] = ()
     written: tuple[str, ...] = ()
-    edited: tuple[str, ...] = ()
-    unmonitored: tuple[Problem, ...] = ()
-    contested: tuple[str, ...] = ()
-    altered: AdmissionChanges = field(default_factory=AdmissionChanges)
-    vanished: tuple[str, ...] = ()
+    edited_concurrently: tuple[str, ...] = ()
+    monitoring_refusals: tuple[Problem, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    admission_changes: AdmissionChanges = field(default_factory=AdmissionChanges)
+    kinds_gone: tuple[str, ...] = ()
     failure: ApiError | None = None
     owner_gone: bool = False
 

@@ -112,7 +112,7 @@ class WriteHistory:
         """The operator itself deleted the child: to make one of the name is no repair."""
         self._repairs.forget(name)
 
-    def contested(self, key: Key) -> tuple[str, ...]:
+    def conflicts(self, key: Key) -> tuple[str, ...]:
         """Fights that go on over children of the server."""
         if key not in self._fights:
             return ()

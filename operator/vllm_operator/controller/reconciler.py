@@ -11,7 +11,7 @@ from typing import Any
 
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.problem import Problem
-from vllm_operator.apply.admission_memory import ALTERED_SECONDS
+from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.result import ApplyResult, OwnerGoneError
 from vllm_operator.controller.reference_resolver import ReferenceResolver
@@ -123,7 +123,7 @@ class Reconciler:
             return 0.0
         if outcome.failure is not None:
             raise outcome.failure
-        if outcome.edited:
+        if outcome.edited_concurrently:
             return 0.0
         return earliest(pause, _again(desired, missing, outcome))
 
@@ -180,7 +180,7 @@ class Reconciler:
                 raise
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.
             return replace(self._outcomes.get(key, ApplyResult()), failure=failure)
-        for kind in outcome.vanished:
+        for kind in outcome.kinds_gone:
             self._cluster.capabilities.drop(kind)
         self._outcomes[key] = outcome
         return outcome
@@ -253,13 +253,13 @@ class Reconciler:
             generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
             previous=previous,
             problems=desired.problems + missing + outcome.problems,
-            notes=desired.notes + outcome.contested + outcome.altered.notes,
+            notes=desired.notes + outcome.conflicts + outcome.admission_changes.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
             # What a policy makes of the number is what is wanted: to wait for another would never end.
-            replicas=None if outcome.altered.rescaled else server.replicas,
+            replicas=None if outcome.admission_changes.replicas_overridden else server.replicas,
             cache_claim=server.cache_claim,
             downloads=server.downloads,
             missing_crds=server.missing_crds,
@@ -267,7 +267,7 @@ class Reconciler:
             observed=observed,
             health=self._cluster.prober.health(str(key)),
             now=self._clock(),
-            monitoring_problems=outcome.unmonitored,
+            monitoring_problems=outcome.monitoring_refusals,
             diagnoses=self._cluster.diagnoses.of(key, observed),
             restarts=tuple(previous.get("stalledRestarts") or ()),
             findings=self._cluster.lookups.of(key, questions(observed)),
@@ -282,9 +282,15 @@ def earliest(*pauses: float | None) -> float | None:
 def _again(desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
-    if outcome.problems or outcome.unmonitored or outcome.vanished or outcome.contested or outcome.altered.hidden:
+    if (
+        outcome.problems
+        or outcome.monitoring_refusals
+        or outcome.kinds_gone
+        or outcome.conflicts
+        or outcome.admission_changes.unlabelled
+    ):
         return REFUSED_AGAIN_SECONDS
     return earliest(
         REFERENCES_AGAIN_SECONDS if desired.references else None,
-        ALTERED_SECONDS if outcome.altered.notes else None,
+        ADMISSION_RECHECK_SECONDS if outcome.admission_changes.notes else None,
     )

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import body
-from vllm_operator.apply.admission_changes import FOUND_BY, REPLICAS, TOLD, alterations, altered_fields
+from vllm_operator.apply.admission_changes import (
+    FOUND_BY,
+    REPLICAS,
+    TOLD,
+    fields_changed_by_admission,
+    summarize_admission_changes,
+)
 from vllm_operator.desired.state import desired_state
 
 Json = dict[str, Any]
@@ -43,26 +49,26 @@ def stored(**vllm: Any) -> Json:
     ],
 )
 def test_fields_that_are_stored_otherwise(answer: Json, fields: tuple[str, ...]) -> None:
-    assert altered_fields(SENT, answer) == fields
+    assert fields_changed_by_admission(SENT, answer) == fields
 
 
 def test_what_is_told() -> None:
-    found = alterations([(MANIFESTS["Deployment"], (REPLICAS,)), (MANIFESTS["Service"], ())])
+    found = summarize_admission_changes([(MANIFESTS["Deployment"], (REPLICAS,)), (MANIFESTS["Service"], ())])
 
     assert found.notes == (
         "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas",
     )
-    assert (found.rescaled, found.hidden) == (True, False)
+    assert (found.replicas_overridden, found.unlabelled) == (True, False)
 
 
 def test_what_is_told_of_a_child_whose_changes_are_not_seen() -> None:
-    found = alterations([(MANIFESTS["Service"], (FOUND_BY,))])
+    found = summarize_admission_changes([(MANIFESTS["Service"], (FOUND_BY,))])
 
     assert "its changes are seen every 30 s only" in found.notes[0]
-    assert (found.rescaled, found.hidden) == (False, True)
+    assert (found.replicas_overridden, found.unlabelled) == (False, True)
 
 
 def test_many_fields_are_counted() -> None:
     fields = tuple(f"spec.field{number}" for number in range(TOLD + 2))
 
-    assert alterations([(MANIFESTS["Service"], fields)]).notes[0].endswith("spec.field4 and 2 more")
+    assert summarize_admission_changes([(MANIFESTS["Service"], fields)]).notes[0].endswith("spec.field4 and 2 more")

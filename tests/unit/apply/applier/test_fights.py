@@ -15,7 +15,7 @@ async def test_foreign_field_that_nothing_removes_is_fought_only_so_often() -> N
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
     for _ in range(repair_limiter.BURST + 1):
-        assert (await scene.apply()).edited
+        assert (await scene.apply()).edited_concurrently
     with pytest.raises(ApiError, match="keeps changing"):
         await scene.apply()
 
@@ -86,12 +86,12 @@ async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json
         live["metadata"] |= {"managedFields": [entry], "resourceVersion": version}
         scene.store.put("Deployment", live)
         live["metadata"]["managedFields"] = []
-        assert len((await scene.apply()).contested) == (number + 1 == repair_limiter.FIGHT)
+        assert len((await scene.apply()).conflicts) == (number + 1 == repair_limiter.FIGHT)
 
-    (note,) = (await scene.apply()).contested
+    (note,) = (await scene.apply()).conflicts
     assert note.startswith(words)
     scene.clock.now += repair_limiter.WINDOW_SECONDS
-    assert (await scene.apply()).contested == ()
+    assert (await scene.apply()).conflicts == ()
 
 
 async def test_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:

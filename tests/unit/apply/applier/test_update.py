@@ -10,7 +10,7 @@ from tests.unit.apply.applier.scene import EDIT, KEY, Json, Scene
 from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.apply import write_backoff
 from vllm_operator.apply.admission_changes import AdmissionChanges
-from vllm_operator.apply.admission_memory import ALTERED_SECONDS
+from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.managed_fields import HANDOVER_MANAGER
@@ -159,7 +159,7 @@ async def test_what_force_did_not_take_after_all_is_adopted(scene: Scene) -> Non
 async def test_edit_that_comes_with_the_answer_to_an_apply_is_told_and_removed_by_the_next_pass() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
-    assert (await scene.apply()).edited == ("Service", "Deployment")
+    assert (await scene.apply()).edited_concurrently == ("Service", "Deployment")
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[])
 
     assert await scene.apply() == ApplyResult(written=("Service", "Deployment"))
@@ -213,7 +213,7 @@ async def test_what_the_api_server_makes_of_a_manifest_is_not_fought(scene: Scen
 
     what = "changes Deployment mistral: spec.template.spec.containers[vllm].image"
     words = f"an admission policy, a webhook or the API server {what}"
-    assert await scene.apply() == ApplyResult(altered=AdmissionChanges((words,)))
+    assert await scene.apply() == ApplyResult(admission_changes=AdmissionChanges((words,)))
     assert scene.api.requests == []
 
 
@@ -223,7 +223,7 @@ async def test_child_that_a_policy_hides_from_the_watches_is_looked_at(scene: Sc
 
     scene.api.admission = mutate
     await scene.apply()
-    assert (await scene.apply()).altered.hidden
+    assert (await scene.apply()).admission_changes.unlabelled
     live = scene.api.objects["Service", "mistral"]
     live["spec"]["ports"] = []
     live["metadata"]["resourceVersion"] = "9999"
@@ -251,8 +251,8 @@ async def test_hidden_child_is_told_also_after_a_list_that_does_not_show_it(scen
     scene.store.replace("Service", [], scene.store.uids("Service"), "9999")
 
     outcome = await scene.apply()
-    assert outcome.altered.hidden
-    assert len(outcome.altered.notes) == len(scene.manifests)
+    assert outcome.admission_changes.unlabelled
+    assert len(outcome.admission_changes.notes) == len(scene.manifests)
 
 
 async def test_hidden_child_that_was_deleted_comes_back(scene: Scene) -> None:
@@ -273,17 +273,17 @@ async def test_what_someone_else_put_back_is_no_longer_told(scene: Scene) -> Non
     live["metadata"]["resourceVersion"] = "9999"
     scene.store.put("Deployment", live)
 
-    assert not (await scene.apply()).altered.rescaled
+    assert not (await scene.apply()).admission_changes.replicas_overridden
 
 
 async def test_what_a_policy_changed_is_put_back_by_and_by_when_the_policy_is_gone(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
     await scene.apply()
-    scene.clock.now += ALTERED_SECONDS
+    scene.clock.now += ADMISSION_RECHECK_SECONDS
     assert "Deployment" in (await scene.apply()).written, "the policy is asked again"
     assert (await scene.apply()).written == ()
     scene.api.admission = lambda answer: None
-    scene.clock.now += ALTERED_SECONDS - 1
+    scene.clock.now += ADMISSION_RECHECK_SECONDS - 1
     assert (await scene.apply()).written == ()
     scene.clock.now += 1
 
@@ -294,16 +294,16 @@ async def test_what_a_policy_changed_is_put_back_by_and_by_when_the_policy_is_go
 
 async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
-    assert (await scene.apply()).altered.rescaled
+    assert (await scene.apply()).admission_changes.replicas_overridden
     scene.api.admission = lambda answer: None
     scene.wants(image="vllm/vllm-openai:v0.31.0")
 
-    assert (await scene.apply()).altered == AdmissionChanges()
+    assert (await scene.apply()).admission_changes == AdmissionChanges()
 
 
 async def test_what_a_policy_changed_is_forgotten_with_its_server(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
-    assert (await scene.apply()).altered.notes
+    assert (await scene.apply()).admission_changes.notes
     scene.children.forget(KEY)
 
     assert await scene.apply() == ApplyResult()

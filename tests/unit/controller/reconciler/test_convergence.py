@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.specs import body
 from tests.unit.controller.reconciler.scene import KEY, Scene, frozen_scene, settled
-from vllm_operator.apply.admission_memory import ALTERED_SECONDS
+from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.errors import ApiError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
@@ -128,7 +128,7 @@ async def test_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_for(
     scene = frozen_scene(replicas=1)
     scene.api.admission = lambda held: held["spec"].update(replicas=2) if held["kind"] == "Deployment" else None
     await settled(scene)
-    assert await scene.passes(2) == ALTERED_SECONDS
+    assert await scene.passes(2) == ADMISSION_RECHECK_SECONDS
 
     accepted = next(entry for entry in scene.server["status"]["conditions"] if entry["type"] == "Accepted")
     words = "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas"
