@@ -71,7 +71,7 @@ class Applier:
             monitoring_refusals=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
             conflicts=self._attempts.conflicts(key),
             admission_changes=summarize_admission_changes(
-                (m, self._writer.fields_changed_by_admission(m, server.namespace)) for m in manifests
+                (m, self._writer.changed_fields(m, server.namespace)) for m in manifests
             ),
             kinds_gone=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
         )

@@ -57,7 +57,8 @@ class ApplyResult:
     Attributes:
         problems: refusals and taken names.
         written: kinds that were written.
-        edited_concurrently: those whose answer holds what someone else wrote meanwhile: its event will tell the caches nothing new.
+        edited_concurrently: kinds that another writer changed during our apply. Our response already contains that
+            change, so its watch event is ignored, and the server must be requeued.
         monitoring_refusals: refusals of optional kinds, which block nothing.
         conflicts: who keeps changing or deleting which child.
         admission_changes: what admission made of the children.
@@ -75,6 +76,12 @@ class ApplyResult:
     kinds_gone: tuple[str, ...] = ()
     failure: ApiError | None = None
     owner_gone: bool = False
+
+    @property
+    def needs_recheck(self) -> bool:
+        """True when a child is refused, in conflict or invisible to the watches: the server is requeued soon."""
+        refused = self.problems or self.monitoring_refusals or self.kinds_gone
+        return bool(refused or self.conflicts or self.admission_changes.unlabelled)
 
 
 def is_final(manifest: Manifest, error: BaseException) -> bool:

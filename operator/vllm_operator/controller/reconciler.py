@@ -282,13 +282,7 @@ def earliest(*pauses: float | None) -> float | None:
 def _again(desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult) -> float | None:
     if missing:
         return MISSING_AGAIN_SECONDS
-    if (
-        outcome.problems
-        or outcome.monitoring_refusals
-        or outcome.kinds_gone
-        or outcome.conflicts
-        or outcome.admission_changes.unlabelled
-    ):
+    if outcome.needs_recheck:
         return REFUSED_AGAIN_SECONDS
     return earliest(
         REFERENCES_AGAIN_SECONDS if desired.references else None,
