@@ -18,7 +18,7 @@ help: ## Show the targets
 
 .PHONY: demo
 demo: setup ## Bring up a cluster and the operator, serve a model and ask it
-	$(RUN) python -m tests.demo
+	$(RUN) python -m tools.demo
 
 .PHONY: test
 test: setup check unit test-api test-e2e ## Run all checks and tests: unit, golden, API server, real cluster
@@ -88,7 +88,7 @@ golden: setup ## Rewrite the golden files
 
 .PHONY: release-snapshot
 release-snapshot: setup ## Keep what this version renders, for the next one's upgrade test (VERSION=0.2.0): tests/upgrade/released/
-	$(RUN) python -m tests.upgrade $(VERSION)
+	$(RUN) python -m tools.release_snapshot $(VERSION)
 
 ## --- generated files
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.helpers.operator_process import OperatorProcess, die_with_parent
+from tools.harness.operator_process import OperatorProcess, die_with_parent
 
 LAUNCH = """
 import os, pathlib

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.helpers.kube import KIND, Kube
 from tests.integration.servers import manifest
+from tools.harness.kube import KIND, Kube
 
 
 def await_garbage_collector(kube: Kube) -> None:

@@ -11,9 +11,9 @@ from tests.chaos.endurance import change, single, stage
 from tests.chaos.proxy import Fault, Proxy
 from tests.chaos.state import end_state
 from tests.helpers.alone import install_crd, plane_or_skip
-from tests.helpers.control_plane import Plane
-from tests.helpers.crds import install_monitoring_crds
-from tests.helpers.kube import Kube
+from tools.harness.control_plane import Plane
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube
 
 
 @pytest.fixture(scope="session")

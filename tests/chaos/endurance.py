@@ -11,10 +11,10 @@ from pathlib import Path
 from tests.chaos.harness import Kubelet, Stage
 from tests.chaos.proxy import Call, Fault, Proxy
 from tests.chaos.scenarios import FULL, SMALL
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import KIND, Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.control_plane import Plane
+from tools.harness.kube import KIND, Kube
+from tools.harness.operator_process import OperatorProcess
 
 RECOVERY_SECONDS = 30.0
 CALLS_A_SECOND = 2.0

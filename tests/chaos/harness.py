@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.state import difference, end_state, orphans
-from tests.helpers.kube import KIND, Kube
-from tests.helpers.operator_process import OperatorProcess
+from tools.harness.kube import KIND, Kube
+from tools.harness.operator_process import OperatorProcess
 
 QUIET_SECONDS = 0.6
 

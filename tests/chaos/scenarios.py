@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.helpers.kube import KIND, Object
 from tests.integration.servers import Servers, child_name, manifest
+from tools.harness.kube import KIND, Object
 
 Step = Callable[[Servers], object]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.helpers.kube import KIND, Kube, Object
+from tools.harness.kube import KIND, Kube, Object
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.kube.kinds import CHILDREN
 

@@ -14,9 +14,9 @@ import pytest
 from tests.chaos.account import OperatorOfAccount
 from tests.chaos.endurance import CALLS_A_SECOND, RECOVERY_SECONDS, SERVERS, Operator, endure, stage
 from tests.chaos.proxy import Fault, Proxy
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 from tools.localcluster.certificates import Authority, Identity
 
 PROXY = Identity("proxy", "/CN=kube-apiserver", ("IP:127.0.0.1",))

@@ -26,10 +26,10 @@ from tests.chaos.bad_behaviour import (
 from tests.chaos.endurance import RECOVERY_SECONDS, endure, stage
 from tests.chaos.proxy import Fault, Proxy
 from tests.chaos.scenarios import SMALL
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 FAULT_SECONDS = 4.0
 RESUMED_SECONDS = 4.0

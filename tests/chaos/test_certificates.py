@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.audit import Request
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.audit import Request
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 RECOVERY_SECONDS = 30.0
 CALLS_A_SECOND = 2.0

@@ -11,10 +11,10 @@ from tests.chaos.harness import Kubelet, Stage
 from tests.chaos.proxy import Answer, Call, Dropped, Fault, Proxy
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.state import end_state
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 MOST_WRITES = 60
 """More writes than this for one scenario are a defect of their own."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.account import OperatorOfAccount
-from tests.helpers.audit import Request
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
 from tests.integration.servers import Servers
+from tools.harness.audit import Request
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
 
 RECOVERY_SECONDS = 30.0
 CALLS_A_SECOND = 2.0

@@ -11,10 +11,10 @@ import pytest
 
 from tests.chaos.bad_behaviour import Hanging
 from tests.chaos.proxy import Fault, Proxy
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 BOUND_SECONDS = 4.0
 """Far below the 20 s after which a call ends by itself."""

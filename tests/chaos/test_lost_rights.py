@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.helpers import rights
-from tests.helpers.audit import Request
-from tests.helpers.control_plane import Plane, control_plane, missing
-from tests.helpers.crds import install_monitoring_crds
-from tests.helpers.kube import Kube, Object
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import OPTIONAL_KINDS, Servers
+from tools.harness import rights
+from tools.harness.audit import Request
+from tools.harness.control_plane import Plane, control_plane, missing
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube, Object
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 from vllm_operator.install.manifests import deploy_manifests
 

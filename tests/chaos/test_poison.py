@@ -15,10 +15,10 @@ import pytest
 
 from tests.chaos.proxy import Answer, Call, Fault, Proxy
 from tests.chaos.scenarios import SCALED
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import KIND, Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import MODEL, Servers
+from tools.harness.control_plane import Plane
+from tools.harness.kube import KIND, Kube
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.controller.workqueue import PATIENCE_SECONDS
 from vllm_operator.kube.client import TIMEOUT_SECONDS as CALL_SECONDS
 

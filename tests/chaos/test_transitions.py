@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.transitions import Run
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 TRANSITIONS = int(os.environ.get("TRANSITIONS", "500"))
 SEED = int(os.environ.get("TRANSITION_SEED", "0")) or random.randrange(1, 1_000_000)

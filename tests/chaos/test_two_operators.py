@@ -12,11 +12,11 @@ import pytest
 
 from tests.chaos.proxy import Answer, Call, Fault, Proxy
 from tests.chaos.scenarios import FULL
-from tests.helpers.audit import Request
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.audit import Request
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.controller.manager import LEASE_NAME
 
 HANDOVER_SECONDS = 3.0

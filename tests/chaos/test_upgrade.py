@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 
-from tests.helpers.control_plane import Plane
-from tests.helpers.kube import Kube, Object
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers, child_name
-from tests.upgrade.snapshots import Snapshot, acknowledged, load, versions
+from tests.upgrade.snapshots import Snapshot, acknowledged_restart, load, versions
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube, Object
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.server import parse
 from vllm_operator.validation.references import Reference, references
@@ -93,7 +93,7 @@ def test_operator_takes_over_from_the_last_release(kube: Kube, plane: Plane) -> 
         assert {name: identity(body) for name, body in after.items()} == {
             name: identity(body) for name, body in before.items()
         }
-        if reason := acknowledged(LAST):
+        if reason := acknowledged_restart(LAST):
             print(f"this upgrade restarts pods on purpose: {reason}")
             return
         assert {name: rollout(body) for name, body in after.items()} == {

@@ -12,10 +12,10 @@ import yaml
 from tests.chaos.collector import await_garbage_collector
 from tests.chaos.scenarios import FULL
 from tests.helpers.alone import CRD, Alone, install_crd, operator_alone
-from tests.helpers.audit import Request
-from tests.helpers.crds import install_monitoring_crds, monitoring_crds, remove_monitoring_crds
-from tests.helpers.kube import Kube
 from tests.integration.servers import OPTIONAL_KINDS, Servers
+from tools.harness.audit import Request
+from tools.harness.crds import install_monitoring_crds, monitoring_crds, remove_monitoring_crds
+from tools.harness.kube import Kube
 
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers import in_cluster, real_cluster
-from tests.helpers.in_cluster import InCluster
-from tests.helpers.kube import KIND, Kube, Object, condition
-from tests.helpers.real_cluster import RealCluster
+from tools.harness import in_cluster, real_cluster
+from tools.harness.in_cluster import InCluster
+from tools.harness.kube import KIND, Kube, Object, condition
+from tools.harness.real_cluster import RealCluster, cpu_server
 from tools.localcluster import settings
 
 LOADING_SECONDS = 240
@@ -69,7 +69,7 @@ def gated(cluster: RealCluster, kube: Kube, inside: InCluster) -> str:
         "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]},
         "security": {"apiKeySecretRef": {"name": "clients"}},
     }
-    body = on_cpu(cluster, "gated", spec)
+    body = cpu_server(cluster, "gated", spec)
     body["spec"]["engine"]["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     kube.apply(body, namespace=inside.namespace)
     return "gated"
@@ -81,20 +81,6 @@ def quickstart(cluster: RealCluster, kube: Kube, inside: InCluster, gated: str) 
     path = settings.REPOSITORY / "examples" / "quickstart.yaml"
     kube.kubectl("-n", inside.namespace, "apply", "-f", str(path))
     return next(document["metadata"]["name"] for document in yaml.safe_load_all(path.read_text()) if document)
-
-
-def on_cpu(cluster: RealCluster, name: str, spec: Object) -> Object:
-    """A server of the tiny model that needs no GPU."""
-    small = {
-        "image": cluster.vllm_image,
-        "engine": {"maxModelLen": 512, "enforceEager": True},
-        "accelerator": {"resourceName": ""},
-        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
-        "sharedMemory": "256Mi",
-        "rollout": {"drainTimeoutSeconds": 5},
-    }
-    spec = {**small, **spec}
-    return {"apiVersion": "vllm-operator.dev/v1alpha1", "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
 def wait_ready(inside: InCluster, name: str) -> Object:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.e2e.conftest import pods, wait_ready
-from tests.helpers.in_cluster import TOKEN, InCluster
-from tests.helpers.kube import KIND
-from tests.helpers.real_cluster import SYSTEM
+from tools.harness.in_cluster import TOKEN, InCluster
+from tools.harness.kube import KIND
+from tools.harness.real_cluster import SYSTEM
 
 KEY = "key-of-the-tests"
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import on_cpu, pods, wait_ready
-from tests.helpers import rights
-from tests.helpers.in_cluster import InCluster
-from tests.helpers.kube import KIND, Kube, essence
-from tests.helpers.real_cluster import NAME, SYSTEM, RealCluster
+from tests.e2e.conftest import pods, wait_ready
+from tools.harness import rights
+from tools.harness.in_cluster import InCluster
+from tools.harness.kube import KIND, Kube, essence
+from tools.harness.real_cluster import NAME, SYSTEM, RealCluster, cpu_server
 from tools.localcluster import settings
 from vllm_operator.install.manifests import deploy_manifests, to_text
 
@@ -39,7 +39,7 @@ def namespaced(kube: Kube, inside: InCluster) -> Iterator[Kube]:
 def test_namespaced_operator_serves_its_namespace_and_no_other(
     cluster: RealCluster, namespaced: Kube, inside: InCluster
 ) -> None:
-    kube, body = namespaced, on_cpu(cluster, SERVER, {"model": {"uri": "file:///models/tiny"}})
+    kube, body = namespaced, cpu_server(cluster, SERVER, {"model": {"uri": "file:///models/tiny"}})
     before = {server["metadata"]["name"] for server in kube.list(KIND, inside.namespace)}
     children = {name: essence(kube.must_get("Deployment", name, inside.namespace)) for name in before}
     with kube.namespace("e2e-other") as other:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from tests.e2e.conftest import LOADING_SECONDS, pods, wait_ready
-from tests.helpers.in_cluster import InCluster
-from tests.helpers.kube import KIND, condition, essence
-from tests.helpers.real_cluster import NAME, SYSTEM
+from tools.harness.in_cluster import InCluster
+from tools.harness.kube import KIND, condition, essence
+from tools.harness.real_cluster import NAME, SYSTEM
 
 
 def test_quickstart_answers_a_chat_completion_through_its_service(inside: InCluster, quickstart: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers import rights
-from tests.helpers.audit import Request
-from tests.helpers.kube import Kube
-from tests.helpers.real_cluster import SYSTEM, RealCluster
+from tools.harness import rights
+from tools.harness.audit import Request
+from tools.harness.kube import Kube
+from tools.harness.real_cluster import SYSTEM, RealCluster
 from vllm_operator.install.manifests import deploy_manifests
 
 

@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.fuzz.against_server import Verdict, judge
 from tests.fuzz.pipeline import Share, run
-from tests.helpers.control_plane import control_plane, missing
-from tests.helpers.crds import install_monitoring_crds
+from tools.harness.control_plane import control_plane, missing
+from tools.harness.crds import install_monitoring_crds
 from vllm_operator.api.crd import crd
 
 MANIFESTS = int(os.environ.get("FUZZ_MANIFESTS", "100000"))

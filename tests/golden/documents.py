@@ -9,28 +9,11 @@ from typing import Any
 
 import yaml
 
+from tools.block_yaml import in_block_style
+
 MANIFESTS = Path(__file__).parent / "manifests"
 EXPECTED = Path(__file__).parent / "expected"
 UPDATES = bool(os.environ.get("UPDATE_GOLDEN"))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block style, sorted keys, texts of several lines as such."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def in_block_style(objects: Iterable[Any]) -> str:
-    """The objects as one YAML stream that reads well in a diff."""
-    return yaml.dump_all(objects, Dumper=_Dumper, width=1000, allow_unicode=True, default_flow_style=False)
 
 
 def load(name: str) -> Any:

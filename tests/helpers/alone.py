@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.helpers.control_plane import Plane, control_plane, missing
-from tests.helpers.crds import install_monitoring_crds
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
+from tools.harness.control_plane import Plane, control_plane, missing
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 
 CRD = "vllmservers.vllm-operator.dev"

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import rights
 from tests.helpers.alone import plane_or_skip
-from tests.helpers.audit import AuditLog
-from tests.helpers.control_plane import Plane
-from tests.helpers.crds import install_monitoring_crds
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness import rights
+from tools.harness.audit import AuditLog
+from tools.harness.control_plane import Plane
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 
 

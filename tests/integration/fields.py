@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
-from tests.helpers.kube import Object
 from tests.integration.servers import vllm_container
+from tools.harness.kube import Object
 from vllm_operator.api.fields import Model
 from vllm_operator.api.spec import Spec
 

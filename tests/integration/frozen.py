@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 
-from tests.helpers.kube import KIND, Kube, Object
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.replica import FakeReplica, fake_replica
 from tests.integration.servers import Servers
+from tools.harness.kube import KIND, Kube, Object
+from tools.harness.operator_process import OperatorProcess
 
 FROZEN_NUMBERS = '\nvllm:num_requests_running{engine="0"} 2.0\nvllm:generation_tokens_total{engine="0"} 7.0\n'
 LONG_AGO = "2026-01-01T00:00:00Z"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.kube import Object
 from tests.integration import fields
 from tests.integration.fields import Look, at, container, env, flag, owned, pod
+from tools.harness.kube import Object
 from vllm_operator.kube.quantity import quantity
 
 CLAIM = "PersistentVolumeClaim"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tests.helpers.kube import Object
+from tools.harness.kube import Object
 
 IDLE = 'process_open_fds 30.0\nvllm:num_requests_running{engine="0"} 0.0\n'
 """The numbers of an engine that has nothing to do."""

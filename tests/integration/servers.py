@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.kube import Kube, Object, condition, essence
+from tools.harness.kube import Kube, Object, condition, essence
 from vllm_operator.api.names import API_VERSION, KIND
 
 MODEL = {"uri": "hf://tiny-org/tiny"}

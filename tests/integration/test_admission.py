@@ -6,9 +6,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.kube import API_VERSIONS, Kube, Object
 from tests.integration.servers import Servers
+from tools.harness.audit import AuditLog
+from tools.harness.kube import API_VERSIONS, Kube, Object
 
 VERSION = "admissionregistration.k8s.io/v1"
 MUTATING, VALIDATING = "MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"

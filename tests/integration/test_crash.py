@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from tests.helpers.audit import AuditLog, Request
-from tests.helpers.kube import KIND, Object, essence
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers
+from tools.harness.audit import AuditLog, Request
+from tools.harness.kube import KIND, Object, essence
+from tools.harness.operator_process import OperatorProcess
 
 FULL: Object = {
     "replicas": 2,

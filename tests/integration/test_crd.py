@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.kube import Answer, Kube
 from tests.integration.servers import Servers, manifest
+from tools.harness.kube import Answer, Kube
 from vllm_operator.api.crd import crd
 
 REPOSITORY = Path(__file__).resolve().parents[2]

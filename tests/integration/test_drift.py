@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.kube import Object, essence
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name, vllm_container
+from tools.harness.audit import AuditLog
+from tools.harness.kube import Object, essence
 from vllm_operator.kube.kinds import CHILDREN
 from vllm_operator.kube.managed_fields import foreign_entries
 

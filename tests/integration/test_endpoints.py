@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests.helpers.alone import operator_alone
-from tests.helpers.control_plane import Plane
 from tests.helpers.operator_metrics import Scrape, documented
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.control_plane import Plane
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator import __version__
 
 PHASES = "vllm_operator_servers"

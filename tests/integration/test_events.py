@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.helpers.kube import KIND, Object
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import Servers
+from tools.harness.kube import KIND, Object
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.kube.event_correlator import BURST
 
 GOOD: Object = {"engine": {"maxModelLen": 1024, "extraArgs": []}}

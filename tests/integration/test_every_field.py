@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.kube import KIND, Kube, Object
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration import fields
 from tests.integration.fields import Change, leaves, merged, nested
 from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine, run_pod
 from tests.integration.replica import FakeReplica, fake_replica
 from tests.integration.servers import MODEL, Servers
+from tools.harness.kube import KIND, Kube, Object
+from tools.harness.operator_process import OperatorProcess
 
 NAME = "live"
 LOOPBACK = "127.0.0.77"

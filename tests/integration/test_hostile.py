@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from kubernetes.dynamic.exceptions import UnprocessibleEntityError
 
-from tests.helpers.kube import KIND, Object, essence
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.fields import flag
 from tests.integration.servers import MODEL, Servers
+from tools.harness.kube import KIND, Object, essence
+from tools.harness.operator_process import OperatorProcess
 
 STRINGS = {
     "jinja expression": "{{ 7 * 7 }}",

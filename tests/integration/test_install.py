@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.helpers.kube import Kube
+from tools.harness.kube import Kube
 from vllm_operator.install.manifests import Watching, deploy_manifests, to_text
 
 NAMESPACE = "vllm-operator-system"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.helpers.kube import KIND, Object
 from tests.integration.servers import Servers, manifest
+from tools.harness.kube import KIND, Object
 
 
 def test_kubectl_scale_changes_the_replicas(servers: Servers) -> None:

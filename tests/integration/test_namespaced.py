@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.helpers import rights
 from tests.helpers.alone import CRD, install_crd, plane_or_skip
-from tests.helpers.control_plane import Plane
-from tests.helpers.crds import install_monitoring_crds, remove_monitoring_crds
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
-from tests.helpers.rights import SYSTEM
 from tests.integration.servers import OPTIONAL_KINDS, Servers
+from tools.harness import rights
+from tools.harness.control_plane import Plane
+from tools.harness.crds import install_monitoring_crds, remove_monitoring_crds
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
+from tools.harness.rights import SYSTEM
 from vllm_operator.install.manifests import deploy_manifests
 
 SERVED = ("team-a", "team-b")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.alone import operator_alone
-from tests.helpers.crds import install_monitoring_crds, remove_monitoring_crds
-from tests.helpers.operator_process import OperatorProcess
 from tests.integration.servers import OPTIONAL_KINDS, Servers
+from tools.harness.crds import install_monitoring_crds, remove_monitoring_crds
+from tools.harness.operator_process import OperatorProcess
 
 PROMISED_SECONDS = 60
 

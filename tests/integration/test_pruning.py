@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.kube import KIND, Object, essence
 from tests.integration.servers import CHILD_KINDS, MODEL, OPTIONAL_KINDS, Servers, child_name
+from tools.harness.kube import KIND, Object, essence
 
 EVERYTHING: Object = {
     "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]},

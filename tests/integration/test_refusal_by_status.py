@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.kube import Object, condition
 from tests.integration.servers import Servers
+from tools.harness.kube import Object, condition
 
 
 def secret(name: str, **content: str) -> Object:

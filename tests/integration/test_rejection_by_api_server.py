@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.kube import KIND, Answer, Kube, Object
 from tests.integration.servers import manifest
+from tools.harness.kube import KIND, Answer, Kube, Object
 
 Apply = Callable[..., Answer]
 Case = tuple[str, Any, tuple[str, ...]]

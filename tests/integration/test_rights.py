@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import pytest
 from kubernetes.dynamic.exceptions import NotFoundError
 
-from tests.helpers import rights
 from tests.helpers.alone import install_crd, plane_or_skip
-from tests.helpers.control_plane import Plane
-from tests.helpers.crds import install_monitoring_crds
-from tests.helpers.kube import Kube, Object
-from tests.helpers.operator_process import OperatorProcess
-from tests.helpers.rights import SYSTEM, Right
 from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
+from tools.harness import rights
+from tools.harness.control_plane import Plane
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube, Object
+from tools.harness.operator_process import OperatorProcess
+from tools.harness.rights import SYSTEM, Right
 from vllm_operator.install.manifests import deploy_manifests
 from vllm_operator.kube.kinds import CHILDREN
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.kube import Object, condition
 from tests.integration.replica import fake_replica
 from tests.integration.servers import Servers
+from tools.harness.kube import Object, condition
 
 ADDRESS = "127.8.8.8"
 GOOD, BROKEN = "vllm/vllm-openai:v0.31.0", "vllm/vllm-openai:v0.32.0-nope"

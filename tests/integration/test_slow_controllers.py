@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.control_plane import Plane
 from tests.integration.servers import Servers
+from tools.harness.audit import AuditLog
+from tools.harness.control_plane import Plane
 from tools.localcluster.processes import Processes
 from vllm_operator.status.settling import SETTLE_SECONDS
 

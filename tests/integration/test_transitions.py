@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tests.helpers.random_specs.specs import fields, schema_at
 from tests.integration.governed import LOOKS, NO_CHILD
 from tests.integration.transitions import Run
+from tools.harness.audit import AuditLog
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 
 async def test_every_change_arrives_or_is_refused_by_name_and_its_reverse_leaves_no_trace(

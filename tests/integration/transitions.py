@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tests.helpers.audit import AuditLog, Request
-from tests.helpers.kube import Object, condition, essence
 from tests.helpers.random_specs.changes import Changes, changed_fields
 from tests.helpers.random_specs.specs import Generator
 from tests.helpers.random_specs.values import CLAIMS, SECRETS
 from tests.helpers.raw_api import JSON_PATCH, RawApi, Reply
 from tests.integration.governed import AUTOSCALER, CLAIM, LOOKS, NO_CHILD, Situation, found, names, why_quiet
 from tests.integration.servers import child_name, manifest
+from tools.harness.audit import AuditLog, Request
+from tools.harness.kube import Object, condition, essence
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.spec import Spec
 from vllm_operator.kube.kinds import CHILDREN, SERVER

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.documents import in_block_style
 from tests.upgrade import snapshots
-from tests.upgrade.snapshots import Json, Snapshot, acknowledged, load, pod_template, rendered, versions
+from tests.upgrade.snapshots import Snapshot, acknowledged_restart, load, pod_template, versions
+from tools.block_yaml import in_block_style
+from tools.release_snapshot import Json, rendered_children
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.desired.rendering.manifests import TEMPLATES
 
@@ -34,12 +35,12 @@ def without_hash(body: Json | None) -> Json | None:
 
 def restarts(one: Snapshot) -> str:
     """How the pod template of a server that did not change is another now."""
-    return difference(pod_template(one.children), pod_template(rendered(one.server)))
+    return difference(pod_template(one.children), pod_template(rendered_children(one.server)))
 
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
 def test_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
-    if not acknowledged(LAST):
+    if not acknowledged_restart(LAST):
         assert not restarts(one), (
             f"the upgrade from {LAST} restarts the pods of {one.name}: undo it, or give the reason in "
             f"{snapshots.RESTARTS.name} and in CHANGELOG.md\n{restarts(one)}"
@@ -48,12 +49,15 @@ def test_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
 def test_selector_which_no_upgrade_can_change_is_the_same(one: Snapshot) -> None:
-    assert rendered(one.server)["Deployment"]["spec"]["selector"] == one.children["Deployment"]["spec"]["selector"]
+    assert (
+        rendered_children(one.server)["Deployment"]["spec"]["selector"]
+        == one.children["Deployment"]["spec"]["selector"]
+    )
 
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
 def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot) -> None:
-    now = rendered(one.server)
+    now = rendered_children(one.server)
     for kind in TEMPLATES:
         if text := difference(without_hash(one.children.get(kind)), without_hash(now.get(kind))):
             print(f"{one.name}: {kind}\n{text}")
@@ -61,7 +65,7 @@ def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot
 
 
 def test_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:
-    reason = acknowledged(LAST)
+    reason = acknowledged_restart(LAST)
     if reason:
         assert f"Restarts pods: {reason}" in CHANGELOG.read_text()
         assert any(restarts(one) for one in SNAPSHOTS), f"remove {LAST} from {snapshots.RESTARTS.name}"

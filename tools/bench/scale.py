@@ -27,9 +27,6 @@ from typing import Any
 
 import orjson
 
-from tests.helpers import control_plane as planes
-from tests.helpers.audit import by_target
-from tests.helpers.crds import install_monitoring_crds
 from tools.bench import bare, spent
 from tools.bench import subject as subjects
 from tools.bench.breakdown import Profile
@@ -39,6 +36,9 @@ from tools.bench.loop import FastClient
 from tools.bench.pacing import each, until, until_silent
 from tools.bench.subject import Subject
 from tools.bench.table import table
+from tools.harness import control_plane as planes
+from tools.harness.audit import by_target
+from tools.harness.crds import install_monitoring_crds
 from vllm_operator.api.crd import crd
 
 SERVERS = int(os.environ.get("BENCH_SERVERS", "1000"))

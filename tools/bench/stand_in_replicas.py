@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import orjson
 
-from tests.helpers.paths import DATA
+from tools.localcluster.settings import REPOSITORY
 
 Mood = Literal["quick", "slow", "silent"]
 SLOW_SECONDS = 9.0
 PER_NETWORK = 250
-METRICS = DATA / "vllm-0.32-metrics.txt"
+METRICS = REPOSITORY / "tests" / "data" / "vllm-0.32-metrics.txt"
 MODEL = "mistral-7b"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 

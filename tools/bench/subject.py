@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
-from tests.helpers.audit import OPERATOR, AuditLog, Request
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import OperatorProcess
 from tools.bench.loop import AGENT, FastClient
 from tools.bench.pacing import until
+from tools.harness.audit import OPERATOR, AuditLog, Request
+from tools.harness.kube import Kube
+from tools.harness.operator_process import OperatorProcess
 
 Resource = Callable[[str, str], dict[str, Any]]
 SILENT_START_SECONDS = 5.0

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
 
-from tests.helpers.hf_hub import Answer, FakeHub, FakeRepository
+from tools.harness.hf_hub import Answer, FakeHub, FakeRepository
 from tools.localcluster import settings
 from tools.localcluster.report import step
 from tools.localcluster.vllm_image import ENV

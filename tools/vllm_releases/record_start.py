@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from threading import Thread
 
-from tests.helpers.hf_hub import Answer, FakeHub, FakeRepository
+from tools.harness.hf_hub import Answer, FakeHub, FakeRepository
 from tools.localcluster import settings
 from tools.localcluster.vllm_image import ENV
 from tools.vllm_releases.environment import install

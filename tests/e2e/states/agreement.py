@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.helpers.gitops import argo, kstatus
-from tests.helpers.kube import Kube, Object, condition
+from tools.harness.kube import Kube, Object, condition
 
 ARGO_CD = {"Current": "Healthy", "InProgress": "Progressing", "Failed": "Degraded"}
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from tests.e2e.states import agreement, operator_pod
 from tests.e2e.states.recorder import Recorder, Row
 from tests.e2e.states.watch import Seen, StatusWatch
-from tests.helpers.kube import KIND, Kube, Object, condition
+from tools.harness.kube import KIND, Kube, Object, condition
 
 LIMIT_SECONDS = 60.0
 """A status has to be true within this time: a promise to the user, not a benchmark."""

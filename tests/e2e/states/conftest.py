@@ -16,10 +16,10 @@ from tests.e2e.states import registry as fake_registry
 from tests.e2e.states.case import Case
 from tests.e2e.states.recorder import Recorder
 from tests.e2e.states.watch import StatusWatch
-from tests.helpers import real_cluster
-from tests.helpers.kube import Kube
-from tests.helpers.operator_process import die_with_parent
-from tests.helpers.real_cluster import RealCluster
+from tools.harness import real_cluster
+from tools.harness.kube import Kube
+from tools.harness.operator_process import die_with_parent
+from tools.harness.real_cluster import RealCluster
 from tools.localcluster import settings, vllm_image
 
 RECORDER = Recorder()

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers.kube import Kube, Object
-from tests.helpers.real_cluster import tool
+from tools.harness.kube import Kube, Object
+from tools.harness.real_cluster import tool
 from tools.localcluster.backends.local import LocalCluster
 from tools.localcluster.node import Node
 

@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from tests.helpers.kube import Kube
-from tests.helpers.real_cluster import NAME, SYSTEM
+from tools.harness.kube import Kube
+from tools.harness.real_cluster import NAME, SYSTEM
 
 LOOKS_SECONDS = 8.0
 """How long a restarted operator is watched: it has looked at everything, and asked every replica, by then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.e2e.states.nodes import SERVING
-from tests.helpers.kube import KIND, Object
+from tools.harness.kube import KIND, Object
 from tools.localcluster import settings
 
 IMAGE = settings.VLLM_IMAGE

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.states.case import Expected
 from tests.e2e.states.conftest import Begin
 from tests.e2e.states.servers import server
-from tests.helpers.kube import Object
+from tools.harness.kube import Object
 
 GROUP = 2
 NAMELESS = "public/vllm-cpu:latest"

@@ -11,7 +11,7 @@ from tests.e2e.states.case import Case, Expected
 from tests.e2e.states.conftest import RECORDER, Begin
 from tests.e2e.states.servers import server
 from tests.e2e.states.victim import GROUP, MESSAGE, NAME, frozen, pod, serving, spoil, victim
-from tests.helpers.kube import KIND, Object
+from tools.harness.kube import KIND, Object
 
 __all__ = ["serving", "victim"]
 

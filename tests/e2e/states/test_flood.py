@@ -13,7 +13,7 @@ from tests.e2e.states import load
 from tests.e2e.states.conftest import Begin
 from tests.e2e.states.servers import IMAGE, ON_NODE, server
 from tests.e2e.states.watch import StatusWatch
-from tests.helpers.kube import Kube, Object
+from tools.harness.kube import Kube, Object
 
 SECONDS = float(os.environ.get("STATES_FLOOD_SECONDS", "600"))
 CLIENT = "client"

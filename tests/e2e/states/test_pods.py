@@ -11,7 +11,7 @@ from tests.e2e.states.case import Expected
 from tests.e2e.states.conftest import REGISTRY_PASSWORD, Begin
 from tests.e2e.states.registry import USER
 from tests.e2e.states.servers import IMAGE, ON_NODE, server
-from tests.helpers.kube import Object
+from tools.harness.kube import Object
 from tools.localcluster import settings
 
 GROUP = 1

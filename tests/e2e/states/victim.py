@@ -17,7 +17,7 @@ from tests.e2e.states.case import Case
 from tests.e2e.states.conftest import RECORDER, remove
 from tests.e2e.states.servers import server
 from tests.e2e.states.watch import StatusWatch
-from tests.helpers.kube import Kube, Object
+from tools.harness.kube import Kube, Object
 
 GROUP = 3
 CLIENTS = 3

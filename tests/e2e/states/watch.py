@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-from tests.helpers.kube import Kube, Object
+from tools.harness.kube import Kube, Object
 
 
 @dataclass(frozen=True)

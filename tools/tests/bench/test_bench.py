@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.helpers.audit import Request, by_target
 from tools.bench import reflex
 from tools.bench.breakdown import shares
 from tools.bench.growth import exponent
@@ -17,6 +16,7 @@ from tools.bench.latency import EDITED, spreads
 from tools.bench.loop import FastClient
 from tools.bench.pacing import until_silent
 from tools.bench.table import table
+from tools.harness.audit import Request, by_target
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.15, 2.0])

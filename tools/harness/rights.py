@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import yaml
 
-from tests.helpers.audit import AuditLog, Request
-from tests.helpers.kube import Kube, Object
+from tools.harness.audit import AuditLog, Request
+from tools.harness.kube import Kube, Object
 from vllm_operator.install.manifests import deploy_manifests
 
 SYSTEM = "vllm-operator-system"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.kube import Kube
+from tools.harness.audit import AuditLog
+from tools.harness.kube import Kube
 from tools.localcluster import build, settings
 from tools.localcluster.apiserver import ApiServer
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.audit import AuditLog
-from tests.helpers.kube import Kube
-from tests.helpers.rights import NAME, SYSTEM
+from tools.harness.audit import AuditLog
+from tools.harness.kube import Kube, Object
+from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import settings
+from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.install.manifests import deploy_manifests, to_text
 
 
@@ -48,6 +49,20 @@ class RealCluster:
     @property
     def vllm_image(self) -> str:
         return settings.VLLM_IMAGE
+
+
+def cpu_server(cluster: RealCluster, name: str, spec: Object) -> Object:
+    """Return a VLLMServer of the tiny model that needs no GPU; `spec` overrides its fields."""
+    small = {
+        "image": cluster.vllm_image,
+        "engine": {"maxModelLen": 512, "enforceEager": True},
+        "accelerator": {"resourceName": ""},
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
+        "sharedMemory": "256Mi",
+        "rollout": {"drainTimeoutSeconds": 5},
+    }
+    spec = {**small, **spec}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
 @contextlib.contextmanager

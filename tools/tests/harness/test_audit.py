@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.audit import AuditLog
+from tools.harness.audit import AuditLog
 
 
 def line(name: str) -> bytes:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import hf_hub
-from tests.helpers.kube import Kube, Object
+from tools.harness import hf_hub
+from tools.harness.kube import Kube, Object
 
 HUB = "hub"
 REPOSITORY = "tiny-org/tiny"

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tests.helpers.kube import Kube
+from tools.harness.kube import Kube
 from tools.localcluster import settings
 
 MONITORING_CRDS = ("podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
