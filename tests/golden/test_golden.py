@@ -14,7 +14,6 @@ from vllm_operator.desired.rendering import manifests
 from vllm_operator.desired.rendering.templates import template_folder
 from vllm_operator.desired.state import desired_state
 from vllm_operator.install import manifests as install
-from vllm_operator.install import manifests as install_manifests
 from vllm_operator.install.manifests import Watching, deploy_manifests, to_text
 from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS
 
@@ -69,10 +68,10 @@ def test_every_template_of_the_operator_is_used() -> None:
     used = {
         "namespace",
         "serviceaccount",
-        *install_manifests.CLUSTER_WIDE,
-        *install_manifests.NAMESPACED,
-        *install_manifests.OWN,
-        install_manifests.POD_MONITOR,
+        *install.CLUSTER_WIDE,
+        *install.NAMESPACED,
+        *install.OWN,
+        install.POD_MONITOR,
     }
     assert {path.name.partition(".")[0] for path in (template_folder() / "deploy").iterdir()} == used
 
