@@ -1,4 +1,4 @@
-"""Errors whose message a user can act on; the edge decides from the type what is retried."""
+"""Define the errors of this project: each message says what the user can do, and the type decides what is retried."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class VLLMOperatorError(Exception):
 
 
 class InvalidSpecError(VLLMOperatorError):
-    """The manifest asks for something that cannot be; retrying is useless until the user changes it.
+    """The spec asks for something impossible. Retrying is useless until the user changes it.
 
     Args:
         field: path of the offending field below the resource, such as `spec.engine.maxModelLen`.
         reason: CamelCase reason for the `Accepted` condition.
-        message: what is wrong and the way out, without the field's name.
+        message: the cause and the remedy, without the field's name.
     """
 
     def __init__(self, field: str, message: str, reason: str = "InvalidSpec") -> None:
@@ -26,40 +26,40 @@ class InvalidSpecError(VLLMOperatorError):
 
 
 class TemplateError(VLLMOperatorError):
-    """A template broke a rule of the house: a defect of this operator, never of the user's manifest."""
+    """A template broke a rule of the renderer: a defect of this operator, never of the user's manifest."""
 
 
-REFUSED_WITH_500 = (
+REFUSALS_WITH_STATUS_500 = (
     "typed patch object",
     "smd typed",
     "unable to convert unstructured object",
     "request is too large",
     "message larger than max",
 )
-"""Words of an answer 500 that an object itself causes: fields that its kind does not have, values of another type, and
-more than etcd keeps in one object (1.5 MiB)."""
+"""Parts of the message of a 500 that the object itself causes: fields that its kind does not have, values of a wrong
+type, and objects larger than etcd's limit (1.5 MiB)."""
 
 
 class ApiError(VLLMOperatorError):
-    """The API server answered with an error.
+    """A call to the API server failed.
 
     Args:
-        status: HTTP status code; 0 when there was no answer.
+        status: HTTP status code; None when there was no answer (`NoAnswerError`, `NotSentError`).
         reason: the `reason` of the API server's Status object, such as `Conflict`.
-        message: the API server's own words.
-        retry_after: seconds that the server asked to wait, if it did.
+        message: the message of the Status object.
+        retry_after: seconds to wait before the next try, if the API server named them.
         causes: the reasons in the Status object's `details.causes`, such as `NamespaceTerminating`.
     """
 
     def __init__(
         self,
-        status: int,
+        status: int | None,
         reason: str,
         message: str,
         retry_after: float | None = None,
         causes: Collection[str] = (),
     ) -> None:
-        super().__init__(f"{status} {reason}: {message}" if status else message)
+        super().__init__(message if status is None else f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
@@ -69,29 +69,52 @@ class ApiError(VLLMOperatorError):
     @property
     def is_refusal(self) -> bool:
         """True when the request itself is at fault: sending it again unchanged cannot succeed."""
-        return (self.status in {400, 403, 405, 413, 422} and not self._kind_ends) or self._is_refused_with_500
+        if self.status == 500:
+            return any(part in self.message for part in REFUSALS_WITH_STATUS_500)
+        return self.status in {400, 403, 405, 413, 422} and not self._is_crd_terminating
 
     @property
-    def namespace_ends(self) -> bool:
-        """True when nothing more can be created in the namespace, since it is being deleted."""
+    def is_namespace_terminating(self) -> bool:
+        """True when the namespace is being deleted, so that no object can be created in it."""
         return self.status == 403 and "NamespaceTerminating" in self.causes
 
     @property
-    def kind_gone(self) -> bool:
-        """True when the kind is not served, or takes no new object since its CRD is being deleted."""
-        return self.status == 404 or self._kind_ends
+    def is_kind_gone(self) -> bool:
+        """True when the kind is not served, or accepts no new object because its CRD is being deleted."""
+        return self.status == 404 or self._is_crd_terminating
 
     @property
-    def _kind_ends(self) -> bool:
+    def _is_crd_terminating(self) -> bool:
         return self.status == 405 and "custom resource definition is terminating" in self.message
 
-    @property
-    def _is_refused_with_500(self) -> bool:
-        return self.status == 500 and any(words in self.message for words in REFUSED_WITH_500)
+
+class NoAnswerError(ApiError):
+    """The API server was not reached, or its answer was cut off or unreadable: a write may have taken effect.
+
+    Args:
+        reason: CamelCase reason, such as `Unreachable`.
+        message: the cause.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(None, reason, message)
 
 
-class NotLeaderError(ApiError):
-    """Another operator may lead now: nothing may be written."""
+class NotSentError(ApiError):
+    """The operator itself held a request back: nothing was written.
+
+    Args:
+        reason: CamelCase reason, such as `NotLeader`.
+        message: the cause.
+        retry_after: seconds to wait before the next try, if they are known.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(None, reason, message, retry_after)
+
+
+class NotLeaderError(NotSentError):
+    """Another operator may lead now, so this one writes nothing."""
 
     def __init__(self) -> None:
-        super().__init__(0, "NotLeader", "not the leader: nothing was written")
+        super().__init__("NotLeader", "not the leader: nothing was written")

@@ -73,13 +73,13 @@ class Applier:
             admission_changes=summarize_admission_changes(
                 (m, self._writer.changed_fields(m, server.namespace)) for m in manifests
             ),
-            kinds_gone=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.kind_gone),
+            kinds_gone=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.is_kind_gone),
         )
 
     def _check_namespace(self, key: Key, server: Owner, results: Iterable[object]) -> None:
         """Raise the refusal of a namespace that ends: Kubernetes deletes the server too, if not as the first."""
         for result in results:
-            if isinstance(result, ApiError) and result.namespace_ends:
+            if isinstance(result, ApiError) and result.is_namespace_terminating:
                 self._attempts.note_namespace(key, server, result)
                 raise result
 

@@ -20,7 +20,7 @@ class OwnerGoneError(ApiError):
     """The VLLMServer was deleted or replaced during the pass."""
 
     def __init__(self, server: Owner) -> None:
-        super().__init__(0, "OwnerGone", f"{server.key} is gone")
+        super().__init__(None, "OwnerGone", f"{server.key} is gone")
 
 
 class ContestedError(ApiError):
@@ -28,7 +28,7 @@ class ContestedError(ApiError):
 
     def __init__(self, manifest: Manifest, live: Object | None, pause: float) -> None:
         message = f"{fight(manifest, live)}: repaired again in {pause:.0f} s"
-        super().__init__(0, "Contested", message, retry_after=pause)
+        super().__init__(None, "Contested", message, retry_after=pause)
 
 
 def fight(manifest: Manifest, live: Object | None) -> str:
@@ -88,7 +88,7 @@ def is_final(manifest: Manifest, error: BaseException) -> bool:
     """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
     if not isinstance(error, ApiError):
         return False
-    return error.is_refusal or (error.kind_gone and CHILDREN[manifest.kind].optional)
+    return error.is_refusal or (error.is_kind_gone and CHILDREN[manifest.kind].optional)
 
 
 def name_taken(manifest: Manifest) -> Problem:

@@ -175,7 +175,7 @@ class Reconciler:
         except OwnerGoneError:
             return ApplyResult(owner_gone=True)
         except ApiError as failure:
-            if failure.namespace_ends:
+            if failure.is_namespace_terminating:
                 # What goes with the namespace is no news, and an event about it would be refused.
                 raise
             # The status goes on all the same; a refusal that stood before is not taken back by a failure.

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from contextlib import aclosing
 from typing import Any
 
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers.watch_lines import state_version
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.codec import unpacked
@@ -32,7 +32,7 @@ REPLAY_SECONDS = 60.0
 """How long the last event is gone back to, whatever bookmarks say: what was lost on the way is then told again. The API
 server keeps about 75 s of events (`eventFreshDuration`)."""
 GONE = 410
-STILL_GOOD = frozenset({0, 401, 403, 429, 503})
+STILL_GOOD = frozenset({None, 401, 403, 429, 503})
 """Failures that say nothing against the version that was reached: no answer, no access, too much to do."""
 
 logger = logging.getLogger(__name__)
@@ -178,4 +178,4 @@ def _event(line: bytes) -> tuple[str, Mapping[str, Any]]:
             str(body["metadata"]["resourceVersion"])
         return kind, body
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ApiError(0, "BadAnswer", f"the API server sent no event: {error}") from error
+        raise NoAnswerError("BadAnswer", f"the API server sent no event: {error}") from error

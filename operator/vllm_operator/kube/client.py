@@ -10,7 +10,7 @@ import orjson
 from aiohttp.abc import AbstractStreamWriter
 
 from vllm_operator.api.names import MANAGER
-from vllm_operator.errors import ApiError, NotLeaderError
+from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError
 from vllm_operator.kube.bulkhead import SharedBulkhead
 from vllm_operator.kube.codec import packed_as_yaml, unpacked
 from vllm_operator.kube.connection import Connection
@@ -224,7 +224,7 @@ class ApiClient:
         return raw
 
     async def _unreachable(self, error: Exception) -> ApiError:
-        return ApiError(0, "Unreachable", f"the API server cannot be reached: {await self._connection.broke(error)}")
+        return NoAnswerError("Unreachable", f"the API server cannot be reached: {await self._connection.broke(error)}")
 
 
 class _Fenced(aiohttp.BytesPayload):
@@ -247,7 +247,7 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     try:
         return unpacked(raw)
     except (ValueError, RecursionError) as error:
-        raise ApiError(0, "BadAnswer", f"the API server sent no valid JSON object: {error}") from error
+        raise NoAnswerError("BadAnswer", f"the API server sent no valid JSON object: {error}") from error
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers import reflector as module
 from vllm_operator.informers.reflector import Reflector
 from vllm_operator.kube.kinds import CHILDREN
@@ -120,7 +120,7 @@ async def test_it_goes_on_from_the_last_version_when_it_ends(monkeypatch: pytest
 
 async def test_what_the_answer_to_a_write_told_is_not_told_again_and_the_watch_goes_on_from_it() -> None:
     scene = Scene(
-        [event("ADDED", 101), event("MODIFIED", 102, "b"), ApiError(0, "Cut", "cut")], [], known=frozenset({"102"})
+        [event("ADDED", 101), event("MODIFIED", 102, "b"), NoAnswerError("Cut", "cut")], [], known=frozenset({"102"})
     )
     await scene.play()
 
@@ -136,8 +136,8 @@ async def test_bookmark_soon_after_an_event_is_not_trusted() -> None:
     assert scene.seen == [("MODIFIED", "a"), ("MODIFIED", "lost")]
 
 
-@pytest.mark.parametrize("status", [0, 401, 403, 429, 503])
-async def test_failure_is_no_reason_to_list_again(status: int) -> None:
+@pytest.mark.parametrize("status", [None, 401, 403, 429, 503])
+async def test_failure_is_no_reason_to_list_again(status: int | None) -> None:
     scene = Scene([event("ADDED", 101), ApiError(status, "R", "m")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "101"])
@@ -209,7 +209,7 @@ async def test_kind_that_is_not_there_is_not_asked_for() -> None:
 async def test_pauses_grow_until_the_api_server_is_back(monkeypatch: pytest.MonkeyPatch, is_back: bool) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 8.0)
-    scene = Scene(*[[ApiError(0, "Unreachable", "m")] for _ in range(9)])
+    scene = Scene(*[[NoAnswerError("Unreachable", "m")] for _ in range(9)])
     scene.is_back = is_back
     await scene.play()
     assert (max(scene.pauses) > 6.0) is not is_back

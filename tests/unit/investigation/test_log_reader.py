@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.pods import container as container_status
 from tests.helpers.pods import crashed_pod, deployment, loading_pod, ready_pod, rolling, termination, with_container
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.investigation import log_reader
 from vllm_operator.investigation.log_reader import AT_ONCE, FIRST_WORDS_SECONDS, ContainerLogReader
 from vllm_operator.kube.key import Key
@@ -157,7 +157,7 @@ async def test_log_that_cannot_be_read_is_not_asked_for_again(status: int) -> No
 
 async def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reader, "PAUSE_SECONDS", 0.0)
-    logs = Logs(ApiError(0, "Unreachable", "no"), ApiError(500, "Internal", "no"), TOO_LONG)
+    logs = Logs(NoAnswerError("Unreachable", "no"), ApiError(500, "Internal", "no"), TOO_LONG)
     async with running(logs) as (known, _):
         known.of(KEY, seen(crashed()))
         await settled()

@@ -97,4 +97,4 @@ async def test_namespace_that_ends_is_known_by_the_cause(
         await ApiClient(connection).apply(SERVER, BODY)
     await connection.close()
 
-    assert caught.value.namespace_ends is ends
+    assert caught.value.is_namespace_terminating is ends

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.fakes import FakeClock
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.kube import leader_election as module
 from vllm_operator.kube.kinds import Kind
 from vllm_operator.kube.leader_election import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, Lease
@@ -44,7 +44,7 @@ class FakeLeases:
 
     def _answer(self) -> None:
         if self.gone:
-            raise ApiError(0, "Unreachable", "no answer")
+            raise NoAnswerError("Unreachable", "no answer")
 
     def _store(self, body: Json) -> Json:
         self.version += 1

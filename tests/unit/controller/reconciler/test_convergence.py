@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.controller.reconciler.scene import KEY, Scene, frozen_scene, settled
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
 
@@ -72,7 +72,7 @@ async def test_restart_writes_nothing_where_all_is_in_place() -> None:
 async def test_restart_in_the_middle_ends_in_the_same_state() -> None:
     whole, broken = Scene(replicas=2), Scene(replicas=2)
     await whole.passes(3)
-    broken.api.errors["apply", "Deployment"] = ApiError(0, "Unreachable", "killed")
+    broken.api.errors["apply", "Deployment"] = NoAnswerError("Unreachable", "killed")
     with pytest.raises(ApiError):
         await broken.passes()
 

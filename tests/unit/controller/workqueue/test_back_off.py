@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.controller.workqueue.scene import FakeWork, Run, after, worked
 from vllm_operator.controller.workqueue import LONGEST_RETRY_SECONDS, WorkQueue
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import ApiError, NoAnswerError
 
 
 def test_back_off_doubles_with_each_failure_and_is_capped(run: Run) -> None:
@@ -96,7 +96,7 @@ def test_failing_key_does_not_delay_others(run: Run) -> None:
 
 
 def test_when_a_common_cause_has_passed_what_failed_is_tried_again_at_once(run: Run) -> None:
-    work = FakeWork(*[ApiError(0, "Unreachable", "no")] * 14, None, takes=0)
+    work = FakeWork(*[NoAnswerError("Unreachable", "no")] * 14, None, takes=0)
 
     async def script(queue: WorkQueue[str]) -> None:
         queue.add("a")

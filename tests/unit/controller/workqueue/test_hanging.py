@@ -6,7 +6,7 @@ import asyncio
 
 from tests.unit.controller.workqueue.scene import FakeWork, Run, after, worked
 from vllm_operator.controller.workqueue import PATIENCE_SECONDS, WorkQueue
-from vllm_operator.errors import ApiError
+from vllm_operator.errors import NoAnswerError
 from vllm_operator.kube.bulkhead import OWNER
 
 CROWD = [f"h{number}" for number in range(10)]
@@ -19,7 +19,7 @@ class Hanging(FakeWork):
         self.takes = 20.0 if key.startswith("h") else 0.0
         await super().__call__(key)
         if key.startswith("h"):
-            raise ApiError(0, "Unreachable", "no answer")
+            raise NoAnswerError("Unreachable", "no answer")
         return None
 
 
