@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.stalled_engine.engine import MODEL
+from vllm_operator.api.operations import CompletionMode
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.probing.timing import Completion, ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
-KEY = "llm/mistral"
+KEY = Key("llm", "mistral")
 POD = "mistral-5f9c6d7b8-x2k7b"
 
 
@@ -23,11 +25,11 @@ class Watcher:
         seen: (seconds since the start, health), one for each change.
     """
 
-    def __init__(self, url: str, completion: Completion, interval: float) -> None:
+    def __init__(self, url: str, completion: CompletionMode, interval: float) -> None:
         self._begun = time.monotonic()
         self.seen: list[tuple[float, ReplicaHealth]] = []
         self.prober = ProbeManager(self._note)
-        self.prober.set_targets(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
+        self.prober.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
 
     @property
     def health(self) -> ReplicaHealth:
@@ -46,13 +48,13 @@ class Watcher:
                 await asyncio.sleep(0.1)
         return time.monotonic() - begun
 
-    def _note(self, _: str) -> None:
+    def _note(self, _: Key) -> None:
         self.seen.append((time.monotonic() - self._begun, self.health))
 
 
 @asynccontextmanager
 async def watching(
-    url: str, completion: Completion = "WhenSuspicious", interval: float = 10.0
+    url: str, completion: CompletionMode = "WhenSuspicious", interval: float = 10.0
 ) -> AsyncIterator[Watcher]:
     """A watcher that has seen its replica serve."""
     watcher = Watcher(url, completion, interval)

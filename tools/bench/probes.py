@@ -27,9 +27,10 @@ from httpx_aiohttp import AiohttpTransport
 
 import vllm_operator.kopf_adapter.run  # noqa: F401  # all that the operator loads, for its memory
 from tools.bench.stand_in_replicas import MODEL, address
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.http import ReplicaEndpoint, replica_client
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
 REPLICAS = int(os.environ.get("PROBE_REPLICAS", "2000"))
 INTERVAL = float(os.environ.get("PROBE_INTERVAL", "5"))
@@ -109,7 +110,7 @@ class Bench:
         for first in range(0, REPLICAS, PER_SERVER):
             key = server_of(first)
             members = range(first, min(first + PER_SERVER, REPLICAS))
-            self.prober.set_targets(key, [target(index, self.stand_in.port) for index in members])
+            self.prober.sync(key, [target(index, self.stand_in.port) for index in members])
         await self._until({"Serving"}, range(REPLICAS))
         return round(time.monotonic() - begun, 1)
 
@@ -168,13 +169,13 @@ class Bench:
         known = {key: self.prober.health(key) for key in {server_of(index) for index in watched}}
         return Counter(known[server_of(index)][f"pod-{index}"].reason for index in watched)
 
-    def _changed(self, key: str) -> None:
+    def _changed(self, key: Key) -> None:
         self.changes += 1
 
 
-def server_of(index: int) -> str:
+def server_of(index: int) -> Key:
     """The server that a replica belongs to."""
-    return f"bench/server-{index // PER_SERVER}"
+    return Key("bench", f"server-{index // PER_SERVER}")
 
 
 def target(index: int, port: int) -> ProbeTarget:
@@ -186,7 +187,7 @@ def target(index: int, port: int) -> ProbeTarget:
         base_url=f"http://{address(index)}:{port}",
         served_names=(MODEL,),
         interval=INTERVAL,
-        completion="WhenSuspicious",  # the default: their numbers are looked at every 10 s
+        synthetic_completion="WhenSuspicious",  # the default: their numbers are looked at every 10 s
     )
 
 

@@ -74,6 +74,10 @@ class Monitoring(Model):
     alerts: Alerts = Field(default_factory=Alerts)
 
 
+CompletionMode = Literal["Never", "WhenSuspicious", "Always"]
+"""Values of `spec.health.syntheticCompletion`."""
+
+
 class Health(Model):
     """When a replica counts as started, and how often the operator asks it."""
 
@@ -83,7 +87,7 @@ class Health(Model):
     probe_interval_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=10, description="How often the operator asks every replica."
     )
-    synthetic_completion: Literal["Never", "WhenSuspicious", "Always"] = Field(
+    synthetic_completion: CompletionMode = Field(
         default="WhenSuspicious",
         description="When the operator asks a replica for one token, the only sign of life that a frozen engine does "
         "not give: while its metrics stand still under load, or also, every 20 s, while it is idle.",

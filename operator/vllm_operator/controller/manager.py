@@ -65,7 +65,7 @@ class Manager:
         self.scope = ServedNamespaces(self._client, settings.namespaces)
         self._capabilities = OptionalKinds(self._client)
         self._prober = ProbeManager(
-            on_change=self._on_health, on_probe=self.metrics.probed, on_completion=self.metrics.completed
+            on_change=self._wake, on_probe=self.metrics.probed, on_completion=self.metrics.completed
         )
         self._diagnoses = ContainerLogReader(partial(last_lines, self._client), self._wake)
         self._lookups = LookupRunner(partial(answer, self._client), self._wake, time.monotonic)
@@ -272,10 +272,6 @@ class Manager:
         logger.info("the API server answers again")
         self._children.retry_failed()
         self._queue.retry_failed()
-
-    def _on_health(self, key: str) -> None:
-        namespace, _, instance = key.partition("/")
-        self._queue.add(Key(namespace, instance))
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)

@@ -32,8 +32,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CLAIM
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.probing.targets import Probe, probe_of
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import PodEndpoint, ProbeTarget, pod_endpoint
 from vllm_operator.remediation.policy import BACK_OFF_SECONDS, with_restart
 from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.status.build import build_status, needs_write
@@ -148,7 +147,7 @@ class Reconciler:
         return BACK_OFF_SECONDS
 
     def _forget(self, key: Key) -> None:
-        self._cluster.prober.set_targets(str(key), ())
+        self._cluster.prober.sync(key, ())
         self._cluster.diagnoses.forget(key)
         self._cluster.events.forget(key)
         self._cluster.lookups.forget(key)
@@ -187,22 +186,23 @@ class Reconciler:
 
     async def _probe(self, key: Key, desired: DesiredState) -> None:
         """Tell the prober which replicas there are."""
-        found = (probe_of(pod, desired.served_names) for pod in self._cluster.store.pods(key))
-        targets = [await self._target(key, probe, desired.server) for probe in found if probe]
-        self._cluster.prober.set_targets(str(key), targets)
+        endpoints = (pod_endpoint(pod, desired.served_names) for pod in self._cluster.store.pods(key))
+        targets = [await self._target(key, endpoint, desired.server) for endpoint in endpoints if endpoint]
+        self._cluster.prober.sync(key, targets)
 
-    async def _target(self, key: Key, probe: Probe, server: ServerSummary) -> ProbeTarget:
-        api_key = await self._cluster.references.secret_value(key.namespace, *probe.api_key) if probe.api_key else None
+    async def _target(self, key: Key, endpoint: PodEndpoint, server: ServerSummary) -> ProbeTarget:
+        reference = endpoint.api_key
+        api_key = await self._cluster.references.secret_value(key.namespace, *reference) if reference else None
         return ProbeTarget(
-            key=str(key),
-            pod=probe.pod,
-            uid=probe.uid,
-            base_url=probe.url,
-            served_names=probe.served_names,
+            key=key,
+            pod=endpoint.pod,
+            uid=endpoint.uid,
+            base_url=endpoint.base_url,
+            served_names=endpoint.served_names,
             interval=server.probe_interval,
-            completion=server.completion,
-            stalled=self._stalled(key, probe.pod),
-            ready=probe.ready,
+            synthetic_completion=server.synthetic_completion,
+            reported_stall=self._stalled(key, endpoint.pod),
+            ready=endpoint.ready,
             api_key=api_key,
         )
 
@@ -218,7 +218,7 @@ class Reconciler:
             return None
         if not is_settling(facts.observed):
             self._unsettled.pop(key, None)
-            return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.pause(str(key)))
+            return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.status_delay(key))
         # A clock that was set back begins anew.
         since = self._unsettled[key] = min(self._unsettled.get(key, facts.now), facts.now)
         waited = (facts.now - since).total_seconds()
@@ -265,7 +265,7 @@ class Reconciler:
             missing_crds=server.missing_crds,
             monitoring=server.monitoring,
             observed=observed,
-            health=self._cluster.prober.health(str(key)),
+            health=self._cluster.prober.health(key),
             now=self._clock(),
             monitoring_problems=outcome.monitoring_refusals,
             diagnoses=self._cluster.diagnoses.of(key, observed),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import Literal
 
+from vllm_operator.api.operations import CompletionMode
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.cache_volume import cache_claim
 from vllm_operator.desired.children import endpoint
@@ -25,7 +25,7 @@ class ServerSummary:
         uid: its UID.
         paused: its children are left alone.
         probe_interval: seconds between two probes of a replica.
-        completion: when a replica is asked for a completion.
+        synthetic_completion: when the operator requests a synthetic completion of a replica.
         restart_stalled: the pod of a frozen engine is deleted.
         replicas: replicas that the spec asks for; None while an autoscaler decides.
         autoscaling: an autoscaler is wanted.
@@ -41,7 +41,7 @@ class ServerSummary:
     uid: str
     paused: bool = False
     probe_interval: int = DEFAULT_PROBE_SECONDS
-    completion: Literal["Never", "WhenSuspicious", "Always"] = "WhenSuspicious"
+    synthetic_completion: CompletionMode = "WhenSuspicious"
     restart_stalled: bool = False
     replicas: int | None = None
     autoscaling: bool = False
@@ -66,7 +66,7 @@ def outline(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         uid=server.uid,
         paused=spec.paused,
         probe_interval=spec.health.probe_interval_seconds,
-        completion=spec.health.synthetic_completion,
+        synthetic_completion=spec.health.synthetic_completion,
         restart_stalled=spec.health.restart_stalled,
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,

@@ -31,7 +31,7 @@ class ReplicaHealth:
         max_model_len: longest context in tokens, from `/v1/models`.
         kv_cache_tokens: tokens in the KV cache, from the labels of `vllm:cache_config_info`.
         concurrency: requests of the longest context that fit at once, from the same labels.
-        first_hand: this process saw it; False for a frozen engine that only the status tells of.
+        from_status: only the status reports this stall; this process has not tested the engine yet.
     """
 
     reason: HealthReason = "NotProbed"
@@ -41,7 +41,7 @@ class ReplicaHealth:
     max_model_len: int | None = None
     kv_cache_tokens: int | None = None
     concurrency: int | None = None
-    first_hand: bool = True
+    from_status: bool = False
 
     @property
     def healthy(self) -> bool:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.probe import TIMEOUT_SECONDS
 from vllm_operator.probing.probe_queue import ProbedReplica
@@ -15,7 +16,7 @@ from vllm_operator.probing.scheduler import CONCURRENCY, ProbeScheduler
 from vllm_operator.probing.stall_detector import StallDetector, forget_engine
 from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS, StallState
 from vllm_operator.probing.synthetic_completion import POLL_SECONDS
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
 SLACK_SECONDS = 1.0
 """How much longer than its timeout a probe may take as a whole."""
@@ -26,12 +27,13 @@ _TROUBLED = {"Stalled", "Timeout", "Unreachable"}
 class ProbeManager:
     """Keeps the health of every replica up to date.
 
-    It knows which replicas there are; `ProbeScheduler` when each is asked, `Prober` how, and `ProbeResults` what counts of it.
+    It knows which replicas there are; `ProbeScheduler` when each is asked, `Prober` how, and `ProbeResults` what counts
+    of it.
 
     One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
 
     Args:
-        on_change: called with `namespace/name` when the health of one of its pods changed; must not block.
+        on_change: called with the key of a server when the health of one of its pods changed; must not block.
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
         concurrency: probes at once, apart from those that have to be waited for.
@@ -43,7 +45,7 @@ class ProbeManager:
 
     def __init__(
         self,
-        on_change: Callable[[str], None],
+        on_change: Callable[[Key], None],
         clock: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT_SECONDS,
         concurrency: int = CONCURRENCY,
@@ -55,20 +57,20 @@ class ProbeManager:
         self._clock = clock
         self._timeout = timeout
         self._deadline = deadline
-        self._servers: dict[str, dict[str, ProbedReplica]] = {}
+        self._servers: dict[Key, dict[str, ProbedReplica]] = {}
         self._results = ProbeResults(on_change)
         self._stalls = StallDetector(self._results.retell, clock, poll, on_completion)
         self._asker = Prober(self._stalls, self._results, clock, timeout, on_probe)
         self._schedule = ProbeScheduler(self._asker.ask, clock, concurrency)
 
-    def set_targets(self, server_key: str, targets: Iterable[ProbeTarget]) -> None:
+    def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
         """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
-        before = self._servers.pop(server_key, {})
+        before = self._servers.pop(key, {})
         after = {target.pod: self._watched(before.pop(target.pod, None), target) for target in targets}
         for removed in before.values():
             self._forget(removed)
         if after:
-            self._servers[server_key] = after
+            self._servers[key] = after
 
     def _watched(self, old: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
         if old is None or old.target.uid != target.uid:
@@ -79,16 +81,18 @@ class ProbeManager:
         if former.ready != target.ready:
             self._turned(old)
         if old.task is not None:  # the end of the probe that runs plans the next one
-            old.urgent = old.urgent or former.question != target.question
-        elif former.question != target.question:
+            old.urgent = old.urgent or former.expectation != target.expectation
+        elif former.expectation != target.expectation:
             self._schedule.plan_now(old)
         elif former.interval != target.interval:
             self._schedule.plan_next(old)
         return old
 
     def _new(self, target: ProbeTarget) -> ProbedReplica:
-        new = ProbedReplica(target, ReplicaHealth(), memory=StallState(deadline=self._deadline), stalled=target.stalled)
-        new.hearsay = bool(target.stalled)
+        new = ProbedReplica(
+            target, ReplicaHealth(), memory=StallState(deadline=self._deadline), stalled=target.reported_stall
+        )
+        new.hearsay = bool(target.reported_stall)
         self._schedule.plan_now(new)
         return new
 
@@ -102,19 +106,19 @@ class ProbeManager:
         forget_engine(watched)
         self._schedule.drop(watched)
 
-    def health(self, server_key: str) -> Mapping[str, ReplicaHealth]:
+    def health(self, key: Key) -> Mapping[str, ReplicaHealth]:
         """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
-        return {pod: watched.health for pod, watched in self._servers.get(server_key, {}).items()}
+        return {pod: watched.health for pod, watched in self._servers.get(key, {}).items()}
 
-    def pause(self, server_key: str) -> float | None:
+    def status_delay(self, key: Key) -> float | None:
         """Seconds for which a status is worth waiting for, because a serving replica that Kubernetes has just called
         unready is being asked: else something milder would be told, and the cause just after. None when none is."""
-        replicas = self._servers.get(server_key, {}).values()
+        replicas = self._servers.get(key, {}).values()
         since = [watched.unready_since for watched in replicas if watched.unready_since is not None]
         left = max(since, default=-math.inf) + self._timeout + SLACK_SECONDS - self._clock()
         return left if left > 0 else None
 
-    def troubled(self) -> list[str]:
+    def unresponsive(self) -> list[Key]:
         """The servers of all replicas that are frozen or silent, once for each such replica."""
         return [
             key

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.stall_heuristics import StallState
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
 
 @dataclass(eq=False, slots=True)

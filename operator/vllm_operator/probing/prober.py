@@ -13,7 +13,8 @@ from vllm_operator.probing.probe import authorization, probe
 from vllm_operator.probing.probe_queue import ProbedReplica
 from vllm_operator.probing.results import ProbeResults, told
 from vllm_operator.probing.stall_detector import StallDetector
-from vllm_operator.probing.timing import REFRESH_SECONDS, ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
+from vllm_operator.probing.timing import REFRESH_SECONDS
 
 
 class Prober:

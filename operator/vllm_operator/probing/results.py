@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.probe_queue import ProbedReplica
 from vllm_operator.probing.stall_detector import ANSWERING, forget_engine
@@ -17,18 +18,18 @@ def told(health: ReplicaHealth, stalled: str, *, hearsay: bool = False) -> Repli
     """
     if health.reason not in ANSWERING:
         return health
-    first_hand = not (stalled and hearsay)
-    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, first_hand=first_hand)
+    from_status = bool(stalled) and hearsay
+    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, from_status=from_status)
 
 
 class ProbeResults:
     """Keeps the last answer of each replica that counts, and tells which servers changed.
 
     Args:
-        on_change: called with `namespace/name` when the health of one of its pods changed; must not block.
+        on_change: called with the key of a server when the health of one of its pods changed; must not block.
     """
 
-    def __init__(self, on_change: Callable[[str], None]) -> None:
+    def __init__(self, on_change: Callable[[Key], None]) -> None:
         self._on_change = on_change
 
     def answered(self, watched: ProbedReplica, health: ReplicaHealth, asked: float) -> None:

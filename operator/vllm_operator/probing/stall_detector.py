@@ -59,7 +59,7 @@ class StallDetector:
 
     def wants_numbers(self, watched: ProbedReplica) -> bool:
         """Whether it is time for another look at the numbers of a replica that was answering."""
-        if watched.target.completion == "Never" or watched.asking is not None or watched.doubted:
+        if watched.target.synthetic_completion == "Never" or watched.asking is not None or watched.doubted:
             return False
         if watched.health.reason not in (ANSWERING | {"NotProbed"} if watched.stalled else ANSWERING):
             return False
@@ -97,10 +97,10 @@ class StallDetector:
         watched.asking.add_done_callback(lambda task: self._ended(task, watched))
 
     async def _ask(self, watched: ProbedReplica, question: CompletionRequest) -> None:
-        asked = watched.target.question
+        asked = watched.target.expectation
         finding = await ask(question)
         self._on_completion(finding.verdict)
-        if watched.gone or watched.target.question != asked:
+        if watched.gone or watched.target.expectation != asked:
             return
         logger.debug("%s: %s: completion: %s", watched.target.key, watched.target.pod, finding.verdict)
         watched.memory = _remembered(watched.memory, finding, self._clock())
@@ -142,7 +142,7 @@ def _wanted(
         return suspicion or StallSuspicion(None, loaded=False)
     if not is_due(watched.memory, now):
         return None
-    asks_idle = watched.target.completion == "Always" and is_idle_due(watched.memory, now)
+    asks_idle = watched.target.synthetic_completion == "Always" and is_idle_due(watched.memory, now)
     if suspicion is None and asks_idle and is_idle(before, pulse):
         return StallSuspicion(None, loaded=False)
     return suspicion

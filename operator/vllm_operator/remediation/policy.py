@@ -141,7 +141,9 @@ def unowned(case: RemediationCase) -> Hold | None:
 def not_asked(case: RemediationCase) -> Hold | None:
     """What a former process of the operator saw is no ground to delete anything."""
     health = case.facts.health.get(case.replica.pod)
-    return None if health and health.reason == "Stalled" and health.first_hand else ("it is being asked again", None)
+    return (
+        None if health and health.reason == "Stalled" and not health.from_status else ("it is being asked again", None)
+    )
 
 
 def just_frozen(case: RemediationCase) -> Hold | None:

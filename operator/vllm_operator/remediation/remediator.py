@@ -32,8 +32,8 @@ class Remediator:
 
     def decide(self, facts: StatusInputs) -> Decision:
         """What is to be done for a server, in view of all servers."""
-        troubled = self.prober.troubled()
-        return decide(facts, FleetHealth(self.prober.replicas, len(troubled), len(set(troubled))))
+        unresponsive = self.prober.unresponsive()
+        return decide(facts, FleetHealth(self.prober.replicas, len(unresponsive), len(set(unresponsive))))
 
     async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: StatusInputs) -> None:
         """Delete a pod that was decided upon, once the status counts it.

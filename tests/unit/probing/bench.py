@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
-KEY = "llm/mistral"
+KEY = Key("llm", "mistral")
 INTERVAL = 10.0
 
 
@@ -17,7 +18,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.changes: list[str] = []
+        self.changes: list[Key] = []
         self.prober = ProbeManager(self.changes.append, clock=lambda: self.now, timeout=0.3)
 
     async def pass_time(self, seconds: float) -> None:

@@ -9,16 +9,16 @@ from tests.unit.probing.bench import KEY, Bench, target
 
 
 async def test_capacity_is_asked_again_after_ten_minutes(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm, interval=60)])
+    bench.prober.sync(KEY, [target(vllm, interval=60)])
     await bench.pass_time(700)
     assert vllm.asked["/metrics"] == 2
 
 
 async def test_answer_to_a_question_that_changed_meanwhile_is_void(bench: Bench, vllm: FakeVLLM):
     first = target(vllm)
-    bench.prober.set_targets(KEY, [first])
+    bench.prober.sync(KEY, [first])
     bench.prober.tick()
-    bench.prober.set_targets(KEY, [replace(first, served_names=("renamed",))])
+    bench.prober.sync(KEY, [replace(first, served_names=("renamed",))])
     await bench.prober.settle()
     assert bench.reason() == "NotProbed"
     await bench.pass_time(0)
@@ -29,7 +29,7 @@ async def test_key_that_cannot_be_read_is_told_and_stops_nothing(bench: Bench, v
     def unreadable() -> str:
         raise KeyError("s3cret")
 
-    bench.prober.set_targets(KEY, [replace(target(vllm), api_key=unreadable), target(vllm, "pod-b")])
+    bench.prober.sync(KEY, [replace(target(vllm), api_key=unreadable), target(vllm, "pod-b")])
     await bench.pass_time(3)
     health = bench.prober.health(KEY)["pod-a"]
     assert health.reason == "Unauthorized"
@@ -40,7 +40,7 @@ async def test_key_that_cannot_be_read_is_told_and_stops_nothing(bench: Bench, v
 async def test_key_is_read_at_every_probe(bench: Bench, vllm: FakeVLLM):
     keys = ["old"]
     vllm.api_key = "new"
-    bench.prober.set_targets(KEY, [replace(target(vllm), api_key=lambda: keys[-1])])
+    bench.prober.sync(KEY, [replace(target(vllm), api_key=lambda: keys[-1])])
     await bench.pass_time(1)
     assert bench.reason() == "Unauthorized"
     keys.append("new")

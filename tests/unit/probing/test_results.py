@@ -13,7 +13,7 @@ from vllm_operator.probing.results import told
 
 
 async def test_only_changes_are_told(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(100)
     assert bench.changes == [KEY]
     assert 9 <= vllm.asked["/health"] <= 12
@@ -22,7 +22,7 @@ async def test_only_changes_are_told(bench: Bench, vllm: FakeVLLM):
 
 async def test_replica_that_becomes_ready_is_seen_within_a_second(bench: Bench, vllm: FakeVLLM):
     await vllm.stop()
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(5)
     assert bench.reason() == "ConnectionRefused"
     await vllm.start()
@@ -32,7 +32,7 @@ async def test_replica_that_becomes_ready_is_seen_within_a_second(bench: Bench, 
 
 
 async def test_single_failed_probe_of_a_serving_replica_does_not_count(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
     while vllm.asked["/health"] < 2:
@@ -47,7 +47,7 @@ async def test_single_failed_probe_of_a_serving_replica_does_not_count(bench: Be
 
 @pytest.mark.parametrize("failure", ["ConnectionRefused", "Timeout", "HTTPError", "ModelNotServed", "Unauthorized"])
 async def test_failure_that_a_second_probe_confirms_counts(bench: Bench, vllm: FakeVLLM, failure: str):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     await spoil(vllm, failure)
     await bench.pass_time(1.5 * INTERVAL + 1)
@@ -57,13 +57,13 @@ async def test_failure_that_a_second_probe_confirms_counts(bench: Bench, vllm: F
 
 async def test_replica_that_lost_its_readiness_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
     """Who waits for the answer is told of it also when it is the same as ever."""
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
-    assert bench.prober.pause(KEY)
+    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
+    assert bench.prober.status_delay(KEY)
     await bench.pass_time(0)
     assert vllm.asked["/health"] == 2
-    assert bench.prober.pause(KEY) is None
+    assert bench.prober.status_delay(KEY) is None
     assert bench.changes == [KEY, KEY]
     await bench.pass_time(100)
     assert vllm.asked["/health"] <= 13
@@ -71,36 +71,36 @@ async def test_replica_that_lost_its_readiness_is_asked_at_once(bench: Bench, vl
 
 
 async def test_one_bad_answer_counts_when_kubernetes_gets_none_either(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.delay = 60
-    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
     await bench.pass_time(0)
     assert bench.reason() == "Timeout"
-    assert bench.prober.pause(KEY) is None
+    assert bench.prober.status_delay(KEY) is None
     assert vllm.asked["/health"] == 2
 
 
 async def test_doubt_counts_as_soon_as_the_readiness_is_lost(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
     while vllm.asked["/health"] < 2:
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
-    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
     assert bench.reason() == "HTTPError"
-    assert bench.prober.pause(KEY) is None
+    assert bench.prober.status_delay(KEY) is None
 
 
 async def test_status_waits_no_longer_than_a_probe_may_take(bench: Bench, vllm: FakeVLLM):
-    bench.prober.set_targets(KEY, [target(vllm)])
+    bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.set_targets(KEY, [replace(target(vllm), ready=False)])
+    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
     bench.now += 2
-    assert bench.prober.pause(KEY) is None
-    bench.prober.set_targets(KEY, [target(vllm)])
-    assert bench.prober.pause(KEY) is None
+    assert bench.prober.status_delay(KEY) is None
+    bench.prober.sync(KEY, [target(vllm)])
+    assert bench.prober.status_delay(KEY) is None
 
 
 async def spoil(vllm: FakeVLLM, failure: str) -> None:

@@ -17,7 +17,7 @@ from vllm_operator.probing import prober
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.scheduler import CONCURRENCY
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
 INTERVAL = 5.0
 TIMEOUT = 10.0
@@ -81,7 +81,7 @@ class FakeFleet:
             ProbeTarget(KEY, f"http://{index}", f"uid-{index}", f"http://{index}", (), INTERVAL)
             for index in range(count)
         ]
-        self.prober.set_targets(KEY, targets)
+        self.prober.sync(KEY, targets)
         return [target.pod for target in targets]
 
     def reasons(self, pods: list[str]) -> set[str]:
@@ -176,7 +176,7 @@ async def test_silent_replicas_do_not_delay_others():
         for silent in servers[:9]:
             silent.delay = 60
         prober = ProbeManager(lambda key: None, timeout=60, concurrency=3)
-        prober.set_targets(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
+        prober.sync(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
         running = asyncio.create_task(prober.run())
         await until(lambda: all(server.asked["/health"] for server in servers))
         before = servers[-1].asked["/health"]

@@ -9,11 +9,13 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.api.operations import CompletionMode
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.probing.timing import Completion, ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
-KEY = "llm/mistral"
+KEY = Key("llm", "mistral")
 POD = "pod-a"
 WORDS = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
 
@@ -35,7 +37,7 @@ class Bench:
             on_completion=self.verdicts.append,
         )
 
-    def _note(self, _: str) -> None:
+    def _note(self, _: Key) -> None:
         self.seen.append(self.health)
 
     @property
@@ -46,9 +48,9 @@ class Bench:
     def health(self) -> ReplicaHealth:
         return self.prober.health(KEY)[POD]
 
-    async def watch(self, completion: Completion = "WhenSuspicious", stalled: str = "") -> None:
-        self.target = replace(self.target, completion=completion, stalled=stalled)
-        self.prober.set_targets(KEY, [self.target])
+    async def watch(self, completion: CompletionMode = "WhenSuspicious", stalled: str = "") -> None:
+        self.target = replace(self.target, synthetic_completion=completion, reported_stall=stalled)
+        self.prober.sync(KEY, [self.target])
         await self.pass_time(0)
 
     async def pass_time(self, seconds: float) -> None:
@@ -188,9 +190,9 @@ async def test_what_the_status_says_counts_until_the_replica_has_been_asked(benc
     vllm.frozen, vllm.held = True, 3
     await bench.watch(stalled="as told before")
     await bench.pass_time(60)
-    assert [(health.reason, health.message, health.first_hand) for health in bench.seen] == [
-        ("Stalled", "as told before", False),
+    assert [(health.reason, health.message, health.from_status) for health in bench.seen] == [
         ("Stalled", "as told before", True),
+        ("Stalled", "as told before", False),
     ]
 
 
@@ -212,12 +214,12 @@ async def test_replica_that_takes_no_completion_is_not_asked_again_soon(bench: B
 async def test_removed_replica_has_its_completion_taken_back(bench: Bench, vllm: FakeVLLM) -> None:
     vllm.frozen = True
     bench.prober = ProbeManager(bench._note, clock=lambda: bench.now, timeout=0.5, deadline=60.0)
-    bench.prober.set_targets(KEY, [replace(bench.target, stalled="as told before")])
+    bench.prober.sync(KEY, [replace(bench.target, reported_stall="as told before")])
     bench.prober.tick()
     async with asyncio.timeout(5):
         while not vllm.hanging:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        bench.prober.set_targets(KEY, [])
+        bench.prober.sync(KEY, [])
         await bench.prober.settle()
         while vllm.hanging:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import MODEL, container
-from vllm_operator.probing.targets import Probe, probe_of
+from vllm_operator.probing.targets import PodEndpoint, pod_endpoint
 
 
 def pod(ip: str | None = "10.0.0.7", state: str = "running", **fields: Any) -> dict[str, Any]:
@@ -19,28 +19,30 @@ def pod(ip: str | None = "10.0.0.7", state: str = "running", **fields: Any) -> d
     }
 
 
-def probe(one: dict[str, Any], default: tuple[str, ...] = ("default",)) -> Probe:
-    found = probe_of(one, default)
+def probe(one: dict[str, Any], default: tuple[str, ...] = ("default",)) -> PodEndpoint:
+    found = pod_endpoint(one, default)
     assert found is not None
     return found
 
 
 def test_running_replica_is_asked_at_its_address() -> None:
-    assert probe(pod()) == Probe("mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None, False)
+    assert probe(pod()) == PodEndpoint(
+        "mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None, False
+    )
 
 
 def test_ipv6_address_is_bracketed() -> None:
-    assert probe(pod("fd00::7")).url == "http://[fd00::7]:8000"
+    assert probe(pod("fd00::7")).base_url == "http://[fd00::7]:8000"
 
 
 @pytest.mark.parametrize(("ip", "state"), [(None, "running"), ("", "running"), ("10.0.0.7", "waiting")])
 def test_replica_that_cannot_answer_is_not_asked(ip: str | None, state: str) -> None:
-    assert probe_of(pod(ip, state), ()) is None
+    assert pod_endpoint(pod(ip, state), ()) is None
 
 
 @pytest.mark.parametrize("bare", [{"metadata": {"name": "a"}}, {"metadata": {"name": "a"}, "spec": {}, "status": {}}])
 def test_pod_that_has_just_been_made_is_not_asked(bare: dict[str, Any]) -> None:
-    assert probe_of(bare, ()) is None
+    assert pod_endpoint(bare, ()) is None
 
 
 NAMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
@@ -81,4 +83,4 @@ def test_port_that_the_user_moved_is_asked() -> None:
         {"name": "http", "containerPort": 81},
     ]
 
-    assert probe(one).url == "http://10.0.0.7:81"
+    assert probe(one).base_url == "http://10.0.0.7:81"

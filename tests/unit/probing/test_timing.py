@@ -5,13 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.probing.bench import KEY
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.probing.probe_queue import ProbedReplica, ProbeQueue
-from vllm_operator.probing.timing import ProbeTarget, next_probe, next_slot
+from vllm_operator.probing.targets import ProbeTarget
+from vllm_operator.probing.timing import next_probe, next_slot
 
 
 def target(uid: str = "a", interval: float = 10.0) -> ProbeTarget:
-    return ProbeTarget("llm/mistral", f"pod-{uid}", uid, "http://127.0.0.1:1", (), interval, api_key="s3cret")
+    return ProbeTarget(KEY, f"pod-{uid}", uid, "http://127.0.0.1:1", (), interval, api_key="s3cret")
 
 
 def due(reason: HealthReason, served: bool, doubted: bool = False, interval: float = 10.0) -> float:

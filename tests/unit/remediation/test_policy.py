@@ -104,8 +104,8 @@ def test_pod_of_someone_else_is_left_alone(name: str | None) -> None:
 
 
 def test_what_only_a_former_process_saw_is_no_ground() -> None:
-    hearsay = replace(FROZEN, first_hand=False)
-    assert decided(case("a", "b", health={"a": hearsay})) == ("", "it is being asked again", None)
+    unconfirmed = replace(FROZEN, from_status=True)
+    assert decided(case("a", "b", health={"a": unconfirmed})) == ("", "it is being asked again", None)
     assert decided(case("a", "b", health={"a": ReplicaHealth()}))[:2] == ("", "it is being asked again")
 
 

@@ -21,7 +21,7 @@ from vllm_operator.investigation.lookups import LookupRunner
 from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.timing import ProbeTarget
+from vllm_operator.probing.targets import ProbeTarget
 
 KEY = Key("llm", "mistral")
 TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
@@ -42,21 +42,21 @@ class FakeProber:
     """Remembers whom it is to ask."""
 
     def __init__(self) -> None:
-        self.targets: dict[str, list[ProbeTarget]] = {}
+        self.targets: dict[Key, list[ProbeTarget]] = {}
         self.healths: dict[str, ReplicaHealth] = {}
-        self.waits: float | None = None
+        self.delay: float | None = None
 
-    def set_targets(self, key: str, targets: Iterable[ProbeTarget]) -> None:
+    def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
         self.targets[key] = list(targets)
 
-    def health(self, key: str) -> dict[str, ReplicaHealth]:
+    def health(self, key: Key) -> dict[str, ReplicaHealth]:
         return self.healths
 
-    def pause(self, key: str) -> float | None:
-        return self.waits
+    def status_delay(self, key: Key) -> float | None:
+        return self.delay
 
-    def troubled(self) -> list[str]:
-        return ["llm/mistral" for health in self.healths.values() if not health.healthy]
+    def unresponsive(self) -> list[Key]:
+        return [KEY for health in self.healths.values() if not health.healthy]
 
     @property
     def replicas(self) -> int:

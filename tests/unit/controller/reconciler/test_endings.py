@@ -83,7 +83,7 @@ async def test_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
 
     assert await scene.passes() is None
     assert scene.api.requests == []
-    assert scene.prober.targets["llm/mistral"] == []
+    assert scene.prober.targets[KEY] == []
 
 
 async def test_paused_server_keeps_its_children_as_they_are() -> None:

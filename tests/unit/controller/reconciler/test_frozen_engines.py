@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.controller.reconciler.scene import FROZEN, Scene, frozen_scene, settled
+from tests.unit.controller.reconciler.scene import FROZEN, KEY, Scene, frozen_scene, settled
 from vllm_operator.errors import ApiError
 
 
@@ -63,7 +63,7 @@ async def test_new_process_takes_what_the_status_says_of_a_frozen_engine_from_th
     await scene.passes(2)
     scene.start()
     await scene.passes(1)
-    assert {target.pod: target.stalled for target in scene.prober.targets["llm/mistral"]} == {
+    assert {target.pod: target.reported_stall for target in scene.prober.targets[KEY]} == {
         "a": FROZEN.message,
         "b": "",
     }

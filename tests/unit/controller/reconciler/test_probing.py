@@ -22,10 +22,10 @@ async def test_running_replicas_are_asked_with_the_key_of_their_pod() -> None:
         },
     )
     await scene.passes()
-    (target,) = scene.prober.targets["llm/mistral"]
+    (target,) = scene.prober.targets[KEY]
 
     assert (target.base_url, target.interval, target.api_key) == ("http://10.0.0.7:8000", 7, "k")
-    assert (target.completion, target.stalled) == ("WhenSuspicious", "")
+    assert (target.synthetic_completion, target.reported_stall) == ("WhenSuspicious", "")
 
 
 async def test_server_settles_until_the_controllers_have_answered() -> None:
@@ -40,10 +40,10 @@ async def test_server_settles_until_the_controllers_have_answered() -> None:
 async def test_status_waits_for_a_replica_that_is_being_asked() -> None:
     scene = frozen_scene()
     await settled(scene)
-    scene.prober.waits = 3.0
+    scene.prober.delay = 3.0
     before = scene.server.get("status")
     await scene.passes(1)
     assert scene.server.get("status") == before
-    scene.prober.waits = None
+    scene.prober.delay = None
     await scene.passes(1)
     assert scene.condition("EngineHealthy") == ("False", "EngineStalled")
