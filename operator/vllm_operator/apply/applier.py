@@ -85,7 +85,7 @@ class Applier:
 
     def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
         identity = (manifest.kind, namespace, manifest.name)
-        if self._store.verified(*identity) == manifest.hash:
+        if self._store.verified_hash(*identity) == manifest.hash:
             return False
         kept = self._store.get(*identity)
         return kept is not None and bool(foreign_entries(kept))

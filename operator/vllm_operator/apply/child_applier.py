@@ -13,7 +13,8 @@ from vllm_operator.apply.ownership_transfer import hand_over_replicas, is_stoppe
 from vllm_operator.apply.result import OwnerGoneError, name_taken
 from vllm_operator.apply.write_history import WriteHistory, is_repair, uid_of
 from vllm_operator.errors import ApiError
-from vllm_operator.informers.store import Store, key_of
+from vllm_operator.informers.entry import key_of
+from vllm_operator.informers.store import Store
 from vllm_operator.kube.claims import beside
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
@@ -50,9 +51,11 @@ class ChildApplier:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
         kind = CHILDREN[manifest.kind]
         identity = (kind.name, server.namespace, manifest.name)
-        if self._store.is_hidden(*identity):
+        if self._store.is_unlabelled(*identity):
             await self._look_at_hidden(kind, server.namespace, manifest.name)
-        if self._store.verified(*identity) == manifest.hash and not self._answers.is_old(self._store.uid(*identity)):
+        if self._store.verified_hash(*identity) == manifest.hash and not self._answers.is_old(
+            self._store.uid(*identity)
+        ):
             return None
         live = self._store.get(kind.name, server.namespace, manifest.name)
         if live is None:
@@ -137,7 +140,7 @@ class ChildApplier:
         if kind is CLAIM:
             manifest = beside(manifest, live)
         if self._is_up_to_date(kind, manifest, live):
-            self._store.verify(*identity, manifest.hash)
+            self._store.mark_verified(*identity, manifest.hash)
             return None
         self._attempts.check_failed(key, manifest, live)
         self._attempts.check_budget(key, manifest, live, uid_of(live))
@@ -196,7 +199,7 @@ class ChildApplier:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         self._answers.note(applied, body, answer, differs=differs(body, answer))
         if self._store.put(kind.name, answer) and not foreign_entries(answer):
-            self._store.verify(kind.name, namespace, name, applied)
+            self._store.mark_verified(kind.name, namespace, name, applied)
 
     async def _look_for_owner(self, server: Owner) -> None:
         """Ask the API server for the owner of a child that was deleted, and keep the answer.
@@ -216,7 +219,7 @@ class ChildApplier:
             self._store.put(SERVER.name, current)
 
     def _check_owner(self, key: Key, server: Owner) -> None:
-        if not self._store.is_living(key, server.uid):
+        if not self._store.has_server(key, server.uid):
             raise OwnerGoneError(server)
 
 

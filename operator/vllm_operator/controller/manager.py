@@ -23,10 +23,11 @@ from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError, VLLMOperatorError
 from vllm_operator.informers.discovery import OptionalKinds
+from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
 from vllm_operator.informers.relister import Relister
-from vllm_operator.informers.store import Store, key_of
+from vllm_operator.informers.store import Store
 from vllm_operator.investigation.log_reader import ContainerLogReader
 from vllm_operator.investigation.lookups import LookupRunner, answer
 from vllm_operator.kopf_adapter.watch_middleware import WatchMiddleware
@@ -74,7 +75,7 @@ class Manager:
         self._watches = WatchMiddleware(
             settings.namespaces or (None,),
             listed=self._relist.heard,
-            is_known=self._store.holds,
+            is_known=self._store.has_version,
             wait=self._recovery.pause,
             refused=self.connection.renew,
             broke=self.connection.broke,
@@ -96,7 +97,9 @@ class Manager:
             ),
             runbooks=settings.runbooks,
         )
-        self._queue: WorkQueue[Key] = WorkQueue(self._pass, settings.workers, self.metrics.waited, self._store.is_new)
+        self._queue: WorkQueue[Key] = WorkQueue(
+            self._pass, settings.workers, self.metrics.waited, self._store.lacks_status
+        )
         self.metrics.show(self._snapshot)
         self._endpoints = HttpEndpoints(settings.listen, self.metrics, self._trouble)
         self._tasks: list[asyncio.Task[None]] = []
@@ -156,7 +159,7 @@ class Manager:
         metadata = body["metadata"]
         former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
         key = key_of(kind.name, body)
-        if not self._store.take(kind.name, event, body):
+        if not self._store.process_watch_event(kind.name, event, body):
             return
         for concerned in {one for one in (former, key) if one}:
             self._wake_for(kind, concerned)
@@ -187,7 +190,7 @@ class Manager:
             partial(self.saw, kind),
             self._recovery.pause,
             lambda: not kind.optional or kind.name in self._capabilities.installed,
-            partial(self._store.holds, kind),
+            partial(self._store.has_version, kind),
         )
 
     async def _list_again(self, kind: Kind, namespace: str | None) -> str:

@@ -117,7 +117,7 @@ class Reconciler:
         if pause is None:
             heals = desired.server.restart_stalled and outcome.failure is None
             pause = await self._judge(key, body["metadata"], facts, heals=heals)
-        if not self._cluster.store.has_spec_of(body):
+        if not self._cluster.store.has_same_spec(body):
             # An answer brought another spec, and its event will tell nothing new.
             return 0.0
         if outcome.failure is not None:

@@ -57,7 +57,7 @@ class Relister:
             ApiError: the list failed.
         """
         selector = None if kind is SERVER else MANAGED_SELECTOR
-        before, newest = self._store.uids(kind.name, namespace), self._store.newest(kind.name)
+        before, newest = self._store.uids(kind.name, namespace), self._store.newest_version(kind.name)
         found = await self._client.list(kind, namespace, selector)
         self.versions[kind.name, namespace] = found.version if found else ""
         if found is None:

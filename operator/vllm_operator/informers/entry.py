@@ -1,0 +1,110 @@
+"""Pack one cached object: compressed JSON, and the few values that are read often."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, child_name
+from vllm_operator.informers.tombstones import is_later
+from vllm_operator.kube.codec import packed, squeezed, unsqueezed
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import CHILDREN, SERVER
+from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scalers
+from vllm_operator.kube.types import Object
+
+VOLATILE = frozenset({"resourceVersion", "generation"})
+"""Metadata that change with every write."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One object of the cache.
+
+    Attributes:
+        namespace: its namespace.
+        name: its name.
+        uid: its UID.
+        version: its resource version.
+        key: key of the VLLMServer that it belongs to; None for a foreign object.
+        raw: the object as JSON, compressed where that saves memory.
+        content_hash: hash of a child without its status. While it stays, the child need not be compared again.
+        verified_hash: hash of the manifest that the object was found to match; empty before a comparison.
+        phase: `status.phase` of a server; empty for other kinds, and before the first status.
+        deleting: whether the object has a deletion timestamp.
+        generation: `metadata.generation`.
+        unlabelled: whether a child lacks the label that the watches and lists select.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    key: Key | None
+    raw: bytes
+    content_hash: int
+    verified_hash: str = ""
+    phase: str = ""
+    deleting: bool = False
+    generation: int = 0
+    unlabelled: bool = False
+
+    @classmethod
+    def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
+        """Pack an object, without the managed fields of the operator itself: they are half of it."""
+        metadata = body["metadata"]
+        trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
+        if by := scalers(body):
+            trimmed["metadata"][SCALED_BY] = by
+        return cls(
+            namespace=metadata.get("namespace", ""),
+            name=metadata["name"],
+            uid=metadata.get("uid", ""),
+            version=str(metadata.get("resourceVersion", "")),
+            key=key_of(kind, body),
+            raw=squeezed(trimmed),
+            phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
+            content_hash=_content_hash(trimmed) if kind in CHILDREN else 0,
+            deleting="deletionTimestamp" in metadata,
+            generation=metadata.get("generation", 0),
+            unlabelled=is_unlabelled(kind, body),
+        )
+
+    @property
+    def body(self) -> Object:
+        """Unpack the object; each call returns a new one."""
+        return unsqueezed(self.raw)
+
+    def is_older_than(self, metadata: Mapping[str, Any]) -> bool:
+        """Return whether these metadata are of a newer state or of another object of the same name.
+
+        A watch event may arrive after the answer to a write of the operator, and then brings an older state.
+        """
+        if metadata.get("uid", "") != self.uid:
+            return True
+        version = str(metadata.get("resourceVersion", ""))
+        if version.isdigit() and self.version.isdigit():
+            return is_later(version, self.version)
+        return version != self.version
+
+
+def key_of(kind: str, body: Mapping[str, Any]) -> Key | None:
+    """Return the key of the server that an object belongs to; None for a foreign object."""
+    metadata = body["metadata"]
+    namespace = metadata.get("namespace", "")
+    if kind == SERVER.name:
+        return Key(namespace, child_name(metadata["name"]))
+    instance = (metadata.get("labels") or {}).get(LABEL_INSTANCE)
+    return Key(namespace, instance) if instance else None
+
+
+def is_unlabelled(kind: str, body: Mapping[str, Any]) -> bool:
+    """Return whether a child lacks the label that the watches and lists select."""
+    return kind in CHILDREN and (body["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGER
+
+
+def _content_hash(body: Mapping[str, Any]) -> int:
+    stable = {name: value for name, value in body["metadata"].items() if name not in VOLATILE}
+    return hash(packed({**body, "metadata": stable, "status": None}))
