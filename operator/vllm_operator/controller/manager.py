@@ -17,9 +17,10 @@ from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import trouble
-from vllm_operator.controller.metrics import Metrics, Snapshot
+from vllm_operator.controller.metrics import GaugeValues, Metrics
 from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
 from vllm_operator.controller.reference_resolver import ReferenceResolver
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError, VLLMOperatorError
 from vllm_operator.informers.discovery import OptionalKinds
@@ -59,14 +60,14 @@ class Manager:
         self.settings = settings
         self.metrics = Metrics()
         self._recovery = ApiServerAvailability(self._on_recovery)
-        self.connection = Connection(self.metrics.called, self._recovery)
+        self.connection = Connection(self.metrics.count_api_request, self._recovery)
         self._client = ApiClient(self.connection, self._may_write)
         self._lease = self._own_lease()
         self._store = Store()
         self.scope = ServedNamespaces(self._client, settings.namespaces)
         self._capabilities = OptionalKinds(self._client)
         self._prober = ProbeManager(
-            on_change=self._wake, on_probe=self.metrics.probed, on_completion=self.metrics.completed
+            on_change=self._wake, on_probe=self.metrics.count_probe, on_completion=self.metrics.count_completion
         )
         self._diagnoses = ContainerLogReader(partial(last_lines, self._client), self._wake)
         self._lookups = LookupRunner(partial(answer, self._client), self._wake, time.monotonic)
@@ -93,14 +94,14 @@ class Manager:
                 diagnoses=self._diagnoses,
                 events=self._events,
                 lookups=self._lookups,
-                on_heal=self.metrics.healed,
+                on_heal=self.metrics.count_stalled_restart,
             ),
             runbooks=settings.runbooks,
         )
         self._queue: WorkQueue[Key] = WorkQueue(
-            self._pass, settings.workers, self.metrics.waited, self._store.lacks_status
+            self._reconcile, settings.workers, self.metrics.count_queue_wait, self._store.lacks_status
         )
-        self.metrics.show(self._snapshot)
+        self.metrics.register_gauges(self._gauge_values)
         self._endpoints = HttpEndpoints(settings.listen, self.metrics, self._trouble)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed = asyncio.Event()
@@ -155,7 +156,7 @@ class Manager:
 
     def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """Take over one watch event and wake the server that it concerns, or the two when a label was edited."""
-        self.metrics.saw(kind.name)
+        self.metrics.count_watch_event(kind.name)
         metadata = body["metadata"]
         former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
         key = key_of(kind.name, body)
@@ -166,12 +167,12 @@ class Manager:
 
     def _wake_for(self, kind: Kind, key: Key) -> None:
         if kind is not SERVER and self._reconciler.settles(key):
-            self._queue.add_later(key, MERGE_SECONDS)
+            self._queue.add_after(key, MERGE_SECONDS)
         else:
             self._queue.add(key)
 
     def _trouble(self) -> str:
-        return trouble(task_ended=self.failed.is_set(), longest_pass=self._queue.longest)
+        return trouble(task_ended=self.failed.is_set(), longest_pass=self._queue.longest_reconcile)
 
     def _own_lease(self) -> Lease | None:
         namespace = self.settings.lease_namespace
@@ -230,7 +231,7 @@ class Manager:
             await reflector.fill()
         return True
 
-    async def _pass(self, key: Key) -> float | None:
+    async def _reconcile(self, key: Key) -> Requeue:
         started, outcome = time.perf_counter(), "success"
         try:
             return await self._reconciler.reconcile(key)
@@ -243,13 +244,13 @@ class Manager:
             logger.exception("%s: the pass failed", key)
             raise
         finally:
-            self.metrics.passed(outcome, time.perf_counter() - started)
+            self.metrics.count_reconcile(outcome, time.perf_counter() - started)
 
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(
+    def _gauge_values(self) -> GaugeValues:
+        return GaugeValues(
             leader=self._may_write(),
             queue_depth=self._queue.depth,
-            queue_age=self._queue.age,
+            queue_age=self._queue.longest_wait,
             running=self._queue.running,
             failing=self._queue.failing,
             replicas=self._prober.replicas,
@@ -274,7 +275,7 @@ class Manager:
         """The API server is back: what failed meanwhile need not wait for its turn."""
         logger.info("the API server answers again")
         self._children.retry_failed()
-        self._queue.retry_failed()
+        self._queue.reset_backoff()
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)

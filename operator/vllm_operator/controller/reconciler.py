@@ -15,6 +15,7 @@ from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.result import ApplyResult, OwnerGoneError
 from vllm_operator.controller.reference_resolver import ReferenceResolver
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.snapshot import observe
 from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.controller.status_writer import write_status
@@ -84,13 +85,13 @@ class Reconciler:
         self._clock = clock
         self._healing = Remediator(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
         self._desired = DesiredStateCache(runbooks)
-        self._pace = SpecRateLimiter(time.monotonic)
+        self._rate_limiters: dict[Key, SpecRateLimiter] = {}
         self._unsettled: dict[Key, datetime] = {}
         """Since when Kubernetes' controllers have yet to answer to a change."""
         self._outcomes: dict[Key, ApplyResult] = {}
         """What came of the last pass over the children that went through."""
 
-    async def reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, key: Key) -> Requeue:
         """One pass over the server of `key`; returns the seconds after which to look again, if any.
 
         Raises:
@@ -99,16 +100,17 @@ class Reconciler:
         body = self._cluster.store.server(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._forget(key)
-            return None
-        if wait := self._pace.take(key, (body["metadata"].get("uid"), body["metadata"].get("generation"))):
-            return wait
+            return Requeue.never()
+        version = (body["metadata"].get("uid"), body["metadata"].get("generation"))
+        if delay := self._rate_limiters.setdefault(key, SpecRateLimiter(time.monotonic)).delay(version):
+            return Requeue.after(delay)
         desired = self._desired.of(key, body, self._cluster.capabilities.installed)
         if unfit := claim_problems(desired.claim, self._claim(key, body)):
             desired = replace(desired, problems=unfit)
         missing = await self._cluster.references.problems(key.namespace, desired.references)
         outcome = await self._apply(key, desired, missing)
         if outcome.owner_gone:
-            return 0.0
+            return Requeue.now()
         await self._probe(key, desired)
         remarks = () if missing else await self._cluster.references.notes(key.namespace, desired.references)
         facts = self._facts(key, body, desired, missing, outcome)
@@ -119,12 +121,12 @@ class Reconciler:
             pause = await self._judge(key, body["metadata"], facts, heals=heals)
         if not self._cluster.store.has_same_spec(body):
             # An answer brought another spec, and its event will tell nothing new.
-            return 0.0
+            return Requeue.now()
         if outcome.failure is not None:
             raise outcome.failure
         if outcome.edited_concurrently:
-            return 0.0
-        return earliest(pause, _again(desired, missing, outcome))
+            return Requeue.now()
+        return Requeue.earliest(Requeue(pause), Requeue(_again(desired, missing, outcome)))
 
     def settles(self, key: Key) -> bool:
         """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
@@ -153,7 +155,7 @@ class Reconciler:
         self._cluster.lookups.forget(key)
         self._cluster.children.forget(key)
         self._desired.forget(key)
-        self._pace.forget(key)
+        self._rate_limiters.pop(key, None)
         self._unsettled.pop(key, None)
         self._outcomes.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""A queue of keys: at most one pass a key at a time, many keys in parallel, bursts merged, failures backed off."""
+"""A work queue like client-go's: one reconcile a key at a time, bursts merged, failures backed off."""
 
 from __future__ import annotations
 
@@ -11,208 +11,215 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.kube.bulkhead import OWNER, Bulkhead, BulkheadSlot
 
 K = TypeVar("K", bound=Hashable)
 
-FIRST_RETRY_SECONDS = 0.5
-LONGEST_RETRY_SECONDS = 60.0
+INITIAL_BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 60.0
 MERGE_SECONDS = 0.1
-"""How long answers to a pass are gathered: the first of them seldom comes alone."""
+"""Delay in which watch events that answer a reconcile are merged: the first of them seldom comes alone."""
 SPREAD_SECONDS = 2.0
-"""Within how long keys that failed together are tried again."""
-PATIENCE_SECONDS = 5.0
-"""A pass that takes longer, since a call hangs, gives its slot to another; the next pass of its key is made aside."""
+"""Window over which `reset_backoff` spreads the keys that failed together."""
+SLOW_SECONDS = 5.0
+"""A reconcile that takes longer, because a call hangs, releases its worker. Its key moves to the slow pool."""
 
 logger = logging.getLogger(__name__)
 
 
 class _WorkerPool(Generic[K]):
-    """Keys that wait for each other, and for no other key."""
+    """Keys that wait for the same workers."""
 
-    def __init__(self, workers: int, patience: float | None) -> None:
+    def __init__(self, workers: int, release_after: float | None) -> None:
         self.ready: asyncio.Queue[K] = asyncio.Queue()
-        self.slots = Bulkhead(workers, patience)
+        self.bulkhead = Bulkhead(workers, release_after)
 
 
 class WorkQueue(Generic[K]):
-    """Runs `work(key)` for every key that was added, until it is stopped.
+    """Call `reconcile(key)` for every key that was added, until the queue is cancelled.
 
-    A key added while its pass runs is passed over once more, a moment afterwards. `work` returns the seconds after
-    which the key is to be looked at again, or None; an exception means again after a growing, jittered pause.
+    A key added while it is being reconciled is reconciled again `MERGE_SECONDS` later. `reconcile` returns when to
+    reconcile the key again; an exception means again after an exponential, jittered backoff.
 
-    Keys whose passes hang do not hold up others: they are worked on aside, as many at once as the others. So are new
-    keys, of which it is not known yet.
+    Keys whose reconcile hangs do not delay others: they have a pool of workers of the same size for themselves
+    (`slow_pool`). New keys have one too, since it is not known yet whether they hang.
 
     Args:
-        work: one pass; it should raise only what may pass.
-        workers: how many keys are worked on at once, in each lane.
-        on_start: told the seconds that a key has waited for its pass; must not block.
-        is_new: whether nothing is known yet of how the passes over a key go.
+        reconcile: reconciles one key; it should raise only what a retry may cure.
+        workers: size of each pool of workers.
+        on_start: called with the seconds that a key waited for a worker; must not block.
+        is_new: returns true for a key that was never reconciled.
     """
 
     def __init__(
         self,
-        work: Callable[[K], Awaitable[float | None]],
+        reconcile: Callable[[K], Awaitable[Requeue]],
         workers: int,
         on_start: Callable[[float], None] = lambda seconds: None,
         is_new: Callable[[K], bool] = lambda key: False,
     ) -> None:
-        self._work = work
+        self._reconcile = reconcile
         self._on_start = on_start
         self._is_new = is_new
-        self._usual: _WorkerPool[K] = _WorkerPool(workers, PATIENCE_SECONDS)
-        self._new: _WorkerPool[K] = _WorkerPool(workers, PATIENCE_SECONDS)
-        self._aside: _WorkerPool[K] = _WorkerPool(workers, None)
+        self._usual_pool: _WorkerPool[K] = _WorkerPool(workers, SLOW_SECONDS)
+        self._new_pool: _WorkerPool[K] = _WorkerPool(workers, SLOW_SECONDS)
+        self._slow_pool: _WorkerPool[K] = _WorkerPool(workers, None)
         self._running: dict[K, float] = {}
-        """Passes under way, and when they began by the clock of the loop; the oldest comes first."""
+        """Keys being reconciled and their start by the loop's clock, oldest first."""
         self._slow: set[K] = set()
-        """Keys whose last pass outstayed the patience."""
+        """Keys whose last reconcile exceeded `SLOW_SECONDS`."""
         self._dirty: set[K] = set()
+        """Keys that were added while they were being reconciled."""
         self._failures: dict[K, int] = {}
-        self._retries: dict[K, float] = {}
-        """When a key that failed is tried again by its back-off."""
-        self._timers: list[tuple[float, int, K]] = []
+        """Failures in a row."""
+        self._retry_at: dict[K, float] = {}
+        """End of the backoff of a key that failed, by the loop's clock."""
+        self._delayed: list[tuple[float, int, K]] = []
+        """Heap of keys to add later: time by the loop's clock, tie breaker, key."""
         self._due: dict[K, float] = {}
-        self._ticket = itertools.count()
+        """The one entry of `_delayed` that counts for each key; others are outdated."""
+        self._tie_breaker = itertools.count()
         self._queued: dict[K, float] = {}
-        """Since when a key waits for a slot; the first has waited longest."""
-        self._alarm: asyncio.TimerHandle | None = None
-        """Rings when the first key is due."""
-        self._alarm_at = float("inf")
+        """Keys that wait for a worker and the monotonic time since when, longest wait first."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Fires when the first delayed key is due."""
+        self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: K) -> None:
-        """Look at `key` as soon as a slot is free."""
+        """Reconcile `key` as soon as a worker is free."""
         if key in self._running:
             self._dirty.add(key)
         elif key not in self._queued:
             self._queued[key] = time.monotonic()
-            self._lane(key).ready.put_nowait(key)
+            self._pool_for(key).ready.put_nowait(key)
 
-    def add_later(self, key: K, seconds: float) -> None:
-        """Look at `key` after a while; the earlier of two times counts."""
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add `key` after a delay; of two delays the earlier counts."""
         due = asyncio.get_running_loop().time() + seconds
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
-            heapq.heappush(self._timers, (due, next(self._ticket), key))
-            self._set_alarm()
+            heapq.heappush(self._delayed, (due, next(self._tie_breaker), key))
+            self._set_timer()
 
-    def retry_failed(self) -> None:
-        """Look again soon at every key that backs off, and count its failures anew: a common cause has passed."""
+    def reset_backoff(self) -> None:
+        """Retry every failed key within `SPREAD_SECONDS` and reset its failures: their common cause is gone."""
         for key in self._failures:
-            self.add_later(key, random.uniform(0.0, SPREAD_SECONDS))
+            self.add_after(key, random.uniform(0.0, SPREAD_SECONDS))
         self._failures.clear()
-        self._retries.clear()
+        self._retry_at.clear()
 
     @property
     def depth(self) -> int:
-        """Keys that wait for a slot."""
+        """Number of keys that wait for a worker."""
         return len(self._queued)
 
     @property
-    def age(self) -> float:
-        """Seconds that the first of them has waited."""
-        first = next(iter(self._queued.values()), None)
-        return 0.0 if first is None else time.monotonic() - first
+    def longest_wait(self) -> float:
+        """Seconds that the first key in the queue has waited; 0 when none waits."""
+        since = next(iter(self._queued.values()), None)
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def running(self) -> int:
-        """Passes under way."""
+        """Number of keys being reconciled."""
         return len(self._running)
 
     @property
-    def longest(self) -> float:
-        """Seconds that the oldest pass under way has taken."""
-        began = next(iter(self._running.values()), None)
-        return 0.0 if began is None else asyncio.get_running_loop().time() - began
+    def longest_reconcile(self) -> float:
+        """Seconds since the start of the oldest reconcile under way; 0 when there is none."""
+        started = next(iter(self._running.values()), None)
+        return 0.0 if started is None else asyncio.get_running_loop().time() - started
 
     @property
     def failing(self) -> int:
-        """Keys whose last pass failed."""
+        """Number of keys whose last reconcile failed."""
         return len(self._failures)
 
     async def run(self) -> None:
-        """Work until cancelled; passes under way are then cancelled too."""
+        """Run the workers until cancelled; reconciles under way are then cancelled too."""
         try:
             async with asyncio.TaskGroup() as group:
-                for lane in (self._usual, self._new, self._aside):
-                    group.create_task(self._feed(lane), name="queue")
+                for pool in (self._usual_pool, self._new_pool, self._slow_pool):
+                    group.create_task(self._feed(pool), name="queue")
         finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _lane(self, key: K) -> _WorkerPool[K]:
+    def _pool_for(self, key: K) -> _WorkerPool[K]:
         if key in self._slow:
-            return self._aside
-        return self._new if self._is_new(key) else self._usual
+            return self._slow_pool
+        return self._new_pool if self._is_new(key) else self._usual_pool
 
-    async def _feed(self, lane: _WorkerPool[K]) -> None:
+    async def _feed(self, pool: _WorkerPool[K]) -> None:
         while True:
-            key = await lane.ready.get()
-            self._start(key, await lane.slots.take())
+            key = await pool.ready.get()
+            self._start(key, await pool.bulkhead.take())
 
     def _start(self, key: K, slot: BulkheadSlot) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
         self._running[key] = asyncio.get_running_loop().time()
-        task = asyncio.create_task(self._pass(key, slot), name=f"reconcile {key}")
+        task = asyncio.create_task(self._process(key, slot), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, key: K, slot: BulkheadSlot) -> None:
+    async def _process(self, key: K, slot: BulkheadSlot) -> None:
         OWNER.set(key)
         self._due.pop(key, None)
         try:
-            again = await self._work(key)
+            requeue = await self._reconcile(key)
             self._failures.pop(key, None)
-            self._retries.pop(key, None)
+            self._retry_at.pop(key, None)
         except Exception as error:
-            again = self._back_off(key, error)
+            requeue = Requeue.after(self._backoff(key, error))
         finally:
-            self._end(key, slot)
+            self._finish(key, slot)
         if key in self._dirty:
             self._dirty.discard(key)
-            # A failing pass is repeated by its back-off, however many events come in meanwhile.
+            # A failed reconcile is retried by its backoff, however many watch events arrive in the meantime.
             if key not in self._failures:
-                self.add_later(key, MERGE_SECONDS)
-        if again is not None:
-            self.add_later(key, again)
+                self.add_after(key, MERGE_SECONDS)
+        if requeue.seconds is not None:
+            self.add_after(key, requeue.seconds)
 
-    def _end(self, key: K, slot: BulkheadSlot) -> None:
-        lasted = asyncio.get_running_loop().time() - self._running.pop(key)
-        (self._slow.add if lasted >= PATIENCE_SECONDS else self._slow.discard)(key)
+    def _finish(self, key: K, slot: BulkheadSlot) -> None:
+        duration = asyncio.get_running_loop().time() - self._running.pop(key)
+        (self._slow.add if duration >= SLOW_SECONDS else self._slow.discard)(key)
         slot.leave()
 
-    def _back_off(self, key: K, error: Exception) -> float:
-        """Seconds until the next try. A pass that an event caused meanwhile makes the pause no longer."""
+    def _backoff(self, key: K, error: Exception) -> float:
+        """Return the seconds until the next try.
+
+        A key that fails again before its backoff ended, because a watch event enqueued it, keeps that backoff.
+        """
         now = asyncio.get_running_loop().time()
-        asked = float(getattr(error, "retry_after", None) or 0.0)
-        if (left := self._retries.get(key, now) - now) > 0:
-            return max(left, asked)
+        retry_after = float(getattr(error, "retry_after", None) or 0.0)
+        if (remaining := self._retry_at.get(key, now) - now) > 0:
+            return max(remaining, retry_after)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause: float = min(FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 16), LONGEST_RETRY_SECONDS)
-        pause = max(pause * random.uniform(0.8, 1.2), asked)
-        self._retries[key] = now + pause
-        return pause
+        delay: float = min(INITIAL_BACKOFF_SECONDS * 2 ** min(failures - 1, 16), MAX_BACKOFF_SECONDS)
+        delay = max(delay * random.uniform(0.8, 1.2), retry_after)
+        self._retry_at[key] = now + delay
+        return delay
 
-    def _set_alarm(self) -> None:
-        first = self._timers[0][0] if self._timers else float("inf")
-        if first >= self._alarm_at:
+    def _set_timer(self) -> None:
+        first = self._delayed[0][0] if self._delayed else float("inf")
+        if first >= self._timer_at:
             return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm, self._alarm_at = asyncio.get_running_loop().call_at(first, self._ring), first
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = asyncio.get_running_loop().call_at(first, self._add_due_keys), first
 
-    def _ring(self) -> None:
-        """Look at the keys that are due."""
-        self._alarm, self._alarm_at = None, float("inf")
+    def _add_due_keys(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
         now = asyncio.get_running_loop().time()
-        while self._timers and self._timers[0][0] <= now:
-            due, _, key = heapq.heappop(self._timers)
+        while self._delayed and self._delayed[0][0] <= now:
+            due, _, key = heapq.heappop(self._delayed)
             if self._due.get(key) == due:
                 del self._due[key]
                 self.add(key)
-        self._set_alarm()
+        self._set_timer()

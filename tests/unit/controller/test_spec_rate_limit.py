@@ -1,59 +1,40 @@
-"""A spec that keeps changing is carried out now and then, and in the end as it stands."""
+"""A spec that keeps changing is applied at a limited rate, and in the end in its last version."""
 
+from __future__ import annotations
+
+from tests.helpers.fakes import FakeClock
 from vllm_operator.controller.spec_rate_limit import BURST, INTERVAL_SECONDS, SpecRateLimiter
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+def test_few_changes_are_applied_at_once() -> None:
+    limiter = SpecRateLimiter(FakeClock())
+    assert [limiter.delay(version) for version in range(BURST)] == [0.0] * BURST
 
 
-def test_few_changes_are_carried_out_at_once() -> None:
-    pace = SpecRateLimiter(Clock())
-    assert [pace.take("a", version) for version in range(BURST)] == [0.0] * BURST
-
-
-def test_next_one_waits_and_the_wait_is_true() -> None:
-    clock = Clock()
-    pace = SpecRateLimiter(clock)
+def test_next_change_may_be_applied_after_its_delay() -> None:
+    clock = FakeClock()
+    limiter = SpecRateLimiter(clock)
     for version in range(BURST):
-        pace.take("a", version)
-    wait = pace.take("a", "next")
-    assert 0 < wait <= INTERVAL_SECONDS
-    clock.now += wait
-    assert pace.take("a", "next") == 0.0
+        limiter.delay(version)
+    delay = limiter.delay("next")
+    assert 0 < delay <= INTERVAL_SECONDS
+    clock.now += delay
+    assert limiter.delay("next") == 0.0
 
 
-def test_version_that_was_taken_is_free() -> None:
-    pace = SpecRateLimiter(Clock())
-    assert [pace.take("a", 1) for _ in range(10 * BURST)] == [0.0] * 10 * BURST
+def test_version_that_was_accepted_takes_no_other_token() -> None:
+    limiter = SpecRateLimiter(FakeClock())
+    assert [limiter.delay(1) for _ in range(10 * BURST)] == [0.0] * 10 * BURST
 
 
-def test_hundred_changes_in_a_second_make_a_handful_of_writes() -> None:
-    clock = Clock()
-    pace = SpecRateLimiter(clock)
-    carried_out = []
+def test_hundred_changes_in_a_second_cause_a_handful_of_writes() -> None:
+    clock = FakeClock()
+    limiter = SpecRateLimiter(clock)
+    applied = []
     for version in range(100):
         clock.now += 0.01
-        if pace.take("a", version) == 0.0:
-            carried_out.append(version)
-    while pace.take("a", 99):
+        if limiter.delay(version) == 0.0:
+            applied.append(version)
+    while limiter.delay(99):
         clock.now += 0.01
-    assert len(carried_out) <= BURST + 1 / INTERVAL_SECONDS + 1
-
-
-def test_servers_do_not_share_their_pace() -> None:
-    pace = SpecRateLimiter(Clock())
-    for version in range(10 * BURST):
-        pace.take("a", version)
-    assert pace.take("b", 1) == 0.0
-
-
-def test_server_made_anew_starts_anew() -> None:
-    pace = SpecRateLimiter(Clock())
-    for version in range(10 * BURST):
-        pace.take("a", version)
-    pace.forget("a")
-    assert pace.take("a", "new") == 0.0
+    assert len(applied) <= BURST + 1 / INTERVAL_SECONDS + 1

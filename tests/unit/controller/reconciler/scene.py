@@ -13,6 +13,7 @@ from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
 from vllm_operator.controller.reference_resolver import ReferenceResolver
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
@@ -91,7 +92,7 @@ class Scene:
                 diagnoses=ContainerLogReader(unread, lambda _: None),
                 events=EventRecorder(api, clock),  # type: ignore[arg-type]
                 lookups=LookupRunner(unasked, lambda _: None, clock),
-                on_heal=self.metrics.healed,
+                on_heal=self.metrics.count_stalled_restart,
             ),
             clock=lambda: self.now,
         )
@@ -109,8 +110,8 @@ class Scene:
         found = next(entry for entry in self.server["status"]["conditions"] if entry["type"] == kind)
         return found["status"], found["reason"]
 
-    async def passes(self, times: int = 1) -> float | None:
-        again = None
+    async def passes(self, times: int = 1) -> Requeue:
+        again = Requeue.never()
         for _ in range(times):
             self.now += timedelta(minutes=1)
             again = await self.reconciler.reconcile(KEY)

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.controller.reconciler.scene import KEY, Scene, frozen_scene, settled
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.status.settling import SETTLE_SECONDS
 
@@ -29,7 +30,7 @@ async def test_spec_that_came_with_the_answer_to_a_status_is_carried_out_at_once
     # Changed after the pass began: the answer holds it, so that its event tells the cache nothing new.
     scene.api.hold({**scene.server, **body(generation=2, replicas=3)})
 
-    assert await scene.passes() == 0.0
+    assert await scene.passes() == Requeue.now()
     await scene.passes()
     assert scene.api.objects["Deployment", "mistral"]["spec"]["replicas"] == 3
 
@@ -42,10 +43,10 @@ async def test_edit_that_came_with_the_answer_to_an_apply_is_undone_at_once() ->
     scene.api.admission = lambda held: held["metadata"].update(managedFields=[edit])
     scene.wants(generation=2, replicas=3)
 
-    assert await scene.passes() == 0.0
+    assert await scene.passes() == Requeue.now()
     scene.api.admission = lambda held: None
     scene.api.requests.clear()
-    assert await scene.passes() == SETTLE_SECONDS, "nothing is left to do but to wait for the controllers"
+    assert await scene.passes() == Requeue.after(SETTLE_SECONDS), "only the controllers are waited for"
     assert [verb for verb, kind, _ in scene.api.writes if kind == "Deployment"] == ["merge patch", "apply"]
 
 
@@ -54,7 +55,7 @@ async def test_pass_over_an_unchanged_server_costs_nothing() -> None:
     await scene.passes(3)
     scene.api.requests.clear()
 
-    assert await scene.passes(5) is None
+    assert await scene.passes(5) == Requeue.never()
     assert scene.api.requests == []
 
 
@@ -120,15 +121,15 @@ async def test_clock_that_is_set_back_delays_no_status() -> None:
     scene.now -= timedelta(hours=1)
     again = await scene.reconciler.reconcile(KEY)
 
-    assert again is not None
-    assert again <= SETTLE_SECONDS
+    assert again.seconds is not None
+    assert again.seconds <= SETTLE_SECONDS
 
 
 async def test_number_of_replicas_that_a_policy_pins_is_told_and_not_waited_for() -> None:
     scene = frozen_scene(replicas=1)
     scene.api.admission = lambda held: held["spec"].update(replicas=2) if held["kind"] == "Deployment" else None
     await settled(scene)
-    assert await scene.passes(2) == ADMISSION_RECHECK_SECONDS
+    assert await scene.passes(2) == Requeue.after(ADMISSION_RECHECK_SECONDS)
 
     accepted = next(entry for entry in scene.server["status"]["conditions"] if entry["type"] == "Accepted")
     words = "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.controller.reconciler.scene import KEY, Scene
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
@@ -81,7 +82,7 @@ async def test_server_that_is_gone_is_no_longer_asked(dying: bool) -> None:
     else:
         scene.store.remove("VLLMServer", live)
 
-    assert await scene.passes() is None
+    assert await scene.passes() == Requeue.never()
     assert scene.api.requests == []
     assert scene.prober.targets[KEY] == []
 

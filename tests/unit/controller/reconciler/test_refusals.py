@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.controller.reconciler.scene import Scene
 from vllm_operator.controller.reconciler import REFUSED_AGAIN_SECONDS
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError
 
 
@@ -32,7 +33,7 @@ async def test_refused_child_is_told_and_tried_again() -> None:
     scene = Scene()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
 
-    assert await scene.passes() == REFUSED_AGAIN_SECONDS
+    assert await scene.passes() == Requeue.after(REFUSED_AGAIN_SECONDS)
     assert scene.condition("Accepted") == ("False", "ChildRefused")
 
 

@@ -1,4 +1,4 @@
-"""The loop on which the tests of the queue run."""
+"""An event loop with a clock that jumps, for the tests of the work queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue at work, on a clock that jumps from timer to timer."""
+"""Run a work queue on a clock that jumps from timer to timer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.workqueue import WorkQueue
 
 
@@ -30,18 +31,21 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
-class FakeWork:
-    """Passes that take `takes` seconds and end as `ends` says, the last entry for ever."""
+NEVER = Requeue.never()
 
-    def __init__(self, *ends: float | Exception | None, takes: float = 1.0) -> None:
-        self.ends = list(ends) or [None]
+
+class FakeReconciler:
+    """Reconciles that take `takes` seconds each and end as `ends` lists; the last entry repeats."""
+
+    def __init__(self, *ends: Requeue | Exception, takes: float = 1.0) -> None:
+        self.ends = list(ends) or [NEVER]
         self.takes = takes
         self.starts: list[tuple[float, str]] = []
         self.running: list[str] = []
         self.together = 0
 
-    async def __call__(self, key: str) -> float | None:
-        assert key not in self.running, "two passes of one key at a time"
+    async def __call__(self, key: str) -> Requeue:
+        assert key not in self.running, "two reconciles of one key at a time"
         self.starts.append((asyncio.get_running_loop().time() - 1000, key))
         self.running.append(key)
         self.together = max(self.together, len(self.running))
@@ -53,25 +57,26 @@ class FakeWork:
         return end
 
     def times(self, key: str = "a") -> list[float]:
-        return [time for time, of in self.starts if of == key]
+        """Return the starts of the reconciles of `key`, in seconds since the start of the test."""
+        return [time for time, started in self.starts if started == key]
 
 
-async def worked(
-    work: FakeWork,
+async def run_queue(
+    reconciler: FakeReconciler,
     script: Callable[[WorkQueue[str]], Coroutine[Any, Any, None]],
     workers: int = 8,
     is_new: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Let the queue run while the script does, then end it."""
-    queue = WorkQueue(work, workers, is_new=is_new)
+    """Run the queue for as long as the script runs, then cancel it."""
+    queue = WorkQueue(reconciler, workers, is_new=is_new)
     task = asyncio.create_task(queue.run())
     await script(queue)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-def after(seconds: float, *keys: str) -> Callable[[WorkQueue[str]], Coroutine[Any, Any, None]]:
-    """A script that adds the keys and waits."""
+def add_and_wait(seconds: float, *keys: str) -> Callable[[WorkQueue[str]], Coroutine[Any, Any, None]]:
+    """Return a script that adds the keys and waits."""
 
     async def script(queue: WorkQueue[str]) -> None:
         for key in keys:
