@@ -1,4 +1,4 @@
-"""Facts for the status, and short ways to read what it says."""
+"""Status inputs of a server, and short ways to read the status that they give."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from tests.helpers.pods import deployment
 from vllm_operator.api.problem import Problem
 from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.status.assessment import assess
+from vllm_operator.status.build import build_status
 from vllm_operator.status.inputs import Observation, StatusInputs
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -24,8 +26,8 @@ REFUSED = ReplicaHealth(reason="ConnectionRefused", message="port 8000 refuses c
 MISSING_SECRET = Problem("SecretNotFound", "spec.model.tokenSecretRef: Secret hf does not exist: create it")
 
 
-def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None = None, **changes: Any) -> StatusInputs:
-    """Facts of a server with these pods, all of which serve unless `health` says otherwise."""
+def inputs(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None = None, **changes: Any) -> StatusInputs:
+    """Return the status inputs of a server with these pods, all of which serve unless `health` says otherwise."""
     wanted = changes.pop("wanted", len(pods))
     names = [pod["metadata"]["name"] for pod in pods]
     observed = Observation(
@@ -49,16 +51,21 @@ def facts(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None =
         "monitoring": False,
         "now": NOW,
     }
-    told = dict.fromkeys(names, SERVING) | dict(health or {})
-    return StatusInputs(**(defaults | changes), observed=observed, health=told)
+    probed = dict.fromkeys(names, SERVING) | dict(health or {})
+    return StatusInputs(**(defaults | changes), observed=observed, health=probed)
+
+
+def status_of(observed: StatusInputs) -> dict[str, Any]:
+    """Return the status that these inputs give."""
+    return build_status(assess(observed))
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The conditions by type."""
+    """Return the conditions by type."""
     return {entry["type"]: entry for entry in status["conditions"]}
 
 
-def judged(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
-    """Status and reason of one condition."""
+def condition_of(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """Return status and reason of one condition."""
     entry = conditions(status)[kind]
     return entry["status"], entry["reason"]

@@ -21,11 +21,10 @@ from tests.helpers.pods import (
     termination,
     waiting_pod,
 )
-from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, facts
+from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, inputs, status_of
 from tests.unit.status.test_properties import situations
 from vllm_operator.api.crd import crd
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.build import build_status
 from vllm_operator.status.inputs import StatusInputs
 
 Json = dict[str, Any]
@@ -37,7 +36,7 @@ def server(seen: StatusInputs, **metadata: Any) -> Json:
     return {
         "metadata": {"name": "mistral", "generation": seen.generation, **metadata},
         "spec": spec,
-        "status": build_status(seen),
+        "status": status_of(seen),
     }
 
 
@@ -45,7 +44,7 @@ def moving(*pods: Json, stuck: bool = False, **changes: Any) -> StatusInputs:
     """Facts of a rollout of which one pod of the wanted revision exists."""
     reason = "ProgressDeadlineExceeded" if stuck else "ReplicaSetUpdated"
     counts = {"updatedReplicas": 1, "availableReplicas": len(pods) - 1, "conditions": [rolling(reason)]}
-    return facts(*pods, deployment=deployment(len(pods), **counts), **changes)
+    return inputs(*pods, deployment=deployment(len(pods), **counts), **changes)
 
 
 NEW = "mistral-new"
@@ -53,22 +52,22 @@ OLD = ready_pod("mistral-old", OLD_REVISION)
 UNKNOWN_FLAG = termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag")
 LOST = {"mistral-b": ReplicaHealth("ModelNotServed", "lists no mistral-7b")}
 ROWS: list[tuple[str, Json, str, str]] = [
-    ("serving", server(facts(ready_pod("a"), ready_pod("b"))), "Current", "Healthy"),
-    ("scaled to zero", server(facts(deployment=deployment(0))), "Current", "Healthy"),
-    ("no Deployment yet", server(facts(deployment=None, replicas=1)), "InProgress", "Progressing"),
+    ("serving", server(inputs(ready_pod("a"), ready_pod("b"))), "Current", "Healthy"),
+    ("scaled to zero", server(inputs(deployment=deployment(0))), "Current", "Healthy"),
+    ("no Deployment yet", server(inputs(deployment=None, wanted_replicas=1)), "InProgress", "Progressing"),
     ("loading", server(moving(loading_pod(NEW), health={NEW: REFUSED})), "InProgress", "Progressing"),
     ("waiting for a GPU", server(moving(scheduling_pod(NEW))), "InProgress", "Progressing"),
     ("rolling out", server(moving(OLD, loading_pod(NEW), health={NEW: REFUSED})), "InProgress", "Progressing"),
     (
         "a replica that lost its model",
-        server(facts(ready_pod("mistral-a"), ready_pod("mistral-b"), health=LOST)),
+        server(inputs(ready_pod("mistral-a"), ready_pod("mistral-b"), health=LOST)),
         "InProgress",
         "Progressing",
     ),
-    ("draining", server(facts(deleted_pod("a"), wanted=1)), "InProgress", "Progressing"),
+    ("draining", server(inputs(deleted_pod("a"), wanted=1)), "InProgress", "Progressing"),
     ("crashing for a reason unknown", server(moving(crashed_pod(termination(1), NEW))), "InProgress", "Progressing"),
-    ("refused", server(facts(deployment=None, problems=(MISSING_SECRET,))), "Failed", "Degraded"),
-    ("refused while it serves", server(facts(ready_pod(), problems=(MISSING_SECRET,))), "Failed", "Degraded"),
+    ("refused", server(inputs(deployment=None, problems=(MISSING_SECRET,))), "Failed", "Degraded"),
+    ("refused while it serves", server(inputs(ready_pod(), problems=(MISSING_SECRET,))), "Failed", "Degraded"),
     ("crashing for an unknown flag", server(moving(crashed_pod(UNKNOWN_FLAG, NEW))), "Failed", "Degraded"),
     (
         "older revision serves beside a broken image",
@@ -77,22 +76,27 @@ ROWS: list[tuple[str, Json, str, str]] = [
         "Degraded",
     ),
     ("stuck at the deadline", server(moving(OLD, scheduling_pod(NEW), stuck=True)), "Failed", "Degraded"),
-    ("paused and serving", server(facts(ready_pod(), paused=True)), "Current", "Suspended"),
-    ("paused before it began", server(facts(deployment=None, paused=True)), "InProgress", "Suspended"),
+    ("paused and serving", server(inputs(ready_pod(), paused=True)), "Current", "Suspended"),
+    ("paused before it began", server(inputs(deployment=None, paused=True)), "InProgress", "Suspended"),
     (
         "paused and refused",
-        server(facts(ready_pod(), paused=True, problems=(MISSING_SECRET,))),
+        server(inputs(ready_pod(), paused=True, problems=(MISSING_SECRET,))),
         "Failed",
         "Degraded",
     ),
-    ("a newer spec", server(facts(ready_pod()), generation=8), "InProgress", "Progressing"),
+    ("a newer spec", server(inputs(ready_pod()), generation=8), "InProgress", "Progressing"),
     (
         "a newer spec after a refused one",
-        server(facts(ready_pod(), problems=(MISSING_SECRET,)), generation=8),
+        server(inputs(ready_pod(), problems=(MISSING_SECRET,)), generation=8),
         "InProgress",
         "Progressing",
     ),
-    ("deleted", server(facts(ready_pod()), deletionTimestamp="2026-03-02T09:00:00Z"), "Terminating", "Progressing"),
+    (
+        "deleted",
+        server(inputs(ready_pod()), deletionTimestamp="2026-03-02T09:00:00Z"),
+        "Terminating",
+        "Progressing",
+    ),
 ]
 
 

@@ -34,13 +34,14 @@ from vllm_operator.kube.kinds import CLAIM
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import PodEndpoint, ProbeTarget, pod_endpoint
-from vllm_operator.remediation.policy import BACK_OFF_SECONDS, with_restart
+from vllm_operator.remediation.policy import BACKOFF_SECONDS, with_decision
 from vllm_operator.remediation.remediator import Remediator
+from vllm_operator.status.assessment import Assessment, assess
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.events import notices
+from vllm_operator.status.events import status_events
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.replicas.engine_states import stalled_words
-from vllm_operator.status.settling import is_settling, settling_pause
+from vllm_operator.status.replicas.engine_states import stalled_message
+from vllm_operator.status.settling import is_settling, settling_delay
 from vllm_operator.validation.claim_checks import claim_problems
 
 MISSING_AGAIN_SECONDS = 5.0
@@ -115,10 +116,11 @@ class Reconciler:
         remarks = () if missing else await self._cluster.references.notes(key.namespace, desired.references)
         facts = self._facts(key, body, desired, missing, outcome)
         facts = replace(facts, notes=facts.notes + remarks)
-        pause = self._settling_pause(key, facts)
+        assessment = assess(facts)
+        pause = self._settling_pause(key, assessment)
         if pause is None:
             heals = desired.server.restart_stalled and outcome.failure is None
-            pause = await self._judge(key, body["metadata"], facts, heals=heals)
+            pause = await self._judge(key, body["metadata"], assessment, heals=heals)
         if not self._cluster.store.has_same_spec(body):
             # An answer brought another spec, and its event will tell nothing new.
             return Requeue.now()
@@ -132,21 +134,23 @@ class Reconciler:
         """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
         return key in self._unsettled
 
-    async def _judge(self, key: Key, metadata: Mapping[str, Any], facts: StatusInputs, *, heals: bool) -> float | None:
+    async def _judge(
+        self, key: Key, metadata: Mapping[str, Any], assessment: Assessment, *, heals: bool
+    ) -> float | None:
         """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
         if not heals:
-            await self._report(key, metadata, facts)
+            await self._report(key, metadata, assessment)
             return None
-        decision = self._healing.decide(facts)
-        told = replace(facts, cure=decision.words)
-        if decision.delete is None:
-            await self._report(key, metadata, told)
-            return decision.again
+        decision = self._healing.decide(assessment)
+        assessment = with_decision(assessment, decision)
         # Counted before it is done: whoever takes over from here deletes rather too little than too much.
-        if not await self._report(key, metadata, replace(told, restarts=with_restart(facts))):
+        reported = await self._report(key, metadata, assessment)
+        if decision.delete is None:
+            return decision.requeue_after
+        if not reported:
             return None
-        await self._healing.delete(key, metadata, decision.delete.pod, facts)
-        return BACK_OFF_SECONDS
+        await self._healing.delete(key, metadata, decision.delete.pod, assessment)
+        return BACKOFF_SECONDS
 
     def _forget(self, key: Key) -> None:
         self._cluster.prober.sync(key, ())
@@ -211,10 +215,11 @@ class Reconciler:
     def _stalled(self, key: Key, pod: str) -> str:
         """What the status says of a frozen engine: a new leader starts from there."""
         status = (self._cluster.store.server(key) or {}).get("status") or {}
-        return stalled_words(status, pod)
+        return stalled_message(status, pod)
 
-    def _settling_pause(self, key: Key, facts: StatusInputs) -> float | None:
+    def _settling_pause(self, key: Key, assessment: Assessment) -> float | None:
         """Seconds to wait before a status says something lasting; None when it does now."""
+        facts = assessment.inputs
         if facts.problems:
             self._unsettled.pop(key, None)
             return None
@@ -224,19 +229,19 @@ class Reconciler:
         # A clock that was set back begins anew.
         since = self._unsettled[key] = min(self._unsettled.get(key, facts.now), facts.now)
         waited = (facts.now - since).total_seconds()
-        pause = settling_pause(facts, waited)
+        pause = settling_delay(assessment, waited)
         if pause is None:
             del self._unsettled[key]
         return pause
 
-    async def _report(self, key: Key, metadata: Mapping[str, Any], facts: StatusInputs) -> bool:
+    async def _report(self, key: Key, metadata: Mapping[str, Any], assessment: Assessment) -> bool:
         """Judge what is seen and write the status, when it says something new; False when it cannot be told."""
-        status = build_status(facts)
+        status, facts = build_status(assessment), assessment.inputs
         if not needs_write(facts.previous, status):
             return True
         if not await write_status(self._cluster.client, self._cluster.store, metadata, status):
             return False
-        for notice in notices(facts.previous, status):
+        for notice in status_events(facts.previous, status):
             logger.info("%s: %s: %s", key, notice.reason, notice.note)
             await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
         return True
@@ -261,7 +266,7 @@ class Reconciler:
             paused=server.paused,
             autoscaling=server.autoscaling,
             # What a policy makes of the number is what is wanted: to wait for another would never end.
-            replicas=None if outcome.admission_changes.replicas_overridden else server.replicas,
+            wanted_replicas=None if outcome.admission_changes.replicas_overridden else server.replicas,
             cache_claim=server.cache_claim,
             downloads=server.downloads,
             missing_crds=server.missing_crds,
@@ -269,10 +274,10 @@ class Reconciler:
             observed=observed,
             health=self._cluster.prober.health(key),
             now=self._clock(),
-            monitoring_problems=outcome.monitoring_refusals,
-            diagnoses=self._cluster.diagnoses.of(key, observed),
-            restarts=tuple(previous.get("stalledRestarts") or ()),
-            findings=self._cluster.lookups.of(key, questions(observed)),
+            monitoring_refusals=outcome.monitoring_refusals,
+            log_diagnoses=self._cluster.diagnoses.of(key, observed),
+            stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
+            lookup_results=self._cluster.lookups.of(key, questions(observed)),
         )
 
 

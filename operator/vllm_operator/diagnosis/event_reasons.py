@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.log_text import line
+from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.kube.fields import get, get_str
 from vllm_operator.kube.types import Object
 
-NOTHING = Diagnosis("", "")
+NO_DIAGNOSIS = Diagnosis("", "")
 
 PULL_SECRET = "FailedToRetrieveImagePullSecret"
 _NO_SECRETS = "Unable to retrieve some image pull secrets"
@@ -41,7 +41,7 @@ _CHANGING = re.compile(r'(?:sandbox "[0-9a-f]{16,}"|[0-9a-f]{32,})')
 _MESSAGE_LENGTH = 600
 
 
-def explanation(kind: str, events: Iterable[Object]) -> Diagnosis:
+def explain(kind: str, events: Iterable[Object]) -> Diagnosis:
     """What the events of a pod or a claim explain, in their own words; NOTHING when they explain nothing.
 
     The first row of the table that an event fits decides, and of its events the newest.
@@ -51,8 +51,8 @@ def explanation(kind: str, events: Iterable[Object]) -> Diagnosis:
         for event in newest:
             words = get_str(event, "message")
             if get_str(event, "reason") == why and re.search(pattern, words):
-                return Diagnosis(why, line(_CHANGING.sub("…", words), _MESSAGE_LENGTH))
-    return NOTHING
+                return Diagnosis(why, one_line(_CHANGING.sub("…", words), _MESSAGE_LENGTH))
+    return NO_DIAGNOSIS
 
 
 def _moment(event: Object) -> str:
@@ -60,7 +60,7 @@ def _moment(event: Object) -> str:
     return next((moment for moment in times if isinstance(moment, str) and moment), "")
 
 
-def remembered_explanation(entry: Object | None) -> Diagnosis | None:
+def explanation_from_status(entry: Object | None) -> Diagnosis | None:
     """What an entry of `replicaStatuses`, or a condition, tells of events; None where it tells nothing."""
     why, words = get_str(entry, "reason"), get_str(entry, "message")
     if _NO_SECRETS in words:

@@ -34,7 +34,7 @@ _USELESS = (
 
 
 @functools.lru_cache(maxsize=2048)
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """`text` with whatever looks like a token, a key or a password replaced by `***`."""
 
     def hidden(match: re.Match[str]) -> str:
@@ -43,23 +43,23 @@ def masked(text: str) -> str:
     return _SECRETS.sub(hidden, text)
 
 
-def line(text: str, limit: int = MESSAGE_LENGTH) -> str:
+def one_line(text: str, limit: int = MESSAGE_LENGTH) -> str:
     """`text` as one line of at most `limit` characters without secrets (masked before it is cut)."""
-    flat = masked(" ".join(_COLOUR.sub("", text).split()))
+    flat = mask_secrets(" ".join(_COLOUR.sub("", text).split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def reason(text: str, default: str) -> str:
+def valid_reason(text: str, default: str) -> str:
     """`text` when it is a CamelCase word that a condition may carry, else `default`."""
     return text if _REASON.match(text) else default
 
 
-def without_prefix(entry: str) -> str:
+def without_log_prefix(entry: str) -> str:
     """A line of vLLM's log without process, level, time and place."""
     return _LOG_PREFIX.sub("", _COLOUR.sub("", entry))
 
 
-def cause(log: str) -> str:
+def most_telling_line(log: str) -> str:
     """The line of a dead container's last words that tells most; empty when they hold none.
 
     vLLM ends with `Engine core initialization failed. See root cause above`, so that line comes last: first an
@@ -67,7 +67,7 @@ def cause(log: str) -> str:
     """
     lines = [stripped for stripped in (raw.strip() for raw in _COLOUR.sub("", log).splitlines()) if stripped]
     useful = [entry for entry in lines if not any(word in entry for word in _USELESS)] or lines
-    bare = [(entry, without_prefix(entry)) for entry in reversed(useful)]
+    bare = [(entry, without_log_prefix(entry)) for entry in reversed(useful)]
     for entry, words in bare:
         if _EXCEPTION.match(words) or "error: " in entry:
             return words

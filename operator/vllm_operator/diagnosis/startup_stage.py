@@ -34,10 +34,10 @@ _STAGES: tuple[tuple[str, str, str], ...] = (
 _PATTERNS = tuple((why, re.compile(pattern), words) for why, pattern, words in _STAGES)
 _DOWNLOADS = "downloads the model's weights"
 STAGES = frozenset(why for why, _, _ in _STAGES) | {DOWNLOADING}
-NO_STAGE = Diagnosis("", "")
+NO_DIAGNOSIS = Diagnosis("", "")
 
 
-def stage(log: str, before: Diagnosis | None) -> Diagnosis:
+def find_stage(log: str, before: Diagnosis | None) -> Diagnosis:
     """The stage of a start; NO_STAGE when the log names none.
 
     Args:
@@ -45,7 +45,7 @@ def stage(log: str, before: Diagnosis | None) -> Diagnosis:
         before: what the reading before this one told of the same start. Who stands where the weights are sought for
             two readings downloads them: what is in the cache is found in a moment.
     """
-    furthest, found = -1, NO_STAGE
+    furthest, found = -1, NO_DIAGNOSIS
     for why, pattern, words in _PATTERNS:
         ends = [match.end() for match in pattern.finditer(log)]
         if ends and ends[-1] > furthest:
@@ -55,7 +55,7 @@ def stage(log: str, before: Diagnosis | None) -> Diagnosis:
     return found
 
 
-def remembered_stage(entry: Object | None) -> Diagnosis | None:
+def stage_from_status(entry: Object | None) -> Diagnosis | None:
     """The stage that an entry of `replicaStatuses` tells; None where it tells none."""
     why = get_str(entry, "reason")
     return Diagnosis(why, get_str(entry, "message")) if why in STAGES else None

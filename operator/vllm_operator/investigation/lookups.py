@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.event_reasons import explanation
-from vllm_operator.diagnosis.startup_stage import stage
+from vllm_operator.diagnosis.event_reasons import explain
+from vllm_operator.diagnosis.startup_stage import find_stage
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation.stuck_objects import Lookup
 from vllm_operator.kube.client import ApiClient
@@ -38,8 +38,8 @@ async def answer(client: ApiClient, key: Key, question: Lookup, before: Diagnosi
         ApiError: it cannot be read.
     """
     if question.what == "log":
-        return stage(await last_lines(client, key.namespace, question.name, question.container, False), before)
-    return explanation(question.kind, await events_about(client, key.namespace, question.uid))
+        return find_stage(await last_lines(client, key.namespace, question.name, question.container, False), before)
+    return explain(question.kind, await events_about(client, key.namespace, question.uid))
 
 
 logger = logging.getLogger(__name__)

@@ -1,225 +1,235 @@
-"""Which frozen replica's pod may be deleted now, and if none, why not: pure, from the same facts as the status.
+"""Decide which stalled replica's pod the operator deletes now, and if none, why not. Pure; uses the assessment alone.
 
-A deletion is wrong when the operator errs, so every rule here is a reason to wait. The status itself keeps count of the
-deletions (`stalledRestarts`): it outlives the operator, and is written before the pod is deleted.
+A wrong deletion takes a working replica away, so every rule here is a reason to wait. The status keeps the count of the
+deletions (`stalledRestarts`): it survives a restart of the operator, and the operator writes it before the deletion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from vllm_operator.kube.fields import get_list, get_str, parse_time, timestamp
-from vllm_operator.status.assessment import Assessment, view
+from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
 from vllm_operator.status.replicas.replica import Replica
 
-FROZEN_SECONDS = 60.0
-"""How long a replica must have been `Stalled`: what goes on by itself until then keeps its pod."""
+STALLED_SECONDS = 60.0
+"""Seconds for which a replica must have been `Stalled`: one that recovers by itself within them keeps its pod."""
 
 PER_HOUR = 3
 HOUR_SECONDS = 3600.0
-BACK_OFF_SECONDS = 60.0
-"""Pause after the first deletion within an hour; twice as long after each further one."""
+BACKOFF_SECONDS = 60.0
+"""Seconds between the first deletion within an hour and the second; doubled after each further one."""
 
-AGAIN_SECONDS = 30.0
-"""When to look again where no event tells that the reason has gone."""
+RECHECK_SECONDS = 30.0
+"""Seconds until the next decision where no watch event reports that the reason has gone."""
 
 CLOCK_SLACK_SECONDS = 30.0
-"""The pod's times are the API server's, those of the deletions the operator's."""
+"""Seconds by which two clocks may differ: the API server sets a pod's times, the operator those of its deletions."""
 
 GRACE_SECONDS = 10
-"""Grace period of the deletion: the preStop pause takes 8 s, in which the pod leaves the endpoints. A frozen engine
-drains nothing, and would be waited for until the whole drain timeout is over."""
+"""Grace period of the deletion in seconds. The preStop hook takes 8 s, in which the pod leaves the endpoints. A stalled
+engine finishes no request, so the kubelet would otherwise wait for the whole drain timeout."""
 
 FEW_REPLICAS = 3
-"""So many frozen replicas may be a coincidence, even where there are no others."""
+"""Number of stalled replicas up to which a coincidence is possible, even where there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetHealth:
-    """What the operator sees of all servers.
+    """The replicas of all servers, as the probes see them.
 
     Attributes:
-        asked: replicas that it asks.
-        troubled: those of them that are frozen or give no answer.
-        servers: servers that these belong to.
+        probed: number of replicas that the operator probes.
+        unresponsive: number of those that are stalled or silent.
+        servers: number of servers with an unresponsive replica.
     """
 
-    asked: int = 0
-    troubled: int = 0
+    probed: int = 0
+    unresponsive: int = 0
     servers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done about frozen replicas.
+    """The decision about the stalled replicas of one server.
 
     Attributes:
-        delete: the replica whose pod is to be deleted now.
-        words: what the operator will do, or why it does not; empty when no replica is frozen.
-        again: seconds after which to decide again, where no event will ask for it.
+        delete: the replica whose pod the operator deletes now; None when it waits, or no replica is stalled.
+        note: what the operator does, or why it waits, for the status; empty when no replica is stalled.
+        requeue_after: seconds until the next decision; None where a watch event triggers it.
     """
 
     delete: Replica | None = None
-    words: str = ""
-    again: float | None = None
+    note: str = ""
+    requeue_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemediationCase:
-    """A frozen replica, and all that speaks for and against deleting its pod."""
+    """A stalled replica, and everything that the blockers consider.
+
+    Attributes:
+        restarts: times of the deletions within the last hour, oldest first.
+    """
 
     replica: Replica
-    seen: Assessment
-    everywhere: FleetHealth
+    assessment: Assessment
+    fleet: FleetHealth
     restarts: tuple[datetime, ...]
 
     @property
-    def facts(self) -> StatusInputs:
-        """What is known of the server."""
-        return self.seen.facts
+    def inputs(self) -> StatusInputs:
+        """The status inputs of the server."""
+        return self.assessment.inputs
 
-    def since(self, moment: datetime | None) -> float:
-        """Seconds since a moment; none have passed when nobody knows it."""
-        return (self.facts.now - moment).total_seconds() if moment else 0.0
-
-
-Hold = tuple[str, float | None]
-"""Why a pod is not deleted, and when to look again."""
+    def seconds_since(self, moment: datetime | None) -> float:
+        """Return the seconds since a moment; 0 when the moment is unknown."""
+        return (self.inputs.now - moment).total_seconds() if moment else 0.0
 
 
-def decide(facts: StatusInputs, everywhere: FleetHealth) -> Decision:
-    """Decide about the replica of a server that has been frozen for longest."""
-    seen = view(facts)
-    frozen = sorted(
-        (one for one in seen.replicas if one.reason == ENGINE_STALLED), key=lambda one: (one.since, one.pod)
+Blocker = tuple[str, float | None]
+"""Reason why the operator does not delete the pod, and the seconds until the next decision."""
+
+
+def decide(assessment: Assessment, fleet: FleetHealth) -> Decision:
+    """Decide about the replica of a server that has been stalled for longest."""
+    stalled = sorted(
+        (replica for replica in assessment.replicas if replica.reason == ENGINE_STALLED),
+        key=lambda replica: (replica.since, replica.pod),
     )
-    if not frozen:
+    if not stalled:
         return Decision()
-    case = RemediationCase(frozen[0], seen, everywhere, recent_restarts(facts))
-    for hold in HOLDS:
-        if (found := hold(case)) is not None:
-            words, again = found
-            return Decision(words=f"the operator does not delete the pod: {words}", again=again)
-    return Decision(frozen[0], "the operator deletes the pod")
+    case = RemediationCase(stalled[0], assessment, fleet, recent_restarts(assessment.inputs))
+    for blocker in BLOCKERS:
+        if (found := blocker(case)) is not None:
+            reason, requeue_after = found
+            return Decision(note=f"the operator does not delete the pod: {reason}", requeue_after=requeue_after)
+    return Decision(stalled[0], "the operator deletes the pod")
 
 
-def recent_restarts(facts: StatusInputs) -> tuple[datetime, ...]:
-    """When the operator deleted pods of frozen replicas within the last hour, oldest first."""
-    oldest = facts.now - timedelta(seconds=HOUR_SECONDS)
-    moments = (parse_time(stamp) for stamp in facts.restarts)
+def with_decision(assessment: Assessment, decision: Decision) -> Assessment:
+    """Return the assessment with the note of a decision, and with its deletion counted in `stalledRestarts`."""
+    inputs = replace(assessment.inputs, remediation_note=decision.note)
+    if decision.delete is not None:
+        moments = (*recent_restarts(inputs), inputs.now)
+        inputs = replace(inputs, stalled_restarts=tuple(timestamp(moment) for moment in moments))
+    return replace(assessment, inputs=inputs)
+
+
+def recent_restarts(inputs: StatusInputs) -> tuple[datetime, ...]:
+    """Return when the operator deleted pods of stalled replicas within the last hour, oldest first."""
+    oldest = inputs.now - timedelta(seconds=HOUR_SECONDS)
+    moments = (parse_time(stamp) for stamp in inputs.stalled_restarts)
     return tuple(sorted(moment for moment in moments if moment and moment > oldest))
 
 
-def with_restart(facts: StatusInputs) -> tuple[str, ...]:
-    """`stalledRestarts` after one more deletion; those that no longer count are dropped."""
-    return tuple(timestamp(moment) for moment in (*recent_restarts(facts), facts.now))
+def server_paused(case: RemediationCase) -> Blocker | None:
+    """Wait while the user pauses the server."""
+    return ("spec.paused is true", None) if case.inputs.paused else None
 
 
-def paused(case: RemediationCase) -> Hold | None:
-    """The user wants nothing to be changed."""
-    return ("spec.paused is true", None) if case.facts.paused else None
-
-
-def unowned(case: RemediationCase) -> Hold | None:
-    """A pod that is not of our Deployment is not ours, whatever labels it has, and nothing may take its place.
+def not_owned(case: RemediationCase) -> Blocker | None:
+    """Leave a pod alone that the server's Deployment does not own, whatever labels it has: nothing would replace it.
 
     The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
     """
-    pod = next((pod for pod in case.facts.observed.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
-    deployment = get_str(case.facts.observed.deployment, "metadata", "name")
-    ours = f"{deployment}-{get_str(pod, 'metadata', 'labels', 'pod-template-hash')}"
+    pod = next((pod for pod in case.inputs.observed.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
+    deployment = get_str(case.inputs.observed.deployment, "metadata", "name")
+    replica_set = f"{deployment}-{get_str(pod, 'metadata', 'labels', 'pod-template-hash')}"
     owners = get_list(pod, "metadata", "ownerReferences")
-    if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == ours for owner in owners):
+    if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == replica_set for owner in owners):
         return None
     return "it is not of the server's Deployment, so no other may take its place", None
 
 
-def not_asked(case: RemediationCase) -> Hold | None:
-    """What a former process of the operator saw is no ground to delete anything."""
-    health = case.facts.health.get(case.replica.pod)
+def not_confirmed(case: RemediationCase) -> Blocker | None:
+    """Wait until this process itself has probed the replica: the result of a former process is no ground to delete."""
+    health = case.inputs.health.get(case.replica.pod)
     return (
         None if health and health.reason == "Stalled" and not health.from_status else ("it is being asked again", None)
     )
 
 
-def just_frozen(case: RemediationCase) -> Hold | None:
-    """It may go on by itself."""
-    left = FROZEN_SECONDS - case.since(parse_time(case.replica.since))
-    return (f"not before it has been frozen for {FROZEN_SECONDS:g} s", left) if left > 0 else None
+def stalled_briefly(case: RemediationCase) -> Blocker | None:
+    """Wait for `STALLED_SECONDS`, in which the engine may recover by itself."""
+    left = STALLED_SECONDS - case.seconds_since(parse_time(case.replica.since))
+    return (f"not before it has been frozen for {STALLED_SECONDS:g} s", left) if left > 0 else None
 
 
-def suspect_ourselves(case: RemediationCase) -> Hold | None:
-    """When most replicas of several servers fail at once, the one who asks is likelier at fault than all of them."""
-    of = case.everywhere
-    if of.troubled <= FEW_REPLICAS or of.servers < 2 or 2 * of.troubled <= of.asked:
+def most_replicas_affected(case: RemediationCase) -> Blocker | None:
+    """Wait when most replicas of several servers fail at once: the operator or the network is likelier at fault."""
+    fleet = case.fleet
+    if fleet.unresponsive <= FEW_REPLICAS or fleet.servers < 2 or 2 * fleet.unresponsive <= fleet.probed:
         return None
-    words = "most replicas of all servers are frozen or silent at once, so it may be the network or the operator itself"
-    return words, AGAIN_SECONDS
+    reason = (
+        "most replicas of all servers are frozen or silent at once, so it may be the network or the operator itself"
+    )
+    return reason, RECHECK_SECONDS
 
 
-def unreachable(case: RemediationCase) -> Hold | None:
-    """A replica that gives no answer at all speaks for a network that is cut."""
-    silent = next((one for one in case.seen.replicas if one.phase == "Unknown"), None)
+def other_replica_unreachable(case: RemediationCase) -> Blocker | None:
+    """Wait while another replica is `Unknown`: that points to a cut network."""
+    silent = next((replica for replica in case.assessment.replicas if replica.phase == "Unknown"), None)
     return (f"{silent.pod} does not answer at all, so the network may be cut", None) if silent else None
 
 
-def rolling_out(case: RemediationCase) -> Hold | None:
-    """A rollout that goes on replaces the pod by itself; until then nothing is taken from the last that is ready."""
-    seen = case.seen
-    if seen.serving or not seen.rollout.exists or seen.rollout.complete or seen.stuck:
+def rolling_out(case: RemediationCase) -> Blocker | None:
+    """Wait while a rollout goes on and no replica serves: it replaces the pod itself, and keeps the last ready one."""
+    assessment = case.assessment
+    rollout = assessment.rollout
+    if assessment.serving or not rollout.exists or rollout.complete or assessment.is_stuck:
         return None
     return "a rollout is under way and no other replica serves", None
 
 
-def budget(case: RemediationCase) -> Hold | None:
-    """What comes back again and again is cured by no restart."""
+def deletions_exhausted(case: RemediationCase) -> Blocker | None:
+    """Wait after `PER_HOUR` deletions within an hour: a restart does not cure an engine that stalls each time."""
     if len(case.restarts) < PER_HOUR:
         return None
-    words = f"{PER_HOUR} pods were deleted within an hour and froze again, so a restart cures nothing"
-    return words, HOUR_SECONDS - case.since(case.restarts[-PER_HOUR])
+    reason = f"{PER_HOUR} pods were deleted within an hour and froze again, so a restart cures nothing"
+    return reason, HOUR_SECONDS - case.seconds_since(case.restarts[-PER_HOUR])
 
 
-def one_at_a_time(case: RemediationCase) -> Hold | None:
-    """The pod that takes the place of the last one that was deleted must serve first."""
+def one_at_a_time(case: RemediationCase) -> Blocker | None:
+    """Wait until the pod that replaces the last deleted one serves."""
     if not case.restarts:
         return None
     begun = case.restarts[-1] - timedelta(seconds=CLOCK_SLACK_SECONDS)
-    ages = {
+    created = {
         get_str(pod, "metadata", "name"): get_str(pod, "metadata", "creationTimestamp")
-        for pod in case.facts.observed.pods
+        for pod in case.inputs.observed.pods
     }
-    for replica in case.seen.replicas:
-        born = parse_time(ages.get(replica.pod, ""))
-        fresh = born is not None and born >= begun
-        if replica.phase == "Draining" or (fresh and not replica.serving and replica.reason != ENGINE_STALLED):
+    for replica in case.assessment.replicas:
+        moment = parse_time(created.get(replica.pod, ""))
+        is_new = moment is not None and moment >= begun
+        if replica.phase == "Draining" or (is_new and not replica.serving and replica.reason != ENGINE_STALLED):
             return f"{replica.pod} is being replaced or starts", None
     return None
 
 
-def back_off(case: RemediationCase) -> Hold | None:
-    """Each deletion within an hour makes the next one wait for longer."""
+def backing_off(case: RemediationCase) -> Blocker | None:
+    """Wait after a deletion, for twice as long with each further one within an hour."""
     if not case.restarts:
         return None
-    pause = BACK_OFF_SECONDS * 2 ** (len(case.restarts) - 1)
-    left = pause - case.since(case.restarts[-1])
-    return (f"the last one was deleted less than {pause:g} s ago", left) if left > 0 else None
+    delay = BACKOFF_SECONDS * 2 ** (len(case.restarts) - 1)
+    left = delay - case.seconds_since(case.restarts[-1])
+    return (f"the last one was deleted less than {delay:g} s ago", left) if left > 0 else None
 
 
-HOLDS: tuple[Callable[[RemediationCase], Hold | None], ...] = (
-    paused,
-    unowned,
-    just_frozen,
-    suspect_ourselves,
-    unreachable,
-    rolling_out,
-    budget,
-    one_at_a_time,
-    back_off,
-    not_asked,
+BLOCKERS: tuple[Callable[[RemediationCase], Blocker | None], ...] = (
+    server_paused,  # the user wants no change
+    not_owned,  # nothing would replace the pod
+    stalled_briefly,  # it may recover by itself
+    most_replicas_affected,  # the operator or the network may be at fault
+    other_replica_unreachable,  # the network may be cut
+    rolling_out,  # the rollout replaces the pod
+    deletions_exhausted,  # a restart does not cure it
+    one_at_a_time,  # the last replacement must serve first
+    backing_off,  # time for the last replacement
+    not_confirmed,  # last, for only this process knows it: a new leader reports the same
 )
-"""In the order in which they are told; the first that speaks decides. What only this process knows comes last, so that
-its successor tells the same."""
+"""In order: the first blocker that applies decides, and the status reports it."""

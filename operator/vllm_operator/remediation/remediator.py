@@ -1,4 +1,4 @@
-"""Deletes the pods of frozen engines, as `status.healing` decides."""
+"""Deletes the pods of frozen engines, as `remediation.policy` decides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import POD
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.remediation.policy import GRACE_SECONDS, PER_HOUR, Decision, FleetHealth, decide, recent_restarts
-from vllm_operator.status.inputs import StatusInputs
+from vllm_operator.status.assessment import Assessment
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +30,19 @@ class Remediator:
     on_delete: Callable[[], None] = lambda: None
     """Called after each deletion."""
 
-    def decide(self, facts: StatusInputs) -> Decision:
+    def decide(self, assessment: Assessment) -> Decision:
         """What is to be done for a server, in view of all servers."""
         unresponsive = self.prober.unresponsive()
-        return decide(facts, FleetHealth(self.prober.replicas, len(unresponsive), len(set(unresponsive))))
+        return decide(assessment, FleetHealth(self.prober.replicas, len(unresponsive), len(set(unresponsive))))
 
-    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, facts: StatusInputs) -> None:
+    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, assessment: Assessment) -> None:
         """Delete a pod that was decided upon, once the status counts it.
 
         Args:
             key: the server's key.
             metadata: of the server.
             pod: name of the pod.
-            facts: what the decision was made from.
+            assessment: the assessment that counts this deletion.
 
         Raises:
             ApiError: the pod was not deleted.
@@ -54,7 +54,7 @@ class Remediator:
         if answer.get("kind") == POD.name:
             self.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
         self.on_delete()
-        number = len(recent_restarts(facts)) + 1
+        number = len(recent_restarts(assessment.inputs))
         note = f"{pod}: deleted, for its engine is frozen (number {number} of {PER_HOUR} in an hour)"
         logger.warning("%s: %s", key, note)
-        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, facts.now)
+        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, assessment.inputs.now)

@@ -1,16 +1,16 @@
-"""One look at a server, from which every condition, the phase and the message are told."""
+"""The judgement of one server, computed once in a reconcile; status and remediation follow from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.permanent_failures import lasts, refuses_pods
+from vllm_operator.status.permanent_failures import is_permanent, refuses_pods
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
-from vllm_operator.status.replicas.replica import Replica, judged_replicas
-from vllm_operator.status.rollout import RolloutState, rollout
+from vllm_operator.status.replicas.replica import Replica, assess_replicas
+from vllm_operator.status.rollout import RolloutState, rollout_state
 
-_WAYS_OUT = {
+_REMEDIES = {
     "InsufficientGPU": "free or add a GPU, or lower replicas or accelerator.count",
     "Unschedulable": "compare scheduling, accelerator.product and resources with the nodes",
     "VolumeNotBound": "look at the claim with kubectl describe pvc, and at cache.storageClassName",
@@ -25,91 +25,100 @@ _WAYS_OUT = {
     "CrashLoopBackOff": "read the log of its former run with kubectl logs --previous",
     "Restarted": "read the log of its former run with kubectl logs --previous",
 }
-_QUIET = {"Serving", "Draining"}
+"""Reason of a replica -> what the user can do about it."""
+
+_UNTROUBLED = {"Serving", "Draining"}
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What is judged: the facts, the replicas (worst first), the rollout, and what follows from them at once.
+    """The inputs, the replicas (worst first), the rollout, and the conclusions from them.
 
     Attributes:
         serving: replicas that serve.
-        outdated: those of them that are of an older revision than the wanted one.
-        cause: the replica to tell the user about; None when every one serves or drains.
-        blocked: the replica of the wanted revision that cannot come up before a person acts; None without one.
+        outdated: serving replicas of an older revision than the wanted one.
+        worst: the replica that messages name; None when every replica serves or drains.
+        blocked: the replica of the wanted revision that cannot start until a person acts; None without one.
     """
 
-    facts: StatusInputs
+    inputs: StatusInputs
     replicas: tuple[Replica, ...]
     rollout: RolloutState
     serving: tuple[Replica, ...]
     outdated: tuple[Replica, ...]
-    cause: Replica | None
+    worst: Replica | None
     blocked: Replica | None
 
     @property
-    def stuck(self) -> bool:
-        """The rollout will not go on: its deadline passed, or its pods meet what only a person can cure."""
+    def is_stuck(self) -> bool:
+        """The rollout cannot go on: its deadline passed, or its pods meet a permanent failure."""
         refused = self.rollout.observed and refuses_pods(self.rollout.failure)
         return self.rollout.stuck or (not self.rollout.complete and (self.blocked is not None or refused))
 
     @property
-    def enough(self) -> bool:
-        """Every wanted replica serves."""
+    def has_enough_serving(self) -> bool:
+        """As many replicas serve as are wanted, whatever their revision."""
         return len(self.serving) >= self.rollout.wanted
 
     @property
-    def whole(self) -> bool:
-        """The wanted revision is rolled out and as many replicas of it as wanted serve."""
+    def is_complete(self) -> bool:
+        """The wanted revision is rolled out, and as many replicas of it serve as are wanted."""
         return self.rollout.complete and len(self.serving) - len(self.outdated) >= self.rollout.wanted
 
 
-def view(facts: StatusInputs) -> Assessment:
-    """Look at a server once."""
-    replicas = judged_replicas(facts)
-    progress = rollout(facts)
+def assess(inputs: StatusInputs) -> Assessment:
+    """Judge a server."""
+    replicas = assess_replicas(inputs)
+    rollout = rollout_state(inputs)
     serving = tuple(replica for replica in replicas if replica.serving)
-    outdated = tuple(replica for replica in serving if _is_outdated(replica, progress))
-    blocked = _blocked(replicas, progress)
-    cause = blocked or _cause(replicas, outdated, progress)
-    return Assessment(facts, replicas, progress, serving, outdated, cause, blocked)
+    outdated = tuple(replica for replica in serving if _is_outdated(replica, rollout))
+    blocked = _blocked(replicas, rollout)
+    worst = blocked or _worst(replicas, outdated, rollout)
+    return Assessment(inputs, replicas, rollout, serving, outdated, worst, blocked)
 
 
-def _blocked(replicas: tuple[Replica, ...], progress: RolloutState) -> Replica | None:
-    """Worst first, and of the wanted revision: what an older one suffers from may be what the change cures."""
-    wanted = (r for r in replicas if not r.gone and r.revision and r.revision == progress.revision)
-    return next((r for r in wanted if lasts(r.phase, r.reason, r.message)), None)
+def _blocked(replicas: tuple[Replica, ...], rollout: RolloutState) -> Replica | None:
+    """Return the worst permanently failed replica of the wanted revision; the change may cure those of an older one."""
+    wanted = (r for r in replicas if not r.ended and r.revision and r.revision == rollout.revision)
+    return next((r for r in wanted if is_permanent(r.phase, r.reason, r.message)), None)
 
 
-def _is_outdated(replica: Replica, progress: RolloutState) -> bool:
-    if progress.exists and progress.observed and progress.updated >= progress.replicas:
+def _is_outdated(replica: Replica, rollout: RolloutState) -> bool:
+    if rollout.exists and rollout.observed and rollout.updated >= rollout.replicas:
         return False
-    return bool(replica.revision) and replica.revision != progress.revision
+    return bool(replica.revision) and replica.revision != rollout.revision
 
 
-def _cause(replicas: tuple[Replica, ...], outdated: tuple[Replica, ...], progress: RolloutState) -> Replica | None:
-    """The worst replica, of the wanted revision first when a rollout has left older ones serving."""
-    troubled = [replica for replica in replicas if replica.phase not in _QUIET]
-    living = [replica for replica in troubled if not replica.gone] or troubled
-    newest = [replica for replica in living if outdated and replica.revision == progress.revision]
+def _worst(replicas: tuple[Replica, ...], outdated: tuple[Replica, ...], rollout: RolloutState) -> Replica | None:
+    """Return the worst replica, of the wanted revision first when a rollout has left older ones serving."""
+    troubled = [replica for replica in replicas if replica.phase not in _UNTROUBLED]
+    living = [replica for replica in troubled if not replica.ended] or troubled
+    newest = [replica for replica in living if outdated and replica.revision == rollout.revision]
     return next(iter(newest or living), None)
 
 
-def told(replica: Replica) -> str:
-    """`pod: headline`, as the server's one line names it."""
+def describe(replica: Replica) -> str:
+    """Return `pod: headline`, as the server's one line names a replica."""
     return f"{replica.pod}: {replica.headline or replica.reason}"
 
 
-def told_with_way_out(replica: Replica) -> str:
-    """`pod: headline` and what to do about it."""
-    way_out = replica.cure or _WAYS_OUT.get(replica.reason)
+def describe_with_remedy(assessment: Assessment, replica: Replica) -> str:
+    """Return `pod: headline; remedy`; without the remedy where there is none to give."""
+    remedy = _remedy(assessment, replica)
+    return f"{describe(replica)}; {remedy}" if remedy else describe(replica)
+
+
+def _remedy(assessment: Assessment, replica: Replica) -> str:
+    """Return the operator's own remediation, or what the user can do; empty where the headline says it already."""
+    if replica.reason == ENGINE_STALLED and assessment.inputs.remediation_note:
+        return assessment.inputs.remediation_note
     if replica.reason == "VolumeNotBound" and replica.headline.startswith("claim "):
-        way_out = None  # what the claim waits for is told with its own
+        return ""  # the headline is that of the claim, and names its remedy
     if replica.reason.startswith("ExitCode") and "kubectl logs" not in replica.message:
-        way_out = f"the kubelet starts it again; correct the spec, or see kubectl logs --previous {replica.pod}"
-    return f"{told(replica)}; {way_out}" if way_out else told(replica)
+        return f"the kubelet starts it again; correct the spec, or see kubectl logs --previous {replica.pod}"
+    return _REMEDIES.get(replica.reason, "")
 
 
-def counted(number: int, what: str) -> str:
-    """`1 replica`, `2 replicas`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def count_noun(number: int, noun: str) -> str:
+    """Return a count with its noun: `1 replica`, `2 replicas`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

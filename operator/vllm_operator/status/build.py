@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
-from vllm_operator.diagnosis.log_text import line
-from vllm_operator.status.assessment import Assessment, told, view
-from vllm_operator.status.conditions import conditions
-from vllm_operator.status.engine_info import engine_facts
-from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.reach import cut_off
+from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.status.assessment import Assessment, describe
+from vllm_operator.status.conditions import conditions, operator_unreachable_message
+from vllm_operator.status.engine_info import engine_info
 
 _TROUBLE = {"Failed", "CrashLooping", "Stalled", "Unknown"}
 _STAGES: tuple[tuple[str, Phase], ...] = (
@@ -23,28 +21,28 @@ _STAGES: tuple[tuple[str, Phase], ...] = (
 """Furthest first: that one decides when a server without any serving replica will serve."""
 
 
-def build_status(facts: StatusInputs) -> dict[str, Any]:
+def build_status(assessment: Assessment) -> dict[str, Any]:
     """The status in camelCase, ready for the status subresource, without empty fields.
 
     Equal facts give equal statuses; and with this status as `facts.previous` the same observation gives it again,
     whatever the time.
     """
-    seen = view(facts)
+    inputs = assessment.inputs
     status = {
-        "observedGeneration": facts.generation,
-        "phase": phase(seen),
-        "message": message(seen),
-        "ready": f"{len(seen.serving)}/{seen.rollout.wanted}",
-        "replicas": seen.rollout.replicas,
-        "readyReplicas": seen.rollout.ready,
-        "healthyReplicas": len(seen.serving),
-        "updatedReplicas": seen.rollout.updated,
-        "selector": facts.selector or None,
-        "endpoint": facts.endpoint or None,
-        **engine_facts(seen),
-        "stalledRestarts": list(facts.restarts) or None,
-        "replicaStatuses": [replica.as_status() for replica in seen.replicas[:MAX_REPLICA_STATUSES]],
-        "conditions": conditions(seen),
+        "observedGeneration": inputs.generation,
+        "phase": phase(assessment),
+        "message": message(assessment),
+        "ready": f"{len(assessment.serving)}/{assessment.rollout.wanted}",
+        "replicas": assessment.rollout.replicas,
+        "readyReplicas": assessment.rollout.ready,
+        "healthyReplicas": len(assessment.serving),
+        "updatedReplicas": assessment.rollout.updated,
+        "selector": inputs.selector or None,
+        "endpoint": inputs.endpoint or None,
+        **engine_info(assessment),
+        "stalledRestarts": list(inputs.stalled_restarts) or None,
+        "replicaStatuses": [replica.as_status() for replica in assessment.replicas[:MAX_REPLICA_STATUSES]],
+        "conditions": conditions(assessment),
     }
     return {field: value for field, value in status.items() if value is not None}
 
@@ -54,59 +52,59 @@ def needs_write(previous: Mapping[str, Any], current: Mapping[str, Any]) -> bool
     return dict(previous) != dict(current)
 
 
-def phase(seen: Assessment) -> Phase:
+def phase(assessment: Assessment) -> Phase:
     """The server in one word. A refused manifest is `Invalid` only while nothing serves."""
-    if seen.facts.paused:
+    if assessment.inputs.paused:
         return "Paused"
-    if seen.facts.problems and not seen.serving:
+    if assessment.inputs.problems and not assessment.serving:
         return "Invalid"
-    if not seen.rollout.exists:
+    if not assessment.rollout.exists:
         return "Pending"
-    if not seen.rollout.wanted:
+    if not assessment.rollout.wanted:
         return "Idle"
-    if seen.serving:
-        return "Serving" if seen.enough and not seen.stuck else "Degraded"
-    return _starting(seen)
+    if assessment.serving:
+        return "Serving" if assessment.has_enough_serving and not assessment.is_stuck else "Degraded"
+    return _starting(assessment)
 
 
-def _starting(seen: Assessment) -> Phase:
+def _starting(assessment: Assessment) -> Phase:
     """The phase while nothing serves: the furthest stage of any replica; `Failed` when none is on its way."""
-    if seen.stuck or seen.blocked:
+    if assessment.is_stuck or assessment.blocked:
         return "Failed"
-    phases = {replica.phase for replica in seen.replicas if not replica.gone}
+    phases = {replica.phase for replica in assessment.replicas if not replica.ended}
     for stage, word in _STAGES:
         if stage in phases:
             return word
     return "Failed" if phases & _TROUBLE else "Pending"
 
 
-def message(seen: Assessment) -> str:
+def message(assessment: Assessment) -> str:
     """The server in one line, the most important cause first."""
-    parts = [*_refusals(seen), *_pause(seen), _count(seen), *_reason(seen)]
-    return line("; ".join(parts))
+    parts = [*_refusals(assessment), *_pause(assessment), _count(assessment), *_reason(assessment)]
+    return one_line("; ".join(parts))
 
 
-def _refusals(seen: Assessment) -> list[str]:
-    return [problem.message for problem in seen.facts.problems]
+def _refusals(assessment: Assessment) -> list[str]:
+    return [problem.message for problem in assessment.inputs.problems]
 
 
-def _pause(seen: Assessment) -> list[str]:
-    return ["paused, nothing is changed until spec.paused is false"] if seen.facts.paused else []
+def _pause(assessment: Assessment) -> list[str]:
+    return ["paused, nothing is changed until spec.paused is false"] if assessment.inputs.paused else []
 
 
-def _count(seen: Assessment) -> str:
-    if not seen.rollout.exists:
+def _count(assessment: Assessment) -> str:
+    if not assessment.rollout.exists:
         return "no Deployment yet"
-    if not seen.rollout.wanted:
+    if not assessment.rollout.wanted:
         return "no replica is wanted"
-    words = f"{len(seen.serving)}/{seen.rollout.wanted} replicas serve"
-    return f"{words}, {len(seen.outdated)} of an older revision" if seen.outdated else words
+    words = f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
+    return f"{words}, {len(assessment.outdated)} of an older revision" if assessment.outdated else words
 
 
-def _reason(seen: Assessment) -> list[str]:
+def _reason(assessment: Assessment) -> list[str]:
     """The worst replica, unless every wanted one serves and the rollout is done."""
-    if not seen.rollout.exists or seen.whole:
+    if not assessment.rollout.exists or assessment.is_complete:
         return []
-    if seen.cause:
-        return [cut_off(seen) or told(seen.cause)]
-    return [seen.rollout.failure] if seen.rollout.failure else []
+    if assessment.worst:
+        return [operator_unreachable_message(assessment) or describe(assessment.worst)]
+    return [assessment.rollout.failure] if assessment.rollout.failure else []

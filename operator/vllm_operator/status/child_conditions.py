@@ -7,15 +7,15 @@ from vllm_operator.kube.kinds import MONITORING_API
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.claim import unbound
-from vllm_operator.status.verdict import ConditionResult
+from vllm_operator.status.condition_result import ConditionResult
 
 
-def cache_ready(view: Assessment) -> ConditionResult | None:
+def cache_ready(assessment: Assessment) -> ConditionResult | None:
     """The claim is bound and the model is in it; None without a cache."""
-    name = view.facts.cache_claim
+    name = assessment.inputs.cache_claim
     if name is None:
         return None
-    claim = view.facts.observed.claim
+    claim = assessment.inputs.observed.claim
     if claim is None:
         return ConditionResult(
             "False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to"
@@ -28,27 +28,27 @@ def cache_ready(view: Assessment) -> ConditionResult | None:
         return ConditionResult(
             "False", "ClaimLost", f"the volume of claim {name} is gone: delete the claim and let it be made anew"
         )
-    return unbound(view.facts) or _bound(view, name)
+    return unbound(assessment.inputs) or _bound(assessment, name)
 
 
-def _bound(view: Assessment, name: str) -> ConditionResult:
-    before = get_str(_previous(view, "CacheReady"), "status") == "True"
-    if view.facts.downloads and not view.serving and not before:
+def _bound(assessment: Assessment, name: str) -> ConditionResult:
+    before = get_str(_previous(assessment, "CacheReady"), "status") == "True"
+    if assessment.inputs.downloads and not assessment.serving and not before:
         return ConditionResult(
             "False", "Filling", f"claim {name} is bound; the first replica downloads the model into it"
         )
     return ConditionResult("True", "Bound", f"claim {name} is bound")
 
 
-def _previous(view: Assessment, kind: str) -> Object:
-    return condition({"status": view.facts.previous}, kind)
+def _previous(assessment: Assessment, kind: str) -> Object:
+    return condition({"status": assessment.inputs.previous}, kind)
 
 
-def autoscaling_active(view: Assessment) -> ConditionResult | None:
+def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
     """The HorizontalPodAutoscaler's own word on whether it can compute; None without one."""
-    if not view.facts.autoscaling:
+    if not assessment.inputs.autoscaling:
         return None
-    scaler = view.facts.observed.autoscaler
+    scaler = assessment.inputs.observed.autoscaler
     if scaler is None:
         return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):
@@ -61,19 +61,19 @@ def autoscaling_active(view: Assessment) -> ConditionResult | None:
     return ConditionResult("True", get_str(active, "reason"), get_str(active, "message"))
 
 
-def monitoring_active(view: Assessment) -> ConditionResult | None:
+def monitoring_active(assessment: Assessment) -> ConditionResult | None:
     """Scraping and alerts are in place; None when neither is wanted. False blocks nothing."""
-    facts = view.facts
-    if not facts.monitoring:
+    inputs = assessment.inputs
+    if not inputs.monitoring:
         return None
-    if facts.missing_crds:
-        names = ", ".join(facts.missing_crds)
+    if inputs.missing_crds:
+        names = ", ".join(inputs.missing_crds)
         words = (
             f"install {names} of {MONITORING_API} (Prometheus operator), "
             "or set monitoring.scrape and monitoring.alerts to do without"
         )
         return ConditionResult("False", "CRDNotInstalled", f"{words}; serving is not affected")
-    if facts.monitoring_problems:
-        words = "; ".join(problem.message for problem in facts.monitoring_problems)
-        return ConditionResult("False", facts.monitoring_problems[0].reason, f"{words}; serving is not affected")
+    if inputs.monitoring_refusals:
+        words = "; ".join(problem.message for problem in inputs.monitoring_refusals)
+        return ConditionResult("False", inputs.monitoring_refusals[0].reason, f"{words}; serving is not affected")
     return ConditionResult("True", "Configured", "scraping and alerts are in place")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vllm_operator.kube.fields import condition, get_str
 from vllm_operator.kube.types import Object
+from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.verdict import ConditionResult
 
 _WAYS_OUT = {
     "ProvisioningFailed": "; correct cache.storageClassName or cache.size, or repair {storage_class}",
@@ -18,20 +18,20 @@ _WAYS_OUT = {
 """Reason of an event of the claim -> the way out."""
 
 
-def unbound(facts: StatusInputs) -> ConditionResult | None:
+def unbound(inputs: StatusInputs) -> ConditionResult | None:
     """Why the claim is not bound; None when it is, is lost or does not exist. As told before until it is looked up."""
-    claim = facts.observed.claim
+    claim = inputs.observed.claim
     if claim is None or get_str(claim, "status", "phase") in {"Bound", "Lost"}:
         return None
-    found = facts.findings.get(get_str(claim, "metadata", "uid"))
-    former = condition({"status": facts.previous}, "CacheReady")
+    found = inputs.lookup_results.get(get_str(claim, "metadata", "uid"))
+    former = condition({"status": inputs.previous}, "CacheReady")
     if found is None and get_str(former, "reason") in _WAYS_OUT:
         return ConditionResult("False", get_str(former, "reason"), get_str(former, "message"))
     if found is None or found.reason not in _WAYS_OUT:
-        words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {facts.cache_claim}"
-        return ConditionResult("False", "ClaimPending", f"claim {facts.cache_claim} is not bound: {words}")
+        words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {inputs.cache_claim}"
+        return ConditionResult("False", "ClaimPending", f"claim {inputs.cache_claim} is not bound: {words}")
     way_out = _WAYS_OUT[found.reason].format(storage_class=_storage_class(claim))
-    return ConditionResult("False", found.reason, f"claim {facts.cache_claim} is not bound: {found.message}{way_out}")
+    return ConditionResult("False", found.reason, f"claim {inputs.cache_claim} is not bound: {found.message}{way_out}")
 
 
 def _storage_class(claim: Object) -> str:

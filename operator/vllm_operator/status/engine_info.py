@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vllm_operator.diagnosis.log_text import line
+from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.assessment import Assessment
 
@@ -19,14 +19,14 @@ _CAPACITY: tuple[tuple[str, Callable[[ReplicaHealth], int | None]], ...] = (
 )
 
 
-def engine_facts(view: Assessment) -> dict[str, Any]:
+def engine_info(assessment: Assessment) -> dict[str, Any]:
     """`version`, `servedModels` and `capacity` of the status, None where no serving replica tells.
 
     While one of the serving replicas has not been asked since the operator started, what was known before stands.
     """
-    healths = [view.facts.health.get(replica.pod) for replica in view.serving]
+    healths = [assessment.inputs.health.get(replica.pod) for replica in assessment.serving]
     told = [health for health in healths if health is not None and health.healthy]
-    previous = view.facts.previous
+    previous = assessment.inputs.previous
     if len(told) < len(healths) and any(previous.get(field) for field in _FIELDS):
         return {field: previous.get(field) for field in _FIELDS}
     return {
@@ -42,11 +42,11 @@ def _versions(versions: set[str]) -> str:
     def order(version: str) -> tuple[list[int], str]:
         return [int(part) for part in re.findall(r"\d{1,9}", version)], version
 
-    return line(", ".join(sorted(versions, key=order)))
+    return one_line(", ".join(sorted(versions, key=order)))
 
 
 def _models(told: Iterable[ReplicaHealth]) -> list[str]:
-    return sorted({line(name, 253) for health in told for name in health.served_models})[:_MAX_MODELS]
+    return sorted({one_line(name, 253) for health in told for name in health.served_models})[:_MAX_MODELS]
 
 
 def _capacity(told: list[ReplicaHealth]) -> dict[str, int]:

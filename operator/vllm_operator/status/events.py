@@ -18,11 +18,11 @@ class StatusEvent:
     note: str
 
 
-def notices(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[StatusEvent, ...]:
+def status_events(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[StatusEvent, ...]:
     """The events that lie between two statuses; none when only numbers changed."""
     before, after = _conditions(previous), _conditions(current)
     told = tuple(notice for rule in RULES for notice in rule(before, after))
-    return (*told, *_frozen_engines(previous, current))
+    return (*told, *_stalled_engines(previous, current))
 
 
 Conditions = Mapping[str, Mapping[str, Any]]
@@ -30,7 +30,7 @@ Conditions = Mapping[str, Mapping[str, Any]]
 
 def _refused(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     accepted = after.get("Accepted", {})
-    if accepted.get("status") == "False" and _said(before, "Accepted") != _said(after, "Accepted"):
+    if accepted.get("status") == "False" and _content(before, "Accepted") != _content(after, "Accepted"):
         yield StatusEvent("Warning", accepted["reason"], accepted["message"])
     if accepted.get("status") == "True" and before.get("Accepted", {}).get("status") == "False":
         yield StatusEvent("Normal", "Accepted", "the manifest is accepted again")
@@ -64,7 +64,7 @@ def _engine(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
         yield StatusEvent("Warning", now["reason"], now["message"])
 
 
-def _frozen_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[StatusEvent]:
+def _stalled_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[StatusEvent]:
     """Each replica whose engine froze, or went on by itself; one that was deleted meanwhile is told by who did it."""
     before, after = _replicas(previous), _replicas(current)
     for pod, entry in after.items():
@@ -86,6 +86,6 @@ def _conditions(status: Mapping[str, Any]) -> Conditions:
     return {condition["type"]: condition for condition in status.get("conditions") or () if "type" in condition}
 
 
-def _said(conditions: Conditions, name: str) -> tuple[Any, Any, Any]:
+def _content(conditions: Conditions, name: str) -> tuple[Any, Any, Any]:
     condition = conditions.get(name, {})
     return condition.get("status"), condition.get("reason"), condition.get("message")

@@ -1,7 +1,4 @@
-"""What is known of a server at one moment: the frozen input of the status.
-
-`cluster` and `engine` fill these records, `status` judges them; none of the three knows another.
-"""
+"""Everything that the status of one server is computed from, at one moment."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from vllm_operator.probing.health import ReplicaHealth
 
 @dataclass(frozen=True)
 class Observation:
-    """The children of one server as the watch caches hold them; None where a child does not exist."""
+    """The live children of one server as the informers hold them; None where a child does not exist."""
 
     deployment: Object | None = None
     claim: Object | None = None
@@ -27,30 +24,30 @@ class Observation:
 
 @dataclass(frozen=True)
 class StatusInputs:
-    """Everything that a status is computed from.
+    """Everything that the assessment of a server is computed from.
 
     Attributes:
-        generation: `metadata.generation` of the spec that was judged.
-        previous: the status as it stands, for transition times.
-        problems: why the manifest is refused; empty when it is accepted.
-        notes: remarks on an accepted manifest, such as checks that could not be made.
+        generation: `metadata.generation` of the spec that was reconciled.
+        previous: the status as it stands, for transition times and for results that a restart of the operator lost.
+        problems: why the spec is refused; empty when it is accepted.
+        notes: remarks on an accepted spec, such as checks that could not be made.
         selector: label selector of the pods.
         endpoint: URL of the Service inside the cluster.
-        paused: the user paused the server.
+        paused: `spec.paused` is true.
         autoscaling: a HorizontalPodAutoscaler is wanted.
         cache_claim: name of the claim that holds the cache; None without one.
-        downloads: the model is downloaded at start (Hugging Face), so loading may mean downloading.
-        missing_crds: optional CRDs that monitoring wants and the cluster lacks.
+        downloads: vLLM downloads the model at its start (Hugging Face), so loading may mean downloading.
+        missing_crds: CRDs of optional kinds that monitoring needs and the cluster lacks.
         monitoring: scraping or alerts are wanted.
-        observed: the children.
-        health: pod name -> what it answered last.
-        now: the time of this pass (UTC).
-        replicas: replicas that the spec asks for; None while autoscaling decides.
-        diagnoses: pod name -> why its container ended, as far as its log was read.
-        restarts: when pods of frozen engines were deleted, as the status tells (RFC 3339).
-        cure: what the operator does about a frozen engine; empty when that is left to people.
-        monitoring_problems: refusals of monitoring objects, which block nothing.
-        findings: UID of a pod or claim -> what was looked up about it: the stage of a start, or what events explain.
+        observed: the live children.
+        health: pod name -> its last probe result.
+        now: the time of this reconcile (UTC).
+        wanted_replicas: replicas that the spec asks for; None while the autoscaler decides.
+        monitoring_refusals: refusals of monitoring objects; they do not affect serving.
+        log_diagnoses: pod name -> why its container ended, for the containers whose log was read.
+        stalled_restarts: when the operator deleted pods of stalled engines, from the status (RFC 3339).
+        remediation_note: what the operator does about a stalled engine; empty when it does nothing.
+        lookup_results: UID of a pod or claim -> result of its lookup: the stage of a start, or the cause in its Events.
     """
 
     generation: int
@@ -68,9 +65,9 @@ class StatusInputs:
     observed: Observation
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     now: datetime = datetime.min
-    replicas: int | None = None
-    monitoring_problems: tuple[Problem, ...] = ()
-    diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
-    restarts: tuple[str, ...] = ()
-    cure: str = ""
-    findings: Mapping[str, Diagnosis] = field(default_factory=dict)
+    wanted_replicas: int | None = None
+    monitoring_refusals: tuple[Problem, ...] = ()
+    log_diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
+    stalled_restarts: tuple[str, ...] = ()
+    remediation_note: str = ""
+    lookup_results: Mapping[str, Diagnosis] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from vllm_operator.status.replicas.pod_states import IMAGE_PULL_BACK_OFF
 
-LASTING = frozenset(
+PERMANENT_REASONS = frozenset(
     {
         # The kubelet's.
         "ErrImageNeverPull",
@@ -33,7 +33,7 @@ LASTING = frozenset(
 )
 """Reasons of replicas. What depends on the node, on other tenants or on the network is none of them."""
 
-_LASTING_WORDS: Mapping[str, re.Pattern[str]] = {
+_PERMANENT_MESSAGES: Mapping[str, re.Pattern[str]] = {
     IMAGE_PULL_BACK_OFF: re.compile(
         r"not found|manifest unknown|access denied|unauthorized|authentication required|insufficient_scope"
         r"|no basic auth|\b40[134] ?(?:Unauthorized|Forbidden|Not Found)|no match for platform",
@@ -56,12 +56,12 @@ _REFUSED_PODS = re.compile(
 )
 
 
-def lasts(phase: str, reason: str, message: str) -> bool:
+def is_permanent(phase: str, reason: str, message: str) -> bool:
     """True when a replica in this state stays in it until a person acts."""
     if phase not in {"Failed", "CrashLooping", "Pulling"}:
         return False
-    words = _LASTING_WORDS.get(reason)
-    return bool(words.search(message)) if words else reason in LASTING
+    words = _PERMANENT_MESSAGES.get(reason)
+    return bool(words.search(message)) if words else reason in PERMANENT_REASONS
 
 
 def refuses_pods(failure: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vllm_operator.diagnosis.log_text import line
+from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation, StatusInputs
@@ -44,13 +44,13 @@ class RolloutState:
     ends: bool = False
 
 
-def rollout(facts: StatusInputs) -> RolloutState:
+def rollout_state(inputs: StatusInputs) -> RolloutState:
     """Read the rollout from the Deployment; without one everything is 0 and nothing is complete."""
-    deployment = facts.observed.deployment
+    deployment = inputs.observed.deployment
     if deployment is None:
-        return RolloutState(False, max(facts.replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
+        return RolloutState(False, max(inputs.wanted_replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
     status = get(deployment, "status")
-    observed = _observed(deployment, facts)
+    observed = _observed(deployment, inputs)
     progress = condition(deployment, "Progressing")
     counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
     return RolloutState(
@@ -63,7 +63,7 @@ def rollout(facts: StatusInputs) -> RolloutState:
         and _complete(*counts, _count(status, "availableReplicas"), get_str(progress, "reason")),
         stuck=observed and get_str(progress, "reason") == "ProgressDeadlineExceeded",
         failure=_failure(deployment),
-        revision=_revision(get_str(progress, "message"), counts, facts) if observed else "",
+        revision=_revision(get_str(progress, "message"), counts, inputs) if observed else "",
         ends=_ends(deployment),
     )
 
@@ -81,12 +81,12 @@ def _count(status: object, field: str) -> int:
     return max(get_int(status, field), 0)
 
 
-def _observed(deployment: Object, facts: StatusInputs) -> bool:
+def _observed(deployment: Object, inputs: StatusInputs) -> bool:
     """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
     if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
-    held = facts.paused or bool(facts.problems) or facts.autoscaling or facts.replicas is None
-    return held or facts.replicas == _wanted(deployment)
+    held = inputs.paused or bool(inputs.problems) or inputs.autoscaling or inputs.wanted_replicas is None
+    return held or inputs.wanted_replicas == _wanted(deployment)
 
 
 def _complete(wanted: int, replicas: int, updated: int, available: int, reason: str) -> bool:
@@ -96,10 +96,10 @@ def _complete(wanted: int, replicas: int, updated: int, available: int, reason: 
 
 def _failure(deployment: Object) -> str:
     entry = condition(deployment, "ReplicaFailure")
-    return line(get_str(entry, "message")) if get_str(entry, "status") == "True" else ""
+    return one_line(get_str(entry, "message")) if get_str(entry, "status") == "True" else ""
 
 
-def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -> str:
+def _revision(message: str, counts: tuple[int, int, int], inputs: StatusInputs) -> str:
     """The wanted revision: named by the Deployment, else that of the newest pod once one of it exists."""
     if named := _REPLICA_SET.search(message):
         return named.group(1)
@@ -107,7 +107,7 @@ def _revision(message: str, counts: tuple[int, int, int], facts: StatusInputs) -
         return ""
     born = [
         (get_str(pod, "metadata", "creationTimestamp"), get_str(pod, "metadata", "labels", "pod-template-hash"))
-        for pod in get_list({"pods": facts.observed.pods}, "pods")
+        for pod in get_list({"pods": inputs.observed.pods}, "pods")
     ]
     return max(born)[1] if born else ""
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
+from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.inputs import Observation, StatusInputs
+from vllm_operator.status.inputs import Observation
 
 SETTLE_SECONDS = 5.0
 """How long an answer is waited for: a status that is out of date within a second is a write too many."""
@@ -25,20 +26,20 @@ _WAY_REPLICAS = frozenset({"Pending", "Terminating"})
 """Reasons of replicas that wait for the scheduler without a complaint, or end as they should."""
 
 
-def settling_pause(facts: StatusInputs, waited: float) -> float | None:
+def settling_delay(assessment: Assessment, waited_seconds: float) -> float | None:
     """Seconds to wait on before a status says something lasting; None when it is to be written now.
 
     Args:
-        facts: what is seen of a server that `is_settling`.
-        waited: seconds since it began to settle.
+        assessment: that of a server that `is_settling`.
+        waited_seconds: seconds since it began to settle.
     """
-    if waited < SETTLE_SECONDS:
-        return SETTLE_SECONDS - waited
-    if waited >= PATIENT_SECONDS or not _are_behind(facts.observed):
+    if waited_seconds < SETTLE_SECONDS:
+        return SETTLE_SECONDS - waited_seconds
+    if waited_seconds >= PATIENT_SECONDS or not _are_behind(assessment.inputs.observed):
         return None
-    status = build_status(facts)
-    if needs_write(facts.previous, status) and _is_only_the_way(facts.previous, status):
-        return PATIENT_SECONDS - waited
+    status, previous = build_status(assessment), assessment.inputs.previous
+    if needs_write(previous, status) and _is_only_the_way(previous, status):
+        return PATIENT_SECONDS - waited_seconds
     return None
 
 

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from tests.helpers.paths import DATA
 from tests.helpers.pods import crashed_pod, deployment, loading_pod, rolling, termination
-from tests.helpers.status_inputs import REFUSED, facts
-from vllm_operator.diagnosis.causes import CAUSES, diagnose, remembered
+from tests.helpers.status_inputs import REFUSED, inputs, status_of
+from vllm_operator.diagnosis.causes import CAUSES, diagnose, diagnosis_from_status
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.log_text import MESSAGE_LENGTH
-from vllm_operator.status.build import build_status
 
 LOGS = DATA / "logs"
 ROWS = {row.log: row for row in CAUSES}
@@ -155,37 +154,40 @@ NAME = POD["metadata"]["name"]
 
 def replica(**more: object) -> dict[str, object]:
     """The entry of a pod that crashed."""
-    return build_status(facts(POD, **more))["replicaStatuses"][0]  # type: ignore[no-any-return]
+    return status_of(inputs(POD, **more))["replicaStatuses"][0]  # type: ignore[no-any-return]
 
 
 def test_log_wins_over_the_last_words() -> None:
-    entry = replica(diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})
+    entry = replica(log_diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})
 
     assert (entry["phase"], entry["reason"]) == ("CrashLooping", "ContextTooLong")
     assert entry["message"] == "exit code 1: too long: lower it"
 
 
 def test_unknown_cause_keeps_the_exit_code_as_its_reason() -> None:
-    entry = replica(diagnoses={NAME: Diagnosis("", "KeyError: 'x'")})
+    entry = replica(log_diagnoses={NAME: Diagnosis("", "KeyError: 'x'")})
 
     assert (entry["reason"], entry["message"]) == ("ExitCode1", "exit code 1: KeyError: 'x'")
 
 
 def test_diagnosis_is_told_on_until_the_next_log_is_read() -> None:
-    before = {"replicaStatuses": [replica(diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})]}
+    before = {"replicaStatuses": [replica(log_diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")})]}
 
     assert replica(previous=before) == before["replicaStatuses"][0]
-    assert replica(previous=before, diagnoses={NAME: Diagnosis("", "")})["reason"] == "ExitCode1"
+    assert replica(previous=before, log_diagnoses={NAME: Diagnosis("", "")})["reason"] == "ExitCode1"
 
 
 def test_only_diagnoses_of_the_table_are_remembered() -> None:
-    assert remembered({"phase": "CrashLooping", "reason": "ExitCode1", "message": "exit code 1: x"}, True) is None
-    assert remembered({"phase": "Serving", "reason": "ContextTooLong", "message": "x: y"}, True) is None
-    assert remembered(None, True) is None
+    assert (
+        diagnosis_from_status({"phase": "CrashLooping", "reason": "ExitCode1", "message": "exit code 1: x"}, True)
+        is None
+    )
+    assert diagnosis_from_status({"phase": "Serving", "reason": "ContextTooLong", "message": "x: y"}, True) is None
+    assert diagnosis_from_status(None, True) is None
 
 
 def test_engine_is_unhealthy_for_the_cause() -> None:
-    status = build_status(facts(POD, diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")}))
+    status = status_of(inputs(POD, log_diagnoses={NAME: Diagnosis("ContextTooLong", "too long: lower it")}))
     condition = next(one for one in status["conditions"] if one["type"] == "EngineHealthy")
 
     assert (condition["status"], condition["reason"]) == ("False", "ContextTooLong")
@@ -196,8 +198,8 @@ def test_engine_is_unhealthy_for_the_cause() -> None:
 def late(**more: object) -> dict[str, object]:
     """The entry of a pod that did not come up in time."""
     stuck = deployment(1, conditions=[rolling("ProgressDeadlineExceeded")], readyReplicas=0, availableReplicas=0)
-    told = facts(LOADING, deployment=stuck, health={LOADING["metadata"]["name"]: REFUSED}, **more)
-    return build_status(told)["replicaStatuses"][0]  # type: ignore[no-any-return]
+    told = inputs(LOADING, deployment=stuck, health={LOADING["metadata"]["name"]: REFUSED}, **more)
+    return status_of(told)["replicaStatuses"][0]  # type: ignore[no-any-return]
 
 
 LOADING = loading_pod()
@@ -205,9 +207,9 @@ LOADING = loading_pod()
 
 def test_replica_that_does_not_come_up_tells_what_its_log_says() -> None:
     name = LOADING["metadata"]["name"]
-    entry = late(diagnoses={name: Diagnosis("RateLimited", "too many requests (429): wait")})
+    entry = late(log_diagnoses={name: Diagnosis("RateLimited", "too many requests (429): wait")})
 
     assert (entry["phase"], entry["reason"]) == ("Loading", "RateLimited")
     assert str(entry["message"]).endswith("; its log says: too many requests (429): wait")
     assert late(previous={"replicaStatuses": [entry]}) == entry
-    assert late(diagnoses={name: Diagnosis("", "INFO x")})["reason"] == "Loading"
+    assert late(log_diagnoses={name: Diagnosis("", "INFO x")})["reason"] == "Loading"

@@ -21,12 +21,11 @@ from tests.helpers.pods import (
     termination,
     waiting_pod,
 )
-from tests.helpers.status_inputs import NOW, SERVING, conditions, facts, judged
+from tests.helpers.status_inputs import NOW, SERVING, condition_of, conditions, inputs, status_of
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.event_reasons import NOTHING, explanation
+from vllm_operator.diagnosis.event_reasons import NO_DIAGNOSIS, explain
 from vllm_operator.investigation.stuck_objects import questions
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.build import build_status
 from vllm_operator.status.inputs import Observation, StatusInputs
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
@@ -49,8 +48,8 @@ def event(reason: str, message: str, at: str = "2026-03-02T08:00:00Z", **more: A
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        ([], NOTHING),
-        ([event("Scheduled", "Successfully assigned"), event("Pulling", "Pulling image")], NOTHING),
+        ([], NO_DIAGNOSIS),
+        ([event("Scheduled", "Successfully assigned"), event("Pulling", "Pulling image")], NO_DIAGNOSIS),
         ([event("FailedMount", TIMED_OUT), event("FailedMount", MOUNT)], Diagnosis("FailedMount", MOUNT)),
         ([event("FailedMount", TIMED_OUT)], Diagnosis("FailedMount", TIMED_OUT)),
         (
@@ -63,7 +62,7 @@ def event(reason: str, message: str, at: str = "2026-03-02T08:00:00Z", **more: A
         ),
         (
             [event("Killing", "Stopping container vllm")],
-            NOTHING,
+            NO_DIAGNOSIS,
         ),
         (
             [event("Killing", "Container vllm failed liveness probe, will be restarted")],
@@ -76,18 +75,18 @@ def event(reason: str, message: str, at: str = "2026-03-02T08:00:00Z", **more: A
     ],
 )
 def test_events_of_a_pod(events: list[dict[str, Any]], expected: Diagnosis):
-    assert explanation("Pod", events) == expected
+    assert explain("Pod", events) == expected
 
 
 def test_events_of_a_claim_tell_the_failure_first():
     waits = event("ExternalProvisioning", "Waiting for a volume", "2026-03-02T08:09:00Z")
-    assert explanation("PersistentVolumeClaim", [waits]).reason == "ExternalProvisioning"
+    assert explain("PersistentVolumeClaim", [waits]).reason == "ExternalProvisioning"
     failed = event("ProvisioningFailed", NO_CLASS)
-    assert explanation("PersistentVolumeClaim", [waits, failed]) == Diagnosis("ProvisioningFailed", NO_CLASS)
+    assert explain("PersistentVolumeClaim", [waits, failed]) == Diagnosis("ProvisioningFailed", NO_CLASS)
 
 
 def test_secrets_in_events_are_masked():
-    found = explanation("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
+    found = explain("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
     assert "hf_AbC" not in found.message
 
 
@@ -143,11 +142,11 @@ def test_next_run_of_a_container_is_another_question():
 
 
 def found(body: dict[str, Any], reason: str, message: str) -> StatusInputs:
-    return facts(
+    return inputs(
         body,
         health={NAME: ReplicaHealth()},
         deployment=deployment(1, availableReplicas=0, conditions=[rolling()]),
-        findings={UID: Diagnosis(reason, message)},
+        lookup_results={UID: Diagnosis(reason, message)},
     )
 
 
@@ -167,33 +166,33 @@ EXPLAINED = [
 
 @pytest.mark.parametrize(("seen", "phase", "reason", "message"), EXPLAINED)
 def test_replica_tells_what_its_events_explain(seen: StatusInputs, phase: str, reason: str, message: str):
-    (entry,) = build_status(seen)["replicaStatuses"]
+    (entry,) = status_of(seen)["replicaStatuses"]
     assert (entry["phase"], entry["reason"], entry["message"]) == (phase, reason, message)
 
 
 @pytest.mark.parametrize("seen", [row[0] for row in EXPLAINED])
 def test_restarted_operator_keeps_the_explanation_until_it_has_looked_again(seen: StatusInputs):
-    known = build_status(seen)
-    assert build_status(replace(seen, findings={}, previous=known, now=NOW.replace(hour=20))) == known
+    known = status_of(seen)
+    assert status_of(replace(seen, lookup_results={}, previous=known, now=NOW.replace(hour=20))) == known
 
 
 def test_mount_that_came_through_is_told_no_more():
-    known = build_status(found(pod(), "FailedMount", MOUNT))
-    (entry,) = build_status(replace(found(pod(), "", ""), previous=known))["replicaStatuses"]
+    known = status_of(found(pod(), "FailedMount", MOUNT))
+    (entry,) = status_of(replace(found(pod(), "", ""), previous=known))["replicaStatuses"]
     assert entry["reason"] == "ContainerCreating"
 
 
 def unbound(reason: str = "", message: str = "", **changes: Any) -> StatusInputs:
     """A server whose cache has no volume, and whose replica waits for it."""
-    findings = {"claim": Diagnosis(reason, message)} if message else {}
+    lookup_results = {"claim": Diagnosis(reason, message)} if message else {}
     moving = deployment(1, availableReplicas=0, conditions=[rolling()])
-    known = {"cache_claim": "mistral-cache", "claim": CLAIM, "deployment": moving, "findings": findings}
-    return facts(scheduling_pod(message=UNBOUND), **known, **changes)
+    known = {"cache_claim": "mistral-cache", "claim": CLAIM, "deployment": moving, "lookup_results": lookup_results}
+    return inputs(scheduling_pod(message=UNBOUND), **known, **changes)
 
 
 def test_claim_tells_why_it_has_no_volume():
-    status = build_status(unbound("ProvisioningFailed", NO_CLASS))
-    assert judged(status, "CacheReady") == ("False", "ProvisioningFailed")
+    status = status_of(unbound("ProvisioningFailed", NO_CLASS))
+    assert condition_of(status, "CacheReady") == ("False", "ProvisioningFailed")
     [ready] = [entry for entry in status["conditions"] if entry["type"] == "Ready"]
     assert "kubectl describe pvc" not in ready["message"], "one way out is enough"
     words = (
@@ -205,12 +204,12 @@ def test_claim_tells_why_it_has_no_volume():
 
 
 def test_restarted_operator_keeps_what_it_knew_of_a_claim():
-    known = build_status(unbound("ProvisioningFailed", NO_CLASS))
-    assert build_status(unbound(previous=known, now=NOW.replace(hour=20))) == known
+    known = status_of(unbound("ProvisioningFailed", NO_CLASS))
+    assert status_of(unbound(previous=known, now=NOW.replace(hour=20))) == known
 
 
 def test_claim_of_which_nothing_is_known_points_to_kubectl():
-    message = conditions(build_status(unbound()))["CacheReady"]["message"]
+    message = conditions(status_of(unbound()))["CacheReady"]["message"]
     assert message.endswith("see kubectl describe pvc mistral-cache")
 
 
@@ -219,14 +218,14 @@ def test_pod_that_the_node_controller_marked_is_lost_and_neither_loading_nor_sta
     body = ready_pod()
     body["status"]["conditions"][1] = condition("Ready", "False", SCHEDULED)
     for health in (SERVING, ReplicaHealth("Timeout", "no answer")):
-        (entry,) = build_status(facts(body, health={NAME: health}))["replicaStatuses"]
+        (entry,) = status_of(inputs(body, health={NAME: health}))["replicaStatuses"]
         assert (entry["phase"], entry["reason"]) == ("Unknown", "NodeLost")
 
 
 def test_pod_that_left_a_silent_node_is_lost_and_not_draining():
     body = deleted_pod()
     body["status"]["conditions"][1] = condition("Ready", "False", SCHEDULED)
-    (entry,) = build_status(facts(body))["replicaStatuses"]
+    (entry,) = status_of(inputs(body))["replicaStatuses"]
     assert (entry["phase"], entry["reason"]) == ("Unknown", "NodeLost")
 
 
@@ -234,6 +233,6 @@ def test_pod_that_kubernetes_ends_tells_why():
     body = deleted_pod()
     why = "default-scheduler: preempting to accommodate a higher priority pod"
     body["status"]["conditions"].append(condition("DisruptionTarget", "True", SCHEDULED, "PreemptionByScheduler", why))
-    (entry,) = build_status(facts(body))["replicaStatuses"]
+    (entry,) = status_of(inputs(body))["replicaStatuses"]
     assert entry["phase"] == "Draining"
     assert entry["message"].startswith(f"{why}; finishes its requests")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.diagnosis.log_text import MESSAGE_LENGTH, cause, line, masked, reason
+from vllm_operator.diagnosis.log_text import MESSAGE_LENGTH, mask_secrets, most_telling_line, one_line, valid_reason
 
 CACHE_TOO_SMALL = """\
 (EngineCore pid=98) INFO 10-02 09:11:10 [kv_cache_utils.py:1229] GPU KV cache size: 384 tokens
@@ -20,27 +20,28 @@ seq len (2000), (0.12 GiB KV cache is needed, which is larger than the available
 
 
 def test_engines_own_error_wins_over_the_line_that_says_look_above():
-    assert cause(CACHE_TOO_SMALL).startswith("ValueError: To serve at least one request")
+    assert most_telling_line(CACHE_TOO_SMALL).startswith("ValueError: To serve at least one request")
 
 
 def test_unknown_flag_is_told_in_argparse_words():
     log = "usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --no-such-flag\n"
-    assert cause(log) == "api_server.py: error: unrecognized arguments: --no-such-flag"
+    assert most_telling_line(log) == "api_server.py: error: unrecognized arguments: --no-such-flag"
 
 
 def test_error_line_wins_over_later_chatter():
     assert (
-        cause("(Worker pid=7) ERROR 10-02 09:11:12 [w.py:1] CUDA driver is too old\nbye\n") == "CUDA driver is too old"
+        most_telling_line("(Worker pid=7) ERROR 10-02 09:11:12 [w.py:1] CUDA driver is too old\nbye\n")
+        == "CUDA driver is too old"
     )
 
 
 def test_only_the_useless_line_is_better_than_nothing():
-    assert "Engine core initialization failed" in cause("RuntimeError: Engine core initialization failed.")
+    assert "Engine core initialization failed" in most_telling_line("RuntimeError: Engine core initialization failed.")
 
 
 @pytest.mark.parametrize("log", ["", "\n\n", "   "])
 def test_empty_last_words_have_no_cause(log: str):
-    assert cause(log) == ""
+    assert most_telling_line(log) == ""
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,8 @@ def test_empty_last_words_have_no_cause(log: str):
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str):
-    assert "AbCdEfGh" not in masked(text)
-    assert "***" in masked(text)
+    assert "AbCdEfGh" not in mask_secrets(text)
+    assert "***" in mask_secrets(text)
 
 
 @pytest.mark.parametrize(
@@ -71,19 +72,19 @@ def test_what_looks_like_a_secret_is_masked(text: str):
     ],
 )
 def test_ordinary_words_are_not_masked(text: str):
-    assert masked(text) == text
+    assert mask_secrets(text) == text
 
 
 def test_secret_across_the_cut_does_not_leak():
     text = "x" * (MESSAGE_LENGTH - 10) + " hf_AbCdEfGhIjKlMnOp"
-    assert "AbC" not in line(text)
+    assert "AbC" not in one_line(text)
 
 
 def test_long_text_is_cut_to_one_bounded_line():
-    assert len(line("a\nb " * 4000)) == MESSAGE_LENGTH
-    assert "\n" not in line("a\nb " * 4000)
+    assert len(one_line("a\nb " * 4000)) == MESSAGE_LENGTH
+    assert "\n" not in one_line("a\nb " * 4000)
 
 
 def test_reason_of_others_is_kept_only_when_it_is_camel_case():
-    assert reason("FailedGetPodsMetric", "Other") == "FailedGetPodsMetric"
-    assert reason("no such metric!", "Other") == "Other"
+    assert valid_reason("FailedGetPodsMetric", "Other") == "FailedGetPodsMetric"
+    assert valid_reason("no such metric!", "Other") == "Other"

@@ -6,10 +6,9 @@ import pytest
 
 from tests.helpers.paths import DATA
 from tests.helpers.pods import container, loading_pod, pod, ready_pod, with_container
-from tests.helpers.status_inputs import NOW, REFUSED, facts
+from tests.helpers.status_inputs import NOW, REFUSED, inputs, status_of
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.startup_stage import NO_STAGE, stage
-from vllm_operator.status.build import build_status
+from vllm_operator.diagnosis.startup_stage import NO_DIAGNOSIS, find_stage
 
 LOG = (DATA / "starts" / "download.log").read_text()
 NAME = "mistral-5f9c6d7b8-x2k7b"
@@ -36,20 +35,20 @@ def up_to(words: str) -> str:
     ],
 )
 def test_last_mark_in_the_log_tells_the_stage(last: str, reason: str):
-    assert stage(up_to(last), None).reason == reason
+    assert find_stage(up_to(last), None).reason == reason
 
 
 def test_who_looks_for_weights_twice_downloads_them():
     silent = up_to("Initializing model took")
-    first = stage(silent, None)
-    second = stage(silent, first)
-    assert second.reason == stage(silent, second).reason == "Downloading"
-    assert stage(up_to("Time spent downloading weights"), second).reason == "LoadingWeights"
+    first = find_stage(silent, None)
+    second = find_stage(silent, first)
+    assert second.reason == find_stage(silent, second).reason == "Downloading"
+    assert find_stage(up_to("Time spent downloading weights"), second).reason == "LoadingWeights"
 
 
 def test_older_releases_name_the_format_before_they_download():
     line = "INFO 07-01 10:00:00 [weight_utils.py:292] Using model weights format ['*.safetensors']"
-    assert stage(line, None).reason == "FetchingWeights"
+    assert find_stage(line, None).reason == "FetchingWeights"
 
 
 def test_cuda_graphs_come_after_compiling():
@@ -57,14 +56,14 @@ def test_cuda_graphs_come_after_compiling():
         "INFO [backends.py:1167] Dynamo bytecode transform time: 4.27 s\n"
         "Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  10%|#         | 7/67"
     )
-    assert stage(log, None).reason == "CapturingGraphs"
+    assert find_stage(log, None).reason == "CapturingGraphs"
 
 
 def told(finding: Diagnosis | None, *, downloads: bool = True, **changes: object) -> tuple[str, str, str]:
     """Phase and reason of a replica that loads, and the phase of its server."""
     findings = {UID: finding} if finding else {}
-    status = build_status(
-        facts(loading_pod(), health={NAME: REFUSED}, findings=findings, downloads=downloads, **changes)
+    status = status_of(
+        inputs(loading_pod(), health={NAME: REFUSED}, lookup_results=findings, downloads=downloads, **changes)
     )
     (entry,) = status["replicaStatuses"]
     return entry["phase"], entry["reason"], status["phase"]
@@ -74,7 +73,7 @@ def told(finding: Diagnosis | None, *, downloads: bool = True, **changes: object
     ("finding", "expected"),
     [
         (None, ("Loading", "Loading")),
-        (NO_STAGE, ("Loading", "Loading")),
+        (NO_DIAGNOSIS, ("Loading", "Loading")),
         (Diagnosis("FetchingWeights", "looks"), ("Loading", "Loading")),
         (Diagnosis("Downloading", "downloads"), ("Downloading", "Downloading")),
         (Diagnosis("LoadingWeights", "loads"), ("Loading", "LoadingWeights")),
@@ -93,18 +92,18 @@ def test_model_that_is_in_the_cluster_is_never_downloaded():
 
 
 def test_restarted_operator_keeps_the_stage_until_it_has_read_the_log():
-    seen = facts(loading_pod(), health={NAME: REFUSED}, findings={UID: Diagnosis("Downloading", "downloads")})
-    known = build_status(seen)
-    restarted = facts(loading_pod(), health={NAME: REFUSED}, previous=known, now=NOW.replace(hour=20))
-    assert build_status(restarted) == known
+    seen = inputs(loading_pod(), health={NAME: REFUSED}, lookup_results={UID: Diagnosis("Downloading", "downloads")})
+    known = status_of(seen)
+    restarted = inputs(loading_pod(), health={NAME: REFUSED}, previous=known, now=NOW.replace(hour=20))
+    assert status_of(restarted) == known
 
 
 def test_replica_that_serves_has_no_stage():
-    status = build_status(facts(ready_pod(), findings={UID: Diagnosis("Downloading", "downloads")}))
+    status = status_of(inputs(ready_pod(), lookup_results={UID: Diagnosis("Downloading", "downloads")}))
     assert status["replicaStatuses"][0]["phase"] == "Serving"
 
 
 def test_engine_that_answers_is_not_downloading():
     body = with_container(pod(), container({"running": {"startedAt": "2026-03-02T08:01:00Z"}}))
-    status = build_status(facts(body, findings={UID: Diagnosis("Downloading", "downloads")}))
+    status = status_of(inputs(body, lookup_results={UID: Diagnosis("Downloading", "downloads")}))
     assert status["replicaStatuses"][0]["reason"] == "NotReady"

@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from tests.helpers.pods import OLD_REVISION, deleted_pod, deployment, loading_pod, ready_pod, rolling
-from tests.helpers.status_inputs import NOW, SERVING, conditions, facts
+from tests.helpers.status_inputs import NOW, SERVING, conditions, inputs, status_of
 from vllm_operator.api.status import MAX_STALLED_RESTARTS
 from vllm_operator.kube.fields import timestamp
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.remediation.policy import (
-    BACK_OFF_SECONDS,
-    FROZEN_SECONDS,
+    BACKOFF_SECONDS,
     HOUR_SECONDS,
     PER_HOUR,
+    STALLED_SECONDS,
     Decision,
     FleetHealth,
     decide,
-    with_restart,
+    with_decision,
 )
+from vllm_operator.status.assessment import assess
 from vllm_operator.status.build import build_status
 from vllm_operator.status.inputs import StatusInputs
 
@@ -57,20 +58,20 @@ def case(
     pods = [*(owned(ready_pod(name)) for name in names), *more]
     told = dict.fromkeys(frozen, FROZEN) | (health or {})
     changes = {"previous": {"replicaStatuses": entries}, **changes}
-    return replace(facts(*pods, health=told, **changes), restarts=tuple(ago(seconds) for seconds in restarts))
+    return replace(inputs(*pods, health=told, **changes), stalled_restarts=tuple(ago(seconds) for seconds in restarts))
 
 
-def decided(given: StatusInputs, everywhere: FleetHealth = FleetHealth(asked=9)) -> tuple[str, str, float | None]:  # noqa: B008
+def decided(given: StatusInputs, everywhere: FleetHealth = FleetHealth(probed=9)) -> tuple[str, str, float | None]:  # noqa: B008
     """The pod that is deleted, what the status says, and when to decide again."""
-    decision = decide(given, everywhere)
-    return decision.delete.pod if decision.delete else "", decision.words.removeprefix(HELD), decision.again
+    decision = decide(assess(given), everywhere)
+    return decision.delete.pod if decision.delete else "", decision.note.removeprefix(HELD), decision.requeue_after
 
 
 DELETED = ("a", "the operator deletes the pod", None)
 
 
 def test_server_without_a_frozen_replica_needs_nothing() -> None:
-    assert decide(case("a", "b", frozen=()), FleetHealth()) == Decision()
+    assert decide(assess(case("a", "b", frozen=())), FleetHealth()) == Decision()
 
 
 def test_frozen_replica_is_deleted() -> None:
@@ -99,7 +100,7 @@ def test_pod_of_someone_else_is_left_alone(name: str | None) -> None:
     pod = ready_pod("a")
     if name:
         pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": name, "controller": True}]
-    given = facts(pod, health={"a": FROZEN})
+    given = inputs(pod, health={"a": FROZEN})
     assert decided(given)[:2] == ("", "it is not of the server's Deployment, so no other may take its place")
 
 
@@ -110,22 +111,22 @@ def test_what_only_a_former_process_saw_is_no_ground() -> None:
 
 
 def test_replica_gets_a_minute_to_go_on_by_itself() -> None:
-    assert decided(case("a", "b", since=20)) == ("", "not before it has been frozen for 60 s", FROZEN_SECONDS - 20)
+    assert decided(case("a", "b", since=20)) == ("", "not before it has been frozen for 60 s", STALLED_SECONDS - 20)
     assert decided(case("a", "b", since=60)) == DELETED
 
 
 def test_moment_at_which_it_froze_counts_from_now_when_it_is_new() -> None:
-    assert decided(case("a", "b", previous={}))[2] == FROZEN_SECONDS
+    assert decided(case("a", "b", previous={}))[2] == STALLED_SECONDS
 
 
 @pytest.mark.parametrize(
     ("everywhere", "suspects_itself"),
     [
-        (FleetHealth(asked=10, troubled=6, servers=4), True),
-        (FleetHealth(asked=10, troubled=5, servers=4), False),
-        (FleetHealth(asked=10, troubled=6, servers=1), False),
-        (FleetHealth(asked=2, troubled=2, servers=2), False),
-        (FleetHealth(asked=4, troubled=4, servers=2), True),
+        (FleetHealth(probed=10, unresponsive=6, servers=4), True),
+        (FleetHealth(probed=10, unresponsive=5, servers=4), False),
+        (FleetHealth(probed=10, unresponsive=6, servers=1), False),
+        (FleetHealth(probed=2, unresponsive=2, servers=2), False),
+        (FleetHealth(probed=4, unresponsive=4, servers=2), True),
     ],
 )
 def test_most_of_all_replicas_at_once_speak_against_the_operator(
@@ -139,7 +140,7 @@ def test_most_of_all_replicas_at_once_speak_against_the_operator(
 
 def test_cut_network_heals_nothing() -> None:
     given = case("a", "b", frozen=(), health={"a": SILENT, "b": SILENT})
-    assert decide(given, FleetHealth(asked=2, troubled=2, servers=1)) == Decision()
+    assert decide(assess(given), FleetHealth(probed=2, unresponsive=2, servers=1)) == Decision()
 
 
 def test_silent_neighbour_holds() -> None:
@@ -152,7 +153,7 @@ def rollout(*names: str, reason: str = "ReplicaSetUpdated", **more: Any) -> Stat
     counts = {"replicas": len(names) + 1, "updatedReplicas": 1, "conditions": [rolling(reason)]}
     pods = [owned(ready_pod(name, OLD_REVISION)) for name in names]
     entries = [{"pod": "a", "phase": "Stalled", "reason": "EngineStalled", "since": ago(300)}]
-    return facts(
+    return inputs(
         *pods,
         owned(loading_pod("new")),
         health={"a": FROZEN, "new": ReplicaHealth("ConnectionRefused", "refused")},
@@ -184,7 +185,7 @@ def test_three_deletions_in_an_hour_are_enough() -> None:
 
 @pytest.mark.parametrize(("restarts", "pause"), [((1,), 60), ((1000, 1), 120)])
 def test_each_deletion_makes_the_next_one_wait_twice_as_long(restarts: tuple[float, ...], pause: float) -> None:
-    assert pause == BACK_OFF_SECONDS * 2 ** (len(restarts) - 1)
+    assert pause == BACKOFF_SECONDS * 2 ** (len(restarts) - 1)
     given = case("a", "b", restarts=restarts)
     assert decided(given) == ("", f"the last one was deleted less than {pause} s ago", pause - 1)
     waited = tuple(pause if seconds == 1 else seconds for seconds in restarts)
@@ -211,22 +212,32 @@ def test_replica_that_could_not_start_before_holds_nothing() -> None:
     assert decided(given) == DELETED
 
 
+def after_deletion(given: StatusInputs) -> list[str]:
+    """Return `stalledRestarts` of the status after one more deletion."""
+    assessment = assess(given)
+    (stalled,) = (replica for replica in assessment.replicas if replica.reason == "EngineStalled")
+    restarts = build_status(with_decision(assessment, Decision(delete=stalled)))["stalledRestarts"]
+    assert isinstance(restarts, list)
+    return restarts
+
+
 def test_count_is_kept_in_the_status_for_an_hour() -> None:
     given = case("a", "b", restarts=(4000, 3000, 1000))
-    assert with_restart(given) == (ago(3000), ago(1000), ago(0))
-    assert len(with_restart(case("a", restarts=(10,) * PER_HOUR))) <= MAX_STALLED_RESTARTS
-    assert build_status(given)["stalledRestarts"] == [ago(4000), ago(3000), ago(1000)]
-    assert "stalledRestarts" not in build_status(case("a", "b"))
+    assert after_deletion(given) == [ago(3000), ago(1000), ago(0)]
+    assert len(after_deletion(case("a", restarts=(10,) * PER_HOUR))) <= MAX_STALLED_RESTARTS
+    assert status_of(given)["stalledRestarts"] == [ago(4000), ago(3000), ago(1000)]
+    assert "stalledRestarts" not in status_of(case("a", "b"))
 
 
 def test_condition_says_what_the_operator_does_about_it() -> None:
     given = case("a", "b", restarts=(1,))
-    told = replace(given, cure=decide(given, FleetHealth(asked=9)).words)
-    message = conditions(build_status(told))["EngineHealthy"]["message"]
+    assessment = assess(given)
+    assessment = with_decision(assessment, decide(assessment, FleetHealth(probed=9)))
+    message = conditions(build_status(assessment))["EngineHealthy"]["message"]
     assert message == f"a: {FROZEN.message}; {HELD}the last one was deleted less than 60 s ago"
 
 
 def test_words_do_not_change_with_the_time() -> None:
     """A status that counts seconds would be written all the time."""
     first, later = case("a", "b", since=10), case("a", "b", since=50)
-    assert decide(first, FleetHealth()).words == decide(later, FleetHealth()).words
+    assert decide(assess(first), FleetHealth()).note == decide(assess(later), FleetHealth()).note

@@ -19,9 +19,8 @@ from tests.helpers.pods import (
     termination,
     waiting_pod,
 )
-from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, conditions, facts, judged
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, condition_of, conditions, inputs, status_of
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
-from vllm_operator.status.build import build_status
 
 NOW_STAMP = "2026-03-02T09:00:00Z"
 CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
@@ -36,16 +35,16 @@ def old_pods(count: int) -> list[dict[str, Any]]:
 
 
 def test_three_serving_replicas_are_ready():
-    status = build_status(facts(*[ready_pod(f"mistral-{index}") for index in range(3)]))
-    assert judged(status, "Ready") == ("True", "Serving")
-    assert judged(status, "Progressing") == ("False", "Complete")
-    assert judged(status, "Available") == ("True", "Serving")
-    assert judged(status, "EngineHealthy") == ("True", "Answering")
-    assert judged(status, "Stalled") == ("False", "NotStalled")
+    status = status_of(inputs(*[ready_pod(f"mistral-{index}") for index in range(3)]))
+    assert condition_of(status, "Ready") == ("True", "Serving")
+    assert condition_of(status, "Progressing") == ("False", "Complete")
+    assert condition_of(status, "Available") == ("True", "Serving")
+    assert condition_of(status, "EngineHealthy") == ("True", "Answering")
+    assert condition_of(status, "Stalled") == ("False", "NotStalled")
 
 
 def test_ready_comes_first_and_every_condition_names_the_generation():
-    status = build_status(facts(ready_pod()))
+    status = status_of(inputs(ready_pod()))
     assert status["conditions"][0]["type"] == "Ready"
     assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
 
@@ -54,75 +53,75 @@ def test_deployment_that_is_being_deleted_has_not_rolled_out_what_is_wanted():
     """Its replicas may serve on for as long as a finalizer holds it, and no change of the spec reaches them."""
     ending = deployment(1)
     ending["metadata"] |= {"deletionTimestamp": NOW_STAMP, "finalizers": ["example.com/hold"]}
-    status = build_status(facts(ready_pod(), deployment=ending))
-    assert judged(status, "Progressing") == ("True", "Recreating")
-    assert judged(status, "Ready") == ("False", "Recreating")
-    assert judged(status, "Available") == ("True", "Serving")
+    status = status_of(inputs(ready_pod(), deployment=ending))
+    assert condition_of(status, "Progressing") == ("True", "Recreating")
+    assert condition_of(status, "Ready") == ("False", "Recreating")
+    assert condition_of(status, "Available") == ("True", "Serving")
 
 
 def test_missing_secret_sets_ready_false():
-    status = build_status(facts(wanted=0, deployment=None, problems=(MISSING_SECRET,)))
-    assert judged(status, "Accepted") == ("False", "SecretNotFound")
-    assert judged(status, "Ready") == ("False", "SecretNotFound")
-    assert judged(status, "Stalled") == ("True", "SecretNotFound")
+    status = status_of(inputs(wanted=0, deployment=None, problems=(MISSING_SECRET,)))
+    assert condition_of(status, "Accepted") == ("False", "SecretNotFound")
+    assert condition_of(status, "Ready") == ("False", "SecretNotFound")
+    assert condition_of(status, "Stalled") == ("True", "SecretNotFound")
     assert "spec.model.tokenSecretRef" in conditions(status)["Ready"]["message"]
 
 
 def test_refused_manifest_leaves_a_serving_server_available_but_not_ready():
-    status = build_status(facts(ready_pod(), problems=(MISSING_SECRET,)))
-    assert judged(status, "Available") == ("True", "Serving")
-    assert judged(status, "Ready") == ("False", "SecretNotFound")
+    status = status_of(inputs(ready_pod(), problems=(MISSING_SECRET,)))
+    assert condition_of(status, "Available") == ("True", "Serving")
+    assert condition_of(status, "Ready") == ("False", "SecretNotFound")
 
 
 def test_notes_are_told_by_an_accepted_manifest():
-    status = build_status(facts(ready_pod(), notes=("flags could not be checked: unknown version",)))
+    status = status_of(inputs(ready_pod(), notes=("flags could not be checked: unknown version",)))
     assert conditions(status)["Accepted"]["message"] == "flags could not be checked: unknown version"
 
 
 def test_deployment_that_has_not_seen_its_spec_is_in_progress():
     behind = deployment(1)
     behind["metadata"]["generation"] = 5
-    status = build_status(facts(ready_pod(), deployment=behind))
-    assert judged(status, "Progressing") == ("True", "Starting")
-    assert judged(status, "Ready") == ("False", "Starting")
+    status = status_of(inputs(ready_pod(), deployment=behind))
+    assert condition_of(status, "Progressing") == ("True", "Starting")
+    assert condition_of(status, "Ready") == ("False", "Starting")
 
 
 def test_deployment_with_another_number_than_the_spec_is_in_progress():
-    assert judged(build_status(facts(ready_pod(), replicas=2)), "Progressing") == ("True", "Starting")
+    assert condition_of(status_of(inputs(ready_pod(), wanted_replicas=2)), "Progressing") == ("True", "Starting")
 
 
 def test_autoscaled_number_is_not_compared_with_the_spec():
-    assert judged(build_status(facts(ready_pod(), replicas=None)), "Ready") == ("True", "Serving")
+    assert condition_of(status_of(inputs(ready_pod(), wanted_replicas=None)), "Ready") == ("True", "Serving")
 
 
 def test_rollout_under_way_tells_what_it_waits_for():
     pods = [*old_pods(1), loading_pod("mistral-new")]
     moving = deployment(2, updatedReplicas=1, availableReplicas=1, conditions=[rolling()])
-    status = build_status(facts(*pods, health={"mistral-new": REFUSED}, deployment=moving))
-    assert judged(status, "Progressing") == ("True", "RollingOut")
+    status = status_of(inputs(*pods, health={"mistral-new": REFUSED}, deployment=moving))
+    assert condition_of(status, "Progressing") == ("True", "RollingOut")
     assert "mistral-new: downloads or loads the model" in conditions(status)["Progressing"]["message"]
 
 
 def test_broken_image_beside_serving_old_replicas_is_available_and_not_ready():
     pods = [*old_pods(2), waiting_pod("ImagePullBackOff", "not found", "mistral-new")]
-    status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
-    assert judged(status, "Available") == ("True", "OlderRevision")
-    assert judged(status, "Progressing") == ("False", "Stuck")
-    assert judged(status, "Ready") == ("False", "Stuck")
+    status = status_of(inputs(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
+    assert condition_of(status, "Available") == ("True", "OlderRevision")
+    assert condition_of(status, "Progressing") == ("False", "Stuck")
+    assert condition_of(status, "Ready") == ("False", "Stuck")
     assert "mistral-new: not found; check image and imagePullSecrets" in conditions(status)["Progressing"]["message"]
     assert status["phase"] == "Degraded"
 
 
 def test_crash_loop_past_the_deadline_waits_for_a_person():
-    status = build_status(facts(CRASHED, deployment=stuck(1, availableReplicas=0)))
-    assert judged(status, "Stalled") == ("True", "Stuck")
-    assert judged(status, "EngineHealthy") == ("False", "UnknownFlag")
+    status = status_of(inputs(CRASHED, deployment=stuck(1, availableReplicas=0)))
+    assert condition_of(status, "Stalled") == ("True", "Stuck")
+    assert condition_of(status, "EngineHealthy") == ("False", "UnknownFlag")
     assert "this vLLM has no --no-such-flag: correct or remove it" in conditions(status)["Stalled"]["message"]
 
 
 def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
     pods = [*old_pods(2), CRASHED]
-    status = build_status(facts(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
+    status = status_of(inputs(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
     assert conditions(status)["Progressing"]["message"] == (
         "0 of 3 replicas of the wanted revision serving at the deadline; mistral-new: exit code 2: "
         "this vLLM has no --no-such-flag: correct or remove it (engine.extraArgs)"
@@ -131,59 +130,59 @@ def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
 
 def test_image_that_cannot_be_pulled_for_now_does_not_wait_for_a_person():
     pods = [waiting_pod("ImagePullBackOff", "dial tcp 10.0.0.9:443: i/o timeout")]
-    status = build_status(facts(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))
-    assert judged(status, "Stalled") == ("False", "NotStalled")
-    assert judged(status, "Available") == ("False", "NoReplicaServes")
+    status = status_of(inputs(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))
+    assert condition_of(status, "Stalled") == ("False", "NotStalled")
+    assert condition_of(status, "Available") == ("False", "NoReplicaServes")
 
 
 def test_surge_replica_that_is_stuck_keeps_ready_false_though_enough_serve():
     pods = [*old_pods(2), CRASHED]
-    status = build_status(facts(*pods, wanted=2, deployment=stuck(2, replicas=3, updatedReplicas=1)))
+    status = status_of(inputs(*pods, wanted=2, deployment=stuck(2, replicas=3, updatedReplicas=1)))
     assert status["ready"] == "2/2"
-    assert judged(status, "Ready") == ("False", "Stuck")
+    assert condition_of(status, "Ready") == ("False", "Stuck")
 
 
 def test_replica_that_fails_after_the_rollout_makes_ready_false_with_its_cause():
     lost = {"mistral-b": ReplicaHealth("ModelNotServed", "lists no mistral-7b (it lists tiny)")}
-    status = build_status(facts(ready_pod("mistral-a"), ready_pod("mistral-b"), health=lost))
-    assert judged(status, "Ready") == ("False", "ModelNotServed")
-    assert judged(status, "EngineHealthy") == ("False", "ModelNotServed")
-    assert judged(status, "Progressing") == ("False", "Complete")
+    status = status_of(inputs(ready_pod("mistral-a"), ready_pod("mistral-b"), health=lost))
+    assert condition_of(status, "Ready") == ("False", "ModelNotServed")
+    assert condition_of(status, "EngineHealthy") == ("False", "ModelNotServed")
+    assert condition_of(status, "Progressing") == ("False", "Complete")
     assert "compare model.servedNames" in conditions(status)["Ready"]["message"]
 
 
 def test_replicas_that_only_the_operator_cannot_reach_leave_available_unknown():
-    status = build_status(facts(ready_pod("mistral-a"), health={"mistral-a": ReplicaHealth("Timeout", "no answer")}))
-    assert judged(status, "Available") == ("Unknown", "Unreachable")
-    assert judged(status, "EngineHealthy") == ("Unknown", "Timeout")
-    assert judged(status, "Ready") == ("False", "Timeout")
+    status = status_of(inputs(ready_pod("mistral-a"), health={"mistral-a": ReplicaHealth("Timeout", "no answer")}))
+    assert condition_of(status, "Available") == ("Unknown", "Unreachable")
+    assert condition_of(status, "EngineHealthy") == ("Unknown", "Timeout")
+    assert condition_of(status, "Ready") == ("False", "Timeout")
 
 
 @pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
 def test_replicas_of_several_nodes_that_the_operator_cannot_reach_are_told_as_its_own_trouble(reason: HealthReason):
     pods = [on_node(f"mistral-{index}", f"gpu-{index % 2}") for index in range(4)]
-    status = build_status(facts(*pods, health={name_of(body): ReplicaHealth(reason, "no answer") for body in pods}))
+    status = status_of(inputs(*pods, health={name_of(body): ReplicaHealth(reason, "no answer") for body in pods}))
     assert {entry["phase"] for entry in status["replicaStatuses"]} == {"Unknown"}
     words = "the operator reaches none of 4 replicas on 2 nodes"
     assert conditions(status)["Available"]["message"].startswith(words)
-    assert judged(status, "Available") == ("Unknown", "Unreachable")
-    assert judged(status, "EngineHealthy") == ("Unknown", reason)
-    assert judged(status, "Stalled") == ("False", "NotStalled")
+    assert condition_of(status, "Available") == ("Unknown", "Unreachable")
+    assert condition_of(status, "EngineHealthy") == ("Unknown", reason)
+    assert condition_of(status, "Stalled") == ("False", "NotStalled")
     assert words in status["message"]
 
 
 def test_one_replica_that_answers_shows_that_the_operator_is_not_cut_off():
     pods = [on_node(f"mistral-{index}", f"gpu-{index}") for index in range(3)]
     bad = {name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods[1:]}
-    status = build_status(facts(*pods, health=bad))
+    status = status_of(inputs(*pods, health=bad))
     assert status["ready"] == "1/3"
     assert "the operator reaches none" not in str(status)
 
 
 def test_replicas_of_one_node_may_be_to_blame_by_themselves():
     pods = [on_node(f"mistral-{index}", "gpu-0") for index in range(2)]
-    status = build_status(facts(*pods, health={name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods}))
-    assert judged(status, "Available") == ("Unknown", "Unreachable")
+    status = status_of(inputs(*pods, health={name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods}))
+    assert condition_of(status, "Available") == ("Unknown", "Unreachable")
     assert "the operator reaches none" not in str(status)
 
 
@@ -198,9 +197,9 @@ def name_of(body: dict[str, Any]) -> str:
 
 
 def test_no_wanted_replica_is_ready_and_idle():
-    status = build_status(facts(deployment=deployment(0)))
-    assert judged(status, "Ready") == ("True", "Idle")
-    assert judged(status, "Available") == ("False", "Idle")
+    status = status_of(inputs(deployment=deployment(0)))
+    assert condition_of(status, "Ready") == ("True", "Idle")
+    assert condition_of(status, "Available") == ("False", "Idle")
     assert status["phase"] == "Idle"
 
 
@@ -208,7 +207,7 @@ def test_exhausted_quota_is_named():
     full = deployment(1, replicas=0, updatedReplicas=0, availableReplicas=0)
     words = 'pods "mistral-5f9c" is forbidden: exceeded quota: gpus'
     full["status"]["conditions"] = [rolling(), condition("ReplicaFailure", "True", "", "FailedCreate", words)]
-    status = build_status(facts(wanted=1, deployment=full))
+    status = status_of(inputs(wanted=1, deployment=full))
     assert words in conditions(status)["Progressing"]["message"]
     assert words in status["message"]
 
@@ -224,15 +223,20 @@ def test_exhausted_quota_is_named():
     ],
 )
 def test_cache_is_ready_when_its_claim_is_bound(claim: Any, expected: tuple[str, str]):
-    assert judged(build_status(facts(ready_pod(), cache_claim="mistral-cache", claim=claim)), "CacheReady") == expected
+    assert (
+        condition_of(status_of(inputs(ready_pod(), cache_claim="mistral-cache", claim=claim)), "CacheReady") == expected
+    )
 
 
 def test_bound_cache_is_filling_until_a_replica_served_once():
     known = {"cache_claim": "mistral-cache", "claim": {"status": {"phase": "Bound"}}}
-    loading = facts(scheduling_pod(), **known)
-    assert judged(build_status(loading), "CacheReady") == ("False", "Filling")
-    served = build_status(facts(ready_pod(), **known))
-    assert judged(build_status(facts(scheduling_pod(), previous=served, **known)), "CacheReady") == ("True", "Bound")
+    loading = inputs(scheduling_pod(), **known)
+    assert condition_of(status_of(loading), "CacheReady") == ("False", "Filling")
+    served = status_of(inputs(ready_pod(), **known))
+    assert condition_of(status_of(inputs(scheduling_pod(), previous=served, **known)), "CacheReady") == (
+        "True",
+        "Bound",
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,49 +253,49 @@ def test_bound_cache_is_filling_until_a_replica_served_once():
 )
 def test_autoscaling_tells_the_autoscalers_own_reason(entries: Any, expected: tuple[str, str]):
     told = [condition(kind, status, "", reason, f"words of {reason}") for kind, status, reason in entries]
-    status = build_status(facts(ready_pod(), autoscaling=True, autoscaler={"status": {"conditions": told}}))
-    assert judged(status, "AutoscalingActive") == expected
+    status = status_of(inputs(ready_pod(), autoscaling=True, autoscaler={"status": {"conditions": told}}))
+    assert condition_of(status, "AutoscalingActive") == expected
     if entries:
         assert conditions(status)["AutoscalingActive"]["message"] == f"words of {expected[1]}"
 
 
 def test_missing_monitoring_crd_is_named_and_blocks_nothing():
-    status = build_status(facts(ready_pod(), monitoring=True, missing_crds=("podmonitors.monitoring.coreos.com",)))
-    assert judged(status, "MonitoringActive") == ("False", "CRDNotInstalled")
+    status = status_of(inputs(ready_pod(), monitoring=True, missing_crds=("podmonitors.monitoring.coreos.com",)))
+    assert condition_of(status, "MonitoringActive") == ("False", "CRDNotInstalled")
     assert "podmonitors.monitoring.coreos.com" in conditions(status)["MonitoringActive"]["message"]
-    assert judged(status, "Ready") == ("True", "Serving")
+    assert condition_of(status, "Ready") == ("True", "Serving")
 
 
 def test_what_is_not_wanted_has_no_condition():
-    kinds = conditions(build_status(facts(ready_pod()))).keys()
+    kinds = conditions(status_of(inputs(ready_pod()))).keys()
     assert not kinds & {"CacheReady", "AutoscalingActive", "MonitoringActive"}
 
 
 def test_transition_time_moves_only_with_the_status():
-    first = build_status(facts(loading_pod("mistral-a"), health={"mistral-a": REFUSED}))
+    first = status_of(inputs(loading_pod("mistral-a"), health={"mistral-a": REFUSED}))
     later = NOW + timedelta(minutes=5)
-    second = build_status(facts(ready_pod("mistral-a"), previous=first, now=later))
+    second = status_of(inputs(ready_pod("mistral-a"), previous=first, now=later))
     assert conditions(second)["Ready"]["lastTransitionTime"] == "2026-03-02T09:05:00Z"
     assert conditions(second)["Accepted"]["lastTransitionTime"] == "2026-03-02T09:00:00Z"
 
 
 def test_frozen_engine_is_told_with_the_way_out():
     frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
-    status = build_status(facts(ready_pod("a"), ready_pod("b"), health={"b": frozen}))
-    assert judged(status, "EngineHealthy") == ("False", "EngineStalled")
+    status = status_of(inputs(ready_pod("a"), ready_pod("b"), health={"b": frozen}))
+    assert condition_of(status, "EngineHealthy") == ("False", "EngineStalled")
     assert (
         conditions(status)["EngineHealthy"]["message"]
         == f"b: {frozen.message}; delete the pod: another takes its place"
     )
-    assert judged(status, "Ready") == ("False", "EngineStalled")
-    assert judged(status, "Available") == ("True", "Serving")
-    assert judged(status, "Stalled") == ("False", "NotStalled")
+    assert condition_of(status, "Ready") == ("False", "EngineStalled")
+    assert condition_of(status, "Available") == ("True", "Serving")
+    assert condition_of(status, "Stalled") == ("False", "NotStalled")
     assert (status["phase"], status["ready"]) == ("Degraded", "1/2")
     assert status["message"] == f"1/2 replicas serve; b: {frozen.message}"
 
 
 def test_only_replica_that_is_frozen_leaves_nothing_available():
     frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
-    status = build_status(facts(ready_pod("a"), health={"a": frozen}))
-    assert judged(status, "Available") == ("False", "NoReplicaServes")
+    status = status_of(inputs(ready_pod("a"), health={"a": frozen}))
+    assert condition_of(status, "Available") == ("False", "NoReplicaServes")
     assert (status["phase"], status["ready"]) == ("Failed", "0/1")

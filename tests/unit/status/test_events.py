@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vllm_operator.status.events import notices
+from vllm_operator.status.events import status_events
 
 
 def status(**conditions: tuple[str, str]) -> dict[str, Any]:
@@ -86,26 +86,26 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_notices(before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    assert [(notice.type, notice.reason) for notice in notices(before, after)] == expected
+    assert [(notice.type, notice.reason) for notice in status_events(before, after)] == expected
 
 
 def test_numbers_make_no_event() -> None:
     changed = {**SERVING, "readyReplicas": 7, "message": "7/7 replicas serve"}
 
-    assert notices(SERVING, changed) == ()
+    assert status_events(SERVING, changed) == ()
 
 
 def test_cause_is_told_by_one_event() -> None:
     before = status(Available=("True", "Serving"), EngineHealthy=("True", "Answering"))
     after = status(Available=("False", "NoReplicaServes"), EngineHealthy=("False", "HTTPError"))
 
-    told = {notice.reason: notice.note for notice in notices(before, after)}
+    told = {notice.reason: notice.note for notice in status_events(before, after)}
 
     assert told == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
 
 
 def test_note_is_the_conditions_message() -> None:
-    (notice,) = notices({}, status(Accepted=("False", "InvalidSpec")))
+    (notice,) = status_events({}, status(Accepted=("False", "InvalidSpec")))
 
     assert notice.note == "Accepted is False"
 
@@ -123,15 +123,15 @@ GOOD, FROZEN = ("Serving", "Serving"), ("Stalled", "EngineStalled")
 
 def test_every_frozen_engine_is_told_once_and_so_is_its_recovery() -> None:
     first, second = replicas(a=FROZEN, b=GOOD), replicas(a=FROZEN, b=FROZEN)
-    told = [(notice.type, notice.reason, notice.note) for notice in notices(replicas(a=GOOD, b=GOOD), first)]
+    told = [(notice.type, notice.reason, notice.note) for notice in status_events(replicas(a=GOOD, b=GOOD), first)]
     assert told == [("Warning", "EngineStalled", "a: seen")]
-    assert [notice.note for notice in notices(first, second)] == ["b: seen"]
-    assert notices(second, second) == ()
-    back = [(notice.type, notice.reason, notice.note) for notice in notices(second, first)]
+    assert [notice.note for notice in status_events(first, second)] == ["b: seen"]
+    assert status_events(second, second) == ()
+    back = [(notice.type, notice.reason, notice.note) for notice in status_events(second, first)]
     assert back == [("Normal", "EngineRecovered", "b: the engine answers again")]
 
 
 def test_frozen_replica_that_is_deleted_or_lost_has_not_recovered() -> None:
-    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
-    assert notices(replicas(a=FROZEN, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
-    assert notices(replicas(a=FROZEN, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()
+    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
+    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
+    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()

@@ -26,13 +26,12 @@ from tests.helpers.pods import (
     waiting_pod,
     with_container,
 )
-from tests.helpers.status_inputs import MISSING_SECRET, NOW, facts
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, inputs, status_of
 from vllm_operator.api.status import Status
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.event_reasons import REASONS
 from vllm_operator.diagnosis.startup_stage import STAGES
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
-from vllm_operator.status.build import build_status
 from vllm_operator.status.inputs import StatusInputs
 
 words = st.text(max_size=40)
@@ -105,7 +104,7 @@ def situations(draw: st.DrawFn) -> StatusInputs:
     }
     uids = [uid for body in bodies if isinstance(uid := body["metadata"].get("uid"), str)] or [""]
     found = st.sampled_from([*sorted(STAGES), *sorted(REASONS), "Odd", ""])
-    return facts(
+    return inputs(
         *bodies,
         health=health,
         deployment=draw(st.none() | spoiled(DEPLOYMENTS)),
@@ -116,22 +115,22 @@ def situations(draw: st.DrawFn) -> StatusInputs:
         autoscaling=draw(st.booleans()),
         monitoring=draw(st.booleans()),
         cache_claim=draw(st.sampled_from([None, "models"])),
-        replicas=draw(st.none() | st.integers(0, 3)),
-        findings=draw(st.dictionaries(st.sampled_from(uids), st.builds(Diagnosis, found, words), max_size=2)),
+        wanted_replicas=draw(st.none() | st.integers(0, 3)),
+        lookup_results=draw(st.dictionaries(st.sampled_from(uids), st.builds(Diagnosis, found, words), max_size=2)),
     )
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
 def test_same_observation_gives_the_same_status_at_any_later_time(seen: StatusInputs):
-    first = build_status(seen)
-    assert build_status(replace(seen, previous=first, now=NOW + timedelta(hours=1))) == first
+    first = status_of(seen)
+    assert status_of(replace(seen, previous=first, now=NOW + timedelta(hours=1))) == first
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
 def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: StatusInputs):
-    status = build_status(seen)
+    status = status_of(seen)
     assert Status.model_validate(json.loads(json.dumps(status)))
     assert None not in status.values()
     assert all(entry["reason"] and entry["message"] for entry in status["conditions"])
@@ -140,7 +139,7 @@ def test_every_status_fits_the_schema_and_holds_no_empty_field(seen: StatusInput
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
 def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: StatusInputs):
-    status = build_status(seen)
+    status = status_of(seen)
     told = {entry["type"]: entry["status"] for entry in status["conditions"]}
     if told["Ready"] == "True":
         healthy, wanted = map(int, status["ready"].split("/"))
@@ -153,7 +152,7 @@ def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: StatusI
 @settings(max_examples=100, deadline=None)
 @given(st.lists(odd, max_size=3), odd, odd)
 def test_objects_of_any_shape_never_raise(bodies: list[Any], owner: Any, previous: Any):
-    seen = facts(deployment=owner if isinstance(owner, dict) else None)
+    seen = inputs(deployment=owner if isinstance(owner, dict) else None)
     observed = replace(seen.observed, pods=tuple(body for body in bodies if isinstance(body, dict)))
     before = previous if isinstance(previous, dict) else {}
-    Status.model_validate(build_status(replace(seen, observed=observed, previous=before)))
+    Status.model_validate(status_of(replace(seen, observed=observed, previous=before)))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.helpers.pods import deployment, loading_pod, pod, ready_pod, scheduling_pod
-from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, facts
-from vllm_operator.status.build import build_status
+from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, inputs, status_of
+from vllm_operator.status.assessment import assess
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.settling import PATIENT_SECONDS, SETTLE_SECONDS, is_settling, settling_pause
+from vllm_operator.status.settling import PATIENT_SECONDS, SETTLE_SECONDS, is_settling, settling_delay
 
 Json = dict[str, Any]
 
@@ -34,11 +34,11 @@ def behind(replicas: int = 0, wanted: int = 1, *, observed: bool = True) -> Json
 
 def told(*pods: Json, **changes: Any) -> Json:
     """The status that stands."""
-    return build_status(facts(*pods, wanted=1, generation=6, **changes))
+    return status_of(inputs(*pods, wanted=1, generation=6, **changes))
 
 
 def seen(previous: Json, *pods: Json, **changes: Any) -> StatusInputs:
-    return facts(*pods, wanted=1, previous=previous, **{"deployment": behind(), **changes})
+    return inputs(*pods, wanted=1, previous=previous, **{"deployment": behind(), **changes})
 
 
 WAITS = told(waiting_pod(), deployment=behind(1))
@@ -61,7 +61,7 @@ TOLD: dict[str, Callable[[], StatusInputs]] = {
     "another number is wanted": lambda: seen(WAITS, waiting_pod(), deployment=behind(1, wanted=2)),
     "the endpoint is another": lambda: seen(WAITS, endpoint="http://elsewhere"),
     "it is paused": lambda: seen(WAITS, paused=True),
-    "nothing has changed at all": lambda: seen(build_status(seen({}, waiting_pod())), waiting_pod()),
+    "nothing has changed at all": lambda: seen(status_of(seen({}, waiting_pod())), waiting_pod()),
 }
 
 
@@ -74,40 +74,40 @@ def test_answer_is_waited_for_in_any_case(case: str) -> None:
     found = (ON_THE_WAY | TOLD)[case]()
 
     assert is_settling(found.observed)
-    assert settling_pause(found, 0.0) == SETTLE_SECONDS
-    assert settling_pause(found, SETTLE_SECONDS - 1) == 1
+    assert settling_delay(assess(found), 0.0) == SETTLE_SECONDS
+    assert settling_delay(assess(found), SETTLE_SECONDS - 1) == 1
 
 
 @pytest.mark.parametrize("case", ON_THE_WAY)
 def test_what_changes_on_the_way_is_told_within_a_minute(case: str) -> None:
-    assert settling_pause(ON_THE_WAY[case](), SETTLE_SECONDS) == PATIENT_SECONDS - SETTLE_SECONDS
-    assert settling_pause(ON_THE_WAY[case](), PATIENT_SECONDS) is None
+    assert settling_delay(assess(ON_THE_WAY[case]()), SETTLE_SECONDS) == PATIENT_SECONDS - SETTLE_SECONDS
+    assert settling_delay(assess(ON_THE_WAY[case]()), PATIENT_SECONDS) is None
     assert PATIENT_SECONDS < 60
 
 
 @pytest.mark.parametrize("case", TOLD)
 def test_what_a_user_waits_for_or_worries_about_is_told_soon(case: str) -> None:
-    assert settling_pause(TOLD[case](), SETTLE_SECONDS) is None
+    assert settling_delay(assess(TOLD[case]()), SETTLE_SECONDS) is None
 
 
 def test_rollout_that_waits_for_its_replicas_is_not_waited_for() -> None:
     """All pods are there, one of them of an older revision that serves."""
     body = deployment(1)
     body["status"] |= {"replicas": 1, "updatedReplicas": 0}
-    found = facts(ready_pod("old"), wanted=1, previous=WAITS, deployment=body)
+    found = inputs(ready_pod("old"), wanted=1, previous=WAITS, deployment=body)
 
     assert is_settling(found.observed)
-    assert settling_pause(found, SETTLE_SECONDS) is None
+    assert settling_delay(assess(found), SETTLE_SECONDS) is None
 
 
 def test_controller_that_cannot_make_pods_has_answered() -> None:
     body = behind()
     body["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
 
-    assert not is_settling(facts(wanted=1, deployment=body).observed)
+    assert not is_settling(inputs(wanted=1, deployment=body).observed)
 
 
 def test_refusal_after_a_wait_is_told() -> None:
     found = seen(WAITS, waiting_pod(), problems=(MISSING_SECRET,))
 
-    assert settling_pause(found, SETTLE_SECONDS) is None
+    assert settling_delay(assess(found), SETTLE_SECONDS) is None

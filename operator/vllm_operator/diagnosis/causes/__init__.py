@@ -17,11 +17,11 @@ from vllm_operator.diagnosis.causes.gpu import GPU
 from vllm_operator.diagnosis.causes.process import POD
 from vllm_operator.diagnosis.causes.row import Cause
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.log_text import cause, line, without_prefix
+from vllm_operator.diagnosis.log_text import most_telling_line, one_line, without_log_prefix
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
-SAYS = "its log says: "
+LOG_SAYS = "its log says: "
 """Stands before the diagnosis of a replica that has not come up."""
 
 LINES = 200
@@ -35,16 +35,16 @@ def diagnose(log: str) -> Diagnosis | None:
     What no row knows is told by its last line of an error. Secrets are masked.
     """
     entries = [entry[:LINE_LENGTH] for entry in log.splitlines()[-LINES:]]
-    words = "\n".join(map(without_prefix, entries))
+    words = "\n".join(map(without_log_prefix, entries))
     for row, pattern in _PATTERNS:
         if found := pattern.search(words):
             told = row.message.format(**_groups(found)) if isinstance(row.message, str) else row.message(found)
-            return Diagnosis(row.reason, line(told, MESSAGE_LENGTH))
-    last = line(cause("\n".join(entries)), MESSAGE_LENGTH)
+            return Diagnosis(row.reason, one_line(told, MESSAGE_LENGTH))
+    last = one_line(most_telling_line("\n".join(entries)), MESSAGE_LENGTH)
     return Diagnosis("", last) if last else None
 
 
-def remembered(entry: Object | None, late: bool) -> Diagnosis | None:
+def diagnosis_from_status(entry: Object | None, late: bool) -> Diagnosis | None:
     """The diagnosis that an entry of `replicaStatuses` tells; None where it tells none of these tables.
 
     Args:
@@ -54,7 +54,7 @@ def remembered(entry: Object | None, late: bool) -> Diagnosis | None:
     why, phase, words = (get_str(entry, field) for field in ("reason", "phase", "message"))
     if why not in _REASONS or phase not in ({"CrashLooping", "Loading"} if late else {"CrashLooping"}):
         return None
-    return Diagnosis(why, words.partition(SAYS if phase == "Loading" else ": ")[2])
+    return Diagnosis(why, words.partition(LOG_SAYS if phase == "Loading" else ": ")[2])
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:

@@ -66,8 +66,8 @@ class Pod:
     scheduled: Object
     init_containers: tuple[Container, ...]
     containers: tuple[Container, ...]
-    diagnosis: Diagnosis | None = None
-    finding: Diagnosis | None = None
+    log_diagnosis: Diagnosis | None = None
+    lookup_result: Diagnosis | None = None
 
     @property
     def image(self) -> str:
@@ -82,7 +82,7 @@ class Pod:
         return next(named, self.containers[0] if self.containers else None)
 
 
-def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosis | None = None) -> Pod:
+def read_pod(body: Object, log_diagnosis: Diagnosis | None = None, lookup_result: Diagnosis | None = None) -> Pod:
     """Read a pod of which any field may be missing."""
     readiness = condition(body, "Ready")
     return Pod(
@@ -95,8 +95,8 @@ def read_pod(body: Object, diagnosis: Diagnosis | None = None, finding: Diagnosi
         scheduled=condition(body, "PodScheduled"),
         init_containers=_containers(body, "initContainerStatuses"),
         containers=_containers(body, "containerStatuses"),
-        diagnosis=diagnosis,
-        finding=finding,
+        log_diagnosis=log_diagnosis,
+        lookup_result=lookup_result,
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from vllm_operator.diagnosis.causes import diagnose
 from vllm_operator.diagnosis.event_reasons import PULL_SECRET
-from vllm_operator.diagnosis.event_reasons import REASONS as HAPPENINGS
-from vllm_operator.diagnosis.log_text import cause, line, reason
+from vllm_operator.diagnosis.event_reasons import REASONS as EVENT_REASONS
+from vllm_operator.diagnosis.log_text import most_telling_line, one_line, valid_reason
 from vllm_operator.kube.fields import condition, get, get_int, get_list, get_map, get_str, seconds_between, time_before
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Container, Pod, State
@@ -86,7 +86,7 @@ def failed(pod: Pod) -> State | None:
     phase = get_str(pod.body, "status", "phase")
     if phase not in {"Failed", "Succeeded"}:
         return None
-    why = reason(get_str(pod.body, "status", "reason"), "Ended")
+    why = valid_reason(get_str(pod.body, "status", "reason"), "Ended")
     words = get_str(pod.body, "status", "message") or _disruption(pod)
     words = words or f"the pod ended with phase {phase}; another one takes its place"
     ends = (get_str(container.state, "terminated", "finishedAt") for container in pod.containers)
@@ -119,7 +119,7 @@ def _scheduler_cause(words: str) -> tuple[str, str]:
 
 def _brief(words: str) -> str:
     """The scheduler's words without what it says of preemption."""
-    return line(words.partition(" preemption:")[0].rstrip("."), 300)
+    return one_line(words.partition(" preemption:")[0].rstrip("."), 300)
 
 
 def unusable(pod: Pod) -> State | None:
@@ -140,8 +140,8 @@ def unpulled(pod: Pod) -> State | None:
         if container.waiting in _UNPULLED:
             words = get_str(container.state, "waiting", "message")
             words = _BACK_OFF.sub("", words) or words or "the image cannot be pulled"
-            if pod.finding and pod.finding.reason == PULL_SECRET:
-                words = f"{words}; {pod.finding.message}"
+            if pod.lookup_result and pod.lookup_result.reason == PULL_SECRET:
+                words = f"{words}; {pod.lookup_result.message}"
             return State("Pulling", IMAGE_PULL_BACK_OFF, words, get_str(pod.scheduled, "lastTransitionTime"))
     return None
 
@@ -195,20 +195,20 @@ def _crash_state(pod: Pod, container: Container, end: Object) -> State:
 def _ending(pod: Pod, end: Object) -> tuple[str, str]:
     """Reason and message of an end: what the log tells comes first, for its cause stands far above the last words."""
     code = get_int(end, "exitCode")
-    if code >= KILLED and pod.finding and pod.finding.reason == "Killing":
-        return "Killing", f"exit code {code}: {pod.finding.message}"
-    for told in (pod.diagnosis, diagnose(get_str(end, "message"))):
+    if code >= KILLED and pod.lookup_result and pod.lookup_result.reason == "Killing":
+        return "Killing", f"exit code {code}: {pod.lookup_result.message}"
+    for told in (pod.log_diagnosis, diagnose(get_str(end, "message"))):
         if told and told.reason:
             return told.reason, f"exit code {code}: {told.message}"
-    if pod.diagnosis and pod.diagnosis.message and code < KILLED:
-        return f"ExitCode{code}", f"exit code {code}: {pod.diagnosis.message}"
+    if pod.log_diagnosis and pod.log_diagnosis.message and code < KILLED:
+        return f"ExitCode{code}", f"exit code {code}: {pod.log_diagnosis.message}"
     return f"ExitCode{code}", crash_message(pod, end)
 
 
 def crash_message(pod: Pod, end: Object) -> str:
     """One line for a container's end: its exit code and the line of its last words that tells most."""
     code = get_int(end, "exitCode")
-    words = line(cause(get_str(end, "message")))
+    words = one_line(most_telling_line(get_str(end, "message")))
     return f"exit code {code}: {words}" if words else f"exit code {code}: see kubectl logs --previous {pod.name}"
 
 
@@ -226,8 +226,8 @@ def creating(pod: Pod) -> State | None:
     if main and (main.state.get("running") or main.state.get("terminated")):
         return None
     since = get_str(pod.scheduled, "lastTransitionTime")
-    if pod.finding and pod.finding.reason in HAPPENINGS:
-        return State("Pulling", pod.finding.reason, pod.finding.message)
+    if pod.lookup_result and pod.lookup_result.reason in EVENT_REASONS:
+        return State("Pulling", pod.lookup_result.reason, pod.lookup_result.message)
     for container in pod.init_containers:
         if begun := get_map(container.state, "running"):
             return State(

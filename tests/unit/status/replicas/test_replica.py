@@ -23,10 +23,9 @@ from tests.helpers.pods import (
     waiting_pod,
     with_container,
 )
-from tests.helpers.status_inputs import NOW, REFUSED, SERVING, facts
+from tests.helpers.status_inputs import NOW, REFUSED, SERVING, inputs, status_of
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.replicas.engine_states import stalled_words
-from vllm_operator.status.replicas.replica import replica_statuses
+from vllm_operator.status.replicas.engine_states import stalled_message
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
 NOT_PROBED = ReplicaHealth()
@@ -34,7 +33,7 @@ NOT_PROBED = ReplicaHealth()
 
 def only(body: dict[str, Any], health: ReplicaHealth = NOT_PROBED, **changes: Any) -> dict[str, Any]:
     """The one entry for this pod."""
-    (entry,) = replica_statuses(facts(body, health={NAME: health}, **changes))
+    (entry,) = status_of(inputs(body, health={NAME: health}, **changes))["replicaStatuses"]
     return entry
 
 
@@ -247,8 +246,8 @@ def test_ready_pod_that_nobody_asked_yet_does_not_serve():
 
 def test_since_is_kept_while_phase_and_reason_last():
     first = only(ready_pod(), ReplicaHealth("HTTPError", "500"))
-    later = facts(ready_pod(), health={NAME: ReplicaHealth("HTTPError", "503")}, previous={"replicaStatuses": [first]})
-    (entry,) = replica_statuses(replace(later, now=NOW.replace(hour=23)))
+    later = inputs(ready_pod(), health={NAME: ReplicaHealth("HTTPError", "503")}, previous={"replicaStatuses": [first]})
+    (entry,) = status_of(replace(later, now=NOW.replace(hour=23)))["replicaStatuses"]
     assert entry["since"] == first["since"] == "2026-03-02T09:00:00Z"
 
 
@@ -261,10 +260,10 @@ def test_hundred_worst_replicas_come_first_in_a_stable_order():
     pods = [ready_pod(f"mistral-{index:03}") for index in range(120)]
     pods[77] = scheduling_pod("mistral-077")
     pods[99] = crashed_pod(termination(1), "mistral-099")
-    entries = replica_statuses(facts(*pods))
+    entries = status_of(inputs(*pods))["replicaStatuses"]
     assert len(entries) == 100
     assert [entry["pod"] for entry in entries[:3]] == ["mistral-099", "mistral-077", "mistral-000"]
-    assert entries == replica_statuses(facts(*reversed(pods)))
+    assert entries == status_of(inputs(*reversed(pods)))["replicaStatuses"]
 
 
 FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
@@ -279,8 +278,8 @@ def test_frozen_engine_is_stalled_in_words_of_what_was_seen():
 def test_restarted_operator_keeps_a_frozen_engine_stalled_until_it_has_asked():
     before = only(ready_pod(), FROZEN)
     assert only(ready_pod(), NOT_PROBED, previous={"replicaStatuses": [before]}) == before
-    assert stalled_words({"replicaStatuses": [before]}, NAME) == FROZEN.message
-    assert stalled_words({"replicaStatuses": [before]}, "another") == ""
+    assert stalled_message({"replicaStatuses": [before]}, NAME) == FROZEN.message
+    assert stalled_message({"replicaStatuses": [before]}, "another") == ""
 
 
 @pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
@@ -288,4 +287,4 @@ def test_cut_network_is_unknown_and_not_stalled(reason: Any):
     before = only(ready_pod(), FROZEN)
     entry = only(ready_pod(), ReplicaHealth(reason, "no answer"), previous={"replicaStatuses": [before]})
     assert state(entry) == ("Unknown", reason)
-    assert stalled_words({"replicaStatuses": [entry]}, NAME) == ""
+    assert stalled_message({"replicaStatuses": [entry]}, NAME) == ""
