@@ -102,7 +102,7 @@ manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-ope
 	@echo "kubectl apply --server-side -f dist/vllm-operator.yaml"
 
 .PHONY: vllm-versions
-vllm-versions: setup ## Measure flags and metrics of vLLM releases (VERSIONS="0.32.0 ..."): plan/releases/
+vllm-versions: setup ## Measure flags and metrics of vLLM releases (VERSIONS="0.32.0 ..."): operator/vllm_operator/vllm/releases/
 	$(RUN) python -m tools.vllm_releases $(VERSIONS)
 
 ## --- cluster and images

@@ -1,4 +1,4 @@
-"""Where the CPU time goes: py-spy's samples by what the innermost frame belongs to."""
+"""Divide CPU time among the parts of the operator: py-spy's samples, by their innermost frame."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-ROOMS = (
-    ("kopf", ("kopf/",)),
+PARTS = (
+    ("kopf", ("kopf/", "vllm_operator/kopf_adapter/")),
     ("aiohttp", ("aiohttp/", "yarl/", "multidict/")),
     ("TLS and event loop", ("ssl.py", "asyncio/", "selectors.py", "uvloop")),
-    ("JSON and compression", ("api/codec.py", "json/", "gzip")),
-    ("rendering (Jinja, YAML)", ("jinja2/", "yaml/", ".j2", "vllm_operator/render/")),
-    ("parsing and planning", ("pydantic", "vllm_operator/plan/", "vllm_operator/api/", "vllm_operator/desired.py")),
-    ("comparing", ("cluster/drift.py",)),
-    ("status", ("vllm_operator/status/", "cluster/status.py")),
-    ("caches and watches", ("cluster/store.py", "cluster/reflector.py", "cluster/watches.py", "runtime.py")),
+    ("JSON and compression", ("vllm_operator/kube/codec.py", "json/", "gzip", "isal/")),
+    ("rendering (Jinja, YAML)", ("jinja2/", "yaml/", ".j2", "vllm_operator/desired/rendering/")),
+    (
+        "parsing and desired state",
+        (
+            "pydantic",
+            "vllm_operator/api/",
+            "vllm_operator/desired/",
+            "vllm_operator/validation/",
+            "vllm_operator/vllm/",
+        ),
+    ),
+    ("comparing", ("vllm_operator/apply/drift.py",)),
+    ("status", ("vllm_operator/status/", "vllm_operator/controller/status_writer.py")),
+    ("caches and watches", ("vllm_operator/informers/", "vllm_operator/controller/manager.py")),
     ("calls and queue", ("vllm_operator/",)),
 )
-"""The first that fits counts."""
+"""Part of the operator -> pieces of the file names of its frames. The first part that fits counts."""
 
 
 class Profile:
-    """Samples a process from the start of the `with` block to its end; `shares` afterwards."""
+    """Sample a process from the start of the `with` block to its end; `shares` holds the result."""
 
     def __init__(self, pid: int, folder: Path) -> None:
         self._pid, self._target = pid, folder / "profile.txt"
@@ -51,7 +60,7 @@ class Profile:
 
 
 def shares(samples: str) -> dict[str, float]:
-    """Per cent of the samples by room, largest first.
+    """Return the percentage of the samples of each part, largest first.
 
     Args:
         samples: py-spy's raw format: `frame;frame;frame count` a line, innermost last.
@@ -59,11 +68,11 @@ def shares(samples: str) -> dict[str, float]:
     counted: Counter[str] = Counter()
     for line in samples.splitlines():
         stack, _, count = line.rpartition(" ")
-        counted[room(stack.rpartition(";")[2])] += int(count)
+        counted[part_of(stack.rpartition(";")[2])] += int(count)
     total = sum(counted.values()) or 1
     return {name: round(100 * count / total, 1) for name, count in counted.most_common()}
 
 
-def room(frame: str) -> str:
-    """What a frame such as `loads (json/__init__.py:346)` belongs to."""
-    return next((name for name, parts in ROOMS if any(part in frame for part in parts)), "other")
+def part_of(frame: str) -> str:
+    """Return the part of the operator that a frame such as `loads (json/__init__.py:346)` belongs to."""
+    return next((name for name, pieces in PARTS if any(piece in frame for piece in pieces)), "other")

@@ -1,1 +1,4 @@
-"""Measures what a release of vLLM takes and tells, for `plan/releases/`: `python -m tools.vllm_releases 0.32.0 ...`."""
+"""Measure which flags and metrics a release of vLLM has, for `vllm_operator/vllm/releases/`.
+
+Run `python -m tools.vllm_releases 0.32.0 ...`.
+"""

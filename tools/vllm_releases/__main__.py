@@ -15,7 +15,7 @@ from tools.localcluster.report import say, step
 from tools.vllm_releases import serving
 from tools.vllm_releases.environment import Environment, install
 
-TABLES = settings.REPOSITORY / "operator" / "vllm_operator" / "plan" / "releases"
+TABLES = settings.REPOSITORY / "operator" / "vllm_operator" / "vllm" / "releases"
 INSIDE = Path(__file__).with_name("inside.py")
 
 
