@@ -114,14 +114,14 @@ def run(
 
     with _without_other_clients():
         from vllm_operator.kopf_adapter.run import operate
-    from vllm_operator.settings import Settings, place_of_lease
+    from vllm_operator.settings import Settings, choose_lease_namespace
 
     configure(log_format, log_level)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),
         listen=listen,
         workers=workers,
-        lease_namespace=place_of_lease(leader_elect, lease_namespace, namespaces),
+        lease_namespace=choose_lease_namespace(leader_elect, lease_namespace, namespaces),
         runbooks=runbooks,
     )
     try:

@@ -28,7 +28,7 @@ class Settings:
     runbooks: str = ""
 
 
-def place_of_lease(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:
+def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:
     """Namespace of the Lease: the wanted one, the pod's own, the first that is served; None without election.
 
     Args:
@@ -36,13 +36,13 @@ def place_of_lease(elect: bool | None, wanted: str | None, served: Sequence[str]
         wanted: the namespace that the user asked for, if any.
         served: the namespaces that are served; none for all.
     """
-    own = own_namespace()
+    own = pod_namespace()
     if elect is False or (elect is None and own is None):
         return None
     return wanted or own or next(iter(served), "default")
 
 
-def own_namespace() -> str | None:
+def pod_namespace() -> str | None:
     """Namespace of the pod that this process runs in; None outside of a cluster."""
     try:
         return NAMESPACE_FILE.read_text().strip() or None

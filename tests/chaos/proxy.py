@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from vllm_operator.kube.kinds import WATCHED
+from vllm_operator.kube.kinds import WATCHED_KINDS
 
 T = TypeVar("T")
 
-PLURALS = frozenset(kind.plural for kind in WATCHED)
+PLURALS = frozenset(kind.plural for kind in WATCHED_KINDS)
 
 HOP_BY_HOP = frozenset(
     {

@@ -12,9 +12,9 @@ import yaml
 
 from tools.harness.kube import KIND, Kube, Object
 from vllm_operator.api.names import ANNOTATION_HASH
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube.kinds import CHILD_KINDS
 
-COMPARED = (KIND, *CHILDREN)
+COMPARED = (KIND, *CHILD_KINDS)
 TIMES = frozenset({"lastTransitionTime", "since", "creationTimestamp", "time"})
 ASSIGNED = frozenset({"uid", "resourceVersion", "generation", "observedGeneration", "clusterIP", "clusterIPs"})
 CHANGING = frozenset({"deployment.kubernetes.io/revision", ANNOTATION_HASH})

@@ -20,7 +20,7 @@ from tools.harness.control_plane import Plane
 from tools.harness.kube import KIND, Kube
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.controller.workqueue import PATIENCE_SECONDS
-from vllm_operator.kube.client import TIMEOUT_SECONDS as CALL_SECONDS
+from vllm_operator.kube.client import CALL_TIMEOUT_SECONDS as CALL_SECONDS
 
 POISON = "poison"
 OTHERS = tuple(f"other-{number}" for number in range(4))

@@ -14,7 +14,7 @@ from tests.fuzz.pipeline import Json, body, desired, parses
 from tests.helpers.random_specs.hostile import OPEN
 from tests.helpers.raw_api import APPLY, RawApi
 from vllm_operator.api.crd import crd
-from vllm_operator.kube.kinds import CHILDREN, SERVER
+from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
 from vllm_operator.kube.manifest import Manifest
 
 DRY_RUN = "dryRun=All&fieldManager=fuzz"
@@ -88,7 +88,7 @@ class Judge:
         return None
 
     async def _child(self, number: int, stored: Json, child: Manifest) -> None:
-        kind, document = CHILDREN[child.kind], copy.deepcopy(child.body)
+        kind, document = CHILD_KINDS[child.kind], copy.deepcopy(child.body)
         # The owner does not exist: a dry run stored nothing.
         document["metadata"].pop("ownerReferences", None)
         path = kind.path(self.namespace, child.name)

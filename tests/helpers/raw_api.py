@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 import yaml
 
-from vllm_operator.kube.codec import packed
+from vllm_operator.kube.codec import to_json
 
 AGENT = "vllm-operator-tests"
 JSON = "application/json"
@@ -61,7 +61,7 @@ class RawApi:
 
     async def call(self, method: str, path: str, body: Any = None, content_type: str = JSON) -> Reply:
         """One call; a refusal is an answer like any other."""
-        data = body if isinstance(body, bytes) or body is None else packed(body)
+        data = body if isinstance(body, bytes) or body is None else to_json(body)
         headers = {"Content-Type": content_type} if data is not None else None
         async with self._session.request(method, self._server + path, data=data, headers=headers) as response:
             raw = await response.read()

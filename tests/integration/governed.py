@@ -10,7 +10,7 @@ from typing import Any
 from tests.integration import fields
 from tests.integration.fields import Look, at, container, env, flag, owned, pod
 from tools.harness.kube import Object
-from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.quantity import parse_quantity
 
 CLAIM = "PersistentVolumeClaim"
 AUTOSCALER = "HorizontalPodAutoscaler"
@@ -122,7 +122,7 @@ def unset(value: Any) -> Any:
         return [unset(item) for item in value] or None
     if value is None or value == "":
         return None
-    number = quantity(value) if isinstance(value, str) else None
+    number = parse_quantity(value) if isinstance(value, str) else None
     return value if number is None else number
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name, vllm_container
 from tools.harness.audit import AuditLog
 from tools.harness.kube import Object, essence
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube import kinds
 from vllm_operator.kube.managed_fields import foreign_entries
 
 HELD = [f"held-{number}" for number in range(5)]
@@ -214,7 +214,7 @@ def test_edited_child_comes_back_within_two_seconds(held: Servers, audit: AuditL
     assert ours(written) != former, f"{what}: the edit changed nothing"
     comes_back(held, kind, name, former)
     held.kube.eventually(lambda: not foreign_entries(held.child(kind, name)), within=PROMISED_SECONDS)
-    target = f"{CHILDREN[kind].plural}/{child_name(kind, name)}"
+    target = f"{kinds.CHILD_KINDS[kind].plural}/{child_name(kind, name)}"
     writes = audit.writes(mark, namespace=held.namespace)
     made = [write for write in writes if write.target == target and write.code < 300]
     assert len(made) == (1 if what not in ADDING else 2), f"{what}: {[write.uri for write in made]}"

@@ -19,7 +19,7 @@ from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.rights import SYSTEM, Right
 from vllm_operator.install.manifests import deploy_manifests
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube import kinds
 
 KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
 EVERYTHING: Object = {
@@ -128,7 +128,7 @@ def test_what_belongs_to_someone_else_is_read_and_left_alone(scene: Scene) -> No
     def read() -> None:
         asked = rights.requests(scene.plane.audit, mark)
         found = {request.resource for request in asked if (request.verb, request.code) == ("get", 200)}
-        assert {CHILDREN[kind].plural for kind in KINDS} <= found
+        assert {kinds.CHILD_KINDS[kind].plural for kind in KINDS} <= found
 
     scene.kube.eventually(read, within=WITHIN)
     owned = [child for child in scene.servers.children("taken").values() if "ownerReferences" in child["metadata"]]

@@ -25,7 +25,7 @@ from tools.harness.audit import AuditLog, Request
 from tools.harness.kube import Object, condition, essence
 from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.api.spec import Spec
-from vllm_operator.kube.kinds import CHILDREN, SERVER
+from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ class Player:
         if CLAIM not in now or CLAIM in children:
             return
         assert not now[CLAIM]["metadata"].get("ownerReferences"), "a claim that is not kept stayed behind"
-        path = CHILDREN[CLAIM].path(self.namespace, child_name(CLAIM, server))
+        path = CHILD_KINDS[CLAIM].path(self.namespace, child_name(CLAIM, server))
         await self.api.call("DELETE", path)
         del now[CLAIM]
 
@@ -201,7 +201,7 @@ class Player:
 
     async def _children(self, server: str) -> dict[str, Object]:
         """Kind -> child, without what the API server and controllers write."""
-        paths = {kind: CHILDREN[kind].path(self.namespace, child_name(kind, server)) for kind in CHILDREN}
+        paths = {kind: CHILD_KINDS[kind].path(self.namespace, child_name(kind, server)) for kind in CHILD_KINDS}
         bodies = await asyncio.gather(*(self.api.get(path) for path in paths.values()))
         present = {kind: body for kind, body in zip(paths, bodies, strict=True) if body is not None}
         alive = {kind: body for kind, body in present.items() if not body["metadata"].get("deletionTimestamp")}

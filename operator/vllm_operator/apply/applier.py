@@ -16,7 +16,7 @@ from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.kube.managed_fields import foreign_entries
 from vllm_operator.kube.manifest import Manifest
 
@@ -63,12 +63,12 @@ class Applier:
         refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
         return ApplyResult(
             problems=(
-                *(refusal(m, error) for m, error in refused if not CHILDREN[m.kind].optional),
+                *(refusal(m, error) for m, error in refused if not CHILD_KINDS[m.kind].optional),
                 *(result for result in results if isinstance(result, Problem)),
             ),
             written=tuple(m.kind for m in written),
             edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
-            monitoring_refusals=tuple(refusal(m, error) for m, error in refused if CHILDREN[m.kind].optional),
+            monitoring_refusals=tuple(refusal(m, error) for m, error in refused if CHILD_KINDS[m.kind].optional),
             conflicts=self._attempts.conflicts(key),
             admission_changes=summarize_admission_changes(
                 (m, self._writer.changed_fields(m, server.namespace)) for m in manifests
@@ -97,7 +97,7 @@ class Applier:
             spared: kinds that the API server is not known to have, for which nothing was planned: that may be an error.
         """
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
-        for kind in (kind for kind in CHILDREN.values() if kind.name not in spared):
+        for kind in (kind for kind in CHILD_KINDS.values() if kind.name not in spared):
             for name in self._store.names(key, kind.name):
                 if (kind.name, name) not in wanted:
                     await self._writer.remove(key, server, kind, name)

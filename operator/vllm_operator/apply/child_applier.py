@@ -15,11 +15,11 @@ from vllm_operator.apply.write_history import WriteHistory, is_repair, uid_of
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.store import Store
-from vllm_operator.kube.claims import beside
+from vllm_operator.kube.claims import with_immutable_claim_fields
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILDREN, CLAIM, DEPLOYMENT, SERVER, Kind
-from vllm_operator.kube.managed_fields import force_suffices, foreign_entries
+from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, SERVER, Kind
+from vllm_operator.kube.managed_fields import forced_apply_suffices, foreign_entries
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
@@ -49,7 +49,7 @@ class ChildApplier:
 
     async def apply(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
         """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
-        kind = CHILDREN[manifest.kind]
+        kind = CHILD_KINDS[manifest.kind]
         identity = (kind.name, server.namespace, manifest.name)
         if self._store.is_unlabelled(*identity):
             await self._look_at_hidden(kind, server.namespace, manifest.name)
@@ -69,7 +69,7 @@ class ChildApplier:
 
     def forget(self, key: Key) -> None:
         """Forget a server that is gone: no more is written to its children."""
-        for kind in CHILDREN:
+        for kind in CHILD_KINDS:
             for name in self._store.names(key, kind):
                 self._answers.forget(self._store.uid(kind, key.namespace, name))
 
@@ -138,7 +138,7 @@ class ChildApplier:
         if is_terminating(live):
             return None
         if kind is CLAIM:
-            manifest = beside(manifest, live)
+            manifest = with_immutable_claim_fields(manifest, live)
         if self._is_up_to_date(kind, manifest, live):
             self._store.mark_verified(*identity, manifest.hash)
             return None
@@ -181,7 +181,7 @@ class ChildApplier:
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
         body = manifest.body
-        forced = force_suffices(body, live)
+        forced = forced_apply_suffices(body, live)
         if not forced:
             await take_fields(self._client, kind, live)
         if kind is DEPLOYMENT and "replicas" not in body["spec"]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING
 from typing import Any
 
-from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.quantity import parse_quantity
 
 SCALARS = (str, int, float, type(None))
 MAPS = (dict, Mapping)
@@ -102,7 +102,7 @@ def _holds_list(wanted: Sequence[Any], live: Any, key: str) -> bool:
 
 
 def _same_quantity(wanted: Any, live: Any) -> bool:
-    first, second = quantity(wanted), quantity(live)
+    first, second = parse_quantity(wanted), parse_quantity(live)
     return first == second if first is not None and second is not None else _same(wanted, live)
 
 
@@ -110,7 +110,7 @@ def _same_amount(wanted: Any, live: Any) -> bool:
     """The same quantity of a resource, of which the API server rounds up the part beyond a thousandth."""
     if _same_quantity(wanted, live):
         return True
-    first, second = quantity(wanted), quantity(live)
+    first, second = parse_quantity(wanted), parse_quantity(live)
     return first is not None and second is not None and (first * 1000).to_integral_value(ROUND_CEILING) == second * 1000
 
 

@@ -6,7 +6,7 @@ from vllm_operator.api.names import ANNOTATION_HASH, MANAGER
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import Kind
-from vllm_operator.kube.managed_fields import HANDOVER_MANAGER, adopted_fields, owns_replicas
+from vllm_operator.kube.managed_fields import OWNERSHIP_TRANSFER_MANAGER, adopted_managed_fields, operator_owns_replicas
 from vllm_operator.kube.types import Object
 
 CONFLICT_TRIES = 5
@@ -38,7 +38,7 @@ async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
     patch = {
         "metadata": {
             "resourceVersion": metadata["resourceVersion"],
-            "managedFields": adopted_fields(current),
+            "managedFields": adopted_managed_fields(current),
             # Nothing is foreign any more. Without the hash whoever sees this object applies the manifest, also after
             # a crash between this write and the next.
             "annotations": {ANNOTATION_HASH: None},
@@ -65,7 +65,7 @@ async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> Non
     if current is None or not _is_same(current, live):
         return
     replicas = current["spec"].get("replicas")
-    if replicas is None or (replicas > 0 and not owns_replicas(current)):
+    if replicas is None or (replicas > 0 and not operator_owns_replicas(current)):
         return
     body = {
         "apiVersion": kind.api_version,
@@ -74,4 +74,4 @@ async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> Non
         # An autoscaler does nothing while its target has no replica: zero would stay for ever.
         "spec": {"replicas": max(replicas, 1)},
     }
-    await client.apply_as(HANDOVER_MANAGER, kind, body)
+    await client.apply_as(OWNERSHIP_TRANSFER_MANAGER, kind, body)

@@ -10,8 +10,8 @@ from vllm_operator.apply.admission_changes import AdmissionChanges
 from vllm_operator.apply.owner import Owner
 from vllm_operator.apply.spec_field_of import origin
 from vllm_operator.errors import ApiError
-from vllm_operator.kube.kinds import CHILDREN
-from vllm_operator.kube.managed_fields import AUTOSCALER, SCALED_BY
+from vllm_operator.kube.kinds import CHILD_KINDS
+from vllm_operator.kube.managed_fields import AUTOSCALER_MANAGER, SCALED_BY
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
@@ -42,7 +42,7 @@ def fight(manifest: Manifest, live: Object | None) -> str:
 
 def fight_note(manifest: Manifest, live: Object | None) -> str:
     """The same for the user, with the way out."""
-    if live and AUTOSCALER in (live["metadata"].get(SCALED_BY) or ()):
+    if live and AUTOSCALER_MANAGER in (live["metadata"].get(SCALED_BY) or ()):
         return (
             f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, which are put back each "
             "time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
@@ -88,7 +88,7 @@ def is_final(manifest: Manifest, error: BaseException) -> bool:
     """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
     if not isinstance(error, ApiError):
         return False
-    return error.is_refusal or (error.is_kind_gone and CHILDREN[manifest.kind].optional)
+    return error.is_refusal or (error.is_kind_gone and CHILD_KINDS[manifest.kind].optional)
 
 
 def name_taken(manifest: Manifest) -> Problem:

@@ -37,9 +37,9 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import FOLLOWED, OPTIONAL, SERVER, Kind
-from vllm_operator.kube.leader_election import Lease
-from vllm_operator.kube.pod_logs import last_lines
+from vllm_operator.kube.kinds import OPTIONAL_KINDS, REFLECTOR_KINDS, SERVER, Kind
+from vllm_operator.kube.leader_election import LeaderElector
+from vllm_operator.kube.pod_logs import read_log_tail
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.settings import Settings
 
@@ -69,7 +69,7 @@ class Manager:
         self._prober = ProbeManager(
             on_change=self._wake, on_probe=self.metrics.count_probe, on_completion=self.metrics.count_completion
         )
-        self._diagnoses = ContainerLogReader(partial(last_lines, self._client), self._wake)
+        self._diagnoses = ContainerLogReader(partial(read_log_tail, self._client), self._wake)
         self._lookups = LookupRunner(partial(answer, self._client), self._wake, time.monotonic)
         self._events = EventRecorder(self._client, time.monotonic)
         self._relist = Relister(self._client, self._store, self.scope)
@@ -77,9 +77,9 @@ class Manager:
             settings.namespaces or (None,),
             listed=self._relist.heard,
             is_known=self._store.has_version,
-            wait=self._recovery.pause,
+            wait=self._recovery.sleep_unless_recovered,
             refused=self.connection.renew,
-            broke=self.connection.broke,
+            broke=self.connection.on_failed_call,
         )
         self._reflectors: dict[str, Reflector] = {}
         self._children = Applier(self._client, self._store, time.monotonic)
@@ -118,7 +118,7 @@ class Manager:
     async def start(self) -> None:
         """Fill the caches, then start to work: a pass on half-filled caches would write what is there already."""
         for namespace in self.scope.lists:
-            self._reflectors |= {kind.path(namespace): self._reflector(kind, namespace) for kind in FOLLOWED}
+            self._reflectors |= {kind.path(namespace): self._reflector(kind, namespace) for kind in REFLECTOR_KINDS}
         await self._fill_caches()
         if self._lease is not None:
             self._spawn("lease", self._lease.run())
@@ -152,7 +152,7 @@ class Manager:
 
     def session_for_kopf(self) -> aiohttp.ClientSession:
         """A session for kopf, which asks again when the last was closed because the credentials were renewed."""
-        return self.connection.open(self._watches)
+        return self.connection.new_session(self._watches)
 
     def saw(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """Take over one watch event and wake the server that it concerns, or the two when a label was edited."""
@@ -174,12 +174,12 @@ class Manager:
     def _trouble(self) -> str:
         return trouble(task_ended=self.failed.is_set(), longest_pass=self._queue.longest_reconcile)
 
-    def _own_lease(self) -> Lease | None:
+    def _own_lease(self) -> LeaderElector | None:
         namespace = self.settings.lease_namespace
         if namespace is None:
             return None
         identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-        return Lease(ApiClient(self.connection), namespace, LEASE_NAME, identity, time.monotonic)
+        return LeaderElector(ApiClient(self.connection), namespace, LEASE_NAME, identity, time.monotonic)
 
     def _reflector(self, kind: Kind, namespace: str | None) -> Reflector:
         return Reflector(
@@ -189,7 +189,7 @@ class Manager:
             MANAGED_SELECTOR,
             partial(self._list_again, kind, namespace),
             partial(self.saw, kind),
-            self._recovery.pause,
+            self._recovery.sleep_unless_recovered,
             lambda: not kind.optional or kind.name in self._capabilities.installed,
             partial(self._store.has_version, kind),
         )
@@ -263,7 +263,7 @@ class Manager:
             await asyncio.sleep(self._capabilities.pause)
             try:
                 if await self._capabilities.refresh():
-                    for kind in OPTIONAL:
+                    for kind in OPTIONAL_KINDS:
                         if kind.name not in self._capabilities.installed:
                             self._store.drop(kind.name)
                     logger.info("optional kinds now: %s", ", ".join(sorted(self._capabilities.installed)) or "none")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from vllm_operator.controller.requeue import Requeue
-from vllm_operator.kube.bulkhead import OWNER, Bulkhead, BulkheadSlot
+from vllm_operator.kube.bulkhead import CALLER, Bulkhead, BulkheadPermit
 
 K = TypeVar("K", bound=Hashable)
 
@@ -158,17 +158,17 @@ class WorkQueue(Generic[K]):
     async def _feed(self, pool: _WorkerPool[K]) -> None:
         while True:
             key = await pool.ready.get()
-            self._start(key, await pool.bulkhead.take())
+            self._start(key, await pool.bulkhead.acquire())
 
-    def _start(self, key: K, slot: BulkheadSlot) -> None:
+    def _start(self, key: K, permit: BulkheadPermit) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
         self._running[key] = asyncio.get_running_loop().time()
-        task = asyncio.create_task(self._process(key, slot), name=f"reconcile {key}")
+        task = asyncio.create_task(self._process(key, permit), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _process(self, key: K, slot: BulkheadSlot) -> None:
-        OWNER.set(key)
+    async def _process(self, key: K, permit: BulkheadPermit) -> None:
+        CALLER.set(key)
         self._due.pop(key, None)
         try:
             requeue = await self._reconcile(key)
@@ -177,7 +177,7 @@ class WorkQueue(Generic[K]):
         except Exception as error:
             requeue = Requeue.after(self._backoff(key, error))
         finally:
-            self._finish(key, slot)
+            self._finish(key, permit)
         if key in self._dirty:
             self._dirty.discard(key)
             # A failed reconcile is retried by its backoff, however many watch events arrive in the meantime.
@@ -186,10 +186,10 @@ class WorkQueue(Generic[K]):
         if requeue.seconds is not None:
             self.add_after(key, requeue.seconds)
 
-    def _finish(self, key: K, slot: BulkheadSlot) -> None:
+    def _finish(self, key: K, permit: BulkheadPermit) -> None:
         duration = asyncio.get_running_loop().time() - self._running.pop(key)
         (self._slow.add if duration >= SLOW_SECONDS else self._slow.discard)(key)
-        slot.leave()
+        permit.release()
 
     def _backoff(self, key: K, error: Exception) -> float:
         """Return the seconds until the next try.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.kinds import OPTIONAL
+from vllm_operator.kube.kinds import OPTIONAL_KINDS
 
 CHECK_SECONDS = 10.0
 DOUBT_SECONDS = 5.0
@@ -28,7 +28,7 @@ class OptionalKinds:
     @property
     def lacking(self) -> frozenset[str]:
         """The optional kinds that it is not known to serve."""
-        return frozenset(kind.name for kind in OPTIONAL) - self.installed
+        return frozenset(kind.name for kind in OPTIONAL_KINDS) - self.installed
 
     @property
     def pause(self) -> float:
@@ -49,11 +49,13 @@ class OptionalKinds:
 
     async def _served(self) -> frozenset[str]:
         found: set[str] = set()
-        for group_version in sorted({kind.api_version for kind in OPTIONAL}):
+        for group_version in sorted({kind.api_version for kind in OPTIONAL_KINDS}):
             answer = await self._client.get_path(f"/apis/{group_version}") or {}
             # A kind whose CRD is being deleted is listed, but can no longer be created.
             served = {entry.get("name") for entry in answer.get("resources", []) if "create" in entry.get("verbs", ())}
-            found |= {kind.name for kind in OPTIONAL if kind.api_version == group_version and kind.plural in served}
+            found |= {
+                kind.name for kind in OPTIONAL_KINDS if kind.api_version == group_version and kind.plural in served
+            }
         return frozenset(found)
 
     def drop(self, kind: str) -> None:

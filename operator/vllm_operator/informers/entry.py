@@ -9,10 +9,10 @@ from typing import Any
 
 from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, child_name
 from vllm_operator.informers.tombstones import is_later
-from vllm_operator.kube.codec import packed, squeezed, unsqueezed
+from vllm_operator.kube.codec import compress_json, parse_compressed, to_json
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILDREN, SERVER
-from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scalers
+from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
+from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scale_managers
 from vllm_operator.kube.types import Object
 
 VOLATILE = frozenset({"resourceVersion", "generation"})
@@ -56,7 +56,7 @@ class Entry:
         """Pack an object, without the managed fields of the operator itself: they are half of it."""
         metadata = body["metadata"]
         trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
-        if by := scalers(body):
+        if by := scale_managers(body):
             trimmed["metadata"][SCALED_BY] = by
         return cls(
             namespace=metadata.get("namespace", ""),
@@ -64,9 +64,9 @@ class Entry:
             uid=metadata.get("uid", ""),
             version=str(metadata.get("resourceVersion", "")),
             key=key_of(kind, body),
-            raw=squeezed(trimmed),
+            raw=compress_json(trimmed),
             phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
-            content_hash=_content_hash(trimmed) if kind in CHILDREN else 0,
+            content_hash=_content_hash(trimmed) if kind in CHILD_KINDS else 0,
             deleting="deletionTimestamp" in metadata,
             generation=metadata.get("generation", 0),
             unlabelled=is_unlabelled(kind, body),
@@ -75,7 +75,7 @@ class Entry:
     @property
     def body(self) -> Object:
         """Unpack the object; each call returns a new one."""
-        return unsqueezed(self.raw)
+        return parse_compressed(self.raw)
 
     def is_older_than(self, metadata: Mapping[str, Any]) -> bool:
         """Return whether these metadata are of a newer state or of another object of the same name.
@@ -102,9 +102,9 @@ def key_of(kind: str, body: Mapping[str, Any]) -> Key | None:
 
 def is_unlabelled(kind: str, body: Mapping[str, Any]) -> bool:
     """Return whether a child lacks the label that the watches and lists select."""
-    return kind in CHILDREN and (body["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGER
+    return kind in CHILD_KINDS and (body["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGER
 
 
 def _content_hash(body: Mapping[str, Any]) -> int:
     stable = {name: value for name, value in body["metadata"].items() if name not in VOLATILE}
-    return hash(packed({**body, "metadata": stable, "status": None}))
+    return hash(to_json({**body, "metadata": stable, "status": None}))

@@ -17,7 +17,7 @@ from typing import Any
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers.watch_lines import state_version
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.codec import unpacked
+from vllm_operator.kube.codec import parse_json
 from vllm_operator.kube.kinds import Kind
 
 SERVER_SECONDS = 20
@@ -172,7 +172,7 @@ def _event(line: bytes) -> tuple[str, Mapping[str, Any]]:
         ApiError: the line is no event.
     """
     try:
-        event = unpacked(line)
+        event = parse_json(line)
         kind, body = str(event["type"]), event["object"]
         if kind != "ERROR":
             str(body["metadata"]["resourceVersion"])

@@ -17,7 +17,7 @@ from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import SERVER, WATCHED, Kind
+from vllm_operator.kube.kinds import SERVER, WATCHED_KINDS, Kind
 
 FULL_SECONDS = 3600.0
 SETTLE_SECONDS = 2.0
@@ -90,8 +90,8 @@ class Relister:
             now = time.monotonic()
             if now >= full:
                 full = now + FULL_SECONDS
-                self._due.update({kind.name: now for kind in WATCHED})
-            for kind in WATCHED:
+                self._due.update({kind.name: now for kind in WATCHED_KINDS})
+            for kind in WATCHED_KINDS:
                 if self._due.get(kind.name, float("inf")) <= now:
                     wake(await self._try(kind))
 

@@ -10,7 +10,7 @@ from vllm_operator.api.names import child_name
 from vllm_operator.informers.entry import Entry, is_unlabelled, key_of
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import POD, SERVER, UNREAD, Kind
+from vllm_operator.kube.kinds import KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
 from vllm_operator.kube.types import Object
 
 
@@ -31,7 +31,8 @@ class Store:
             return True
         metadata = body["metadata"]
         return self.put(kind, body) and not (
-            kind in UNREAD and self.verified_hash(kind, metadata.get("namespace", ""), metadata["name"])
+            kind in KINDS_WITHOUT_READ_STATUS
+            and self.verified_hash(kind, metadata.get("namespace", ""), metadata["name"])
         )
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:

@@ -14,8 +14,8 @@ from vllm_operator.errors import ApiError
 from vllm_operator.investigation.stuck_objects import Lookup
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.object_events import events_about
-from vllm_operator.kube.pod_logs import last_lines
+from vllm_operator.kube.object_events import list_events_of
+from vllm_operator.kube.pod_logs import read_log_tail
 
 AGAIN_SECONDS = 15.0
 """From one reading to the next, as long as the state lasts; twice as long whenever the answer was the same."""
@@ -38,8 +38,8 @@ async def answer(client: ApiClient, key: Key, question: Lookup, before: Diagnosi
         ApiError: it cannot be read.
     """
     if question.what == "log":
-        return find_stage(await last_lines(client, key.namespace, question.name, question.container, False), before)
-    return explain(question.kind, await events_about(client, key.namespace, question.uid))
+        return find_stage(await read_log_tail(client, key.namespace, question.name, question.container, False), before)
+    return explain(question.kind, await list_events_of(client, key.namespace, question.uid))
 
 
 logger = logging.getLogger(__name__)

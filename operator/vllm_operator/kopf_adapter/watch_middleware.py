@@ -20,8 +20,8 @@ import aiohttp
 
 from vllm_operator.informers.reflector import REPLAY_SECONDS
 from vllm_operator.informers.watch_lines import is_bookmark, state_version
-from vllm_operator.kube.codec import unpacked
-from vllm_operator.kube.kinds import WATCHED, Kind
+from vllm_operator.kube.codec import parse_json
+from vllm_operator.kube.kinds import WATCHED_KINDS, Kind
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
@@ -66,7 +66,7 @@ class WatchMiddleware:
         refused: Callable[[], Awaitable[None]],
         broke: Callable[[Exception], Awaitable[str]],
     ) -> None:
-        self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED}
+        self._kinds = {kind.path(namespace): kind for namespace in namespaces for kind in WATCHED_KINDS}
         self._listed = listed
         self._is_known = is_known
         self._wait = wait
@@ -144,7 +144,7 @@ class WatchMiddleware:
 
     async def _list(self, path: str, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         try:
-            unpacked(await response.read())
+            parse_json(await response.read())
         except (ValueError, RecursionError, aiohttp.ClientError) as error:
             raise await self._failed(path, f"half an answer: {error}") from error
         self._heard[path] = time.monotonic()

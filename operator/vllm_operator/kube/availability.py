@@ -1,4 +1,4 @@
-"""Whether the API server was away and is back, told by every call that is made to it; and pauses that end then."""
+"""Detect that the API server is reachable again, and cut short every sleep that waits for it."""
 
 from __future__ import annotations
 
@@ -6,74 +6,80 @@ import asyncio
 import time
 from collections.abc import Callable
 
-BETWEEN_SECONDS = 10.0
-"""Recoveries sooner after one another count as one: an API server that answers now and then has not recovered."""
+MIN_RECOVERY_INTERVAL_SECONDS = 10.0
+"""Seconds between two reported recoveries: an API server that answers only now and then has not recovered."""
 
-COLLECTIONS = frozenset({"list", "watch"})
-NO_FAULT = frozenset({404, 410})
-"""What a healthy API server answers to a list or a watch: the kind or the version is gone."""
-OVERLOADED, UNKNOWN_USER, FROM_SERVER = 429, 401, 500
+COLLECTION_VERBS = frozenset({"list", "watch"})
+EXPECTED_ERRORS = frozenset({404, 410})
+"""Errors that a healthy API server returns to a list or a watch: the kind or the resource version is gone."""
+
+UNAUTHORIZED, TOO_MANY_REQUESTS, FIRST_SERVER_ERROR = 401, 429, 500
 
 
 class ApiServerAvailability:
-    """Notices the first call that succeeds after failures.
+    """Detect the first call that succeeds after an outage.
 
-    The API server was away when a call found no connection, or when two collections failed and nothing succeeded in
-    between. A failed write of one object says nothing about it: that object may be the cause.
+    An outage is a call that found no connection, or two collections that failed without a success in between.
+    A failed write of one object proves no outage: the object itself may be the cause.
 
     Args:
-        recovered: called when it is back; must not block.
+        on_recovery: called when the API server is reachable again; must not block.
         clock: monotonic time in seconds.
     """
 
     def __init__(
-        self, recovered: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic
+        self, on_recovery: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._recovered = recovered
+        self._on_recovery = on_recovery
         self._clock = clock
-        self._unreached = False
+        self._no_connection = False
         self._failing: set[tuple[str, str]] = set()
-        """Collections whose last list or watch failed."""
-        self._lately: set[tuple[str, str]] = set()
-        """Those that failed since the last success of any call."""
-        self._last = float("-inf")
-        self._back = asyncio.Event()
+        """Verb and path of the collections whose last list or watch failed."""
+        self._failed_since_success: set[tuple[str, str]] = set()
+        """Those that failed since the last success of any call, in a way that hints at an outage."""
+        self._recovered_at = float("-inf")
+        self._recovery = asyncio.Event()
 
-    def unreached(self) -> None:
-        """A call found no connection, or lost it before an answer came."""
-        self._unreached = True
+    def on_no_connection(self) -> None:
+        """Record a call that found no connection, or lost it before its response."""
+        self._no_connection = True
 
-    def answered(self, verb: str, path: str, code: int) -> None:
-        """A call was answered with this HTTP status."""
-        asked = (verb, path)
-        if code >= 400:
-            if verb in COLLECTIONS and code not in NO_FAULT:
-                self._failing.add(asked)
-                if code in {OVERLOADED, UNKNOWN_USER} or code >= FROM_SERVER:
-                    self._lately.add(asked)
+    def on_response(self, verb: str, path: str, status: int) -> None:
+        """Record the HTTP status of a response, and report the recovery when it ends an outage."""
+        call = (verb, path)
+        if status >= 400:
+            self._on_error(call, status)
             return
-        was_away = self._unreached or len(self._lately) > 1 or asked in self._failing
-        if was_away and self._clock() - self._last < BETWEEN_SECONDS:
-            # Not forgotten: what succeeds later tells it.
+        was_away = self._no_connection or len(self._failed_since_success) > 1 or call in self._failing
+        if was_away and self._clock() - self._recovered_at < MIN_RECOVERY_INTERVAL_SECONDS:
+            # The failures stay recorded, so that a later success reports the recovery.
             return
-        self._lately.clear()
-        self._failing.discard(asked)
+        self._failed_since_success.clear()
+        self._failing.discard(call)
         if was_away:
-            self._tell()
+            self._notify()
 
-    async def pause(self, seconds: float) -> bool:
-        """Wait so long, or until the API server is back; True in the second case."""
+    async def sleep_unless_recovered(self, seconds: float) -> bool:
+        """Sleep for some seconds, or until the API server has recovered; returns True in the second case."""
         try:
             # Unlike `wait_for` of Python 3.11, a timeout loses no cancellation.
             async with asyncio.timeout(seconds):
-                await self._back.wait()
+                await self._recovery.wait()
         except TimeoutError:
             return False
         return True
 
-    def _tell(self) -> None:
-        self._unreached, self._last = False, self._clock()
+    def _on_error(self, call: tuple[str, str], status: int) -> None:
+        if call[0] not in COLLECTION_VERBS or status in EXPECTED_ERRORS:
+            return
+        self._failing.add(call)
+        if status in {UNAUTHORIZED, TOO_MANY_REQUESTS} or status >= FIRST_SERVER_ERROR:
+            self._failed_since_success.add(call)
+
+    def _notify(self) -> None:
+        """Wake every sleep, and report the recovery."""
+        self._no_connection, self._recovered_at = False, self._clock()
         self._failing.clear()
-        back, self._back = self._back, asyncio.Event()
-        back.set()
-        self._recovered()
+        recovery, self._recovery = self._recovery, asyncio.Event()
+        recovery.set()
+        self._on_recovery()

@@ -1,87 +1,85 @@
-"""Bounds on what runs at once, in which nobody waits long for someone who hangs."""
+"""Bound how many calls run at once, and keep calls that hang from blocking the others (the bulkhead pattern)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from types import TracebackType
 from weakref import WeakValueDictionary
 
-OWNER: ContextVar[Hashable] = ContextVar("owner", default=None)
-"""On whose behalf something is done; tasks that are started meanwhile inherit it."""
+CALLER: ContextVar[Hashable] = ContextVar("caller", default=None)
+"""The server on whose behalf code runs. Tasks inherit it from the task that starts them."""
 
 
 class Bulkhead:
-    """So many slots; who stays longer than `patience` seconds goes on without one, and the next gets it.
+    """A fixed number of permits. One that is held for longer than `release_after` is released to the next waiter.
 
-    What hangs ends by its own timeout, which bounds how many go on without a slot. Without patience, nobody does.
+    The holder goes on without a permit. Its own timeout bounds how many run without one.
+
+    Args:
+        count: number of permits.
+        release_after: seconds; None to leave every permit to its holder.
     """
 
-    def __init__(self, count: int, patience: float | None) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._patience = patience
+    def __init__(self, count: int, release_after: float | None) -> None:
+        self._semaphore = asyncio.Semaphore(count)
+        self._release_after = release_after
 
-    async def take(self) -> BulkheadSlot:
-        """Wait for a slot; it is to be left."""
-        await self._free.acquire()
-        return BulkheadSlot(self._free, self._patience)
+    async def acquire(self) -> BulkheadPermit:
+        """Wait for a permit, which the caller must release."""
+        await self._semaphore.acquire()
+        return BulkheadPermit(self._semaphore, self._release_after)
 
 
 class SharedBulkhead:
-    """Slots that all owners share; while those are taken, each owner has one more, for one thing after the other.
+    """Permits that all callers share. While all are taken, each caller has one more, for one call at a time.
 
-    So an owner never waits for others: not if they hang, and however many they are.
+    So no caller waits for another one, however many there are and whether they hang or not.
+
+    Args:
+        count: number of shared permits.
+        release_after: seconds after which a permit is released although its call still runs.
     """
 
-    def __init__(self, count: int, patience: float) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._patience = patience
-        self._own: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
-        """Kept by who holds or awaits them."""
+    def __init__(self, count: int, release_after: float) -> None:
+        self._shared = asyncio.Semaphore(count)
+        self._release_after = release_after
+        self._by_caller: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        """The additional permit of each caller. An entry lives while a task holds it or waits for it."""
 
-    async def take(self) -> BulkheadSlot:
-        """Wait for a slot of the present owner; it is to be left."""
-        free = self._own.setdefault(OWNER.get(), asyncio.Semaphore(1)) if self._free.locked() else self._free
-        await free.acquire()
-        return BulkheadSlot(free, self._patience)
+    @asynccontextmanager
+    async def permit(self) -> AsyncGenerator[None]:
+        """Hold a permit of the present `CALLER` during an `async with`."""
+        held = await self.acquire()
+        try:
+            yield
+        finally:
+            held.release()
 
-    def stay(self) -> BulkheadPermit:
-        """A slot for the length of an `async with`."""
-        return BulkheadPermit(self)
-
-
-class BulkheadSlot:
-    """A slot that is taken, for a while."""
-
-    __slots__ = ("_free", "_timer")
-
-    def __init__(self, free: asyncio.Semaphore, patience: float | None) -> None:
-        self._free: asyncio.Semaphore | None = free
-        loop = asyncio.get_running_loop()
-        self._timer = None if patience is None else loop.call_later(patience, self.leave)
-
-    def leave(self) -> None:
-        """Give the slot back, if that has not happened."""
-        if self._free is not None:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._free.release()
-            self._free = None
+    async def acquire(self) -> BulkheadPermit:
+        """Wait for a permit of the present `CALLER`, which must release it."""
+        semaphore = self._shared
+        if semaphore.locked():
+            semaphore = self._by_caller.setdefault(CALLER.get(), asyncio.Semaphore(1))
+        await semaphore.acquire()
+        return BulkheadPermit(semaphore, self._release_after)
 
 
 class BulkheadPermit:
-    """Takes a slot and leaves it."""
+    """A permit that is held until `release` is called, or for `release_after` seconds."""
 
-    __slots__ = ("_slot", "_slots")
+    __slots__ = ("_semaphore", "_timer")
 
-    def __init__(self, slots: SharedBulkhead) -> None:
-        self._slots = slots
+    def __init__(self, semaphore: asyncio.Semaphore, release_after: float | None) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+        loop = asyncio.get_running_loop()
+        self._timer = None if release_after is None else loop.call_later(release_after, self.release)
 
-    async def __aenter__(self) -> None:
-        self._slot = await self._slots.take()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._slot.leave()
+    def release(self) -> None:
+        """Give the permit back. Further calls do nothing."""
+        if self._semaphore is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._semaphore.release()
+            self._semaphore = None

@@ -12,23 +12,23 @@ from aiohttp.abc import AbstractStreamWriter
 from vllm_operator.api.names import MANAGER
 from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError
 from vllm_operator.kube.bulkhead import SharedBulkhead
-from vllm_operator.kube.codec import packed_as_yaml, unpacked
+from vllm_operator.kube.codec import parse_json, to_yaml_safe_json
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.kinds import Kind
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
-BY_FORCE = {"force": "true", "fieldValidation": "Ignore"}
+FORCE_PARAMETERS = {"force": "true", "fieldValidation": "Ignore"}
 """To warn of repeated fields the API server would parse each body a second time, a tenth of its work for an apply.
 What the schema does not have an apply refuses in any case."""
-TIMEOUT_SECONDS = 20.0
-LIST_CHUNK = 500
-SHARED_CALLS = 16
+CALL_TIMEOUT_SECONDS = 20.0
+LIST_PAGE_SIZE = 500
+SHARED_CALL_SLOTS = 16
 """Calls at once, apart from one for each pass. Each has a connection, which takes 200 kB and a TLS handshake."""
-PATIENCE_SECONDS = 3.0
+RELEASE_AFTER_SECONDS = 3.0
 """A call that takes longer lets another one go."""
 
-UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
+CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
 """RuntimeError: the session was closed to be renewed."""
 
 Body = Mapping[str, Any]
@@ -52,7 +52,7 @@ class ApiClient:
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
         self._connection = connection
         self._may_write = may_write
-        self._slots = SharedBulkhead(SHARED_CALLS, PATIENCE_SECONDS)
+        self._bulkhead = SharedBulkhead(SHARED_CALL_SLOTS, RELEASE_AFTER_SECONDS)
 
     async def get(self, kind: Kind, namespace: str, name: str, *, cached: bool = False) -> dict[str, Any] | None:
         """One object; None when it does not exist.
@@ -84,7 +84,7 @@ class ApiClient:
     async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
         """All objects of a kind, in chunks; None for a kind that is not served."""
         items: list[dict[str, Any]] = []
-        parameters = {"limit": str(LIST_CHUNK), **({"labelSelector": selector} if selector else {})}
+        parameters = {"limit": str(LIST_PAGE_SIZE), **({"labelSelector": selector} if selector else {})}
         while True:
             page = await self.list_page(kind.path(namespace), parameters)
             if not page:
@@ -117,7 +117,7 @@ class ApiClient:
             ApiError: the API server refused it, or the connection broke.
         """
         url, session = self._connection.server + path, self._connection.session
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=silent_seconds)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CALL_TIMEOUT_SECONDS, sock_read=silent_seconds)
         try:
             async with session.get(url, params=parameters, timeout=timeout) as response:
                 if response.status == 401:
@@ -126,7 +126,7 @@ class ApiClient:
                     raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
                 async for piece in response.content.iter_any():
                     yield piece
-        except UNREACHABLE as error:
+        except CONNECTION_ERRORS as error:
             raise await self._unreachable(error) from error
 
     async def apply(self, kind: Kind, body: Body, *, subresource: str | None = None) -> dict[str, Any]:
@@ -134,14 +134,14 @@ class ApiClient:
         metadata = body["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"], subresource)
         return await self._request(
-            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": MANAGER, **BY_FORCE}
+            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": MANAGER, **FORCE_PARAMETERS}
         )
 
     async def apply_as(self, manager: str, kind: Kind, body: Body) -> dict[str, Any]:
         """Server-side apply under another name, to hand a field over."""
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
         return await self._request(
-            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, **BY_FORCE}
+            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, **FORCE_PARAMETERS}
         )
 
     async def merge_patch(
@@ -203,19 +203,19 @@ class ApiClient:
             raise NotLeaderError
         try:
             async with (
-                self._slots.stay(),
+                self._bulkhead.permit(),
                 self._connection.session.request(
                     method,
                     self._connection.server + path,
                     # A YAML parser reads what is applied; for JSON the escapes mean the same.
-                    data=None if body is None else _Fenced(packed_as_yaml(body), self._may_write),
+                    data=None if body is None else _Fenced(to_yaml_safe_json(body), self._may_write),
                     headers={"Content-Type": content_type} if body is not None else None,
                     params=parameters,
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+                    timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS),
                 ) as response,
             ):
                 raw = await response.read()
-        except UNREACHABLE as error:
+        except CONNECTION_ERRORS as error:
             raise await self._unreachable(error) from error
         if response.status == 401:
             await self._connection.renew()
@@ -224,7 +224,9 @@ class ApiClient:
         return raw
 
     async def _unreachable(self, error: Exception) -> ApiError:
-        return NoAnswerError("Unreachable", f"the API server cannot be reached: {await self._connection.broke(error)}")
+        return NoAnswerError(
+            "Unreachable", f"the API server cannot be reached: {await self._connection.on_failed_call(error)}"
+        )
 
 
 class _Fenced(aiohttp.BytesPayload):
@@ -245,7 +247,7 @@ class _Fenced(aiohttp.BytesPayload):
 
 def _decoded(raw: bytes) -> dict[str, Any]:
     try:
-        return unpacked(raw)
+        return parse_json(raw)
     except (ValueError, RecursionError) as error:
         raise NoAnswerError("BadAnswer", f"the API server sent no valid JSON object: {error}") from error
 

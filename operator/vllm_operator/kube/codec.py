@@ -11,7 +11,7 @@ import orjson
 from isal import isal_zlib
 
 
-def packed(value: Mapping[str, Any]) -> bytes:
+def to_json(value: Mapping[str, Any]) -> bytes:
     """The value as JSON."""
     try:
         return orjson.dumps(value)
@@ -24,12 +24,12 @@ _NOT_PRINTABLE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\
 """UTF-8 of what YAML does not print (YAML 1.1, 5.1) or takes for a line break, and JSON leaves as it is."""
 
 
-def packed_as_yaml(value: Mapping[str, Any]) -> bytes:
+def to_yaml_safe_json(value: Mapping[str, Any]) -> bytes:
     """The value as JSON that a YAML parser reads as the same value: server-side apply is parsed as YAML."""
-    return _NOT_PRINTABLE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), packed(value))
+    return _NOT_PRINTABLE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), to_json(value))
 
 
-def unpacked(raw: bytes) -> dict[str, Any]:
+def parse_json(raw: bytes) -> dict[str, Any]:
     """The object that `raw` holds.
 
     Raises:
@@ -45,17 +45,17 @@ def unpacked(raw: bytes) -> dict[str, Any]:
     return value
 
 
-SMALL_BYTES = 2048
+COMPRESS_ABOVE_BYTES = 2048
 """JSON up to this size is kept as it is: to squeeze and unsqueeze it takes longer than all else that is done to it."""
 
 
-def squeezed(value: Mapping[str, Any]) -> bytes:
+def compress_json(value: Mapping[str, Any]) -> bytes:
     """The value as JSON, compressed where it is worth it: to a third of its size, four times as fast as zlib does."""
-    raw = packed(value)
-    return raw if len(raw) <= SMALL_BYTES else isal_zlib.compress(raw, level=0)
+    raw = to_json(value)
+    return raw if len(raw) <= COMPRESS_ABOVE_BYTES else isal_zlib.compress(raw, level=0)
 
 
-def unsqueezed(raw: bytes) -> dict[str, Any]:
-    """What `squeezed` was given."""
+def parse_compressed(raw: bytes) -> dict[str, Any]:
+    """What `compress_json` was given."""
     # No zlib stream begins with a brace: the low four bits of its first byte name the method, 8; a brace has 11.
-    return unpacked(raw if raw.startswith(b"{") else isal_zlib.decompress(raw))
+    return parse_json(raw if raw.startswith(b"{") else isal_zlib.decompress(raw))

@@ -17,7 +17,7 @@ from vllm_operator import __version__
 from vllm_operator.errors import VLLMOperatorError
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.request_metrics import OnRequest, RequestMetrics
-from vllm_operator.kube.tls_errors import words
+from vllm_operator.kube.tls_errors import describe_tls_error
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 USER_AGENT = f"vllm-operator/{__version__}"
@@ -85,13 +85,13 @@ class Connection:
         self._take(credentials)
         await old.close()
 
-    async def broke(self, error: Exception) -> str:
+    async def on_failed_call(self, error: Exception) -> str:
         """Take note that a call was not answered; returns what to say of it."""
         if isinstance(error, aiohttp.ClientSSLError):
             await self.renew()
-        return words(error, self._credentials.authority)
+        return describe_tls_error(error, self._credentials.authority)
 
-    def open(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    def new_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """Another session over the same connections, which its user may close: they stay."""
         return self._session(middlewares, owns=False)
 

@@ -45,7 +45,7 @@ def get_list(source: object, *path: str) -> list[Object]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
-def condition(source: object, kind: str) -> Object:
+def get_condition(source: object, kind: str) -> Object:
     """The condition of type `kind` of a Kubernetes object; empty where there is none."""
     for entry in get_list(source, "status", "conditions"):
         if entry.get("type") == kind:
@@ -53,7 +53,7 @@ def condition(source: object, kind: str) -> Object:
     return _NOTHING
 
 
-def timestamp(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as Kubernetes writes times; a naive time is taken for UTC."""
     utc = moment.astimezone(UTC) if moment.tzinfo else moment
     return utc.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
@@ -78,6 +78,6 @@ def time_before(stamp: str, seconds: int) -> str:
     """The Kubernetes time that lies `seconds` before `stamp`; `stamp` itself when that is no time."""
     moment = parse_time(stamp)
     try:
-        return timestamp(moment - timedelta(seconds=seconds)) if moment else stamp
+        return format_timestamp(moment - timedelta(seconds=seconds)) if moment else stamp
     except OverflowError:
         return stamp

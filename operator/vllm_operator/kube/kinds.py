@@ -45,7 +45,7 @@ PROMETHEUS_RULE = "PrometheusRule"
 MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
 """Kinds of prometheus-operator that this operator uses where their CRDs are installed."""
 
-CHILDREN: dict[str, Kind] = {
+CHILD_KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         CLAIM,
@@ -59,10 +59,10 @@ CHILDREN: dict[str, Kind] = {
 }
 """Kinds of which a server has at most one child each."""
 
-UNREAD = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
+KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
 """Children of which nobody reads the status: one that holds its manifest still is no news."""
 
-OPTIONAL = tuple(kind for kind in CHILDREN.values() if kind.optional)
-FOLLOWED = (POD, *CHILDREN.values())
+OPTIONAL_KINDS = tuple(kind for kind in CHILD_KINDS.values() if kind.optional)
+REFLECTOR_KINDS = (POD, *CHILD_KINDS.values())
 """Kinds that the operator watches by itself; the servers are watched by kopf."""
-WATCHED = (SERVER, *FOLLOWED)
+WATCHED_KINDS = (SERVER, *REFLECTOR_KINDS)

@@ -26,7 +26,7 @@ STANDBY_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Lease:
+class LeaderElector:
     """One holder at a time.
 
     Args:

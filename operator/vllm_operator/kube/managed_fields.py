@@ -16,7 +16,7 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 """What the API server fills into the keys of an item, such as a port's."""
 
 
-def force_suffices(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+def forced_apply_suffices(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """True when applying `manifest` by force leaves nobody else an own part of the spec of `live`.
 
     The mark of `kubectl rollout restart` stays with whoever set it. When in doubt, False: the fields are then made
@@ -28,7 +28,7 @@ def force_suffices(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool
 
 def _are_taken(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
     """Whether all of a field set is taken; `.` stands for the map or the item itself, which force does not take."""
-    ignored = {RESTART, "."} if RESTART in fields else set()
+    ignored = {RESTART_FIELD, "."} if RESTART_FIELD in fields else set()
     return all(_is_taken(name, below, wanted, live) for name, below in fields.items() if name not in ignored)
 
 
@@ -58,22 +58,22 @@ def _has_keys(item: Any, keys: Mapping[str, Any]) -> bool:
     )
 
 
-HANDOVER_MANAGER = "vllm-operator-handover"
+OWNERSHIP_TRANSFER_MANAGER = "vllm-operator-handover"
 """Keeps `spec.replicas` for a moment when an autoscaler takes over: a field without owner falls back to 1."""
 
-CONTROLLERS = frozenset({MANAGER, HANDOVER_MANAGER, "kube-controller-manager", "kube-scheduler"})
+TRUSTED_MANAGERS = frozenset({MANAGER, OWNERSHIP_TRANSFER_MANAGER, "kube-controller-manager", "kube-scheduler"})
 """Field managers that may own a part of a child's spec: a claim's volume is written by its controller."""
 
 SCALED_BY = "scaledBy"
 """Where the caches keep, in an object's metadata, who has set its replicas."""
 
-AUTOSCALER = "kube-controller-manager"
+AUTOSCALER_MANAGER = "kube-controller-manager"
 """Who scales for a HorizontalPodAutoscaler."""
 
-RESTART = "f:kubectl.kubernetes.io/restartedAt"
+RESTART_FIELD = "f:kubectl.kubernetes.io/restartedAt"
 """What `kubectl rollout restart` writes: no drift."""
 
-LEFT = frozenset({RESTART, "f:volumeName"})
+KEPT_FIELDS = frozenset({RESTART_FIELD, "f:volumeName"})
 """Edits of a child that stay. Whoever restores a claim writes its volume, and Kubernetes lets nobody remove it."""
 
 
@@ -83,20 +83,20 @@ def foreign_entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if _is_foreign(entry)]
 
 
-def scalers(body: Mapping[str, Any]) -> list[str]:
+def scale_managers(body: Mapping[str, Any]) -> list[str]:
     """Managers that set the number of replicas as autoscalers and `kubectl scale` do; a repair takes it from them."""
     entries = body.get("metadata", {}).get("managedFields") or ()
     return [entry["manager"] for entry in entries if entry.get("subresource") == "scale"]
 
 
 def _is_foreign(entry: Mapping[str, Any]) -> bool:
-    if entry.get("manager") in CONTROLLERS or entry.get("subresource"):
+    if entry.get("manager") in TRUSTED_MANAGERS or entry.get("subresource"):
         return False
     spec = (entry.get("fieldsV1") or {}).get("f:spec")
     if not spec:
         return False
     leaves = _leaves(spec)
-    return not leaves or not leaves <= LEFT
+    return not leaves or not leaves <= KEPT_FIELDS
 
 
 def _leaves(fields: Mapping[str, Any]) -> set[str]:
@@ -107,7 +107,7 @@ def _leaves(fields: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def adopted_managed_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`metadata.managedFields` with everything foreign made the operator's own.
 
     Applying the manifest then removes what it does not hold, as the API server does with any field that its
@@ -128,12 +128,12 @@ def adopted_fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rest + [_restart_only(entry) for entry in foreign if _restarts(entry)] + [adopted]
 
 
-_RESTART_PATH = ("f:spec", "f:template", "f:metadata", "f:annotations", RESTART)
+_RESTART_PATH = ("f:spec", "f:template", "f:metadata", "f:annotations", RESTART_FIELD)
 
 
 def _without_left(fields: Mapping[str, Any]) -> dict[str, Any]:
     """`fields` without those that stay, and without what held nothing else."""
-    kept = {name: _without_left(below) for name, below in fields.items() if name not in LEFT}
+    kept = {name: _without_left(below) for name, below in fields.items() if name not in KEPT_FIELDS}
     return {name: below for name, below in kept.items() if below or not fields[name]}
 
 
@@ -160,7 +160,7 @@ def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return {name: _union(first.get(name, {}), second.get(name, {})) for name in dict.fromkeys([*first, *second])}
 
 
-def owns_replicas(body: Mapping[str, Any]) -> bool:
+def operator_owns_replicas(body: Mapping[str, Any]) -> bool:
     """True while the operator itself owns the number of replicas."""
     entries = body["metadata"].get("managedFields") or ()
     own = [entry for entry in entries if entry.get("manager") == MANAGER and not entry.get("subresource")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.kube.codec import unsqueezed
+from vllm_operator.kube.codec import parse_compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +23,4 @@ class Manifest:
     @property
     def body(self) -> dict[str, Any]:
         """The object to apply; a new one at each call."""
-        return unsqueezed(self.raw)
+        return parse_compressed(self.raw)

@@ -6,15 +6,15 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import EVENT
 from vllm_operator.kube.types import Object
 
-AT_MOST = 100
+MAX_EVENTS = 100
 
 
-async def events_about(client: ApiClient, namespace: str, uid: str) -> list[Object]:
+async def list_events_of(client: ApiClient, namespace: str, uid: str) -> list[Object]:
     """The events about the object with this UID, in no order.
 
     Raises:
         ApiError: they cannot be read.
     """
-    parameters = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(AT_MOST)}
+    parameters = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(MAX_EVENTS)}
     page = await client.list_page(EVENT.path(namespace), parameters)
     return list(page.get("items") or ())

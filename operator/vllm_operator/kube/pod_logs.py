@@ -5,12 +5,12 @@ from __future__ import annotations
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import POD
 
-LINES = 200
-BYTES = 256 * 1024
+TAIL_LINES = 200
+LIMIT_BYTES = 256 * 1024
 """A line may be of any length."""
 
 
-async def last_lines(client: ApiClient, namespace: str, pod: str, container: str, previous: bool) -> str:
+async def read_log_tail(client: ApiClient, namespace: str, pod: str, container: str, previous: bool) -> str:
     """The end of a container's log.
 
     Args:
@@ -26,7 +26,7 @@ async def last_lines(client: ApiClient, namespace: str, pod: str, container: str
     parameters = {
         "container": container,
         "previous": str(previous).lower(),
-        "tailLines": str(LINES),
-        "limitBytes": str(BYTES),
+        "tailLines": str(TAIL_LINES),
+        "limitBytes": str(LIMIT_BYTES),
     }
     return await client.get_text(POD.path(namespace, pod, "log"), parameters)

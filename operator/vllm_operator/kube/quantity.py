@@ -15,7 +15,7 @@ _DECIMAL = {
 SUFFIXES = {**_BINARY, **_DECIMAL}
 
 
-def quantity(value: object) -> Decimal | None:
+def parse_quantity(value: object) -> Decimal | None:
     """The number behind a quantity such as `16Gi`, `500m`, `1e3` or `2`; None when it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -38,22 +38,22 @@ class RequestMetrics:
     ) -> aiohttp.ClientResponse:
         began, code = time.perf_counter(), None
         path = request.url.raw_path
-        verb, resource = asked(request.method, path, request.url.raw_query_string)
+        verb, resource = rbac_verb_and_resource(request.method, path, request.url.raw_query_string)
         try:
             response = await handler(request)
             code = response.status
-            self._recovery.answered(verb, path, code)
+            self._recovery.on_response(verb, path, code)
             return response
         except (aiohttp.ClientConnectionError, OSError) as error:
             # An answer that does not come in time may be this object's own trouble.
             if isinstance(error, aiohttp.ConnectionTimeoutError) or not isinstance(error, TimeoutError):
-                self._recovery.unreached()
+                self._recovery.on_no_connection()
             raise
         finally:
             self._on_call(verb, resource, code, time.perf_counter() - began)
 
 
-def asked(method: str, path: str, query: str) -> tuple[str, str]:
+def rbac_verb_and_resource(method: str, path: str, query: str) -> tuple[str, str]:
     """Verb and resource of a request, as RBAC names them: `get` and `pods/log`."""
     parts = path.strip("/").split("/")
     parts = parts[3:] if parts[0] == "apis" else parts[2:]

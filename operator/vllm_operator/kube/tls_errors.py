@@ -10,7 +10,7 @@ UNKNOWN_SIGNER = frozenset({2, 7, 18, 19, 20, 21, 30})
 """X509_V_ERR_* of OpenSSL's x509_vfy.h: an issuer that is not known, or only by name, since its key is another one."""
 
 
-def words(error: Exception, authority: str) -> str:
+def describe_tls_error(error: Exception, authority: str) -> str:
     """What went wrong with a call.
 
     Args:

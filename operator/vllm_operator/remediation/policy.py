@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vllm_operator.kube.fields import get_list, get_str, parse_time, timestamp
+from vllm_operator.kube.fields import format_timestamp, get_list, get_str, parse_time
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
@@ -116,7 +116,7 @@ def with_decision(assessment: Assessment, decision: Decision) -> Assessment:
     inputs = replace(assessment.inputs, remediation_note=decision.note)
     if decision.delete is not None:
         moments = (*recent_restarts(inputs), inputs.now)
-        inputs = replace(inputs, stalled_restarts=tuple(timestamp(moment) for moment in moments))
+        inputs = replace(inputs, stalled_restarts=tuple(format_timestamp(moment) for moment in moments))
     return replace(assessment, inputs=inputs)
 
 

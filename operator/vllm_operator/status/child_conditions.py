@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.kube.fields import condition, get_str
+from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.kinds import MONITORING_API
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
@@ -41,7 +41,7 @@ def _bound(assessment: Assessment, name: str) -> ConditionResult:
 
 
 def _previous(assessment: Assessment, kind: str) -> Object:
-    return condition({"status": assessment.inputs.previous}, kind)
+    return get_condition({"status": assessment.inputs.previous}, kind)
 
 
 def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
@@ -52,10 +52,10 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
     if scaler is None:
         return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):
-        entry = condition(scaler, kind)
+        entry = get_condition(scaler, kind)
         if get_str(entry, "status") == "False":
             return ConditionResult("False", get_str(entry, "reason"), get_str(entry, "message"))
-    active = condition(scaler, "ScalingActive")
+    active = get_condition(scaler, "ScalingActive")
     if get_str(active, "status") != "True":
         return ConditionResult("Unknown", "Pending", "the HorizontalPodAutoscaler has not computed yet")
     return ConditionResult("True", get_str(active, "reason"), get_str(active, "message"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.kube.fields import condition, get_str
+from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.inputs import StatusInputs
@@ -24,7 +24,7 @@ def unbound(inputs: StatusInputs) -> ConditionResult | None:
     if claim is None or get_str(claim, "status", "phase") in {"Bound", "Lost"}:
         return None
     found = inputs.lookup_results.get(get_str(claim, "metadata", "uid"))
-    former = condition({"status": inputs.previous}, "CacheReady")
+    former = get_condition({"status": inputs.previous}, "CacheReady")
     if found is None and get_str(former, "reason") in _WAYS_OUT:
         return ConditionResult("False", get_str(former, "reason"), get_str(former, "message"))
     if found is None or found.reason not in _WAYS_OUT:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_operator.diagnosis.log_text import one_line, valid_reason
-from vllm_operator.kube.fields import get_list, get_str, timestamp
+from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy
 from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.condition_result import ConditionResult
@@ -174,7 +174,7 @@ CONDITIONS: tuple[tuple[str, Callable[[Assessment], ConditionResult | None]], ..
 def conditions(assessment: Assessment) -> list[dict[str, Any]]:
     """The conditions as they are written, with the transition times of the previous status where nothing changed."""
     before = {get_str(entry, "type"): entry for entry in get_list(assessment.inputs.previous, "conditions")}
-    now = timestamp(assessment.inputs.now)
+    now = format_timestamp(assessment.inputs.now)
     return [
         _written(kind, verdict, assessment.inputs.generation, before.get(kind), now)
         for kind, check in CONDITIONS

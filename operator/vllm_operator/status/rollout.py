@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vllm_operator.diagnosis.log_text import one_line
-from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
+from vllm_operator.kube.fields import get, get_condition, get_int, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation, StatusInputs
 
@@ -51,7 +51,7 @@ def rollout_state(inputs: StatusInputs) -> RolloutState:
         return RolloutState(False, max(inputs.wanted_replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
     status = get(deployment, "status")
     observed = _observed(deployment, inputs)
-    progress = condition(deployment, "Progressing")
+    progress = get_condition(deployment, "Progressing")
     counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
     return RolloutState(
         True,
@@ -95,7 +95,7 @@ def _complete(wanted: int, replicas: int, updated: int, available: int, reason: 
 
 
 def _failure(deployment: Object) -> str:
-    entry = condition(deployment, "ReplicaFailure")
+    entry = get_condition(deployment, "ReplicaFailure")
     return one_line(get_str(entry, "message")) if get_str(entry, "status") == "True" else ""
 
 
@@ -114,5 +114,5 @@ def _revision(message: str, counts: tuple[int, int, int], inputs: StatusInputs) 
 
 def is_late(observed: Observation) -> bool:
     """True when pods did not come up within the Deployment's progress deadline."""
-    progress = condition(observed.deployment, "Progressing")
+    progress = get_condition(observed.deployment, "Progressing")
     return get_str(progress, "reason") == "ProgressDeadlineExceeded"

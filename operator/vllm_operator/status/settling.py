@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vllm_operator.kube.fields import condition, get, get_int, get_list, get_str
+from vllm_operator.kube.fields import get, get_condition, get_int, get_list, get_str
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.inputs import Observation
@@ -58,7 +58,7 @@ def _are_behind(observed: Observation) -> bool:
 def _is_answered(deployment: Mapping[str, Any], pods: int, *counted: str) -> bool:
     if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
-    if get_str(condition(deployment, "ReplicaFailure"), "status") == "True":
+    if get_str(get_condition(deployment, "ReplicaFailure"), "status") == "True":
         return True
     wanted = get(deployment, "spec", "replicas")
     wanted = wanted if isinstance(wanted, int) else 1

@@ -9,8 +9,8 @@ from vllm_operator.api.placement import Cache
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import Spec, _shared, possible_replicas, surges
-from vllm_operator.kube.claims import _access_modes, _class, is_exclusive
-from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.claims import access_modes, is_exclusive, storage_class
+from vllm_operator.kube.quantity import parse_quantity
 from vllm_operator.kube.types import Object
 
 
@@ -52,14 +52,14 @@ def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Prob
 
 
 def _changed_modes(cache: Cache, live: Object) -> Problem | None:
-    modes = _access_modes(live)
+    modes = access_modes(live)
     if not cache.access_modes or set(cache.access_modes) == set(modes):
         return None
     return _immutable("accessModes", live, ", ".join(modes))
 
 
 def _changed_class(cache: Cache, live: Object) -> Problem | None:
-    current = _class(live)
+    current = storage_class(live)
     if cache.storage_class_name is None or cache.storage_class_name == (current or ""):
         return None
     return _immutable("storageClassName", live, current or "none")
@@ -68,8 +68,8 @@ def _changed_class(cache: Cache, live: Object) -> Problem | None:
 def _shrunk(cache: Cache, live: Object) -> Problem | None:
     """A smaller size than the claim has; less than what a failed expansion asked for is the API server's to judge."""
     asked = (live.get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
-    wanted, current = quantity(cache.size), quantity(asked)
-    held = quantity((live.get("status", {}).get("capacity") or {}).get("storage"))
+    wanted, current = parse_quantity(cache.size), parse_quantity(asked)
+    held = parse_quantity((live.get("status", {}).get("capacity") or {}).get("storage"))
     if wanted is None or current is None or wanted >= current or (held is not None and held < wanted):
         return None
     name = live["metadata"]["name"]
@@ -90,7 +90,7 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
 
 
 def _unshareable(wish: DesiredClaim, live: Object) -> Problem | None:
-    modes = _access_modes(live)
+    modes = access_modes(live)
     if not wish.sharing or not is_exclusive(modes):
         return None
     name = live["metadata"]["name"]

@@ -16,7 +16,7 @@ from vllm_operator.api.fields import QUALIFIED
 from vllm_operator.api.names import selector_labels
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
-from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.quantity import parse_quantity
 
 STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 ANNOTATIONS_BYTES = 200 * 1024
@@ -79,12 +79,12 @@ def _resource_trouble(name: str, amount: Any) -> str:
         return "is no resource: use cpu, memory, ephemeral-storage or a name with a domain, such as nvidia.com/gpu"
     if domain.endswith("kubernetes.io") or domain.startswith("requests."):
         return "is reserved by Kubernetes: name a resource of a device plugin"
-    number = quantity(amount)
+    number = parse_quantity(amount)
     return "" if number is not None and number == int(number) else "must be a whole number"
 
 
 def _within_limit(name: str, amount: Any, limit: Any) -> Iterator[Problem]:
-    asked, most = quantity(amount), quantity(limit)
+    asked, most = parse_quantity(amount), parse_quantity(limit)
     overcommits = name in STANDARD_RESOURCES
     if limit is None and not overcommits:
         yield _invalid(f"resources.requests[{name[:80]}]", "needs the same limit: Kubernetes does not share it")
@@ -162,7 +162,7 @@ def cache_can_be_claimed(spec: Spec) -> Iterator[Problem]:
     cache = spec.cache
     if cache is None or cache.size is None:
         return
-    if not quantity(cache.size):
+    if not parse_quantity(cache.size):
         yield _invalid("cache.size", "must be more than 0")
     if cache.access_modes and "ReadWriteOncePod" in cache.access_modes and len(set(cache.access_modes)) > 1:
         yield _invalid("cache.accessModes", "ReadWriteOncePod cannot go with another mode: choose one")

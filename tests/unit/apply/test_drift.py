@@ -11,7 +11,12 @@ import pytest
 
 from tests.helpers import record_live
 from vllm_operator.apply.drift import differs
-from vllm_operator.kube.managed_fields import HANDOVER_MANAGER, RESTART, adopted_fields, foreign_entries
+from vllm_operator.kube.managed_fields import (
+    OWNERSHIP_TRANSFER_MANAGER,
+    RESTART_FIELD,
+    adopted_managed_fields,
+    foreign_entries,
+)
 
 Json = dict[str, Any]
 
@@ -156,7 +161,7 @@ def test_restart_beside_another_edit_is_foreign() -> None:
     entry["fieldsV1"]["f:spec"]["f:paused"] = {}
 
     assert foreign_entries(body) == [entry]
-    assert RESTART in json.dumps(entry)
+    assert RESTART_FIELD in json.dumps(entry)
 
 
 def restored_claim(**more: Json) -> Json:
@@ -171,14 +176,14 @@ def test_volume_of_a_restored_claim_is_not_foreign() -> None:
 
 
 def test_adopting_a_restored_claim_leaves_its_volume_to_nobody() -> None:
-    (own,) = adopted_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
+    (own,) = adopted_managed_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
 
     assert own["fieldsV1"] == {"f:spec": {"f:resources": {"f:requests": {"f:storage": {}}}}}
 
 
 def test_what_keeps_the_replicas_for_the_autoscaler_is_not_foreign() -> None:
     """Else each pass would adopt the field and hand it over again."""
-    entry = {"manager": HANDOVER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    entry = {"manager": OWNERSHIP_TRANSFER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
 
     assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
 
@@ -188,7 +193,7 @@ def test_adopting_leaves_nothing_foreign(edit: str) -> None:
     body = live(f"edit-{edit}")
     foreign = foreign_entries(body)[0]
 
-    adopted = adopted_fields(body)
+    adopted = adopted_managed_fields(body)
     (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
 
     assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
@@ -204,12 +209,12 @@ def test_adopting_leaves_the_mark_of_a_restart_to_whoever_set_it() -> None:
     restarted = json.loads(json.dumps(entry))
     entry["fieldsV1"]["f:spec"]["f:paused"] = {}
 
-    adopted = adopted_fields(body)
+    adopted = adopted_managed_fields(body)
     (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
 
     assert restarted in adopted
     assert "f:paused" in own["fieldsV1"]["f:spec"]
-    assert RESTART not in json.dumps(own)
+    assert RESTART_FIELD not in json.dumps(own)
     assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
 
 
@@ -221,13 +226,13 @@ def covers(whole: Json, part: Json) -> bool:
 def test_adopting_keeps_what_was_ours() -> None:
     body = live("edit-sidecar-added")
     (before,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "vllm-operator"]
-    (after,) = [entry for entry in adopted_fields(body) if entry["manager"] == "vllm-operator"]
+    (after,) = [entry for entry in adopted_managed_fields(body) if entry["manager"] == "vllm-operator"]
 
     assert covers(after["fieldsV1"], before["fieldsV1"])
 
 
 def test_adopting_leaves_the_status_to_its_controllers() -> None:
-    adopted = adopted_fields(live("edit-image-edited"))
+    adopted = adopted_managed_fields(live("edit-image-edited"))
 
     assert [entry["manager"] for entry in adopted if entry.get("subresource") == "status"] == [
         "kube-controller-manager"
@@ -237,7 +242,7 @@ def test_adopting_leaves_the_status_to_its_controllers() -> None:
 def test_adopting_where_nothing_was_applied_yet_makes_it_ours() -> None:
     edit = {"manager": "velero", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:a": {}}}}
 
-    assert adopted_fields({"metadata": {"managedFields": [edit]}}) == [
+    assert adopted_managed_fields({"metadata": {"managedFields": [edit]}}) == [
         {**edit, "manager": "vllm-operator", "operation": "Apply"}
     ]
 
@@ -245,5 +250,5 @@ def test_adopting_where_nothing_was_applied_yet_makes_it_ours() -> None:
 def test_adopting_what_has_meanwhile_been_undone_changes_nothing() -> None:
     body = live("edit-untouched")
 
-    assert adopted_fields(body) == body["metadata"]["managedFields"]
-    assert adopted_fields({"metadata": {}}) == []
+    assert adopted_managed_fields(body) == body["metadata"]["managedFields"]
+    assert adopted_managed_fields({"metadata": {}}) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vllm_operator.apply.spec_field_of import ORIGINS, WHOLE, origin
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube.kinds import CHILD_KINDS
 
 CASES = [
     ("Deployment", "spec.template.spec.tolerations[1].operator: no", "spec.scheduling.tolerations or spec.podTemplate"),
@@ -30,5 +30,5 @@ def test_field_is_named(kind: str, message: str, expected: str) -> None:
 
 
 def test_every_kind_of_child_has_a_field() -> None:
-    assert set(WHOLE) == set(CHILDREN)
+    assert set(WHOLE) == set(CHILD_KINDS)
     assert set(ORIGINS) <= set(WHOLE)

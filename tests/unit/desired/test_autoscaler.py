@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.specs import children
 from vllm_operator.desired.autoscaler import KUBERNETES_BEHAVIOR
-from vllm_operator.kube.quantity import quantity
+from vllm_operator.kube.quantity import parse_quantity
 
 
 def autoscaler(**fields: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_metric_is_the_average_of_running_requests() -> None:
 
 @given(st.floats(0.001, 1))
 def test_cache_target_is_a_quantity_that_is_never_zero(usage: float) -> None:
-    average = quantity(autoscaler(targetKVCacheUsage=usage)["metrics"][1]["pods"]["target"]["averageValue"])
+    average = parse_quantity(autoscaler(targetKVCacheUsage=usage)["metrics"][1]["pods"]["target"]["averageValue"])
 
     assert average is not None
     assert 0 < average <= 1

@@ -12,9 +12,9 @@ import pytest
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers import reflector as module
 from vllm_operator.informers.reflector import Reflector
-from vllm_operator.kube.kinds import CHILDREN
+from vllm_operator.kube.kinds import CHILD_KINDS
 
-SERVICE = CHILDREN["Service"]
+SERVICE = CHILD_KINDS["Service"]
 
 
 class Done(Exception):

@@ -13,9 +13,9 @@ from vllm_operator.informers.relister import Relister
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import Listing
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILDREN, Kind
+from vllm_operator.kube.kinds import CHILD_KINDS, Kind
 
-SERVICE = CHILDREN["Service"]
+SERVICE = CHILD_KINDS["Service"]
 
 
 class FakeLists:
@@ -79,7 +79,7 @@ async def test_what_is_of_an_optional_kind_stays_until_its_crd_is_known_to_be_go
     store.put("PodMonitor", child(version=9))
     lists = relist(store, FakeLists(None))
 
-    assert await lists.once(CHILDREN["PodMonitor"]) == set()
+    assert await lists.once(CHILD_KINDS["PodMonitor"]) == set()
     assert store.get("PodMonitor", "llm", "mistral") is not None
     assert lists.versions == {("PodMonitor", None): ""}
 

@@ -11,7 +11,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.kube.codec import SMALL_BYTES, packed, packed_as_yaml, squeezed, unpacked, unsqueezed
+from vllm_operator.kube.codec import (
+    COMPRESS_ABOVE_BYTES,
+    compress_json,
+    parse_compressed,
+    parse_json,
+    to_json,
+    to_yaml_safe_json,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists(TEXTS, max_size=3), max_size=5)
@@ -19,26 +26,37 @@ OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists
 
 @given(OBJECTS)
 def test_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
-    assert unpacked(packed(value)) == value
-    assert unsqueezed(squeezed(value)) == value
+    assert parse_json(to_json(value)) == value
+    assert parse_compressed(compress_json(value)) == value
 
 
-@pytest.mark.parametrize("length", [0, 1, SMALL_BYTES // 2, SMALL_BYTES - 9, SMALL_BYTES - 8, SMALL_BYTES - 7, 20_000])
+@pytest.mark.parametrize(
+    "length",
+    [
+        0,
+        1,
+        COMPRESS_ABOVE_BYTES // 2,
+        COMPRESS_ABOVE_BYTES - 9,
+        COMPRESS_ABOVE_BYTES - 8,
+        COMPRESS_ABOVE_BYTES - 7,
+        20_000,
+    ],
+)
 def test_objects_of_every_size_come_back_as_they_were(length: int) -> None:
     value = {"key": "x" * length}
 
-    assert unsqueezed(squeezed(value)) == value
-    assert len(squeezed(value)) <= SMALL_BYTES
+    assert parse_compressed(compress_json(value)) == value
+    assert len(compress_json(value)) <= COMPRESS_ABOVE_BYTES
 
 
 @given(OBJECTS)
 def test_escapes_for_yaml_are_the_same_json(value: dict[str, Any]) -> None:
-    assert json.loads(packed_as_yaml(value)) == value
+    assert json.loads(to_yaml_safe_json(value)) == value
 
 
 @pytest.mark.parametrize("text", ["a\x85b", "a\u2028b", "a\u2029b", "\ufeffa", "\x7f", "\x9f", "\ufffe", "🦙 é\n"])
 def test_yaml_reads_what_json_wrote(text: str) -> None:
-    assert yaml.safe_load(packed_as_yaml({"value": text}).decode()) == {"value": text}
+    assert yaml.safe_load(to_yaml_safe_json({"value": text}).decode()) == {"value": text}
 
 
 @pytest.mark.parametrize("depth", [300, 2000])
@@ -48,7 +66,7 @@ def test_deep_objects_are_packed_and_unpacked(depth: int) -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:
-        assert packed(unpacked(text.encode())).replace(b" ", b"") == text.encode()
+        assert to_json(parse_json(text.encode())).replace(b" ", b"") == text.encode()
     finally:
         sys.setrecursionlimit(before)
 
@@ -56,4 +74,4 @@ def test_deep_objects_are_packed_and_unpacked(depth: int) -> None:
 @pytest.mark.parametrize("raw", [b"", b"[]", b"1", b"{", b"\xff"])
 def test_anything_but_an_object_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"JSON|line|codec|str is not valid"):
-        unpacked(raw)
+        parse_json(raw)

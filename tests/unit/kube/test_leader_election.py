@@ -13,7 +13,7 @@ from tests.helpers.fakes import FakeClock
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.kube import leader_election as module
 from vllm_operator.kube.kinds import Kind
-from vllm_operator.kube.leader_election import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, Lease
+from vllm_operator.kube.leader_election import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, LeaderElector
 
 Json = dict[str, Any]
 
@@ -68,8 +68,8 @@ class Play:
         self.sleepers.append((self.clock.now + seconds, future))
         await future
 
-    def candidate(self, name: str) -> Lease:
-        lease = Lease(self.server, "system", "operator", name, self.clock)  # type: ignore[arg-type]
+    def candidate(self, name: str) -> LeaderElector:
+        lease = LeaderElector(self.server, "system", "operator", name, self.clock)  # type: ignore[arg-type]
         self.tasks[name] = asyncio.get_running_loop().create_task(lease.run())
         return lease
 
@@ -98,7 +98,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     return Play(monkeypatch)
 
 
-async def pair(play: Play) -> tuple[Lease, Lease]:
+async def pair(play: Play) -> tuple[LeaderElector, LeaderElector]:
     first = play.candidate("first")
     await play.until(first.is_held, 1)
     second = play.candidate("second")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import record_live
-from vllm_operator.kube.managed_fields import force_suffices
+from vllm_operator.kube.managed_fields import forced_apply_suffices
 
 Json = dict[str, Any]
 IMAGE: Json = {"f:image": {}}
@@ -70,27 +70,27 @@ LEFT: list[tuple[str, Json, Json, Json]] = [
 
 @pytest.mark.parametrize(("fields", "spec", "stored"), [row[1:] for row in TAKEN], ids=[row[0] for row in TAKEN])
 def test_force_takes(fields: Json, spec: Json, stored: Json) -> None:
-    assert force_suffices({"spec": spec}, owned(fields, stored))
+    assert forced_apply_suffices({"spec": spec}, owned(fields, stored))
 
 
 @pytest.mark.parametrize(("fields", "spec", "stored"), [row[1:] for row in LEFT], ids=[row[0] for row in LEFT])
 def test_force_leaves(fields: Json, spec: Json, stored: Json) -> None:
-    assert not force_suffices({"spec": spec}, owned(fields, stored))
+    assert not forced_apply_suffices({"spec": spec}, owned(fields, stored))
 
 
 def test_every_manager_must_be_covered() -> None:
     body = owned({"f:port": {}}, {"port": 2, "paused": True})
     body["metadata"]["managedFields"] += owned({"f:paused": {}}, {})["metadata"]["managedFields"]
 
-    assert not force_suffices({"spec": {"port": 1}}, body)
+    assert not forced_apply_suffices({"spec": {"port": 1}}, body)
 
 
 def test_what_controllers_own_is_not_looked_at() -> None:
     volume = owned({"f:volumeName": {}}, {"volumeName": "pv-1"}, manager="kube-controller-manager")
     scale = owned({"f:replicas": {}}, {"replicas": 5}, subresource="scale")
 
-    assert force_suffices({"spec": {}}, volume)
-    assert force_suffices({"spec": {}}, scale)
+    assert forced_apply_suffices({"spec": {}}, volume)
+    assert forced_apply_suffices({"spec": {}}, scale)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_controllers_own_is_not_looked_at() -> None:
 def test_what_kubectl_leaves_behind_in_a_real_object(edit: str, suffices: bool) -> None:
     manifest = next(body for body in record_live.children("smallest", "default") if body["kind"] == "Deployment")
 
-    assert force_suffices(manifest, live(f"edit-{edit}")) == suffices
+    assert forced_apply_suffices(manifest, live(f"edit-{edit}")) == suffices
 
 
 def test_restart_does_not_keep_an_edit_from_being_taken() -> None:
@@ -113,4 +113,4 @@ def test_restart_does_not_keep_an_edit_from_being_taken() -> None:
     both["fieldsV1"]["f:spec"]["f:template"] |= {"f:metadata": mark["fieldsV1"]["f:spec"]["f:template"]["f:metadata"]}
     body["metadata"]["managedFields"] = [both]
 
-    assert force_suffices(manifest, body)
+    assert forced_apply_suffices(manifest, body)

@@ -7,7 +7,7 @@ from aiohttp import ClientConnectorError, ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from vllm_operator.kube.availability import ApiServerAvailability
-from vllm_operator.kube.request_metrics import RequestMetrics, asked
+from vllm_operator.kube.request_metrics import RequestMetrics, rbac_verb_and_resource
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from vllm_operator.kube.request_metrics import RequestMetrics, asked
     ],
 )  # fmt: skip
 def test_verb_and_resource_are_those_of_a_rule(method: str, path: str, query: str, expected: tuple[str, str]) -> None:
-    assert asked(method, path, query) == expected
+    assert rbac_verb_and_resource(method, path, query) == expected
 
 
 async def test_answers_and_failures_are_told() -> None:

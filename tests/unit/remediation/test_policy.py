@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.pods import OLD_REVISION, deleted_pod, deployment, loading_pod, ready_pod, rolling
 from tests.helpers.status_inputs import NOW, SERVING, conditions, inputs, status_of
 from vllm_operator.api.status import MAX_STALLED_RESTARTS
-from vllm_operator.kube.fields import timestamp
+from vllm_operator.kube.fields import format_timestamp
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.remediation.policy import (
     BACKOFF_SECONDS,
@@ -34,7 +34,7 @@ HELD = "the operator does not delete the pod: "
 
 def ago(seconds: float) -> str:
     """A time of Kubernetes' this long before now."""
-    return timestamp(NOW - timedelta(seconds=seconds))
+    return format_timestamp(NOW - timedelta(seconds=seconds))
 
 
 def owned(pod: dict[str, Any], born: str = "") -> dict[str, Any]:

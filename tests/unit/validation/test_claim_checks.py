@@ -9,8 +9,8 @@ import pytest
 from tests.helpers.specs import children, named, pod_template, server
 from vllm_operator.api.problem import Problem
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, claim_plan
-from vllm_operator.kube.claims import beside
-from vllm_operator.kube.codec import squeezed
+from vllm_operator.kube.claims import with_immutable_claim_fields
+from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.validation.claim_checks import claim_problems, claim_wish
 
@@ -29,13 +29,13 @@ def sized(asked: str, held: str | None = None) -> dict[str, Any]:
 
 def modes(claim: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]:
     found = manifest(**fields)
-    return tuple((beside(found, claim) if claim else found).body["spec"]["accessModes"])
+    return tuple((with_immutable_claim_fields(found, claim) if claim else found).body["spec"]["accessModes"])
 
 
 def manifest(**fields: Any) -> Manifest:
     """The claim's manifest, as the spec alone makes it."""
     return Manifest(
-        "PersistentVolumeClaim", "mistral-cache", "1", squeezed(children(**fields)["PersistentVolumeClaim"])
+        "PersistentVolumeClaim", "mistral-cache", "1", compress_json(children(**fields)["PersistentVolumeClaim"])
     )
 
 
@@ -212,7 +212,9 @@ CLASSES = [({}, "fast", "fast"), ({}, "", ""), ({}, None, None), ({"storageClass
 
 @pytest.mark.parametrize(("asked", "held", "kept"), CLASSES)
 def test_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | None, kept: str | None) -> None:
-    found = beside(manifest(cache={"size": "10Gi", **asked}), live("ReadWriteOnce", storage_class=held))
+    found = with_immutable_claim_fields(
+        manifest(cache={"size": "10Gi", **asked}), live("ReadWriteOnce", storage_class=held)
+    )
 
     assert found.body["spec"].get("storageClassName") == kept
     # What the cluster filled in makes no other manifest of it, which would be written anew.

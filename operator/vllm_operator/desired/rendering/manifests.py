@@ -15,7 +15,7 @@ from vllm_operator.desired.deployment import DeploymentPlan
 from vllm_operator.desired.rendering.strategic_merge import strategic_merge
 from vllm_operator.desired.rendering.templates import render
 from vllm_operator.errors import InvalidSpecError, TemplateError
-from vllm_operator.kube.codec import squeezed
+from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.vllm.arguments import CONTAINER
 
@@ -64,7 +64,7 @@ def _manifest(server: VLLMServer, plan: ServerPlan, kind: str, part: Any) -> Man
     _stamp(body, server, owned)
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     body["metadata"]["annotations"][ANNOTATION_HASH] = digest
-    return Manifest(kind, part.name, digest, squeezed(body))
+    return Manifest(kind, part.name, digest, compress_json(body))
 
 
 def _overlay(body: dict[str, Any], plan: DeploymentPlan) -> None:

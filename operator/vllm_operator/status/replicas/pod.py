@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.kube.fields import condition, get_list, get_map, get_str
+from vllm_operator.kube.fields import get_condition, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
 
 MAIN_CONTAINER = "vllm"
@@ -84,7 +84,7 @@ class Pod:
 
 def read_pod(body: Object, log_diagnosis: Diagnosis | None = None, lookup_result: Diagnosis | None = None) -> Pod:
     """Read a pod of which any field may be missing."""
-    readiness = condition(body, "Ready")
+    readiness = get_condition(body, "Ready")
     return Pod(
         body=body,
         name=get_str(body, "metadata", "name"),
@@ -92,7 +92,7 @@ def read_pod(body: Object, log_diagnosis: Diagnosis | None = None, lookup_result
         revision=get_str(body, "metadata", "labels", "pod-template-hash"),
         ready=get_str(readiness, "status") == "True",
         readiness=readiness,
-        scheduled=condition(body, "PodScheduled"),
+        scheduled=get_condition(body, "PodScheduled"),
         init_containers=_containers(body, "initContainerStatuses"),
         containers=_containers(body, "containerStatuses"),
         log_diagnosis=log_diagnosis,

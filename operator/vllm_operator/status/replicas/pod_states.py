@@ -12,7 +12,16 @@ from vllm_operator.diagnosis.causes import diagnose
 from vllm_operator.diagnosis.event_reasons import PULL_SECRET
 from vllm_operator.diagnosis.event_reasons import REASONS as EVENT_REASONS
 from vllm_operator.diagnosis.log_text import most_telling_line, one_line, valid_reason
-from vllm_operator.kube.fields import condition, get, get_int, get_list, get_map, get_str, seconds_between, time_before
+from vllm_operator.kube.fields import (
+    get,
+    get_condition,
+    get_int,
+    get_list,
+    get_map,
+    get_str,
+    seconds_between,
+    time_before,
+)
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Container, Pod, State
 
@@ -75,7 +84,7 @@ def draining(pod: Pod) -> State | None:
 
 def _disruption(pod: Pod) -> str:
     """Why Kubernetes itself ends the pod: preemption, eviction, a taint; empty when a person or a rollout does."""
-    entry = condition(pod.body, "DisruptionTarget")
+    entry = get_condition(pod.body, "DisruptionTarget")
     if get_str(entry, "status") != "True":
         return ""
     return get_str(entry, "message") or get_str(entry, "reason")

@@ -11,7 +11,7 @@ from vllm_operator.diagnosis.causes import diagnosis_from_status
 from vllm_operator.diagnosis.event_reasons import explanation_from_status
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.diagnosis.startup_stage import stage_from_status
-from vllm_operator.kube.fields import get_list, get_str, timestamp
+from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.claim import unbound
 from vllm_operator.status.inputs import StatusInputs
@@ -134,7 +134,7 @@ def _since(state: State, previous: Object | None, inputs: StatusInputs) -> str:
     """When the state began: as told before while it lasts, else Kubernetes' time, else this pass."""
     if previous is not None and _unchanged(state, previous) and get_str(previous, "since"):
         return get_str(previous, "since")
-    return one_line(state.since, 64) or timestamp(inputs.now)
+    return one_line(state.since, 64) or format_timestamp(inputs.now)
 
 
 def _steady_message(state: State, previous: Object | None) -> str:

@@ -13,7 +13,7 @@ from vllm_operator.apply.admission_changes import AdmissionChanges
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
-from vllm_operator.kube.managed_fields import HANDOVER_MANAGER
+from vllm_operator.kube.managed_fields import OWNERSHIP_TRANSFER_MANAGER
 
 
 async def test_only_what_changed_is_applied(scene: Scene) -> None:
@@ -79,7 +79,7 @@ async def test_replicas_are_handed_over_to_the_autoscaler() -> None:
     deployment = [request[0] for request in scene.api.writes if request[1] == "Deployment"]
     (handed,) = [sent for sent in scene.api.sent if sent["spec"].keys() == {"replicas"}]
 
-    assert deployment == [f"apply as {HANDOVER_MANAGER}", "apply"]
+    assert deployment == [f"apply as {OWNERSHIP_TRANSFER_MANAGER}", "apply"]
     assert handed["spec"] == {"replicas": 5}
 
 

@@ -8,7 +8,7 @@ from tests.unit.controller.workqueue.scene import FakeReconciler, Run, add_and_w
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.workqueue import SLOW_SECONDS, WorkQueue
 from vllm_operator.errors import NoAnswerError
-from vllm_operator.kube.bulkhead import OWNER
+from vllm_operator.kube.bulkhead import CALLER
 
 CROWD = [f"h{number}" for number in range(10)]
 
@@ -85,9 +85,9 @@ def test_key_owns_the_bulkhead_slots_of_its_reconcile(run: Run) -> None:
             return await super().__call__(key)
 
         async def record_owner(self) -> None:
-            owners.append(OWNER.get())
+            owners.append(CALLER.get())
 
     run(run_queue(OwnerRecorder(), add_and_wait(10, "a", "b")))
 
     assert owners == ["a", "b"]
-    assert OWNER.get() is None
+    assert CALLER.get() is None

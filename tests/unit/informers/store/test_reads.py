@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.informers.objects import KEY, child, held
 from vllm_operator.informers.store import Store
-from vllm_operator.kube.kinds import CHILDREN, SERVER
+from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
 
 
 def test_children_are_found_by_their_server(store: Store) -> None:
@@ -85,7 +85,7 @@ def test_has_version_of_the_kind_until_it_is_replaced_or_removed(store: Store) -
 
     assert store.has_version(SERVER, "7")
     assert not store.has_version(SERVER, "8")
-    assert store.has_version(CHILDREN["Service"], "8")
+    assert store.has_version(CHILD_KINDS["Service"], "8")
 
     store.put("VLLMServer", child(version=9))
     assert (store.has_version(SERVER, "7"), store.has_version(SERVER, "9")) == (False, True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.informers.objects import KEY, child, held
 from vllm_operator.informers.store import Store
-from vllm_operator.kube.kinds import UNREAD
+from vllm_operator.kube.kinds import KINDS_WITHOUT_READ_STATUS
 
 
 def test_newer_state_replaces_an_older_one(store: Store) -> None:
@@ -55,7 +55,7 @@ def is_actionable(store: Store, kind: str, event: str = "MODIFIED", **changed: A
     return store.process_watch_event(kind, event, {**child(), **changed, "metadata": {**child(version=2)["metadata"]}})
 
 
-@pytest.mark.parametrize("kind", sorted(UNREAD))
+@pytest.mark.parametrize("kind", sorted(KINDS_WITHOUT_READ_STATUS))
 def test_status_of_a_verified_child_that_no_reconcile_reads_is_not_actionable(store: Store, kind: str) -> None:
     assert not is_actionable(store, kind, status={"currentHealthy": 1})
     kept = store.get(kind, "llm", "mistral")
@@ -70,7 +70,7 @@ def test_status_of_a_child_that_a_reconcile_reads_is_actionable(store: Store, ki
     assert is_actionable(store, kind, status={"currentHealthy": 1})
 
 
-@pytest.mark.parametrize("kind", sorted(UNREAD))
+@pytest.mark.parametrize("kind", sorted(KINDS_WITHOUT_READ_STATUS))
 def test_edited_and_deleted_children_are_actionable(store: Store, kind: str) -> None:
     assert is_actionable(store, kind, spec={"version": 7})
     assert store.process_watch_event(kind, "DELETED", child(version=3))

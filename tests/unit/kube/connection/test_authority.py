@@ -153,5 +153,5 @@ async def test_ca_file_that_is_just_being_written_is_read_later(
 
 
 def test_other_failures_are_told_as_they_are() -> None:
-    assert tls_errors.words(TimeoutError(), "x") == "TimeoutError"
-    assert tls_errors.words(aiohttp.ServerDisconnectedError(), "x") == "Server disconnected"
+    assert tls_errors.describe_tls_error(TimeoutError(), "x") == "TimeoutError"
+    assert tls_errors.describe_tls_error(aiohttp.ServerDisconnectedError(), "x") == "Server disconnected"

@@ -86,7 +86,7 @@ async def test_token_that_was_replaced_is_read_again_and_the_call_repeated(
 ) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     middleware = module._TokenFile(account)
-    session = connection.open(middleware)
+    session = connection.new_session(middleware)
     assert (await session.post(server.url, data=b"body")).status == 200
     write(account, "new\n")
     server.accepted = "new"
@@ -102,7 +102,7 @@ async def test_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
 ) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     server.accepted = "another"
-    session = connection.open(module._TokenFile(account))
+    session = connection.new_session(module._TokenFile(account))
 
     assert (await session.post(server.url, data=b"body")).status == 401
     assert server.seen == ["old"]
@@ -150,7 +150,7 @@ async def test_refused_credentials_are_read_only_so_often(
 
 async def test_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
-    lent = connection.open()
+    lent = connection.new_session()
     assert (await lent.get(server.url)).status == 200
     await lent.close()
 
@@ -162,7 +162,7 @@ async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
     server: FakeApiServer, kubeconfig: Path
 ) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
-    lent = connection.open()
+    lent = connection.new_session()
     write(kubeconfig, config(server.url, "new"))
     await connection.renew()
 
@@ -172,7 +172,7 @@ async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
 
 async def test_credentials_that_are_what_they_were_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
-    lent = connection.open()
+    lent = connection.new_session()
     await connection.renew()
 
     assert not lent.closed
