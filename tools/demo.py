@@ -14,7 +14,7 @@ import kubernetes
 import yaml
 
 from tools.localcluster import operator_image, settings
-from vllm_operator.install.manifests import deploy_manifests, to_text
+from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 NAME = "quickstart"
 NAMESPACE = "default"
@@ -85,11 +85,11 @@ def _tool(*arguments: str) -> str:
 
 def install_operator(cluster: Cluster) -> None:
     """Apply the operator's manifests and wait until it is ready."""
-    documents = deploy_manifests(settings.OPERATOR_IMAGE, OPERATOR_NAMESPACE)
+    documents = operator_manifests(settings.OPERATOR_IMAGE, OPERATOR_NAMESPACE)
     # The tag of a local image stays the same when its content changes: the annotation starts new pods then.
     deployment = next(document for document in documents if document["kind"] == "Deployment")
     deployment["spec"]["template"]["metadata"]["annotations"] = {"vllm-operator.dev/image-id": operator_image.key()}
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=to_text(documents))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=to_yaml(documents))
 
     def is_ready() -> tuple[bool, str]:
         found = json.loads(

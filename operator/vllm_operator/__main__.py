@@ -149,9 +149,9 @@ def _without_other_clients() -> Iterator[None]:
 def crd() -> None:
     """Print the CustomResourceDefinition, generated from the models."""
     from vllm_operator.api.crd import crd as definition
-    from vllm_operator.install.manifests import to_text
+    from vllm_operator.install.manifests import to_yaml
 
-    click.echo(to_text([definition()]), nl=False)
+    click.echo(to_yaml([definition()]), nl=False)
 
 
 @main.command()
@@ -194,15 +194,15 @@ def manifests(
     output: Path | None,
 ) -> None:
     """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
-    from vllm_operator.install.manifests import CLUSTER_OBJECTS, Watching, deploy_manifests, to_text
+    from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, operator_manifests, to_yaml
 
     served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
     if without_cluster_objects and not served:
         raise click.UsageError("--without-cluster-objects needs --serve or --namespaced: a ClusterRole is one, too")
-    objects = deploy_manifests(image, namespace, served, Watching(pod_monitor, rules, runbooks))
+    objects = operator_manifests(image, namespace, served, MonitoringOptions(pod_monitor, rules, runbooks))
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]
-    text = to_text(objects)
+    text = to_yaml(objects)
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -16,7 +16,7 @@ from tools.harness.crds import install_monitoring_crds
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
-from vllm_operator.install.manifests import deploy_manifests
+from vllm_operator.install.manifests import operator_manifests
 
 NAMES = ("one", "two", "three")
 AWAY_SECONDS = 20.0
@@ -49,7 +49,7 @@ class Scene:
 
 
 def shipped(kind: str) -> Object:
-    [found] = [body for body in deploy_manifests("none", rights.SYSTEM) if body["kind"] == kind]
+    [found] = [body for body in operator_manifests("none", rights.SYSTEM) if body["kind"] == kind]
     return found
 
 

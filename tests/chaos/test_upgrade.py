@@ -10,7 +10,7 @@ from tools.harness.control_plane import Plane
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.names import MANAGER
-from vllm_operator.api.server import parse
+from vllm_operator.api.server import parse_server
 from vllm_operator.validation.references import Reference, references
 
 LAST = versions()[-1]
@@ -35,7 +35,7 @@ def make_referred(kube: Kube, namespace: str, found: tuple[Reference, ...]) -> N
 def install(kube: Kube, namespace: str, one: Snapshot) -> None:
     """A server with its children, as the release left them: by its field manager, and owned by the server."""
     bare = {**one.server, "metadata": {"name": one.server["metadata"]["name"]}}
-    make_referred(kube, namespace, references(parse(one.server)))
+    make_referred(kube, namespace, references(parse_server(one.server)))
     server = kube.create(bare, namespace)
     for body in copy.deepcopy(list(one.children.values())):
         body["metadata"]["namespace"] = namespace

@@ -12,7 +12,7 @@ from tools.harness.in_cluster import InCluster
 from tools.harness.kube import KIND, Kube, essence
 from tools.harness.real_cluster import NAME, SYSTEM, RealCluster, cpu_server
 from tools.localcluster import settings
-from vllm_operator.install.manifests import deploy_manifests, to_text
+from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 OWN = "vllm-operator-namespaced"
 SERVER = "single"
@@ -21,9 +21,9 @@ SERVER = "single"
 @pytest.fixture(scope="module")
 def namespaced(kube: Kube, inside: InCluster) -> Iterator[Kube]:
     """The cluster where only a namespaced operator runs: the other one rests meanwhile."""
-    shipped = deploy_manifests(settings.OPERATOR_IMAGE, OWN, [inside.namespace])
+    shipped = operator_manifests(settings.OPERATOR_IMAGE, OWN, [inside.namespace])
     # The CRD is there, and its deletion would take every server with it.
-    manifests = to_text(body for body in shipped if body["kind"] != "CustomResourceDefinition")
+    manifests = to_yaml(body for body in shipped if body["kind"] != "CustomResourceDefinition")
     kube.kubectl("-n", SYSTEM, "scale", f"deployment/{NAME}", "--replicas=0")
     try:
         kube.eventually(lambda: kube.list("Pod", SYSTEM) == [], within=60)
@@ -63,5 +63,5 @@ def test_namespaced_operator_is_never_denied_anything(
     asked = rights.requests(cluster.audit, audit_mark, rights.user(OWN))
     assert asked, "it was to run under its own service account"
     assert rights.denied(asked) == []
-    assert rights.used(asked) <= rights.granted(deploy_manifests("none", OWN, [inside.namespace]))
+    assert rights.used(asked) <= rights.granted(operator_manifests("none", OWN, [inside.namespace]))
     assert {request.namespace for request in asked if request.resource} == {OWN, inside.namespace}

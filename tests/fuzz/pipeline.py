@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.helpers.random_specs.hostile import manifest_spec
 from vllm_operator.api.names import API_VERSION, KIND
-from vllm_operator.api.server import parse
+from vllm_operator.api.server import parse_server
 from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.kinds import MONITORING_KINDS
@@ -32,7 +32,7 @@ def body(seed: int, number: int, namespace: str = "fuzz") -> Json:
 def parses(manifest: Json) -> str:
     """Why the operator cannot parse a manifest; empty when it can."""
     try:
-        parse(manifest)
+        parse_server(manifest)
     except InvalidSpecError as error:
         return error.message
     return ""

@@ -9,12 +9,12 @@ import yaml
 
 from tests.golden import documents
 from tests.integration.fields import leaves
-from vllm_operator.api.server import parse
+from vllm_operator.api.server import parse_server
 from vllm_operator.desired.rendering import manifests
 from vllm_operator.desired.rendering.templates import template_folder
 from vllm_operator.desired.state import desired_state
 from vllm_operator.install import manifests as install
-from vllm_operator.install.manifests import Watching, deploy_manifests, to_text
+from vllm_operator.install.manifests import MonitoringOptions, operator_manifests, to_yaml
 from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS
 
 NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
@@ -29,7 +29,7 @@ def rendered(name: str) -> list[Any]:
 
 def operator(*served: str) -> list[Any]:
     """The operator's own objects, without the CRD, which has a file of its own."""
-    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", served)
+    found = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", served)
     return [body for body in found if body["kind"] != "CustomResourceDefinition"]
 
 
@@ -47,8 +47,8 @@ def test_namespaced_operator() -> None:
 
 
 def test_monitoring_of_the_operator() -> None:
-    watching = Watching(pod_monitor=True, rules=True, runbooks="https://wiki.example/%s")
-    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", (), watching)
+    watching = MonitoringOptions(pod_monitor=True, rules=True, runbooks="https://wiki.example/%s")
+    found = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", (), watching)
     documents.check("operator-monitoring", [body for body in found if body["apiVersion"] == MONITORING_API])
     (deployment,) = [body for body in found if body["kind"] == "Deployment"]
     args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -77,7 +77,7 @@ def test_every_template_of_the_operator_is_used() -> None:
 
 
 def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_and_crd() -> None:
-    found = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
+    found = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
     assert [body["kind"] for body in found if body["kind"] in install.CLUSTER_OBJECTS] == [
         "Namespace",
         "CustomResourceDefinition",
@@ -111,15 +111,15 @@ def found(place: Any, steps: list[str]) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_manifests_are_parsed_as_they_are_written(name: str) -> None:
     body = documents.load(name)
-    server = parse(body)
+    server = parse_server(body)
 
     assert server.spec.model_dump(mode="json", by_alias=True, exclude_unset=True) == body["spec"]
 
 
 def test_text_of_the_operators_manifests_is_what_was_rendered() -> None:
-    objects = deploy_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system")
+    objects = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system")
 
-    assert list(yaml.safe_load_all(to_text(objects))) == objects
+    assert list(yaml.safe_load_all(to_yaml(objects))) == objects
 
 
 def test_operators_objects_are_all_in_its_namespace() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_operator.api.names import API_VERSION, KIND
-from vllm_operator.api.server import VLLMServer, parse
+from vllm_operator.api.server import VLLMServer, parse_server
 from vllm_operator.api.spec import Spec
-from vllm_operator.desired.children import build_plan
-from vllm_operator.desired.rendering.manifests import render_all
+from vllm_operator.desired.children import plan_children
+from vllm_operator.desired.rendering.manifests import render_children
 from vllm_operator.kube.kinds import MONITORING_KINDS
 from vllm_operator.kube.manifest import Manifest
 
@@ -26,7 +26,7 @@ def body(name: str = "mistral", namespace: str = "llm", *, uid: str = UID, gener
 
 def server(name: str = "mistral", namespace: str = "llm", **spec: Any) -> VLLMServer:
     """A parsed VLLMServer."""
-    return parse(body(name, namespace, **spec))
+    return parse_server(body(name, namespace, **spec))
 
 
 def spec(**fields: Any) -> Spec:
@@ -36,7 +36,7 @@ def spec(**fields: Any) -> Spec:
 
 def manifests(one: VLLMServer, installed: frozenset[str] = MONITORING_KINDS) -> dict[str, Manifest]:
     """Kind -> rendered child."""
-    return {manifest.kind: manifest for manifest in render_all(one, build_plan(one, installed))}
+    return {manifest.kind: manifest for manifest in render_children(one, plan_children(one, installed))}
 
 
 def children(name: str = "mistral", **fields: Any) -> dict[str, Json]:

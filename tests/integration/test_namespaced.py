@@ -16,7 +16,7 @@ from tools.harness.crds import install_monitoring_crds, remove_monitoring_crds
 from tools.harness.kube import Kube
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.rights import SYSTEM
-from vllm_operator.install.manifests import deploy_manifests
+from vllm_operator.install.manifests import operator_manifests
 
 SERVED = ("team-a", "team-b")
 PROMISED_SECONDS = 60
@@ -37,7 +37,7 @@ class Scene:
 
     def lend_rights(self) -> None:
         """Apply the Roles that ship, and give the operator a token."""
-        rights.lend(self.kube, self.process.kubeconfig, deploy_manifests("none", SYSTEM, SERVED))
+        rights.lend(self.kube, self.process.kubeconfig, operator_manifests("none", SYSTEM, SERVED))
 
     def log(self, mark: int = 0) -> str:
         """What the operator has logged since the mark."""

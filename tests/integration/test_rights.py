@@ -18,7 +18,7 @@ from tools.harness.crds import install_monitoring_crds
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.rights import SYSTEM, Right
-from vllm_operator.install.manifests import deploy_manifests
+from vllm_operator.install.manifests import operator_manifests
 from vllm_operator.kube import kinds
 
 KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
@@ -33,8 +33,8 @@ SERVED = "rights"
 WITHIN = 30
 
 INSTALLATIONS = {
-    "cluster-wide": deploy_manifests("none", SYSTEM),
-    "namespaced": deploy_manifests("none", SYSTEM, [SERVED]),
+    "cluster-wide": operator_manifests("none", SYSTEM),
+    "namespaced": operator_manifests("none", SYSTEM, [SERVED]),
 }
 
 

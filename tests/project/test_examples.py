@@ -29,5 +29,5 @@ def test_what_a_newcomer_copies_is_accepted(name: str) -> None:
 
     desired = desired_state(body, frozenset({"PodMonitor", "PrometheusRule"}))
 
-    assert (desired.problems, desired.notes) == ((), ())
+    assert (desired.problems, desired.warnings) == ((), ())
     assert {"Deployment", "Service"} <= {manifest.kind for manifest in desired.manifests}

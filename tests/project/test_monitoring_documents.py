@@ -11,17 +11,17 @@ import yaml
 from tests.helpers.monitored_servers import rules, server
 from tests.helpers.operator_metrics import documented
 from tests.helpers.replica_series import Replica
-from vllm_operator.desired.alerts import LOAD_ALERTS, SERVING, no_replica_available, subject
+from vllm_operator.desired.alerts import LOAD_ALERTS, SERVING, alert_subject, no_replica_available
 from vllm_operator.desired.autoscaler import KV_CACHE_METRIC, RUNNING_METRIC
-from vllm_operator.install.alerts import OPERATOR_ALERTS, Operator
+from vllm_operator.install.alerts import OPERATOR_ALERTS, OperatorSubject
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 DOCUMENT = REPOSITORY / "docs" / "monitoring.md"
 RECORDING = REPOSITORY / "tests" / "data" / "vllm-0.32-metrics.txt"
 
-ALERTS = {alert(subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)} | {
-    alert(Operator("vllm-operator", "ops")).name for alert in OPERATOR_ALERTS
+ALERTS = {alert(alert_subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)} | {
+    alert(OperatorSubject("vllm-operator", "ops")).name for alert in OPERATOR_ALERTS
 }
 
 

@@ -16,7 +16,7 @@ from tools.harness.kube import Kube, Object
 from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import settings
 from vllm_operator.api.names import API_VERSION, KIND
-from vllm_operator.install.manifests import deploy_manifests, to_text
+from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 
 def missing() -> str:
@@ -91,7 +91,7 @@ def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[Real
 @contextlib.contextmanager
 def installed_operator(kube: Kube) -> Iterator[None]:
     """The operator as it ships: manifests applied, Deployment available; removed unless it was there before."""
-    manifests = to_text(deploy_manifests(settings.OPERATOR_IMAGE, SYSTEM))
+    manifests = to_yaml(operator_manifests(settings.OPERATOR_IMAGE, SYSTEM))
     was_installed = kube.get("Namespace", SYSTEM) is not None
     kube.reports.append(lambda: operator_log(kube))
     try:

@@ -10,7 +10,7 @@ import yaml
 
 from tools.harness.audit import AuditLog, Request
 from tools.harness.kube import Kube, Object
-from vllm_operator.install.manifests import deploy_manifests
+from vllm_operator.install.manifests import operator_manifests
 
 SYSTEM = "vllm-operator-system"
 NAME = "vllm-operator"
@@ -44,7 +44,7 @@ def lend(kube: Kube, path: Path, manifests: Iterable[Object] | None = None) -> P
         path: the kubeconfig to write.
         manifests: what the operator ships; those for the whole cluster unless given.
     """
-    shipped = [body for body in manifests or deploy_manifests("none", SYSTEM) if body["kind"] in RBAC]
+    shipped = [body for body in manifests or operator_manifests("none", SYSTEM) if body["kind"] in RBAC]
     kube.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(shipped))
     token = kube.kubectl("-n", SYSTEM, "create", "token", NAME, "--duration=24h").stdout.strip()
     config = yaml.safe_load(kube.kubeconfig.read_text())

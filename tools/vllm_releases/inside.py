@@ -73,12 +73,12 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, Json]:
 
 def _definition(action: argparse.Action, aliases: list[str]) -> Json:
     """Only what differs from a flag that takes one text."""
-    takes = 0 if action.nargs == 0 else action.nargs
-    kind, words = _kind(action.type) if takes != 0 and callable(action.type) else ("text", [])
+    nargs = 0 if action.nargs == 0 else action.nargs
+    kind, keywords = _kind(action.type) if nargs != 0 and callable(action.type) else ("text", [])
     facts: Json = {
-        "takes": takes,
-        "kind": kind if takes != 0 and kind != "text" else None,
-        "words": words,
+        "nargs": nargs,
+        "kind": kind if nargs != 0 and kind != "text" else None,
+        "keywords": keywords,
         "choices": _choices(action),
         "negatable": any(name.startswith("--no-") for name in action.option_strings) and len(action.option_strings) > 1,
         "aliases": aliases,
@@ -88,7 +88,7 @@ def _definition(action: argparse.Action, aliases: list[str]) -> Json:
     return {
         name: value
         for name, value in facts.items()
-        if value not in (None, False, []) or (name == "takes" and value == 0 and value is not None)
+        if value not in (None, False, []) or (name == "nargs" and value == 0 and value is not None)
     }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_operator.api.fields import Model, Rule
+from vllm_operator.api.fields import CelRule, Model
 from vllm_operator.api.names import GROUP, KIND, PLURAL, SERVER_NAME_LENGTH, SHORT_NAME, SINGULAR, VERSION
 from vllm_operator.api.spec import Spec
 from vllm_operator.api.status import Status
 
-NAME_RULE = Rule(
+NAME_RULE = CelRule(
     f"self.metadata.name.size() <= {SERVER_NAME_LENGTH} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     f"metadata.name must have at most {SERVER_NAME_LENGTH} characters, start with a letter and hold only a-z, "
     "0-9 and '-', because the Service is named after it: choose a shorter or simpler name",
@@ -34,7 +34,7 @@ def crd() -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "additionalPrinterColumns": [_column(*column) for column in COLUMNS],
+        "additionalPrinterColumns": [_printer_column(*column) for column in COLUMNS],
         "subresources": {
             "status": {},
             "scale": {
@@ -79,7 +79,7 @@ def _root_schema() -> dict[str, Any]:
     }
 
 
-def _column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
+def _printer_column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
     return {"name": name, "type": kind, "jsonPath": path, "priority": priority, "description": description}
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from vllm_operator.api.core import EnvVar
-from vllm_operator.api.fields import FreeObject, ListMap, Model, Rule, ShortText, Text
+from vllm_operator.api.fields import CelRule, FreeObject, ListMap, Model, ShortText, Text
 from vllm_operator.api.names import kebab_case
 
 Parallelism = Annotated[int, Field(ge=1, le=1024)]
@@ -72,8 +72,8 @@ class Engine(Model):
         description="Environment variables of the vLLM container; they win over the operator's own.",
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.enableAutoToolChoice) || !self.enableAutoToolChoice || has(self.toolCallParser) "
             "|| has(self.extraArgs) && self.extraArgs.exists(a, a.startsWith('--tool-call-parser'))",
             "enableAutoToolChoice needs toolCallParser, such as toolCallParser: mistral",

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import core_schema
 
 
-class Rule:
+class CelRule:
     """A CEL rule of the generated CRD, attached to a field with `Annotated` or to a model as `cel_rules`.
 
     Args:
@@ -59,7 +59,7 @@ class Model(BaseModel):
         validate_by_alias=True,
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = ()
+    cel_rules: ClassVar[tuple[CelRule, ...]] = ()
     """Rules over several fields of this model, for the CRD."""
 
     @classmethod

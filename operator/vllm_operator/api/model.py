@@ -7,37 +7,37 @@ from typing import Annotated
 from pydantic import Field
 
 from vllm_operator.api.core import SecretKeyReference
-from vllm_operator.api.fields import Model, Rule, ShortText
+from vllm_operator.api.fields import CelRule, Model, ShortText
 
 URI_RULES = (
-    Rule(
+    CelRule(
         "self.trim().size() > 0",
         "model.uri is empty: name a model, such as hf://mistralai/Mistral-7B-Instruct-v0.3, "
         "pvc://claim/path or file:///path/in/image",
     ),
-    Rule(
+    CelRule(
         "!self.matches('^(s3|gs|oci)://')",
         "s3://, gs:// and oci:// are not supported yet: copy the model into a PersistentVolumeClaim and use "
         "pvc://claim/path, or use hf://org/name or file:///path/in/image",
     ),
-    Rule(
+    CelRule(
         "!self.contains('://') || self.matches('^(hf|pvc|file|s3|gs|oci)://')",
         "unknown scheme: use hf://org/name, pvc://claim/path or file:///path/in/image",
     ),
-    Rule(
+    CelRule(
         "!self.startsWith('file://') || self.matches('^file:///[^/]')",
         "file:// needs an absolute path in the image, such as file:///models/mistral",
     ),
-    Rule(
+    CelRule(
         "!self.startsWith('pvc://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$')",
         "pvc:// needs the name of a PersistentVolumeClaim, such as pvc://models/mistral-7b",
     ),
-    Rule(
+    CelRule(
         "self.contains('://') && !self.startsWith('hf://') || self.trim().size() == 0 "
         "|| self.matches('^(hf://)?[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')",
         "a Hugging Face model is named hf://org/name, such as hf://mistralai/Mistral-7B-Instruct-v0.3",
     ),
-    Rule("!self.contains('/../') && !self.endsWith('/..')", "model.uri must not contain '..'"),
+    CelRule("!self.contains('/../') && !self.endsWith('/..')", "model.uri must not contain '..'"),
 )
 
 

@@ -16,6 +16,9 @@ SHORT_NAME = "vllm"
 MANAGER = "vllm-operator"
 """Field manager of server-side apply, and the value of the managed-by label."""
 
+CONTAINER = "vllm"
+"""Name of the container that runs vLLM in each pod."""
+
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
@@ -36,7 +39,7 @@ SERVER_NAME_LENGTH = 128
 """Longest name of a server. Children of names beyond 63 characters are shortened with a hash."""
 
 
-def shortened(text: str, limit: int = LABEL_LENGTH) -> str:
+def shorten(text: str, limit: int = LABEL_LENGTH) -> str:
     """Return `text`, or its beginning and a hash of the whole when it is longer than `limit`: stable and unique."""
     if len(text) <= limit:
         return text
@@ -46,7 +49,7 @@ def shortened(text: str, limit: int = LABEL_LENGTH) -> str:
 
 def child_name(server: str, suffix: str = "") -> str:
     """Name of a child of `server`: the server's own, or with `-suffix`, at most 63 characters."""
-    return shortened(f"{server}-{suffix}" if suffix else server)
+    return shorten(f"{server}-{suffix}" if suffix else server)
 
 
 def selector_labels(server: str) -> dict[str, str]:

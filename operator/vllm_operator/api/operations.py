@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vllm_operator.api.core import ScalingBehavior
-from vllm_operator.api.fields import AlertLabels, Annotations, IntOrFraction, IntOrPercent, Labels, Model, Rule
+from vllm_operator.api.fields import AlertLabels, Annotations, CelRule, IntOrFraction, IntOrPercent, Labels, Model
 
 
 class Autoscaling(Model):
@@ -31,13 +31,13 @@ class Autoscaling(Model):
         description="Replaces the default policies, which fit the minutes that a model takes to load.",
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "self.minReplicas >= 1",
             "minReplicas must be 1 or more: a pod metric cannot wake a server that has no pod",
             field_path=".minReplicas",
         ),
-        Rule(
+        CelRule(
             "self.minReplicas <= self.maxReplicas",
             "minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas",
             field_path=".minReplicas",
@@ -107,8 +107,8 @@ class Rollout(Model):
         default=120, description="Time that running requests get to finish when a replica stops."
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.maxSurge) || !has(self.maxUnavailable) || !(self.maxSurge == 0 || self.maxSurge == '0%') "
             "|| !(self.maxUnavailable == 0 || self.maxUnavailable == '0%')",
             "maxSurge and maxUnavailable must not both be 0: set maxUnavailable: 1, or maxSurge: 1 if a GPU is spare",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vllm_operator.api.core import SecretKeyReference, Toleration, TopologySpreadConstraint
 from vllm_operator.api.fields import (
+    CelRule,
     FreeObject,
     Labels,
     LabelValue,
@@ -15,7 +16,6 @@ from vllm_operator.api.fields import (
     ObjectName,
     ObjectNameOrNone,
     Quantity,
-    Rule,
     ShortText,
 )
 
@@ -67,12 +67,12 @@ class Cache(Model):
     )
     retain: bool = Field(default=True, description="Keep the claim when the server is deleted.")
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "has(self.size) != has(self.existingClaim)",
             "set either cache.size (a new claim) or cache.existingClaim (one that exists), not both or neither",
         ),
-        Rule(
+        CelRule(
             "!has(self.existingClaim) || !has(self.accessModes) && !has(self.storageClassName)",
             "cache.existingClaim has its own class and access modes: remove storageClassName and accessModes",
         ),

@@ -69,13 +69,13 @@ def _children(part: Any) -> Iterable[Any]:
     return part if isinstance(part, list) else ()
 
 
-def _path(location: Sequence[int | str]) -> str:
+def _field_path(location: Sequence[int | str]) -> str:
     """`("engine", "env", 0, "name")` -> `spec.engine.env[0].name`."""
     steps = location[:-1] if location[-1] in _VARIANTS and len(location) > 1 else location
     return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
-def parse(body: Mapping[str, Any]) -> VLLMServer:
+def parse_server(body: Mapping[str, Any]) -> VLLMServer:
     """Parse a VLLMServer as the API server sends it.
 
     Raises:
@@ -87,7 +87,7 @@ def parse(body: Mapping[str, Any]) -> VLLMServer:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidSpecError(_path(first["loc"]), first["msg"].removeprefix("Value error, ")) from None
+        raise InvalidSpecError(_field_path(first["loc"]), first["msg"].removeprefix("Value error, ")) from None
     return VLLMServer(
         namespace=metadata["namespace"],
         name=metadata["name"],

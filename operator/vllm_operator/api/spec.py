@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vllm_operator.api.core import LocalObjectReference, ResourceRequirements
 from vllm_operator.api.engine import Engine
-from vllm_operator.api.fields import FreeObject, ListMap, Model, Quantity, Rule
+from vllm_operator.api.fields import CelRule, FreeObject, ListMap, Model, Quantity
 from vllm_operator.api.model import ModelSource
 from vllm_operator.api.operations import Autoscaling, Disruption, Health, Monitoring, Rollout, Service
 from vllm_operator.api.placement import Accelerator, Cache, Scheduling, Security
@@ -54,8 +54,8 @@ class Spec(Model):
     )
     paused: bool = Field(default=False, description="Leave the children alone; the status goes on.")
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.cache) || !has(self.cache.accessModes) || self.cache.accessModes.exists(m, m in "
             "['ReadWriteMany', 'ReadOnlyMany']) || (has(self.autoscaling) ? self.autoscaling.maxReplicas : "
             "self.replicas) <= 1",
@@ -63,7 +63,7 @@ class Spec(Model):
             "storage class that offers it, use cache.existingClaim, or run one replica",
             field_path=".cache.accessModes",
         ),
-        Rule(
+        CelRule(
             "!has(self.autoscaling) || !has(self.engine.maxNumSeqs) "
             "|| self.autoscaling.targetRunningRequests < self.engine.maxNumSeqs",
             "autoscaling.targetRunningRequests must be below engine.maxNumSeqs: a replica never runs more requests "
@@ -83,6 +83,6 @@ def surges(spec: Spec) -> bool:
     return spec.rollout.max_surge not in (0, "0", "0%")
 
 
-def _shared(spec: Spec) -> bool:
+def cache_is_shared(spec: Spec) -> bool:
     """True when several pods may mount the cache at once."""
     return possible_replicas(spec) > 1 or surges(spec)

@@ -32,7 +32,7 @@ ReplicaPhase = Literal[
     "Failed",
     "Unknown",
 ]
-Line = Annotated[str, Field(max_length=32768)]
+StatusText = Annotated[str, Field(max_length=32768)]
 MAX_REPLICA_STATUSES = 100
 MAX_STALLED_RESTARTS = 8
 
@@ -40,23 +40,23 @@ MAX_STALLED_RESTARTS = 8
 class Condition(Model):
     """A condition (metav1.Condition)."""
 
-    type: Line
+    type: StatusText
     status: Literal["True", "False", "Unknown"]
-    reason: Line
-    message: Line = ""
+    reason: StatusText
+    message: StatusText = ""
     observed_generation: int | None = None
-    last_transition_time: Line = Field(description="When the status last changed (RFC 3339).")
+    last_transition_time: StatusText = Field(description="When the status last changed (RFC 3339).")
 
 
 class ReplicaStatus(Model):
     """One pod, as long as its state lasts; no live numbers, so that the status changes only with the state."""
 
-    pod: Line
-    node: Line | None = None
+    pod: StatusText
+    node: StatusText | None = None
     phase: ReplicaPhase
-    reason: Line | None = None
-    message: Line | None = None
-    since: Line | None = Field(default=None, description="When the pod entered this phase (RFC 3339).")
+    reason: StatusText | None = None
+    message: StatusText | None = None
+    since: StatusText | None = Field(default=None, description="When the pod entered this phase (RFC 3339).")
 
 
 class Capacity(Model):
@@ -72,18 +72,18 @@ class Status(Model):
 
     observed_generation: int | None = None
     phase: Phase | None = None
-    message: Line | None = None
-    ready: Line | None = Field(default=None, description="Healthy of wanted replicas, such as 2/3.")
+    message: StatusText | None = None
+    ready: StatusText | None = Field(default=None, description="Healthy of wanted replicas, such as 2/3.")
     replicas: int | None = Field(default=None, description="Pods of the Deployment.")
     ready_replicas: int | None = Field(default=None, description="Pods that Kubernetes calls ready.")
     healthy_replicas: int | None = Field(default=None, description="Pods whose engine answers and lists the model.")
     updated_replicas: int | None = Field(default=None, description="Pods of the wanted revision.")
-    selector: Line | None = Field(default=None, description="Label selector of the pods.")
-    endpoint: Line | None = Field(default=None, description="URL of the Service inside the cluster.")
-    version: Line | None = Field(default=None, description="What the replicas answer on /version.")
-    served_models: Annotated[list[Line], Field(max_length=64)] | None = None
+    selector: StatusText | None = Field(default=None, description="Label selector of the pods.")
+    endpoint: StatusText | None = Field(default=None, description="URL of the Service inside the cluster.")
+    version: StatusText | None = Field(default=None, description="What the replicas answer on /version.")
+    served_models: Annotated[list[StatusText], Field(max_length=64)] | None = None
     capacity: Capacity | None = None
-    stalled_restarts: Annotated[list[Line], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
+    stalled_restarts: Annotated[list[StatusText], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
         default=None,
         description="When the operator last deleted pods of frozen engines (RFC 3339); it counts those of an hour.",
     )

@@ -105,7 +105,7 @@ class Reconciler:
         version = (body["metadata"].get("uid"), body["metadata"].get("generation"))
         if delay := self._rate_limiters.setdefault(key, SpecRateLimiter(time.monotonic)).delay(version):
             return Requeue.after(delay)
-        desired = self._desired.of(key, body, self._cluster.capabilities.installed)
+        desired = self._desired.get(key, body, self._cluster.capabilities.installed)
         if unfit := claim_problems(desired.claim, self._claim(key, body)):
             desired = replace(desired, problems=unfit)
         missing = await self._cluster.references.problems(key.namespace, desired.references)
@@ -260,7 +260,7 @@ class Reconciler:
             generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
             previous=previous,
             problems=desired.problems + missing + outcome.problems,
-            notes=desired.notes + outcome.conflicts + outcome.admission_changes.notes,
+            notes=desired.warnings + outcome.conflicts + outcome.admission_changes.notes,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,

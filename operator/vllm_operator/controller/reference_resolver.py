@@ -48,10 +48,10 @@ class ReferenceResolver:
 
     async def notes(self, namespace: str, references: Iterable[Reference]) -> tuple[str, ...]:
         """What may go wrong with claims that are there: one that only one node may mount, and several pods use."""
-        shared = [reference for reference in references if reference.sharing]
+        shared = [reference for reference in references if reference.sharing_problem]
         modes = [(await self._answer(CLAIM, namespace, reference.name)).modes for reference in shared]
         return tuple(
-            f"{one.field}: PersistentVolumeClaim {one.name} is {', '.join(its)}, so {one.sharing}"
+            f"{one.field}: PersistentVolumeClaim {one.name} is {', '.join(its)}, so {one.sharing_problem}"
             for one, its in zip(shared, modes, strict=True)
             if is_exclusive(its)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_operator.api.spec import Spec
-from vllm_operator.desired.model_dump import manifest
+from vllm_operator.desired.model_dump import dump_model
 from vllm_operator.vllm.arguments import EngineValues
 
 PRODUCT_LABELS = {
@@ -34,14 +34,14 @@ def device_count(spec: Spec, values: EngineValues) -> int:
     return values.tensor_parallel_size * values.pipeline_parallel_size * values.data_parallel_size
 
 
-def resources(spec: Spec, devices: int) -> dict[str, Any]:
+def container_resources(spec: Spec, devices: int) -> dict[str, Any]:
     """The container's resources: the user's, and the devices as request and limit (they must be equal)."""
     limits, requests = dict(spec.resources.limits), dict(spec.resources.requests)
     if devices:
         name = spec.accelerator.resource_name
         wanted = limits.get(name, requests.get(name, devices))
         limits[name] = requests[name] = wanted
-    return {"limits": limits or None, "requests": requests or None, "claims": manifest(spec.resources.claims) or None}
+    return {"limits": limits or None, "requests": requests or None, "claims": dump_model(spec.resources.claims) or None}
 
 
 def node_selector(spec: Spec) -> dict[str, str]:
@@ -53,12 +53,12 @@ def node_selector(spec: Spec) -> dict[str, str]:
 
 def tolerations(spec: Spec, devices: int) -> list[dict[str, Any]]:
     """The taint that keeps other pods off the accelerator's nodes, and what the user tolerates."""
-    keys = _taints(spec.accelerator.resource_name) if devices else ()
+    keys = _taint_keys(spec.accelerator.resource_name) if devices else ()
     own = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
-    return own + [item for item in manifest(spec.scheduling.tolerations) if item not in own]
+    return own + [item for item in dump_model(spec.scheduling.tolerations) if item not in own]
 
 
-def _taints(resource_name: str) -> tuple[str, ...]:
+def _taint_keys(resource_name: str) -> tuple[str, ...]:
     """Keys of the usual taints; a node of MIG slices or shared GPUs carries that of the whole GPU."""
     whole = "nvidia.com/gpu"
     is_part = resource_name.startswith("nvidia.com/") and resource_name != whole

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vllm_operator.api.operations import Alerts
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.prometheus_rule import Alert, RecordPlan
+from vllm_operator.desired.prometheus_rule import AlertTemplate, RecordingRulePlan
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.vllm.metric_series import ServerSeries, server_series
 
@@ -33,11 +33,11 @@ _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Subject:
+class AlertSubject:
     """What an alert speaks about: a server, its series, and its limits."""
 
     server: VLLMServer
-    own: ServerSeries
+    series: ServerSeries
 
     @property
     def limits(self) -> Alerts:
@@ -57,24 +57,24 @@ class Subject:
     @property
     def labels(self) -> dict[str, str]:
         """Labels of every alert; those of the spec may change the severity, never the identity."""
-        return {**_user_labels(self.limits.labels), **self.identity}
+        return {**_checked_labels(self.limits.labels), **self.identity}
 
 
-def subject(server: VLLMServer) -> Subject:
+def alert_subject(server: VLLMServer) -> AlertSubject:
     """The subject of all alerts of a server."""
-    return Subject(server, server_series(server))
+    return AlertSubject(server, server_series(server))
 
 
-def replicas_serving(s: Subject) -> RecordPlan:
+def replicas_serving(s: AlertSubject) -> RecordingRulePlan:
     """Counts replicas by a metric of vLLM: `up` may also come from a sidecar of a dead replica."""
-    running = s.own(s.own.names.running)
-    return RecordPlan(name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=s.identity)
+    running = s.series(s.series.names.running)
+    return RecordingRulePlan(name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=s.identity)
 
 
-def no_replica_available(s: Subject) -> Alert:
+def no_replica_available(s: AlertSubject) -> AlertTemplate:
     """Needs `replicas_serving`. Silent while a new server starts for the first time, as long as the budget lasts."""
     serving = f'{SERVING}{{namespace="{s.server.namespace}",vllmserver="{s.server.name}"}}'
-    return Alert(
+    return AlertTemplate(
         "VLLMNoReplicaAvailable",
         f"{serving} == 0\n"
         "and (\n"
@@ -88,12 +88,12 @@ def no_replica_available(s: Subject) -> Alert:
     )
 
 
-def replica_down(s: Subject) -> Alert:
+def replica_down(s: AlertSubject) -> AlertTemplate:
     """A loading replica has its port closed, so only one that is down for longer than a start is news."""
-    return Alert(
+    return AlertTemplate(
         "VLLMReplicaDown",
-        f"min by (namespace, pod) ({s.own('up')}) == 0\n"
-        f"unless on (namespace, pod) count by (namespace, pod) ({s.own(s.own.names.running)})",
+        f"min by (namespace, pod) ({s.series('up')}) == 0\n"
+        f"unless on (namespace, pod) count by (namespace, pod) ({s.series(s.series.names.running)})",
         wait=s.start_budget,
         severity="warning",
         summary="a replica does not come up",
@@ -101,26 +101,26 @@ def replica_down(s: Subject) -> Alert:
     )
 
 
-def engine_stalled(s: Subject) -> Alert:
+def engine_stalled(s: AlertSubject) -> AlertTemplate:
     """Prompts count as progress, and so does a cache that fills: a long prompt moves no token counter until its end.
 
     An engine that froze while idle goes on telling that it holds nothing. What its clients give up counts as 2xx.
     """
-    names = s.own.names
-    ended = s.own(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
-    return Alert(
+    names = s.series.names
+    ended = s.series(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
+    return AlertTemplate(
         "VLLMEngineStalled",
         "max by (namespace, pod, engine) (\n"
-        f"  {s.own(names.running)} + {s.own(names.waiting)} > 0\n"
-        f"  and increase({s.own(names.generation_tokens)}[5m]) == 0\n"
-        f"  and increase({s.own(names.prompt_tokens)}[5m]) == 0\n"
-        f"  and changes({s.own(names.kv_cache)}[5m]) == 0\n"
+        f"  {s.series(names.running)} + {s.series(names.waiting)} > 0\n"
+        f"  and increase({s.series(names.generation_tokens)}[5m]) == 0\n"
+        f"  and increase({s.series(names.prompt_tokens)}[5m]) == 0\n"
+        f"  and changes({s.series(names.kv_cache)}[5m]) == 0\n"
         ")\n"
         "or on (namespace, pod) (\n"
         f"  sum by (namespace, pod) (increase({ended}[5m])) > 0\n"
-        f"  and sum by (namespace, pod) (increase({s.own(names.generation_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (increase({s.own(names.prompt_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (changes({s.own(names.kv_cache)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({s.series(names.generation_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({s.series(names.prompt_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (changes({s.series(names.kv_cache)}[5m])) == 0\n"
         ")",
         wait="2m",
         severity="critical",
@@ -129,11 +129,11 @@ def engine_stalled(s: Subject) -> Alert:
     )
 
 
-def high_error_rate(s: Subject) -> Alert:
+def high_error_rate(s: AlertSubject) -> AlertTemplate:
     """Inference is POST; probes and the listing of models are GET and would dilute the share."""
-    failed = s.own(s.own.names.http_requests, 'method="POST"', 'status="5xx"')
-    requests = s.own(s.own.names.http_requests, 'method="POST"')
-    return Alert(
+    failed = s.series(s.series.names.http_requests, 'method="POST"', 'status="5xx"')
+    requests = s.series(s.series.names.http_requests, 'method="POST"')
+    return AlertTemplate(
         "VLLMHighErrorRate",
         f"sum(rate({failed}[5m])) / sum(rate({requests}[5m])) > {_number(s.limits.error_ratio)}\n"
         f"and sum(increase({failed}[5m])) > {MIN_FAILURES}",
@@ -145,12 +145,12 @@ def high_error_rate(s: Subject) -> Alert:
     )
 
 
-def high_latency(s: Subject) -> Alert:
+def high_latency(s: AlertSubject) -> AlertTemplate:
     """The 99th percentile over all replicas; the buckets are summed before the quantile is taken."""
     limit = _number(s.limits.p99_latency_seconds)
-    return Alert(
+    return AlertTemplate(
         "VLLMHighLatency",
-        f"histogram_quantile(0.99, sum by (le) (rate({s.own(s.own.names.latency)}[5m]))) > {limit}",
+        f"histogram_quantile(0.99, sum by (le) (rate({s.series(s.series.names.latency)}[5m]))) > {limit}",
         wait="5m",
         severity="warning",
         summary="requests take long",
@@ -158,13 +158,13 @@ def high_latency(s: Subject) -> Alert:
     )
 
 
-def queue_backlog(s: Subject) -> Alert:
+def queue_backlog(s: AlertSubject) -> AlertTemplate:
     """The longest queue of a replica, not the sum: ten replicas with ten each are fine, one with a hundred is not.
 
     The inner max counts a replica once that two jobs scrape; the sum is over its data-parallel engines.
     """
-    waiting = s.own(s.own.names.waiting)
-    return Alert(
+    waiting = s.series(s.series.names.waiting)
+    return AlertTemplate(
         "VLLMQueueBacklog",
         f"max(sum by (pod) (max by (pod, engine) ({waiting}))) > {s.limits.queue_length}",
         wait="2m",
@@ -174,10 +174,10 @@ def queue_backlog(s: Subject) -> Alert:
     )
 
 
-def kv_cache_nearly_full(s: Subject) -> Alert:
+def kv_cache_nearly_full(s: AlertSubject) -> AlertTemplate:
     """vLLM exports a fraction: 1 means full. The average lets a cache that hovers about the limit fire, too."""
-    usage = s.own(s.own.names.kv_cache)
-    return Alert(
+    usage = s.series(s.series.names.kv_cache)
+    return AlertTemplate(
         "VLLMKVCacheNearlyFull",
         f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {_number(s.limits.kv_cache_usage)}",
         wait="5m",
@@ -188,10 +188,10 @@ def kv_cache_nearly_full(s: Subject) -> Alert:
     )
 
 
-def preemptions(s: Subject) -> Alert:
+def preemptions(s: AlertSubject) -> AlertTemplate:
     """Each preempted request is computed again from its start: the share of such work, whatever the traffic."""
-    preempted, finished = s.own(s.own.names.preemptions), s.own(s.own.names.finished)
-    return Alert(
+    preempted, finished = s.series(s.series.names.preemptions), s.series(s.series.names.finished)
+    return AlertTemplate(
         "VLLMPreemptions",
         f"sum(rate({preempted}[5m])) / sum(rate({finished}[5m])) > {PREEMPTIONS_PER_REQUEST}",
         wait="10m",
@@ -213,7 +213,7 @@ LOAD_ALERTS = (
 """Alerts that speak of series that are there, and stay silent where nobody scrapes."""
 
 
-def _user_labels(labels: dict[str, str]) -> dict[str, str]:
+def _checked_labels(labels: dict[str, str]) -> dict[str, str]:
     for key in labels:
         if not _LABEL.fullmatch(key) or key in RESERVED_LABELS:
             raise InvalidSpecError(

@@ -8,7 +8,7 @@ from typing import Any
 from vllm_operator.api.names import child_name
 from vllm_operator.api.operations import Autoscaling
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.model_dump import manifest
+from vllm_operator.desired.model_dump import dump_model
 
 RUNNING_METRIC = "vllm_num_requests_running"
 """Per-pod metric as the metrics API serves it; vLLM itself exports vllm:num_requests_running."""
@@ -34,7 +34,7 @@ DEFAULT_BEHAVIOR: dict[str, Any] = {
 """A replica takes minutes to load, and shows no load meanwhile: so few new ones within that time, lest the
 autoscaler overshoots; and one at a time down, after ten quiet minutes."""
 
-KUBERNETES_BEHAVIOR: dict[str, Any] = {
+KUBERNETES_DEFAULT_BEHAVIOR: dict[str, Any] = {
     "scaleUp": {
         "stabilizationWindowSeconds": 0,
         "selectPolicy": "Max",
@@ -80,8 +80,10 @@ def _behavior(scaling: Autoscaling) -> dict[str, Any]:
     """The user's behavior, completed as Kubernetes does; the operator's own without one."""
     if scaling.behavior is None:
         return DEFAULT_BEHAVIOR
-    given = manifest(scaling.behavior)
-    return {direction: {**rules, **given.get(direction, {})} for direction, rules in KUBERNETES_BEHAVIOR.items()}
+    given = dump_model(scaling.behavior)
+    return {
+        direction: {**rules, **given.get(direction, {})} for direction, rules in KUBERNETES_DEFAULT_BEHAVIOR.items()
+    }
 
 
 def _metrics(scaling: Autoscaling) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_operator.api.names import child_name
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.api.spec import _shared
+from vllm_operator.api.spec import cache_is_shared
 
 CACHE_PATH = "/cache"
 """Where the cache volume is mounted. Not below /root, which a non-root user cannot enter."""
@@ -44,7 +44,7 @@ def claim_plan(server: VLLMServer) -> ClaimPlan | None:
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
-    default = "ReadWriteMany" if _shared(server.spec) else "ReadWriteOnce"
+    default = "ReadWriteMany" if cache_is_shared(server.spec) else "ReadWriteOnce"
     return ClaimPlan(
         name=child_name(server.name, "cache"),
         size=cache.size,

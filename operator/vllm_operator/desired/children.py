@@ -11,10 +11,10 @@ from vllm_operator.api.spec import possible_replicas
 from vllm_operator.desired.autoscaler import AutoscalerPlan, autoscaler_plan
 from vllm_operator.desired.cache_volume import ClaimPlan, claim_plan
 from vllm_operator.desired.deployment import DeploymentPlan, deployment_plan
-from vllm_operator.desired.monitoring import PodMonitorPlan, pod_annotations, pod_monitor_plan, rule_plan
-from vllm_operator.desired.prometheus_rule import RulePlan
+from vllm_operator.desired.monitoring import PodMonitorPlan, pod_annotations, pod_monitor_plan, prometheus_rule_plan
+from vllm_operator.desired.prometheus_rule import PrometheusRulePlan
 from vllm_operator.vllm.arguments import engine_values
-from vllm_operator.vllm.model_source import resolve
+from vllm_operator.vllm.model_source import resolve_model
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ServicePlan:
 
 
 @dataclass(frozen=True)
-class BudgetPlan:
+class DisruptionBudgetPlan:
     """The PodDisruptionBudget."""
 
     name: str
@@ -39,21 +39,21 @@ class BudgetPlan:
 
 
 @dataclass(frozen=True)
-class ServerPlan:
+class ChildrenPlan:
     """Everything that is to exist for one server; None means that the object is not to exist."""
 
     deployment: DeploymentPlan
     service: ServicePlan
     claim: ClaimPlan | None
     autoscaler: AutoscalerPlan | None
-    budget: BudgetPlan | None
-    rule: RulePlan | None
+    budget: DisruptionBudgetPlan | None
+    rule: PrometheusRulePlan | None
     pod_monitor: PodMonitorPlan | None
     keeps_claim: bool
     served_names: tuple[str, ...] = field(default=())
 
 
-def build_plan(server: VLLMServer, installed: Set[str], runbooks: str = "") -> ServerPlan:
+def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "") -> ChildrenPlan:
     """Decide what exists for `server`.
 
     Args:
@@ -61,28 +61,28 @@ def build_plan(server: VLLMServer, installed: Set[str], runbooks: str = "") -> S
         installed: kinds of the optional CRDs that the cluster has, such as `PodMonitor`.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
     """
-    source = resolve(server.spec.model)
+    source = resolve_model(server.spec.model)
     cache = server.spec.cache
-    return ServerPlan(
+    return ChildrenPlan(
         deployment=deployment_plan(server, pod_annotations(server)),
-        service=_service(server),
+        service=_service_plan(server),
         claim=claim_plan(server),
         autoscaler=autoscaler_plan(server),
-        budget=_budget(server),
-        rule=rule_plan(server, installed, runbooks),
+        budget=_disruption_budget_plan(server),
+        rule=prometheus_rule_plan(server, installed, runbooks),
         pod_monitor=pod_monitor_plan(server, installed),
         keeps_claim=cache is not None and cache.retain,
         served_names=engine_values(server.spec).served_names or source.served_names,
     )
 
 
-def endpoint(server: VLLMServer) -> str:
+def endpoint_url(server: VLLMServer) -> str:
     """URL of the Service inside the cluster."""
     port = server.spec.service.port
     return f"http://{child_name(server.name)}.{server.namespace}.svc" + (f":{port}" if port != 80 else "")
 
 
-def _service(server: VLLMServer) -> ServicePlan:
+def _service_plan(server: VLLMServer) -> ServicePlan:
     service = server.spec.service
     return ServicePlan(
         name=child_name(server.name),
@@ -94,11 +94,11 @@ def _service(server: VLLMServer) -> ServicePlan:
     )
 
 
-def _budget(server: VLLMServer) -> BudgetPlan | None:
+def _disruption_budget_plan(server: VLLMServer) -> DisruptionBudgetPlan | None:
     """A budget for a single replica would block every node drain for ever."""
     if possible_replicas(server.spec) < 2:
         return None
-    return BudgetPlan(
+    return DisruptionBudgetPlan(
         name=child_name(server.name),
         max_unavailable=server.spec.disruption.max_unavailable,
         selector=selector_labels(server.name),

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.names import child_name, recommended_labels, selector_labels
+from vllm_operator.api.names import CONTAINER, child_name, recommended_labels, selector_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.accelerator import device_count, node_selector, resources, tolerations
+from vllm_operator.desired.accelerator import container_resources, device_count, node_selector, tolerations
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volume
-from vllm_operator.desired.model_dump import manifest, merged
+from vllm_operator.desired.model_dump import dump_model, merge_patch
 from vllm_operator.desired.rollout import RolloutPlan, rollout_plan
-from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN, PORT, arguments, engine_values
-from vllm_operator.vllm.model_source import MODEL_PATH, ResolvedModel, resolve
+from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN, PORT, container_arguments, engine_values
+from vllm_operator.vllm.model_source import MODEL_PATH, ResolvedModel, resolve_model
 
 POD_SECURITY_CONTEXT: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -44,6 +44,7 @@ class DeploymentPlan:
     selector: dict[str, str]
     pod_labels: dict[str, str]
     pod_annotations: dict[str, str] | None
+    container: str
     image: str
     image_pull_secrets: list[dict[str, Any]] | None
     args: tuple[str, ...]
@@ -67,7 +68,7 @@ class DeploymentPlan:
 def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> DeploymentPlan:
     """Plan the Deployment. `replicas` is None while an autoscaler owns the number."""
     spec, scheduling, security = server.spec, server.spec.scheduling, server.spec.security
-    source, values = resolve(spec.model), engine_values(spec)
+    source, values = resolve_model(spec.model), engine_values(spec)
     devices = device_count(spec, values)
     return DeploymentPlan(
         name=child_name(server.name),
@@ -76,16 +77,17 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         selector=selector_labels(server.name),
         pod_labels=recommended_labels(server.name),
         pod_annotations=dict(pod_annotations) or None,
+        container=CONTAINER,
         image=spec.image,
-        image_pull_secrets=manifest(spec.image_pull_secrets) or None,
-        args=arguments(spec, source),
+        image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
+        args=container_arguments(spec, source),
         env=_environment(server),
         port=PORT,
-        resources=resources(spec, devices),
+        resources=container_resources(spec, devices),
         volume_mounts=_volume_mounts(source),
         volumes=_volumes(server, source),
-        pod_security_context=merged(POD_SECURITY_CONTEXT, security.pod_security_context),
-        container_security_context=merged(CONTAINER_SECURITY_CONTEXT, security.container_security_context),
+        pod_security_context=merge_patch(POD_SECURITY_CONTEXT, security.pod_security_context),
+        container_security_context=merge_patch(CONTAINER_SECURITY_CONTEXT, security.container_security_context),
         node_selector=node_selector(spec) or None,
         tolerations=tolerations(spec, devices) or None,
         affinity=scheduling.affinity,
@@ -104,8 +106,8 @@ def _environment(server: VLLMServer) -> list[dict[str, Any]]:
     secrets = {HF_TOKEN: spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
     for name, reference in secrets.items():
         if reference is not None:
-            env[name] = {"name": name, "valueFrom": {"secretKeyRef": manifest(reference)}}
-    own: list[dict[str, Any]] = manifest(spec.engine.env)
+            env[name] = {"name": name, "valueFrom": {"secretKeyRef": dump_model(reference)}}
+    own: list[dict[str, Any]] = dump_model(spec.engine.env)
     # The user's stay together, in their order: `$(NAME)` means a variable that stands before.
     replaced = {item["name"] for item in own}
     return [item for name, item in env.items() if name not in replaced] + own
@@ -134,7 +136,7 @@ def _spread(server: VLLMServer) -> list[dict[str, Any]]:
     selector = {"matchLabels": selector_labels(server.name)}
     constraints = server.spec.scheduling.topology_spread_constraints
     if constraints is not None:
-        return [{"labelSelector": selector, **item} for item in manifest(constraints)]
+        return [{"labelSelector": selector, **item} for item in dump_model(constraints)]
     default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
     # Without the revision, pods of the old one would count while a rollout replaces them.
     return [{**default, "labelSelector": selector, "matchLabelKeys": ["pod-template-hash"]}]

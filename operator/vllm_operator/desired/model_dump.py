@@ -9,14 +9,14 @@ from typing import Any
 from vllm_operator.api.fields import Model
 
 
-def manifest(value: Model | Sequence[Model]) -> Any:
+def dump_model(value: Model | Sequence[Model]) -> Any:
     """A model, or a list of them, under the manifest's own names and without what is unset."""
     if isinstance(value, Model):
         return value.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return [manifest(item) for item in value]
+    return [dump_model(item) for item in value]
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any] | None) -> dict[str, Any]:
+def merge_patch(base: Mapping[str, Any], over: Mapping[str, Any] | None) -> dict[str, Any]:
     """`base` with `over` merged into it, key by key; a null in `over` removes the key (RFC 7386)."""
     result = copy.deepcopy(dict(base))
     for key, value in (over or {}).items():
@@ -24,7 +24,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any] | None) -> dict[str,
             result.pop(key, None)
         elif isinstance(value, Mapping):
             below = result.get(key)
-            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+            result[key] = merge_patch(below if isinstance(below, Mapping) else {}, value)
         else:
             result[key] = copy.deepcopy(value)
     return result

@@ -9,12 +9,12 @@ from enum import StrEnum
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired import alerts
-from vllm_operator.desired.prometheus_rule import RulePlan
+from vllm_operator.desired.prometheus_rule import PrometheusRulePlan
 from vllm_operator.kube.kinds import MONITORING_KINDS, POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.vllm.arguments import PORT, extra_flags
 
 
-class Scrape(StrEnum):
+class ScrapeMethod(StrEnum):
     """Who tells Prometheus to scrape the replicas."""
 
     POD_MONITOR = "podMonitor"
@@ -30,7 +30,7 @@ class PodMonitorPlan:
     match_labels: dict[str, str]
 
 
-def scrape(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> Scrape:
+def scrape_method(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> ScrapeMethod:
     """How the replicas are scraped, given the installed `kinds`.
 
     `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing and is named by
@@ -38,10 +38,10 @@ def scrape(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> Scrape:
     """
     wanted = server.spec.monitoring.scrape
     if wanted == "auto":
-        return Scrape.POD_MONITOR if POD_MONITOR in kinds else Scrape.ANNOTATIONS
+        return ScrapeMethod.POD_MONITOR if POD_MONITOR in kinds else ScrapeMethod.ANNOTATIONS
     if wanted == "podMonitor" and POD_MONITOR not in kinds:
-        return Scrape.NONE
-    return Scrape(wanted)
+        return ScrapeMethod.NONE
+    return ScrapeMethod(wanted)
 
 
 def pod_annotations(server: VLLMServer) -> dict[str, str]:
@@ -67,12 +67,14 @@ def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
 
 def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> PodMonitorPlan | None:
     """The PodMonitor; None when the replicas are scraped another way, or not at all."""
-    if scrape(server, kinds) is not Scrape.POD_MONITOR:
+    if scrape_method(server, kinds) is not ScrapeMethod.POD_MONITOR:
         return None
     return PodMonitorPlan(name=child_name(server.name), match_labels=selector_labels(server.name))
 
 
-def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = "") -> RulePlan | None:
+def prometheus_rule_plan(
+    server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = ""
+) -> PrometheusRulePlan | None:
     """The PrometheusRule; None when alerts are off or its CRD is absent.
 
     Args:
@@ -85,15 +87,15 @@ def rule_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: 
     """
     if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
         return None
-    subject = alerts.subject(server)
-    scraped = scrape(server, kinds) is not Scrape.NONE and _exports_metrics(server)
+    subject = alerts.alert_subject(server)
+    scraped = scrape_method(server, kinds) is not ScrapeMethod.NONE and _exports_metrics(server)
     watched = scraped and _expects_replicas(server)
     wanted = (*([alerts.no_replica_available] if watched else []), *alerts.LOAD_ALERTS)
-    return RulePlan(
+    return PrometheusRulePlan(
         name=child_name(server.name),
         group=f"vllmserver.{server.name}",
         records=[alerts.replicas_serving(subject)] if watched else [],
-        alerts=[alert(subject).about(f"VLLMServer {server.key}", subject.labels, runbooks) for alert in wanted],
+        alerts=[alert(subject).rule_for(f"VLLMServer {server.key}", subject.labels, runbooks) for alert in wanted],
     )
 
 

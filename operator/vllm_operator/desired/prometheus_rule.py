@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class RecordPlan:
+class RecordingRulePlan:
     """A recording rule."""
 
     name: str
@@ -15,7 +15,7 @@ class RecordPlan:
 
 
 @dataclass(frozen=True)
-class AlertPlan:
+class AlertingRulePlan:
     """An alerting rule; `wait` is its `for`, in Prometheus' notation."""
 
     name: str
@@ -26,17 +26,17 @@ class AlertPlan:
 
 
 @dataclass(frozen=True)
-class RulePlan:
+class PrometheusRulePlan:
     """A PrometheusRule with one group."""
 
     name: str
     group: str
-    records: list[RecordPlan]
-    alerts: list[AlertPlan]
+    records: list[RecordingRulePlan]
+    alerts: list[AlertingRulePlan]
 
 
 @dataclass(frozen=True)
-class Alert:
+class AlertTemplate:
     """An alert in its own words, before they are said about somebody."""
 
     name: str
@@ -46,7 +46,7 @@ class Alert:
     summary: str
     description: str
 
-    def about(self, subject: str, labels: dict[str, str], runbooks: str) -> AlertPlan:
+    def rule_for(self, subject: str, labels: dict[str, str], runbooks: str) -> AlertingRulePlan:
         """The rule about one subject.
 
         Args:
@@ -57,4 +57,4 @@ class Alert:
         annotations = {"summary": f"{subject}: {self.summary}", "description": self.description}
         if runbooks:
             annotations["runbook_url"] = runbooks.replace("%s", self.name)
-        return AlertPlan(self.name, self.expr, self.wait, {"severity": self.severity, **labels}, annotations)
+        return AlertingRulePlan(self.name, self.expr, self.wait, {"severity": self.severity, **labels}, annotations)

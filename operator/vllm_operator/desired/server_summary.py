@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from vllm_operator.api.operations import CompletionMode
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.cache_volume import cache_claim
-from vllm_operator.desired.children import endpoint
-from vllm_operator.desired.monitoring import Scrape, missing_crds, scrape
-from vllm_operator.vllm.model_source import resolve
+from vllm_operator.desired.children import endpoint_url
+from vllm_operator.desired.monitoring import ScrapeMethod, missing_crds, scrape_method
+from vllm_operator.vllm.model_source import resolve_model
 
 DEFAULT_PROBE_SECONDS = 10
 
@@ -57,7 +57,7 @@ class ServerSummary:
         return f"{self.namespace}/{self.name}"
 
 
-def outline(server: VLLMServer, installed: Set[str]) -> ServerSummary:
+def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
     """The outline of `server` in a cluster with the optional kinds `installed`."""
     spec, missing = server.spec, missing_crds(server, installed)
     return ServerSummary(
@@ -71,8 +71,8 @@ def outline(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,
         cache_claim=cache_claim(server),
-        downloads=resolve(spec.model).downloads,
-        endpoint=endpoint(server),
+        downloads=resolve_model(spec.model).downloads,
+        endpoint=endpoint_url(server),
         missing_crds=missing,
-        monitoring=bool(missing) or scrape(server, installed) is not Scrape.NONE,
+        monitoring=bool(missing) or scrape_method(server, installed) is not ScrapeMethod.NONE,
     )

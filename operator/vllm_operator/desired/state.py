@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.api.problem import Problem
-from vllm_operator.api.server import parse
-from vllm_operator.desired.children import build_plan
-from vllm_operator.desired.rendering import render_all
-from vllm_operator.desired.server_summary import ServerSummary, outline
+from vllm_operator.api.server import parse_server
+from vllm_operator.desired.children import plan_children
+from vllm_operator.desired.rendering import render_children
+from vllm_operator.desired.server_summary import ServerSummary, summarize
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.manifest import Manifest
-from vllm_operator.validation.checks import notes, problems
-from vllm_operator.validation.claim_checks import DesiredClaim, claim_wish
+from vllm_operator.validation.checks import spec_problems, spec_warnings
+from vllm_operator.validation.claim_checks import DesiredClaim, desired_claim
 from vllm_operator.validation.references import Reference, references
 
 
@@ -27,7 +27,7 @@ class DesiredState:
     Attributes:
         server: the server in short.
         problems: why it is refused, as far as the manifest itself tells.
-        notes: remarks on an accepted manifest.
+        warnings: remarks on an accepted manifest.
         references: what must exist in the cluster.
         claim: what is asked of the cache's claim that is there already.
         served_names: names that the replicas are told to serve.
@@ -36,7 +36,7 @@ class DesiredState:
 
     server: ServerSummary
     problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     claim: DesiredClaim | None = None
     served_names: tuple[str, ...] = ()
@@ -52,21 +52,23 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
     """
     try:
-        server = parse(body)
+        server = parse_server(body)
     except InvalidSpecError as error:
         metadata = body["metadata"]
         nobody = ServerSummary(metadata["namespace"], metadata["name"], metadata["uid"])
         return DesiredState(nobody, (Problem(error.reason, error.message),))
-    short, wanted = outline(server, installed), references(server)
-    found = problems(server.spec)
+    short, wanted = summarize(server, installed), references(server)
+    found = spec_problems(server.spec)
     if found:
         return DesiredState(short, found, references=wanted)
     try:
-        plan = build_plan(server, installed, runbooks)
-        manifests = render_all(server, plan)
+        plan = plan_children(server, installed, runbooks)
+        manifests = render_children(server, plan)
     except InvalidSpecError as error:
         return DesiredState(short, (Problem(error.reason, error.message),), references=wanted)
-    return DesiredState(short, (), notes(server.spec), wanted, claim_wish(server), plan.served_names, manifests)
+    return DesiredState(
+        short, (), spec_warnings(server.spec), wanted, desired_claim(server), plan.served_names, manifests
+    )
 
 
 class DesiredStateCache:
@@ -76,7 +78,7 @@ class DesiredStateCache:
         self._runbooks = runbooks
         self._known: dict[Hashable, tuple[tuple[Any, ...], DesiredState]] = {}
 
-    def of(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> DesiredState:
+    def get(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> DesiredState:
         """The desired state of `body`, worked out again only when something that it depends on changed."""
         metadata = body["metadata"]
         cause = (metadata["uid"], metadata.get("generation"), installed)

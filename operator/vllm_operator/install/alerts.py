@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_operator.desired.prometheus_rule import Alert, RulePlan
+from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan
 
 QUEUE_SECONDS = 300
 """A server that has waited so long for its pass is served by nobody: passes take milliseconds, and 32 run at once."""
@@ -17,7 +17,7 @@ FAILED_CODES = "5..|429|none"
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorSubject:
     """The operator that the alerts speak about.
 
     Attributes:
@@ -36,16 +36,16 @@ class Operator:
         return f"vllm_operator_{name}{{{own}}}"
 
 
-def operator_rules(operator: Operator) -> RulePlan:
+def operator_rule_plan(operator: OperatorSubject) -> PrometheusRulePlan:
     """The PrometheusRule of an operator that is scraped."""
     name, labels = f"vllm-operator in {operator.namespace}", {"namespace": operator.namespace}
-    alerts = [alert(operator).about(name, labels, operator.runbooks) for alert in OPERATOR_ALERTS]
-    return RulePlan(operator.name, "vllm-operator", [], alerts)
+    alerts = [alert(operator).rule_for(name, labels, operator.runbooks) for alert in OPERATOR_ALERTS]
+    return PrometheusRulePlan(operator.name, "vllm-operator", [], alerts)
 
 
-def down(o: Operator) -> Alert:
+def down(o: OperatorSubject) -> AlertTemplate:
     """No series at all: also when nobody scrapes it, which has to be mended, too."""
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorDown",
         f"absent({o.series('build_info')})",
         wait="5m",
@@ -56,9 +56,9 @@ def down(o: Operator) -> Alert:
     )
 
 
-def no_leader(o: Operator) -> Alert:
+def no_leader(o: OperatorSubject) -> AlertTemplate:
     """A failover takes less than 20 s. Silent without series: that is `down`."""
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorNoLeader",
         f"max by (namespace) ({o.series('leader')}) == 0",
         wait="5m",
@@ -68,9 +68,9 @@ def no_leader(o: Operator) -> Alert:
     )
 
 
-def passes_failing(o: Operator) -> Alert:
+def reconciles_failing(o: OperatorSubject) -> AlertTemplate:
     """What fails is tried again at least once a minute: where some are counted all the time, no retry helps."""
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorPassesFailing",
         f"max by (namespace) ({o.series('servers_failing')}) > 0",
         wait="15m",
@@ -80,9 +80,9 @@ def passes_failing(o: Operator) -> Alert:
     )
 
 
-def queue_stuck(o: Operator) -> Alert:
+def queue_stuck(o: OperatorSubject) -> AlertTemplate:
     """On a standby the queue waits for the Lease, and its age says nothing."""
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorQueueStuck",
         f"max by (namespace) ({o.series('queue_age_seconds')} and on (namespace, pod) {o.series('leader')} == 1)"
         f" > {QUEUE_SECONDS}",
@@ -93,10 +93,10 @@ def queue_stuck(o: Operator) -> Alert:
     )
 
 
-def api_errors(o: Operator) -> Alert:
+def api_errors(o: OperatorSubject) -> AlertTemplate:
     """A share, since the number of calls grows with the servers; at rest the Lease alone makes some each minute."""
     failed = o.series("api_requests_total", f'code=~"{FAILED_CODES}"')
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorApiErrors",
         f"sum by (namespace) (rate({failed}[5m])) / sum by (namespace) (rate({o.series('api_requests_total')}[5m]))"
         f" > {ERROR_SHARE}",
@@ -107,10 +107,10 @@ def api_errors(o: Operator) -> Alert:
     )
 
 
-def credentials_refused(o: Operator) -> Alert:
+def credentials_refused(o: OperatorSubject) -> AlertTemplate:
     """One 401 is how an expired token is noticed and read again; only what goes on is trouble."""
     refused = o.series("api_requests_total", 'code="401"')
-    return Alert(
+    return AlertTemplate(
         "VLLMOperatorCredentialsRefused",
         f"sum by (namespace) (rate({refused}[5m])) > 0",
         wait="10m",
@@ -120,4 +120,4 @@ def credentials_refused(o: Operator) -> Alert:
     )
 
 
-OPERATOR_ALERTS = (down, no_leader, passes_failing, queue_stuck, api_errors, credentials_refused)
+OPERATOR_ALERTS = (down, no_leader, reconciles_failing, queue_stuck, api_errors, credentials_refused)

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from vllm_operator.api.crd import crd
-from vllm_operator.desired.rendering.templates import render
-from vllm_operator.install.alerts import Operator, operator_rules
+from vllm_operator.desired.rendering.templates import render_template
+from vllm_operator.install.alerts import OperatorSubject, operator_rule_plan
 
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
@@ -20,7 +20,7 @@ CLUSTER_OBJECTS = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRo
 
 
 @dataclass(frozen=True)
-class DeployPlan:
+class OperatorPlan:
     """The values of the templates under `deploy/`."""
 
     name: str
@@ -32,7 +32,7 @@ class DeployPlan:
 
 
 @dataclass(frozen=True)
-class ServedPlan:
+class ServedNamespacePlan:
     """The values of the templates for one of the namespaces that are served."""
 
     name: str
@@ -43,7 +43,7 @@ class ServedPlan:
 
 
 @dataclass(frozen=True)
-class Watching:
+class MonitoringOptions:
     """What watches the operator. Nothing unless asked for: an apply fails where the CRDs are not installed.
 
     Attributes:
@@ -57,11 +57,11 @@ class Watching:
     runbooks: str = ""
 
 
-UNWATCHED = Watching()
+NO_MONITORING = MonitoringOptions()
 
 
-def deploy_manifests(
-    image: str, namespace: str, served: Sequence[str] = (), watching: Watching = UNWATCHED
+def operator_manifests(
+    image: str, namespace: str, served: Sequence[str] = (), watching: MonitoringOptions = NO_MONITORING
 ) -> list[dict[str, Any]]:
     """Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
 
@@ -75,33 +75,38 @@ def deploy_manifests(
     args = ["run", "--log-format=json", *(f"--namespace={name}" for name in served)]
     if watching.runbooks:
         args.append(f"--runbook-url={watching.runbooks}")
-    plan = DeployPlan("vllm-operator", namespace, image, args, selector, selector)
-    rights = [*_served(plan, served)] if served else [render(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
-    first = (render("deploy/namespace", plan), crd(), render("deploy/serviceaccount", plan))
-    own = (render(f"deploy/{name}", plan) for name in OWN)
+    plan = OperatorPlan("vllm-operator", namespace, image, args, selector, selector)
+    rights = (
+        [*_served_namespaces(plan, served)]
+        if served
+        else [render_template(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
+    )
+    first = (render_template("deploy/namespace", plan), crd(), render_template("deploy/serviceaccount", plan))
+    own = (render_template(f"deploy/{name}", plan) for name in OWN)
     return [*first, *rights, *own, *_monitoring(plan, watching)]
 
 
-def _monitoring(plan: DeployPlan, watching: Watching) -> Iterator[dict[str, Any]]:
+def _monitoring(plan: OperatorPlan, watching: MonitoringOptions) -> Iterator[dict[str, Any]]:
     if watching.pod_monitor:
-        yield render(f"deploy/{POD_MONITOR}", plan)
+        yield render_template(f"deploy/{POD_MONITOR}", plan)
     if watching.rules:
-        rule = render(
-            "monitoring/prometheusrule", operator_rules(Operator(plan.name, plan.namespace, watching.runbooks))
+        rule = render_template(
+            "monitoring/prometheusrule",
+            operator_rule_plan(OperatorSubject(plan.name, plan.namespace, watching.runbooks)),
         )
         rule["metadata"] |= {"namespace": plan.namespace, "labels": plan.labels}
         yield rule
 
 
-def _served(plan: DeployPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
-    rules = served_rules(render("deploy/clusterrole", plan)["rules"])
+def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
+    rules = namespaced_rules(render_template("deploy/clusterrole", plan)["rules"])
     account = {"kind": "ServiceAccount", "name": plan.name, "namespace": plan.namespace}
     for namespace in namespaces:
-        served = ServedPlan(f"{plan.name}-servers", namespace, plan.labels, rules, account)
-        yield from (render(f"deploy/{name}", served) for name in NAMESPACED)
+        served = ServedNamespacePlan(f"{plan.name}-servers", namespace, plan.labels, rules, account)
+        yield from (render_template(f"deploy/{name}", served) for name in NAMESPACED)
 
 
-def served_rules(rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def namespaced_rules(rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rules of the ClusterRole that a Role can hold: CRDs belong to no namespace."""
     return [rule for rule in rules if "customresourcedefinitions" not in rule["resources"]]
 
@@ -113,7 +118,7 @@ class _BlockDumper(yaml.SafeDumper):
         return True
 
 
-def to_text(manifests: Iterable[dict[str, Any]]) -> str:
+def to_yaml(manifests: Iterable[dict[str, Any]]) -> str:
     """The manifests as one YAML stream."""
     return yaml.dump_all(
         manifests, Dumper=_BlockDumper, sort_keys=False, width=1000, explicit_start=True, allow_unicode=True

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.operations import CompletionMode
 from vllm_operator.kube.key import Key
-from vllm_operator.vllm.arguments import API_KEY, CONTAINER, PORT, unescaped
+from vllm_operator.vllm.arguments import API_KEY, PORT, unescape_variables
 from vllm_operator.vllm.flags import read_flags
 
 ApiKey = Callable[[], str | None] | str | None
@@ -123,7 +124,9 @@ def _port(container: Mapping[str, Any]) -> int:
 
 
 def _served_names(container: Mapping[str, Any]) -> tuple[str, ...]:
-    flags = read_flags([unescaped(str(argument)) for argument in container.get("args") or ()], ("--served-model-name",))
+    flags = read_flags(
+        [unescape_variables(str(argument)) for argument in container.get("args") or ()], ("--served-model-name",)
+    )
     return next((flag.values for flag in reversed(flags) if flag.name == "--served-model-name"), ())
 
 

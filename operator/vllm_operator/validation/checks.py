@@ -9,16 +9,16 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.validation import kubernetes_checks
-from vllm_operator.validation.claim_checks import surge_can_mount_the_cache
+from vllm_operator.validation.claim_checks import surge_can_mount_cache
 from vllm_operator.validation.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
-from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OWNED_FLAGS, engine_values, extra_flags, field_of
+from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OPERATOR_FLAGS, engine_values, extra_flags, field_of_flag
 from vllm_operator.vllm.flags import SHORT_OPTIONS
-from vllm_operator.vllm.known_release import known
+from vllm_operator.vllm.known_release import known_release
 
 Check = Callable[[Spec], Iterator[Problem]]
 
 
-def problems(spec: Spec) -> tuple[Problem, ...]:
+def spec_problems(spec: Spec) -> tuple[Problem, ...]:
     """Everything that is wrong with a spec, in the order of the checks."""
     found: list[Problem] = []
     for check in CHECKS:
@@ -29,9 +29,9 @@ def problems(spec: Spec) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def notes(spec: Spec) -> tuple[str, ...]:
+def spec_warnings(spec: Spec) -> tuple[str, ...]:
     """Remarks on an accepted spec: what could not be checked."""
-    release = known(spec)
+    release = known_release(spec)
     if release is None:
         return (
             "the image does not tell vLLM's version: its flags could not be checked, and --shutdown-timeout was left "
@@ -57,14 +57,14 @@ def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
             )
 
 
-def flags_are_said_once(spec: Spec) -> Iterator[Problem]:
+def flags_are_set_once(spec: Spec) -> Iterator[Problem]:
     """Refuse a flag in extraArgs whose field is set too."""
     fields = set_flags(spec.engine)
     for flag in extra_flags(spec):
         if flag.name in fields or flag.name in _model_flags(spec):
             yield Problem(
                 "DuplicateArgument",
-                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is also set by {field_of(flag.name)}: "
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is also set by {field_of_flag(flag.name)}: "
                 "remove one of the two",
             )
 
@@ -73,13 +73,13 @@ def _model_flags(spec: Spec) -> set[str]:
     return {flag for flag, name in MODEL_FLAGS.items() if getattr(spec.model, name)}
 
 
-def owned_flags_stay_out(spec: Spec) -> Iterator[Problem]:
+def operator_flags_are_absent(spec: Spec) -> Iterator[Problem]:
     """Refuse flags that another field owns or that would hide the server from its probes."""
     for flag in extra_flags(spec):
-        if flag.name in OWNED_FLAGS:
+        if flag.name in OPERATOR_FLAGS:
             yield Problem(
                 "InvalidArgument",
-                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is not allowed here: {OWNED_FLAGS[flag.name]}",
+                f"spec.engine.extraArgs[{flag.position}]: {flag.name} is not allowed here: {OPERATOR_FLAGS[flag.name]}",
             )
 
 
@@ -144,8 +144,8 @@ def _quoted(text: str, limit: int = 80) -> str:
 
 CHECKS: tuple[Check, ...] = (
     arguments_are_single_items,
-    flags_are_said_once,
-    owned_flags_stay_out,
+    flags_are_set_once,
+    operator_flags_are_absent,
     flags_exist,
     values_fit,
     served_names_are_no_flags,
@@ -153,6 +153,6 @@ CHECKS: tuple[Check, ...] = (
     target_is_reachable,
     environment_has_one_source,
     api_key_is_in_a_secret,
-    surge_can_mount_the_cache,
+    surge_can_mount_cache,
     *kubernetes_checks.CHECKS,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vllm_operator.api.placement import Cache
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.api.spec import Spec, _shared, possible_replicas, surges
+from vllm_operator.api.spec import Spec, cache_is_shared, possible_replicas, surges
 from vllm_operator.kube.claims import access_modes, is_exclusive, storage_class
 from vllm_operator.kube.quantity import parse_quantity
 from vllm_operator.kube.types import Object
@@ -24,15 +24,15 @@ class DesiredClaim:
     """
 
     cache: Cache
-    sharing: str
+    sharing_problem: str
 
 
-def claim_wish(server: VLLMServer) -> DesiredClaim | None:
+def desired_claim(server: VLLMServer) -> DesiredClaim | None:
     """What `server` asks of its claim; None when it brings its own or has no cache."""
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
-    return DesiredClaim(cache, _who_shares(server.spec) if _shared(server.spec) else "")
+    return DesiredClaim(cache, _sharing_remedy(server.spec) if cache_is_shared(server.spec) else "")
 
 
 def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Problem, ...]:
@@ -42,7 +42,7 @@ def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Prob
     return tuple(
         problem
         for problem in (
-            _changed_modes(wish.cache, live),
+            _changed_access_modes(wish.cache, live),
             _changed_class(wish.cache, live),
             _shrunk(wish.cache, live),
             _unshareable(wish, live),
@@ -51,18 +51,18 @@ def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Prob
     )
 
 
-def _changed_modes(cache: Cache, live: Object) -> Problem | None:
+def _changed_access_modes(cache: Cache, live: Object) -> Problem | None:
     modes = access_modes(live)
     if not cache.access_modes or set(cache.access_modes) == set(modes):
         return None
-    return _immutable("accessModes", live, ", ".join(modes))
+    return _immutable_field("accessModes", live, ", ".join(modes))
 
 
 def _changed_class(cache: Cache, live: Object) -> Problem | None:
     current = storage_class(live)
     if cache.storage_class_name is None or cache.storage_class_name == (current or ""):
         return None
-    return _immutable("storageClassName", live, current or "none")
+    return _immutable_field("storageClassName", live, current or "none")
 
 
 def _shrunk(cache: Cache, live: Object) -> Problem | None:
@@ -80,7 +80,7 @@ def _shrunk(cache: Cache, live: Object) -> Problem | None:
     )
 
 
-def _immutable(field: str, live: Object, current: str) -> Problem:
+def _immutable_field(field: str, live: Object, current: str) -> Problem:
     name = live["metadata"]["name"]
     return Problem(
         "ImmutableClaim",
@@ -91,34 +91,34 @@ def _immutable(field: str, live: Object, current: str) -> Problem:
 
 def _unshareable(wish: DesiredClaim, live: Object) -> Problem | None:
     modes = access_modes(live)
-    if not wish.sharing or not is_exclusive(modes):
+    if not wish.sharing_problem or not is_exclusive(modes):
         return None
     name = live["metadata"]["name"]
     return Problem(
         "CacheNotShareable",
-        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {wish.sharing}, "
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {wish.sharing_problem}, "
         "use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
     )
 
 
-def _who_shares(spec: Spec) -> str:
+def _sharing_remedy(spec: Spec) -> str:
     if possible_replicas(spec) > 1:
         return "cannot serve several replicas: run one replica"
     return "a new replica on another node could not mount it beside the old one: set rollout.maxSurge: 0"
 
 
-def surge_can_mount_the_cache(spec: Spec) -> Iterator[Problem]:
+def surge_can_mount_cache(spec: Spec) -> Iterator[Problem]:
     """Refuse a surge beside an exclusive cache; several replicas beside one are refused by the CRD."""
     modes = spec.cache.access_modes if spec.cache else None
     if modes and is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
         yield Problem(
             "CacheNotShareable",
-            f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_who_shares(spec)} (and maxUnavailable: 1), "
-            "or cache.accessModes: [ReadWriteMany] with a storage class that offers it",
+            f"spec.rollout.maxSurge: the cache is {', '.join(modes)} and {_sharing_remedy(spec)} (and "
+            "maxUnavailable: 1), or cache.accessModes: [ReadWriteMany] with a storage class that offers it",
         )
 
 
-def sharing(spec: Spec) -> str:
+def sharing_problem(spec: Spec) -> str:
     """What goes wrong with a claim that only one node may mount, and the way out; empty where one pod uses it."""
     if possible_replicas(spec) > 1:
         return "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"

@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from vllm_operator.api.engine import set_flags
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
-from vllm_operator.vllm.arguments import COUNTS, OWNED_FLAGS, field_of, typed_arguments
+from vllm_operator.vllm.arguments import COUNT_FLAGS, OPERATOR_FLAGS, field_arguments, field_of_flag
 from vllm_operator.vllm.cli_parser import Argument
-from vllm_operator.vllm.known_release import KnownRelease, known
+from vllm_operator.vllm.known_release import KnownRelease, known_release
 from vllm_operator.vllm.releases import FlagSpec
-from vllm_operator.vllm.removed_flags import what_became_of
+from vllm_operator.vllm.removed_flags import explain_missing_flag
 
 EXTENSIBLE = frozenset(
     {"--attention-backend", "--device", "--load-format", "--quantization", "--reasoning-parser", "--tool-call-parser"}
@@ -32,93 +32,93 @@ _SIZE = re.compile(r"\d+(?:\.\d+)?[kmgt]|\d+[KMGT]")
 
 def flags_exist(spec: Spec) -> Iterator[Problem]:
     """Refuse fields and flags that this vLLM does not have, naming the one that was meant."""
-    release = known(spec)
+    release = known_release(spec)
     if release is None or not release.complete:
         return
-    for place, argument in placed_arguments(spec, release):
-        if argument.flag is None and argument.written and not _elsewhere(argument, release):
-            yield Problem("UnknownFlag", f"{place}: {_unknown(argument, release)}")
+    for place, argument in arguments_with_fields(spec, release):
+        if argument.flag is None and argument.written and not _is_left_to_others(argument, release):
+            yield Problem("UnknownFlag", f"{place}: {_unknown_flag(argument, release)}")
 
 
 def values_fit(spec: Spec) -> Iterator[Problem]:
     """Refuse missing values, values of switches, and values that vLLM's parser would not convert."""
-    release = known(spec)
+    release = known_release(spec)
     if release is None or not release.measured:
         return
-    found = list(placed_arguments(spec, release))
-    if any(_name(argument) in OWNED_FLAGS for _, argument in found):
+    found = list(arguments_with_fields(spec, release))
+    if any(_full_name(argument) in OPERATOR_FLAGS for _, argument in found):
         return  # Those are refused as a whole, whatever their values are.
     for place, argument in found:
-        if trouble := _misused(argument) if argument.written else _stray(argument):
+        if trouble := _misuse(argument) if argument.written else _stray_value(argument):
             yield Problem("InvalidArgument", f"{place}: {trouble}")
 
 
 def unknown_flags_of_newer(spec: Spec) -> tuple[str, ...]:
     """Flags that no measured release has, of a vLLM that is newer than all of them."""
-    release = known(spec)
+    release = known_release(spec)
     if release is None or not release.newest:
         return ()
-    found = (argument for _, argument in placed_arguments(spec, release))
+    found = (argument for _, argument in arguments_with_fields(spec, release))
     return tuple(argument.written for argument in found if argument.written and not argument.flag)
 
 
-def placed_arguments(spec: Spec, release: KnownRelease) -> Iterator[tuple[str, Argument]]:
+def arguments_with_fields(spec: Spec, release: KnownRelease) -> Iterator[tuple[str, Argument]]:
     """What the user asks for, with the field or the item that asks for it."""
     for flag, value in set_flags(spec.engine).items():
-        for argument in release.grammar.read(typed_arguments(flag, value)):
-            yield field_of(flag), argument
-    for argument in release.grammar.read(spec.engine.extra_args):
+        for argument in release.cli_parser.parse(field_arguments(flag, value)):
+            yield field_of_flag(flag), argument
+    for argument in release.cli_parser.parse(spec.engine.extra_args):
         if VARIABLE not in argument.written:
             yield f"spec.engine.extraArgs[{argument.position}]", argument
 
 
-def _elsewhere(argument: Argument, release: KnownRelease) -> bool:
+def _is_left_to_others(argument: Argument, release: KnownRelease) -> bool:
     """Other checks name it, or the neighbours of an unmeasured release do not agree on what it is."""
-    return _name(argument) in OWNED_FLAGS or (bool(argument.candidates) and not release.measured)
+    return _full_name(argument) in OPERATOR_FLAGS or (bool(argument.candidates) and not release.measured)
 
 
-def _name(argument: Argument) -> str:
+def _full_name(argument: Argument) -> str:
     return argument.flag.name if argument.flag else argument.written
 
 
-def _unknown(argument: Argument, release: KnownRelease) -> str:
+def _unknown_flag(argument: Argument, release: KnownRelease) -> str:
     flag = argument.written.partition(".")[0]
-    if became := what_became_of(flag):
+    if became := explain_missing_flag(flag):
         return f"{release.name} has no {flag}, {became}"
     if argument.candidates:
-        return f"{flag} could be {_either(argument.candidates)}: write the whole name"
+        return f"{flag} could be {_alternatives(argument.candidates)}: write the whole name"
     positive = f"--{flag.removeprefix('--no-')}"
     if flag.startswith("--no-") and positive in release.flags:
         return f"{positive} has no --no- form in {release.name}: remove it"
-    close = get_close_matches(flag, release.grammar.names, n=1, cutoff=0.7)
+    close = get_close_matches(flag, release.cli_parser.names, n=1, cutoff=0.7)
     return f"{release.name} has no {flag}: " + (f"did you mean {close[0]}?" if close else "correct or remove it")
 
 
-def _either(names: tuple[str, ...]) -> str:
+def _alternatives(names: tuple[str, ...]) -> str:
     shown = [*names[:4], *(["others"] if len(names) > 4 else [])]
     return f"{', '.join(shown[:-1])} or {shown[-1]}"
 
 
-def _stray(argument: Argument) -> str:
+def _stray_value(argument: Argument) -> str:
     value = argument.values[0]
     # `--flag value` in one item is told by another check, and a variable may hold a flag.
     return "" if value.startswith("-") or VARIABLE in value else f'"{_short(value)}" belongs to no flag: remove it'
 
 
-def _misused(argument: Argument) -> str:
+def _misuse(argument: Argument) -> str:
     flag = argument.flag
-    if flag is None or argument.key or flag.name in COUNTS:
+    if flag is None or argument.key or flag.name in COUNT_FLAGS:
         return ""
-    if argument.negated or flag.takes == 0:
+    if argument.negated or flag.nargs == 0:
         return f"{argument.written} is a switch and takes no value" if argument.bound else ""
-    fewest = flag.takes if isinstance(flag.takes, int) else 1 if flag.takes == "+" else 0
+    fewest = flag.nargs if isinstance(flag.nargs, int) else 1 if flag.nargs == "+" else 0
     if len(argument.values) < fewest:
         return f"{argument.written} needs a value"
-    return next(filter(None, (_refusal(flag, value) for value in argument.values)), "")
+    return next(filter(None, (_refused_value(flag, value) for value in argument.values)), "")
 
 
-def _refusal(flag: FlagSpec, value: str) -> str:
-    if value in flag.words or VARIABLE in value:
+def _refused_value(flag: FlagSpec, value: str) -> str:
+    if value in flag.keywords or VARIABLE in value:
         return ""
     fits, name = KINDS[flag.kind]
     if not fits(value):
@@ -139,7 +139,7 @@ def _short(value: str) -> str:
     return value if len(value) <= 80 else f"{value[:77]}..."
 
 
-def _converts(convert: Callable[[str], object]) -> Callable[[str], bool]:
+def _accepts(convert: Callable[[str], object]) -> Callable[[str], bool]:
     def check(value: str) -> bool:
         try:
             convert(value)
@@ -150,13 +150,13 @@ def _converts(convert: Callable[[str], object]) -> Callable[[str], bool]:
     return check
 
 
-_is_integer = _converts(int)
+_is_integer = _accepts(int)
 
 KINDS: dict[str, tuple[Callable[[str], bool], str]] = {
     "text": (lambda _: True, "a text"),
     "integer": (_is_integer, "a whole number"),
     "size": (lambda value: _is_integer(value) or bool(_SIZE.fullmatch(value.strip())), "a whole number, such as 8192"),
-    "number": (_converts(float), "a number"),
-    "json": (_converts(json.loads), "JSON"),
+    "number": (_accepts(float), "a number"),
+    "json": (_accepts(json.loads), "JSON"),
 }
 """Kind of value -> whether a text is one, and what it is called."""

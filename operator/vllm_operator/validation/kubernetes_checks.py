@@ -32,7 +32,7 @@ _QUALIFIED = re.compile(QUALIFIED)
 _HUGE_PAGES = re.compile(r"hugepages-[0-9]+[KMG]i")
 
 
-def keys_are_names(spec: Spec) -> Iterator[Problem]:
+def keys_are_qualified_names(spec: Spec) -> Iterator[Problem]:
     """Keys of labels and annotations."""
     maps: dict[str, Mapping[str, str]] = {
         "scheduling.nodeSelector": spec.scheduling.node_selector,
@@ -57,12 +57,12 @@ def annotations_fit(spec: Spec) -> Iterator[Problem]:
         yield _invalid("service.annotations", f"{size} bytes are more than an object may carry: shorten them")
 
 
-def resources_are_amounts(spec: Spec) -> Iterator[Problem]:
+def resources_are_valid(spec: Spec) -> Iterator[Problem]:
     """Names of resources, requests within limits, whole and equal numbers of devices."""
     limits, requests = spec.resources.limits, spec.resources.requests
     for field, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
-            if trouble := _resource_trouble(name, amount):
+            if trouble := _resource_error(name, amount):
                 yield _invalid(f"resources.{field}[{name[:80]}]", trouble)
     for name, amount in requests.items():
         yield from _within_limit(name, amount, limits.get(name))
@@ -71,7 +71,7 @@ def resources_are_amounts(spec: Spec) -> Iterator[Problem]:
         yield _invalid("resources.limits", f"{huge[0]} needs cpu or memory beside it: add one")
 
 
-def _resource_trouble(name: str, amount: Any) -> str:
+def _resource_error(name: str, amount: Any) -> str:
     if name in STANDARD_RESOURCES or _HUGE_PAGES.fullmatch(name):
         return ""
     domain, slash, _ = name.partition("/")
@@ -97,11 +97,11 @@ def _within_limit(name: str, amount: Any, limit: Any) -> Iterator[Problem]:
 def accelerator_is_a_resource(spec: Spec) -> Iterator[Problem]:
     """The name that devices are asked for by, which is also the key of a toleration."""
     name = spec.accelerator.resource_name
-    if name and (trouble := _resource_trouble(name, 1)):
+    if name and (trouble := _resource_error(name, 1)):
         yield _invalid("accelerator.resourceName", f"{name[:80]} {trouble}")
 
 
-def claims_are_the_pods(spec: Spec) -> Iterator[Problem]:
+def resource_claims_exist_in_pod(spec: Spec) -> Iterator[Problem]:
     """A container may use only resource claims that its pod has."""
     template = spec.pod_template or {}
     pod = template.get("spec")
@@ -114,14 +114,14 @@ def claims_are_the_pods(spec: Spec) -> Iterator[Problem]:
             )
 
 
-def tolerations_hold_together(spec: Spec) -> Iterator[Problem]:
+def tolerations_are_consistent(spec: Spec) -> Iterator[Problem]:
     """Key, operator, value, effect and seconds of one."""
     for position, toleration in enumerate(spec.scheduling.tolerations):
-        if trouble := _toleration_trouble(toleration):
+        if trouble := _toleration_error(toleration):
             yield _invalid(f"scheduling.tolerations[{position}]", trouble)
 
 
-def _toleration_trouble(one: Toleration) -> str:
+def _toleration_error(one: Toleration) -> str:
     if not one.key and one.operator != "Exists":
         return "without a key, operator must be Exists, which tolerates every taint"
     if one.operator == "Exists" and one.value:
@@ -139,14 +139,14 @@ def constraints_differ(spec: Spec) -> Iterator[Problem]:
     pairs = Counter((one.topology_key, one.when_unsatisfiable) for one in constraints)
     for position, one in enumerate(constraints):
         if pairs[one.topology_key, one.when_unsatisfiable] > 1:
-            yield _invalid(_constraint(position), f"{one.topology_key} is there twice: keep one of the two")
+            yield _invalid(_constraint_path(position), f"{one.topology_key} is there twice: keep one of the two")
         if one.min_domains is not None and one.when_unsatisfiable != "DoNotSchedule":
-            yield _invalid(_constraint(position), "minDomains needs whenUnsatisfiable: DoNotSchedule")
+            yield _invalid(_constraint_path(position), "minDomains needs whenUnsatisfiable: DoNotSchedule")
         if twice := _repeated_key(one):
-            yield _invalid(_constraint(position), f"{twice} is matched already: remove it from matchLabelKeys")
+            yield _invalid(_constraint_path(position), f"{twice} is matched already: remove it from matchLabelKeys")
 
 
-def _constraint(position: int) -> str:
+def _constraint_path(position: int) -> str:
     return f"scheduling.topologySpreadConstraints[{position}]"
 
 
@@ -168,7 +168,7 @@ def cache_can_be_claimed(spec: Spec) -> Iterator[Problem]:
         yield _invalid("cache.accessModes", "ReadWriteOncePod cannot go with another mode: choose one")
 
 
-def divisors_divide(spec: Spec) -> Iterator[Problem]:
+def divisors_are_allowed(spec: Spec) -> Iterator[Problem]:
     """Divisors of the downward API."""
     for variable in spec.engine.env:
         source = variable.value_from.resource_field_ref if variable.value_from else None
@@ -182,7 +182,7 @@ def divisors_divide(spec: Spec) -> Iterator[Problem]:
             )
 
 
-def variables_have_a_source(spec: Spec) -> Iterator[Problem]:
+def variables_have_one_source(spec: Spec) -> Iterator[Problem]:
     """`valueFrom` holds exactly one source."""
     for variable in spec.engine.env:
         if variable.value_from is None:
@@ -197,14 +197,14 @@ def _invalid(path: str, trouble: str) -> Problem:
 
 
 CHECKS = (
-    keys_are_names,
+    keys_are_qualified_names,
     annotations_fit,
-    resources_are_amounts,
+    resources_are_valid,
     accelerator_is_a_resource,
-    claims_are_the_pods,
-    tolerations_hold_together,
+    resource_claims_exist_in_pod,
+    tolerations_are_consistent,
     constraints_differ,
     cache_can_be_claimed,
-    divisors_divide,
-    variables_have_a_source,
+    divisors_are_allowed,
+    variables_have_one_source,
 )

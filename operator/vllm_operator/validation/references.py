@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.validation.claim_checks import sharing
+from vllm_operator.validation.claim_checks import sharing_problem
 from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN
-from vllm_operator.vllm.model_source import resolve
+from vllm_operator.vllm.model_source import resolve_model
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Reference:
     name: str
     field: str
     key: str | None = None
-    sharing: str = ""
+    sharing_problem: str = ""
 
 
 def references(server: VLLMServer) -> tuple[Reference, ...]:
@@ -40,9 +40,9 @@ def references(server: VLLMServer) -> tuple[Reference, ...]:
         if secret is not None and not secret.optional:
             field = f"spec.engine.env[{variable.name}].valueFrom.secretKeyRef"
             found.append(Reference("Secret", secret.name, field, secret.key))
-    if (claim := resolve(spec.model).claim) is not None:
-        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri", sharing=sharing(spec)))
+    if (claim := resolve_model(spec.model).claim) is not None:
+        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri", sharing_problem=sharing_problem(spec)))
     if spec.cache is not None and spec.cache.existing_claim is not None:
         claim, field = spec.cache.existing_claim, "spec.cache.existingClaim"
-        found.append(Reference("PersistentVolumeClaim", claim, field, sharing=sharing(spec)))
+        found.append(Reference("PersistentVolumeClaim", claim, field, sharing_problem=sharing_problem(spec)))
     return tuple(found)

@@ -13,15 +13,13 @@ from vllm_operator.api.names import kebab_case
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.vllm.flags import Flag, read_flags
-from vllm_operator.vllm.known_release import known, nearest
+from vllm_operator.vllm.known_release import known_release, nearest_release
 from vllm_operator.vllm.model_source import ResolvedModel
 from vllm_operator.vllm.version import vllm_version
 
 PORT = 8000
 """Port of the vLLM server in its container: vLLM's own default."""
 
-CONTAINER = "vllm"
-"""Name of its container in the pod."""
 
 API_KEY = "VLLM_API_KEY"
 """Variable with the key that clients must send."""
@@ -35,7 +33,7 @@ NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
 DRAIN_FLAG = "--shutdown-timeout"
 """Seconds in which running requests may end once the server was told to stop."""
 
-OWNED_FLAGS = {
+OPERATOR_FLAGS = {
     "--model": "use spec.model.uri",
     "--host": "remove it: the server listens on all addresses of its pod",
     "--headless": "remove it: without an API server nothing could be served",
@@ -50,7 +48,7 @@ OWNED_FLAGS = {
 }
 """Flags that the operator sets or that would cut it off from the server, and what to do instead."""
 
-COUNTS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs")
+COUNT_FLAGS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs")
 """Flags whose numbers other decisions need."""
 
 _WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
@@ -70,17 +68,17 @@ class EngineValues:
 
 
 @functools.cache
-def known_flags() -> tuple[str, ...]:
+def completable_flags() -> tuple[str, ...]:
     """Flags whose prefixes are understood: the typed ones, the model's and the operator's own."""
-    return (*flag_fields().values(), *MODEL_FLAGS, *OWNED_FLAGS)
+    return (*flag_fields().values(), *MODEL_FLAGS, *OPERATOR_FLAGS)
 
 
 def extra_flags(spec: Spec) -> tuple[Flag, ...]:
     """The flags in extraArgs; prefixes are completed among all flags of the server's vLLM where they are known."""
     if not spec.engine.extra_args:
         return ()
-    release = known(spec)
-    names = {*known_flags(), *release.flags} if release and release.measured else known_flags()
+    release = known_release(spec)
+    names = {*completable_flags(), *release.flags} if release and release.measured else completable_flags()
     return read_flags(spec.engine.extra_args, names)
 
 
@@ -92,7 +90,7 @@ def engine_values(spec: Spec) -> EngineValues:
     """
     flags = {flag.name: flag for flag in extra_flags(spec)}
     engine = spec.engine
-    tensor, pipeline, data, sequences = (_whole(flags, name) for name in COUNTS)
+    tensor, pipeline, data, sequences = (_whole_number(flags, name) for name in COUNT_FLAGS)
     served = flags.get("--served-model-name")
     return EngineValues(
         tensor_parallel_size=engine.tensor_parallel_size or tensor or 1,
@@ -103,7 +101,7 @@ def engine_values(spec: Spec) -> EngineValues:
     )
 
 
-def _whole(flags: dict[str, Flag], name: str) -> int | None:
+def _whole_number(flags: dict[str, Flag], name: str) -> int | None:
     flag = flags.get(name)
     if flag is None:
         return None
@@ -114,28 +112,28 @@ def _whole(flags: dict[str, Flag], name: str) -> int | None:
     return int(flag.value)
 
 
-def arguments(spec: Spec, source: ResolvedModel) -> tuple[str, ...]:
+def container_arguments(spec: Spec, source: ResolvedModel) -> tuple[str, ...]:
     """Arguments of the container, in a stable order: model, names, typed flags, drain, the user's own."""
     result = _pair("--model", source.argument)
     if spec.model.revision:
         result += _pair("--revision", spec.model.revision)
     if engine_values(spec).served_names is None:
         first, *more = source.served_names
-        result += [*_pair("--served-model-name", first), *map(literal, more)]
+        result += [*_pair("--served-model-name", first), *map(escape_variables, more)]
     for flag, value in set_flags(spec.engine).items():
-        result += typed_arguments(flag, value)
-    if drains(spec):
+        result += field_arguments(flag, value)
+    if supports_drain(spec):
         result += [DRAIN_FLAG, str(spec.rollout.drain_timeout_seconds)]
     return (*result, *spec.engine.extra_args)
 
 
-def drains(spec: Spec) -> bool:
+def supports_drain(spec: Spec) -> bool:
     """True when the server's version is known to have --shutdown-timeout: an older one would refuse it and crash."""
     version = vllm_version(spec)
-    return version is not None and DRAIN_FLAG in nearest(version).flags
+    return version is not None and DRAIN_FLAG in nearest_release(version).flags
 
 
-def typed_arguments(flag: str, value: Any) -> list[str]:
+def field_arguments(flag: str, value: Any) -> list[str]:
     """The arguments that a typed field becomes; none where false is what vLLM does anyway."""
     if value is True:
         return [flag]
@@ -148,21 +146,21 @@ def typed_arguments(flag: str, value: Any) -> list[str]:
 
 def _pair(flag: str, value: str) -> list[str]:
     # argparse takes a value that begins with a dash for a flag, unless an equals sign binds it.
-    return [f"{flag}={literal(value)}"] if value.startswith("-") else [flag, literal(value)]
+    return [f"{flag}={escape_variables(value)}"] if value.startswith("-") else [flag, escape_variables(value)]
 
 
-def literal(value: str) -> str:
+def escape_variables(value: str) -> str:
     """A value that the kubelet hands over as it is: it would take `$(NAME)` for a variable, and `$$` for `$`."""
     return value.replace("$", "$$")
 
 
-def unescaped(argument: str) -> str:
+def unescape_variables(argument: str) -> str:
     """An argument of a running container as vLLM sees it, apart from variables."""
     return argument.replace("$$", "$")
 
 
 @functools.cache
-def field_of(flag: str) -> str:
+def field_of_flag(flag: str) -> str:
     """The spec field that sets `flag`, for messages."""
     if flag in MODEL_FLAGS:
         return f"spec.model.{'servedNames' if MODEL_FLAGS[flag] == 'served_names' else 'revision'}"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from vllm_operator.vllm.releases import FlagSpec
 
-OPTIMIZATION = FlagSpec("-O", takes="?")
+OPTIMIZATION = FlagSpec("-O", nargs="?")
 """vLLM rewrites `-O3` before it parses, and in some releases has no such flag to parse."""
 
-HELP = FlagSpec("--help", takes=0, aliases=("-h",))
+HELP = FlagSpec("--help", nargs=0, aliases=("-h",))
 
 _NEGATIVE_NUMBER = re.compile(r"-\d[\d_]*(?:\.\d[\d_]*)?|-\d*\.\d[\d_]*")
 
@@ -73,7 +73,7 @@ class CliParser:
         """Every name of every flag, the negated ones too."""
         return self._names.keys()
 
-    def read(self, arguments: Sequence[str]) -> tuple[Argument, ...]:
+    def parse(self, arguments: Sequence[str]) -> tuple[Argument, ...]:
         """The arguments in their order, each with what belongs to it."""
         found: list[Argument] = []
         position = 0
@@ -105,7 +105,7 @@ class CliParser:
             return ()
         if match.key:
             return tuple(following[:1])
-        takes = match.flag.takes if match.flag else "*"
+        takes = match.flag.nargs if match.flag else "*"
         most = takes if isinstance(takes, int) else 1 if takes == "?" else len(following)
         values: list[str] = []
         for item in following[:most]:
@@ -123,18 +123,20 @@ class CliParser:
             return _Match("-O", item[2:].removeprefix("=") or None, flag, key="." in item)
         item = _dashed(item)
         if item in self._names:
-            return _found(item, None, *self._names[item])
+            return _known_flag(item, None, *self._names[item])
         written, equals, value = item.partition("=")
         bound = value if equals else None
         if written in self._names:
-            return _found(written, bound, *self._names[written])
+            return _known_flag(written, bound, *self._names[written])
         if "." in written and not _NEGATIVE_NUMBER.fullmatch(item):
             return self._key(written, bound)
         return self._prefix(item, written, bound)
 
     def _key(self, written: str, value: str | None) -> _Match:
         name = written.partition(".")[0]
-        match = self._prefix(name, name, None) if name not in self._names else _found(name, None, *self._names[name])
+        match = (
+            self._prefix(name, name, None) if name not in self._names else _known_flag(name, None, *self._names[name])
+        )
         flag = match.flag if match else None
         return _Match(written, value, flag, key=True, candidates=match.candidates if match else ())
 
@@ -144,7 +146,7 @@ class CliParser:
         short = item[:2] if not item.startswith("--") and item[:2] in self._names else ""
         flags = {self._names[name] for name in [*matches, *([short] if short else [])]}
         if len(flags) == 1:
-            return _found(written, item[2:] if short else value, *flags.pop())
+            return _known_flag(written, item[2:] if short else value, *flags.pop())
         if flags:
             return _Match(written, value, candidates=tuple(sorted(matches)))
         if _NEGATIVE_NUMBER.fullmatch(item) or " " in item:
@@ -152,7 +154,7 @@ class CliParser:
         return _Match(written, value)
 
 
-def _found(written: str, value: str | None, flag: FlagSpec, negated: bool) -> _Match:
+def _known_flag(written: str, value: str | None, flag: FlagSpec, negated: bool) -> _Match:
     return _Match(written, value, flag, negated)
 
 

@@ -13,8 +13,8 @@ from functools import cache, cached_property
 
 from vllm_operator.api.spec import Spec
 from vllm_operator.vllm.cli_parser import CliParser
-from vllm_operator.vllm.releases import FlagSpec, Number, Release, numbers, release
-from vllm_operator.vllm.version import Version, vllm_number
+from vllm_operator.vllm.releases import FlagSpec, Release, ReleaseNumber, load_release, release_numbers
+from vllm_operator.vllm.version import Version, vllm_release_number
 
 
 @dataclass(frozen=True)
@@ -36,63 +36,63 @@ class KnownRelease:
     newest: str = ""
 
     @cached_property
-    def grammar(self) -> CliParser:
+    def cli_parser(self) -> CliParser:
         """Reads arguments as this release does; made once, for it serves thousands of servers."""
         return CliParser(self.flags)
 
 
-def known(spec: Spec) -> KnownRelease | None:
+def known_release(spec: Spec) -> KnownRelease | None:
     """What is known of the flags of a spec's vLLM; None where nobody knows which vLLM it is."""
-    number = vllm_number(spec)
-    return _known(number) if number else None
+    number = vllm_release_number(spec)
+    return _release_of_number(number) if number else None
 
 
 @cache
-def _known(number: tuple[int, ...]) -> KnownRelease:
+def _release_of_number(number: tuple[int, ...]) -> KnownRelease:
     name = f"vLLM {'.'.join(map(str, number))}"
     if own := _measured(number):
-        return KnownRelease(name, release(own).flags, measured=True, complete=True)
-    below = [one for one in numbers() if one < number]
-    above = [one for one in numbers() if one > number]
-    around = [release(one) for one in (*above[:1], *below[-1:])]
+        return KnownRelease(name, load_release(own).flags, measured=True, complete=True)
+    below = [one for one in release_numbers() if one < number]
+    above = [one for one in release_numbers() if one > number]
+    around = [load_release(one) for one in (*above[:1], *below[-1:])]
     flags = {name: flag for neighbour in around for name, flag in neighbour.flags.items()}
-    newest = "" if above else str(release(below[-1]))
+    newest = "" if above else str(load_release(below[-1]))
     return KnownRelease(name, flags, measured=False, complete=len(around) == 2, newest=newest)
 
 
-def _measured(number: tuple[int, ...]) -> Number | None:
+def _measured(number: tuple[int, ...]) -> ReleaseNumber | None:
     """The measured release of that number; of a number without a patch, the one of its minor version."""
-    return next((one for one in reversed(numbers()) if one[: len(number)] == number), None)
+    return next((one for one in reversed(release_numbers()) if one[: len(number)] == number), None)
 
 
-def nearest(version: Version | None) -> Release:
+def nearest_release(version: Version | None) -> Release:
     """The newest measured release that is not newer than `version`; the newest of all when it is unknown."""
-    fitting = [one for one in numbers() if version is None or one[:2] <= version]
-    return release(fitting[-1] if fitting else numbers()[0])
+    fitting = [one for one in release_numbers() if version is None or one[:2] <= version]
+    return load_release(fitting[-1] if fitting else release_numbers()[0])
 
 
 @dataclass(frozen=True)
-class History:
+class FlagHistory:
     """When a flag came and went, as far as measured releases tell; empty where it always or never was there."""
 
     since: str
-    dropped: str
+    removed: str
 
 
-def history(flag: str) -> History:
+def flag_history(flag: str) -> FlagHistory:
     """When `flag` came and went, in words such as `0.18`, or `between 0.14 and 0.18` when that is all that is known."""
-    all_numbers = numbers()
-    having = [place for place, number in enumerate(all_numbers) if flag in release(number).flags]
+    all_numbers = release_numbers()
+    having = [place for place, number in enumerate(all_numbers) if flag in load_release(number).flags]
     if not having:
-        return History("", "")
+        return FlagHistory("", "")
     before = all_numbers[having[0] - 1] if having[0] else None
     after = all_numbers[having[-1] + 1] if having[-1] + 1 < len(all_numbers) else None
-    return History(
-        since=_moment(before, all_numbers[having[0]]) if before else "",
-        dropped=_moment(all_numbers[having[-1]], after) if after else "",
+    return FlagHistory(
+        since=_change_period(before, all_numbers[having[0]]) if before else "",
+        removed=_change_period(all_numbers[having[-1]], after) if after else "",
     )
 
 
-def _moment(without: Number, having: Number) -> str:
+def _change_period(without: ReleaseNumber, having: ReleaseNumber) -> str:
     first, second = (f"{number[0]}.{number[1]}" for number in (without, having))
     return f"in {second}" if having[1] - without[1] == 1 else f"between {first} and {second}"

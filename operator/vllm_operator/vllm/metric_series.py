@@ -43,7 +43,7 @@ def metric_names(version: Version | None) -> MetricNames:
     return MetricNames()
 
 
-def pod_pattern(deployment: str) -> str:
+def pod_name_pattern(deployment: str) -> str:
     """Anchored RE2 pattern of the names of a Deployment's pods: `mistral` does not match pods of `mistral-large`.
 
     A Deployment of 47 characters or more has its pods' hash cut off, and from 58 on its own name; such servers are
@@ -79,4 +79,4 @@ class ServerSeries:
 def server_series(server: VLLMServer) -> ServerSeries:
     """The series of a server, under the names of the vLLM that its spec declares."""
     names = metric_names(vllm_version(server.spec))
-    return ServerSeries(server.namespace, pod_pattern(child_name(server.name)), names)
+    return ServerSeries(server.namespace, pod_name_pattern(child_name(server.name)), names)

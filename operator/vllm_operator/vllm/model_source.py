@@ -27,7 +27,7 @@ class ResolvedModel:
     downloads: bool = False
 
 
-def resolve(model: ModelSource) -> ResolvedModel:
+def resolve_model(model: ModelSource) -> ResolvedModel:
     """Resolve `hf://org/name` (or plain `org/name`), `pvc://claim/path` and `file:///path`."""
     scheme, separator, rest = model.uri.partition("://")
     if not separator:

@@ -5,9 +5,9 @@ Which release dropped a flag is not written here: the measured tables tell it.
 
 from __future__ import annotations
 
-from vllm_operator.vllm.known_release import history
+from vllm_operator.vllm.known_release import flag_history
 
-INSTEAD = {
+REPLACEMENTS = {
     "--disable-log-requests": "remove it: requests are logged only with --enable-log-requests",
     "--num-scheduler-steps": "remove it: the scheduler has no multi-step mode any more",
     "--multi-step-stream-outputs": "remove it: the scheduler has no multi-step mode any more",
@@ -34,11 +34,11 @@ INSTEAD = {
 }
 
 
-def what_became_of(flag: str) -> str:
+def explain_missing_flag(flag: str) -> str:
     """What became of a flag that a release does not have, and the way out; empty when it is not known at all."""
-    told, way_out = history(flag), INSTEAD.get(flag, "remove it")
-    if told.dropped:
-        return f"it was dropped {told.dropped}: {way_out}"
+    told, way_out = flag_history(flag), REPLACEMENTS.get(flag, "remove it")
+    if told.removed:
+        return f"it was dropped {told.removed}: {way_out}"
     if told.since:
         return f"it came {told.since}: use a newer image, or remove it"
-    return f"it was dropped long ago: {way_out}" if flag in INSTEAD else ""
+    return f"it was dropped long ago: {way_out}" if flag in REPLACEMENTS else ""

@@ -16,11 +16,11 @@ _NUMBER = re.compile(r"(?:^|[-_+]|vllm)v?([0-9])\.([0-9]+)(?:\.([0-9]+))?")
 
 def vllm_version(spec: Spec) -> Version | None:
     """Version from `spec.version`, else from the tag of the image; None for a digest or a private tag."""
-    number = vllm_number(spec)
+    number = vllm_release_number(spec)
     return (number[0], number[1]) if number else None
 
 
-def vllm_number(spec: Spec) -> tuple[int, ...] | None:
+def vllm_release_number(spec: Spec) -> tuple[int, ...] | None:
     """The same with the patch version, as far as it is told."""
     return _number_in(spec.version or _tag(spec.image) or "")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.api.names import LABEL_LENGTH, child_name, kebab_case, recommended_labels, selector_labels, shortened
+from vllm_operator.api.names import LABEL_LENGTH, child_name, kebab_case, recommended_labels, selector_labels, shorten
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,126}[a-z0-9])?", fullmatch=True)
 DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -37,14 +37,14 @@ def test_long_names_that_differ_at_their_end_stay_apart() -> None:
 
 
 def test_shortening_is_the_same_in_every_process() -> None:
-    assert shortened("m" * 70) == "m" * 54 + "-d053228c"
+    assert shorten("m" * 70) == "m" * 54 + "-d053228c"
 
 
 @given(st.integers(1, 40))
 def test_dash_at_the_cut_is_not_doubled(dashes: int) -> None:
     name = "a" * (55 - dashes) + "-" * dashes + "b" * 20
 
-    assert "--" not in shortened(name)
+    assert "--" not in shorten(name)
 
 
 @given(NAMES)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import MODEL, UID, body, server, spec
-from vllm_operator.api.server import DEEPEST_NESTING, parse
+from vllm_operator.api.server import DEEPEST_NESTING, parse_server
 from vllm_operator.api.spec import DEFAULT_IMAGE
 from vllm_operator.errors import InvalidSpecError
 
 
 def refusal(**fields: Any) -> InvalidSpecError:
     with pytest.raises(InvalidSpecError) as caught:
-        parse(body(**fields))
+        parse_server(body(**fields))
     return caught.value
 
 

@@ -61,7 +61,7 @@ async def test_claim_of_one_node_that_several_pods_use_is_remarked(
 ) -> None:
     scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": {"accessModes": modes}})
 
-    assert await scene.references.notes("llm", [TOKEN, replace(CLAIM, sharing=sharing)]) == notes
+    assert await scene.references.notes("llm", [TOKEN, replace(CLAIM, sharing_problem=sharing)]) == notes
 
 
 @pytest.mark.parametrize(

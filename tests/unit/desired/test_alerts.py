@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.monitored_servers import rules, server
 from tests.helpers.replica_series import GONE_AFTER_10_MINUTES, Replica, alternating, until
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.alerts import LOAD_ALERTS, no_replica_available, subject
+from vllm_operator.desired.alerts import LOAD_ALERTS, alert_subject, no_replica_available
 
 Series = list[dict[str, str]]
 
@@ -166,7 +166,7 @@ def test_alert(case: Case, assert_firing: Callable[..., None]) -> None:
 
 
 def test_every_alert_has_a_story_for_firing_and_one_for_silence() -> None:
-    alerts = {alert(subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)}
+    alerts = {alert(alert_subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)}
     assert {case.alert for case in CASES if case.fires} == alerts
     assert {case.alert for case in CASES if not case.fires} == alerts
 

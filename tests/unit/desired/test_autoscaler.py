@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.specs import children
-from vllm_operator.desired.autoscaler import KUBERNETES_BEHAVIOR
+from vllm_operator.desired.autoscaler import KUBERNETES_DEFAULT_BEHAVIOR
 from vllm_operator.kube.quantity import parse_quantity
 
 
@@ -57,9 +57,9 @@ def test_users_behavior_replaces_the_default(behavior: dict[str, Any]) -> None:
     rendered = autoscaler(behavior=behavior)["behavior"]
 
     for direction, rules in behavior.items():
-        assert rendered[direction] == {**KUBERNETES_BEHAVIOR[direction], **rules}
+        assert rendered[direction] == {**KUBERNETES_DEFAULT_BEHAVIOR[direction], **rules}
 
 
 @pytest.mark.parametrize("behavior", [{}, {"scaleUp": {}}, {"scaleUp": {}, "scaleDown": {}}])
 def test_empty_behavior_is_kubernetes_own_written_out(behavior: dict[str, Any]) -> None:
-    assert autoscaler(behavior=behavior)["behavior"] == KUBERNETES_BEHAVIOR
+    assert autoscaler(behavior=behavior)["behavior"] == KUBERNETES_DEFAULT_BEHAVIOR

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import MODEL, children, manifests, server
-from vllm_operator.desired.children import build_plan, endpoint
+from vllm_operator.desired.children import endpoint_url, plan_children
 
 ALWAYS = {"Service", "Deployment"}
 MONITORING = {"PodMonitor", "PrometheusRule"}
@@ -78,7 +78,7 @@ def test_annotations_of_the_service_do_not_replace_ours(collision: str) -> None:
 
 @pytest.mark.parametrize(("port", "url"), [(80, "http://mistral.llm.svc"), (8080, "http://mistral.llm.svc:8080")])
 def test_endpoint_names_the_port_where_it_must(port: int, url: str) -> None:
-    assert endpoint(server(service={"port": port})) == url
+    assert endpoint_url(server(service={"port": port})) == url
 
 
 NAMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
@@ -93,4 +93,4 @@ NAMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("fields", "names"), [row[1:] for row in NAMES], ids=[row[0] for row in NAMES])
 def test_served_names(fields: dict[str, Any], names: tuple[str, ...]) -> None:
-    assert build_plan(server(**fields), frozenset()).served_names == names
+    assert plan_children(server(**fields), frozenset()).served_names == names

@@ -5,11 +5,18 @@ import re
 import pytest
 
 from tests.helpers.monitored_servers import server
-from vllm_operator.desired.monitoring import Scrape, missing_crds, pod_annotations, pod_monitor_plan, rule_plan, scrape
-from vllm_operator.desired.rendering.templates import render
+from vllm_operator.desired.monitoring import (
+    ScrapeMethod,
+    missing_crds,
+    pod_annotations,
+    pod_monitor_plan,
+    prometheus_rule_plan,
+    scrape_method,
+)
+from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.kinds import MONITORING_KINDS
-from vllm_operator.vllm.metric_series import metric_names, pod_pattern, server_series
+from vllm_operator.vllm.metric_series import metric_names, pod_name_pattern, server_series
 
 NO_KINDS: frozenset[str] = frozenset()
 ANNOTATIONS = {"prometheus.io/scrape": "true", "prometheus.io/port": "8000", "prometheus.io/path": "/metrics"}
@@ -18,18 +25,20 @@ ANNOTATIONS = {"prometheus.io/scrape": "true", "prometheus.io/port": "8000", "pr
 @pytest.mark.parametrize(
     ("wanted", "kinds", "expected"),
     [
-        ("auto", MONITORING_KINDS, Scrape.POD_MONITOR),
-        ("auto", NO_KINDS, Scrape.ANNOTATIONS),
-        ("podMonitor", MONITORING_KINDS, Scrape.POD_MONITOR),
-        ("podMonitor", NO_KINDS, Scrape.NONE),
-        ("annotations", MONITORING_KINDS, Scrape.ANNOTATIONS),
-        ("none", MONITORING_KINDS, Scrape.NONE),
+        ("auto", MONITORING_KINDS, ScrapeMethod.POD_MONITOR),
+        ("auto", NO_KINDS, ScrapeMethod.ANNOTATIONS),
+        ("podMonitor", MONITORING_KINDS, ScrapeMethod.POD_MONITOR),
+        ("podMonitor", NO_KINDS, ScrapeMethod.NONE),
+        ("annotations", MONITORING_KINDS, ScrapeMethod.ANNOTATIONS),
+        ("none", MONITORING_KINDS, ScrapeMethod.NONE),
     ],
 )
-def test_scrape_follows_the_spec_and_the_installed_crds(wanted: str, kinds: frozenset[str], expected: Scrape) -> None:
+def test_scrape_follows_the_spec_and_the_installed_crds(
+    wanted: str, kinds: frozenset[str], expected: ScrapeMethod
+) -> None:
     asked = server(monitoring={"scrape": wanted})
-    assert scrape(asked, kinds) is expected
-    assert (pod_monitor_plan(asked, kinds) is not None) == (expected is Scrape.POD_MONITOR)
+    assert scrape_method(asked, kinds) is expected
+    assert (pod_monitor_plan(asked, kinds) is not None) == (expected is ScrapeMethod.POD_MONITOR)
 
 
 @pytest.mark.parametrize("wanted", ["auto", "annotations", "podMonitor", "none"])
@@ -46,12 +55,12 @@ def test_missing_crds_names_what_the_spec_asks_for() -> None:
 
 
 def test_no_rule_without_alerts_or_without_its_crd() -> None:
-    assert rule_plan(server(monitoring={"alerts": {"enabled": False}})) is None
-    assert rule_plan(server(), frozenset({"PodMonitor"})) is None
+    assert prometheus_rule_plan(server(monitoring={"alerts": {"enabled": False}})) is None
+    assert prometheus_rule_plan(server(), frozenset({"PodMonitor"})) is None
 
 
 def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> None:
-    plan = rule_plan(server(monitoring={"scrape": "podMonitor"}), frozenset({"PrometheusRule"}))
+    plan = prometheus_rule_plan(server(monitoring={"scrape": "podMonitor"}), frozenset({"PrometheusRule"}))
     assert plan is not None
     assert plan.records == []
     assert "VLLMNoReplicaAvailable" not in {alert.name for alert in plan.alerts}
@@ -62,19 +71,19 @@ def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> No
     [(["--disable-log-stats"], False), (["--disable-log-stats", "--no-disable-log-stats"], True), (["--seed=1"], True)],
 )
 def test_no_alarm_for_absence_when_vllm_exports_nothing(flags: list[str], watched: bool) -> None:
-    plan = rule_plan(server(engine={"extraArgs": flags}))
+    plan = prometheus_rule_plan(server(engine={"extraArgs": flags}))
     assert plan is not None
     assert bool(plan.records) is watched
 
 
 def test_autoscaled_servers_are_expected_to_have_replicas() -> None:
-    plan = rule_plan(server(replicas=0, autoscaling={"minReplicas": 1, "maxReplicas": 2}))
+    plan = prometheus_rule_plan(server(replicas=0, autoscaling={"minReplicas": 1, "maxReplicas": 2}))
     assert plan is not None
     assert plan.alerts[0].name == "VLLMNoReplicaAvailable"
 
 
 def test_labels_of_the_spec_reach_every_alert_and_may_set_the_severity() -> None:
-    plan = rule_plan(server(monitoring={"alerts": {"labels": {"team": "ml", "severity": "page"}}}))
+    plan = prometheus_rule_plan(server(monitoring={"alerts": {"labels": {"team": "ml", "severity": "page"}}}))
     assert plan is not None
     identity = {"namespace": "llm", "vllmserver": "mistral"}
     assert all(alert.labels == {"team": "ml", "severity": "page", **identity} for alert in plan.alerts)
@@ -85,11 +94,11 @@ def test_labels_of_the_spec_reach_every_alert_and_may_set_the_severity() -> None
 )
 def test_labels_that_prometheus_refuses_are_refused_with_their_name(key: str) -> None:
     with pytest.raises(InvalidSpecError, match=re.escape(repr(key))):
-        rule_plan(server(monitoring={"alerts": {"labels": {key: "x"}}}))
+        prometheus_rule_plan(server(monitoring={"alerts": {"labels": {key: "x"}}}))
 
 
 def test_alerts_link_to_no_runbook_unless_it_is_known_where_they_are_read() -> None:
-    plan = rule_plan(server())
+    plan = prometheus_rule_plan(server())
     assert plan is not None
     assert {name for alert in plan.alerts for name in alert.annotations} == {"summary", "description"}
 
@@ -97,7 +106,7 @@ def test_alerts_link_to_no_runbook_unless_it_is_known_where_they_are_read() -> N
 def test_pod_monitor_selects_the_pods_of_this_server_only() -> None:
     plan = pod_monitor_plan(server())
     assert plan is not None
-    body = render("monitoring/podmonitor", plan)
+    body = render_template("monitoring/podmonitor", plan)
     assert body["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "mistral"
     endpoint = body["spec"]["podMetricsEndpoints"][0]
     assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "15s")
@@ -129,14 +138,14 @@ def generated(deployment: str, pod_hash: str = "5f9c6d7b84", suffix: str = "x2k7
 @pytest.mark.parametrize("length", [1, 7, 45, 46, 47, 48, 56, 57, 58, 63])
 @pytest.mark.parametrize("pod_hash", ["5f9c6d7b84", "84d9f6c5"])
 def test_pod_pattern_matches_names_of_every_length(length: int, pod_hash: str) -> None:
-    assert re.fullmatch(pod_pattern("m" * length), generated("m" * length, pod_hash))
+    assert re.fullmatch(pod_name_pattern("m" * length), generated("m" * length, pod_hash))
 
 
 @pytest.mark.parametrize("other", ["mistral-large", "mistral-b", "mis", "xmistral", "mistral-5f9c6d7b84"])
 def test_pod_pattern_leaves_neighbours_out(other: str) -> None:
-    assert not re.fullmatch(pod_pattern("mistral"), generated(other))
+    assert not re.fullmatch(pod_name_pattern("mistral"), generated(other))
 
 
 @pytest.mark.parametrize("pod", ["mistral-0", "mistral-warmup-x2k7b", "mistral-5f9c6d7b84", "mistral"])
 def test_pod_pattern_leaves_pods_of_jobs_and_stateful_sets_out(pod: str) -> None:
-    assert not re.fullmatch(pod_pattern("mistral"), pod)
+    assert not re.fullmatch(pod_name_pattern("mistral"), pod)

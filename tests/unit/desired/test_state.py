@@ -21,7 +21,7 @@ def of(**spec: Any) -> DesiredState:
 def test_accepted_manifest_has_children() -> None:
     found = of()
 
-    assert (found.problems, found.notes) == ((), ())
+    assert (found.problems, found.warnings) == ((), ())
     assert found.served_names == ("Mistral-7B-Instruct-v0.3",)
     assert [manifest.kind for manifest in found.manifests] == ["Service", "Deployment"]
 
@@ -67,8 +67,8 @@ class Counted:
         self.times += 1
         return desired_state(*arguments)
 
-    def of(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> DesiredState:
-        return self.states.of(key, one, installed)
+    def get(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> DesiredState:
+        return self.states.get(key, one, installed)
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def test_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
-    first = counted.of(body())
+    first = counted.get(body())
     touched = body()
     touched["metadata"].update(resourceVersion="2", labels={"a": "b"})
     touched["status"] = {"phase": "Serving"}
 
-    assert counted.of(touched) is first
+    assert counted.get(touched) is first
     assert counted.times == 1
 
 
@@ -97,15 +97,15 @@ def test_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
     ids=["generation", "uid", "installed kinds", "server"],
 )
 def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, Any]) -> None:
-    counted.of(body())
-    counted.of(**{"one": body(), **change})
+    counted.get(body())
+    counted.get(**{"one": body(), **change})
 
     assert counted.times == 2
 
 
 def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
     states = DesiredStateCache("https://wiki.example/%s.md")
-    found = states.of("llm/mistral", body(), MONITORING_KINDS)
+    found = states.get("llm/mistral", body(), MONITORING_KINDS)
     (rule,) = [manifest.body for manifest in found.manifests if manifest.kind == "PrometheusRule"]
     alerts = [entry for entry in rule["spec"]["groups"][0]["rules"] if "alert" in entry]
     assert alerts
@@ -113,17 +113,17 @@ def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
 
 
 def test_server_that_is_gone_is_forgotten(counted: Counted) -> None:
-    counted.of(body())
+    counted.get(body())
     counted.states.forget("a")
     counted.states.forget("never seen")
-    counted.of(body())
+    counted.get(body())
 
     assert counted.times == 2
 
 
 def test_servers_do_not_push_each_other_out(counted: Counted) -> None:
     for _ in range(2):
-        counted.of(body("a"), key="a")
-        counted.of(body("b"), key="b")
+        counted.get(body("a"), key="a")
+        counted.get(body("b"), key="b")
 
     assert counted.times == 2

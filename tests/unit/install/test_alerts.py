@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.operator_metrics import documented
-from vllm_operator.desired.rendering.templates import render
-from vllm_operator.install.alerts import OPERATOR_ALERTS, Operator, operator_rules
+from vllm_operator.desired.rendering.templates import render_template
+from vllm_operator.install.alerts import OPERATOR_ALERTS, OperatorSubject, operator_rule_plan
 
 NAMESPACE = "vllm-operator-system"
-OPERATOR = Operator("vllm-operator", NAMESPACE)
+OPERATOR = OperatorSubject("vllm-operator", NAMESPACE)
 
 HEALTHY = {
     "build_info": "1x240",
@@ -84,8 +84,8 @@ CASES = [
 
 def rules(runbooks: str = "") -> dict[str, Any]:
     """The rule file, as the template renders it."""
-    plan = operator_rules(Operator("vllm-operator", NAMESPACE, runbooks))
-    return {"groups": render("monitoring/prometheusrule", plan)["spec"]["groups"]}
+    plan = operator_rule_plan(OperatorSubject("vllm-operator", NAMESPACE, runbooks))
+    return {"groups": render_template("monitoring/prometheusrule", plan)["spec"]["groups"]}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.story)

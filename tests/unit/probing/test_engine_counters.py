@@ -8,7 +8,7 @@ from tests.helpers.fake_vllm import RECORDED_METRICS
 from tests.helpers.paths import DATA
 from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
 from vllm_operator.probing.stall_heuristics import moved
-from vllm_operator.vllm.releases import numbers, release
+from vllm_operator.vllm.releases import load_release, release_numbers
 
 PULSES = DATA / "pulses"
 
@@ -105,7 +105,7 @@ def test_junk_behind_a_name_is_harmless(end: bytes) -> None:
     parsed_pulse(b"\nvllm:num_requests_running" + end)
 
 
-@pytest.mark.parametrize("number", numbers(), ids=lambda number: ".".join(map(str, number)))
+@pytest.mark.parametrize("number", release_numbers(), ids=lambda number: ".".join(map(str, number)))
 def test_every_measured_release_has_numbers_that_tell_a_frozen_engine(number: tuple[int, int, int]) -> None:
     needed = {
         "vllm:num_requests_running",
@@ -115,4 +115,4 @@ def test_every_measured_release_has_numbers_that_tell_a_frozen_engine(number: tu
         "vllm:iteration_tokens_total",
         "http_requests_total",
     }
-    assert needed - set(release(number).metrics) == set()
+    assert needed - set(load_release(number).metrics) == set()

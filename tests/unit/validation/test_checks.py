@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import MODEL, spec
-from vllm_operator.validation.checks import notes, problems
-from vllm_operator.vllm.arguments import OWNED_FLAGS
+from vllm_operator.validation.checks import spec_problems, spec_warnings
+from vllm_operator.vllm.arguments import OPERATOR_FLAGS
 
 
 def extra(*arguments: str, **engine: Any) -> dict[str, Any]:
@@ -109,19 +109,19 @@ ROWS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("fields", "reason", "field", "way_out"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
 def test_refused(fields: dict[str, Any], reason: str, field: str, way_out: str) -> None:
-    found = problems(spec(**fields))
+    found = spec_problems(spec(**fields))
 
     assert [problem.reason for problem in found] == [reason]
     assert found[0].message.startswith(f"{field}: ")
     assert way_out in found[0].message
 
 
-@pytest.mark.parametrize("flag", OWNED_FLAGS)
+@pytest.mark.parametrize("flag", OPERATOR_FLAGS)
 @pytest.mark.parametrize("form", ["{}", "{}=x"])
 def test_flags_that_the_operator_owns_are_refused_with_another_way(flag: str, form: str) -> None:
-    (problem,) = problems(spec(**extra(form.format(flag), "x")))
+    (problem,) = spec_problems(spec(**extra(form.format(flag), "x")))
 
-    assert problem.message == f"spec.engine.extraArgs[0]: {flag} is not allowed here: {OWNED_FLAGS[flag]}"
+    assert problem.message == f"spec.engine.extraArgs[0]: {flag} is not allowed here: {OPERATOR_FLAGS[flag]}"
 
 
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
@@ -148,11 +148,11 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("fields", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
 def test_accepted(fields: dict[str, Any]) -> None:
-    assert problems(spec(**fields)) == ()
+    assert spec_problems(spec(**fields)) == ()
 
 
 def test_every_problem_is_told_at_once() -> None:
-    found = problems(spec(**extra("--port=1", "--max-model-len 1", "--dtype=auto", dtype="auto")))
+    found = spec_problems(spec(**extra("--port=1", "--max-model-len 1", "--dtype=auto", dtype="auto")))
 
     assert [problem.message.partition(":")[0] for problem in found] == [
         "spec.engine.extraArgs[1]",
@@ -162,23 +162,23 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_long_arguments_are_cut_in_messages() -> None:
-    (problem,) = problems(spec(**extra("--x " + "y" * 5000)))
+    (problem,) = spec_problems(spec(**extra("--x " + "y" * 5000)))
 
     assert len(problem.message) < 400
 
 
 def test_secrets_in_arguments_are_not_repeated() -> None:
-    (problem,) = problems(spec(**extra("--api-key=hunter2")))
+    (problem,) = spec_problems(spec(**extra("--api-key=hunter2")))
 
     assert "hunter2" not in problem.message
 
 
 @pytest.mark.parametrize("image", ["vllm/vllm-openai:latest", "vllm/vllm-openai:nightly", f"vllm@sha256:{'a' * 64}"])
 def test_image_without_version_is_noted(image: str) -> None:
-    (note,) = notes(spec(image=image))
+    (note,) = spec_warnings(spec(image=image))
 
     assert "spec.version" in note
 
 
 def test_known_version_leaves_nothing_to_note() -> None:
-    assert notes(spec()) == ()
+    assert spec_warnings(spec()) == ()

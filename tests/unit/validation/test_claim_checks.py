@@ -12,7 +12,7 @@ from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, claim_plan
 from vllm_operator.kube.claims import with_immutable_claim_fields
 from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
-from vllm_operator.validation.claim_checks import claim_problems, claim_wish
+from vllm_operator.validation.claim_checks import claim_problems, desired_claim
 
 
 def live(*modes: str, storage_class: str | None = "standard", name: str = "mistral-cache") -> dict[str, Any]:
@@ -40,7 +40,7 @@ def manifest(**fields: Any) -> Manifest:
 
 
 def problems(claim: dict[str, Any] | None, **fields: Any) -> tuple[Problem, ...]:
-    return claim_problems(claim_wish(server(**fields)), claim)
+    return claim_problems(desired_claim(server(**fields)), claim)
 
 
 SIZED = {"cache": {"size": "10Gi"}}

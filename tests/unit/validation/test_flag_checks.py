@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import spec
-from vllm_operator.validation.checks import notes, problems
+from vllm_operator.validation.checks import spec_problems, spec_warnings
 
 ITEM = "spec.engine.extraArgs[0]: "
 
 
 def told(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
     """Reason and message of every problem."""
-    found = problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
+    found = spec_problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
     return [(problem.reason, problem.message) for problem in found]
 
 
@@ -125,19 +125,19 @@ def test_what_vllm_takes_is_accepted(arguments: list[str]) -> None:
 def test_flag_that_nobody_knows_in_a_newer_version_is_noted() -> None:
     newer = spec(version="0.99.0", engine={"extraArgs": ["--brand-new", "1", "--enforce-eager"]})
 
-    assert problems(newer) == ()
-    assert notes(newer)[0].startswith("--brand-new could not be checked: vLLM 0.99.0 is newer than ")
+    assert spec_problems(newer) == ()
+    assert spec_warnings(newer)[0].startswith("--brand-new could not be checked: vLLM 0.99.0 is newer than ")
 
 
 def test_unknown_version_is_served_and_the_note_says_what_was_not_checked() -> None:
     unknown = spec(image="private/vllm:latest", engine={"extraArgs": ["--brand-new", "1"]})
 
-    assert problems(unknown) == ()
-    assert "flags could not be checked" in notes(unknown)[0]
+    assert spec_problems(unknown) == ()
+    assert "flags could not be checked" in spec_warnings(unknown)[0]
 
 
 def test_known_version_needs_no_note() -> None:
-    assert notes(spec(version="0.32.0")) == ()
+    assert spec_warnings(spec(version="0.32.0")) == ()
 
 
 def test_flag_between_two_measured_versions_is_refused_when_neither_has_it() -> None:

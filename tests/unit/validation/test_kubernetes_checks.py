@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import spec
-from vllm_operator.validation.checks import problems
+from vllm_operator.validation.checks import spec_problems
 
 CLAIMS = {"spec": {"resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "gpus"}]}}
 
@@ -103,7 +103,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fields", "start"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_refused(fields: dict[str, Any], start: str) -> None:
-    problem, *_ = problems(spec(**fields))
+    problem, *_ = spec_problems(spec(**fields))
 
     assert problem.reason == "InvalidSpec"
     assert problem.message.startswith(start)
@@ -124,4 +124,4 @@ FINE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", FINE)
 def test_accepted(fields: dict[str, Any]) -> None:
-    assert problems(spec(**fields)) == ()
+    assert spec_problems(spec(**fields)) == ()

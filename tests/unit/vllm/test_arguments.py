@@ -12,13 +12,20 @@ from hypothesis import strategies as st
 from tests.helpers.specs import MODEL, spec
 from vllm_operator.api.engine import flag_fields
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.vllm.arguments import NEGATABLE, OWNED_FLAGS, arguments, engine_values, field_of, unescaped
-from vllm_operator.vllm.model_source import resolve
+from vllm_operator.vllm.arguments import (
+    NEGATABLE,
+    OPERATOR_FLAGS,
+    container_arguments,
+    engine_values,
+    field_of_flag,
+    unescape_variables,
+)
+from vllm_operator.vllm.model_source import resolve_model
 
 
 def planned(**fields: Any) -> list[str]:
     one = spec(**fields)
-    return list(arguments(one, resolve(one.model)))
+    return list(container_arguments(one, resolve_model(one.model)))
 
 
 def engine(**fields: Any) -> list[str]:
@@ -127,15 +134,15 @@ def test_number_that_is_none_is_refused_by_position(value: str) -> None:
 
 
 def test_every_typed_flag_is_traced_to_its_field() -> None:
-    assert field_of("--max-num-seqs") == "spec.engine.maxNumSeqs"
-    assert field_of("--served-model-name") == "spec.model.servedNames"
-    assert [flag for flag in flag_fields().values() if not field_of(flag).startswith("spec.engine.")] == []
+    assert field_of_flag("--max-num-seqs") == "spec.engine.maxNumSeqs"
+    assert field_of_flag("--served-model-name") == "spec.model.servedNames"
+    assert [flag for flag in flag_fields().values() if not field_of_flag(flag).startswith("spec.engine.")] == []
 
 
 def test_negatable_and_owned_flags_are_spelled_as_flags() -> None:
     assert set(flag_fields().values()) >= NEGATABLE
-    assert all(flag.startswith("--") for flag in OWNED_FLAGS)
-    assert not OWNED_FLAGS.keys() & set(flag_fields().values())
+    assert all(flag.startswith("--") for flag in OPERATOR_FLAGS)
+    assert not OPERATOR_FLAGS.keys() & set(flag_fields().values())
 
 
 @given(
@@ -151,6 +158,6 @@ def test_vllms_parser_gets_back_what_the_manifest_says(template: str, names: lis
     parser.add_argument("--shutdown-timeout", type=int)
     written = planned(model={**MODEL, "servedNames": names}, engine={"chatTemplate": template})
 
-    read = parser.parse_args([unescaped(argument) for argument in written])
+    read = parser.parse_args([unescape_variables(argument) for argument in written])
 
     assert (read.served_model_name, read.chat_template, read.shutdown_timeout) == (names, template, 120)

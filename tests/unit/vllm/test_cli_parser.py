@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.helpers.specs import spec
 from vllm_operator.validation.flag_checks import flags_exist, values_fit
-from vllm_operator.vllm.arguments import OWNED_FLAGS
-from vllm_operator.vllm.known_release import known
-from vllm_operator.vllm.releases import FlagSpec, Number, numbers, release
+from vllm_operator.vllm.arguments import OPERATOR_FLAGS
+from vllm_operator.vllm.known_release import known_release
+from vllm_operator.vllm.releases import FlagSpec, ReleaseNumber, load_release, release_numbers
 
 CONVERT = {"text": str, "integer": int, "size": int, "number": float, "json": json.loads}
 GOOD = {"text": ["a", "", "a b", "-1", "x=y"], "integer": ["7", "-1", " 8"], "size": ["8192"], "number": ["0.5", "-.5"]}
@@ -29,27 +29,27 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parser(number: Number) -> Parser:
+def parser(number: ReleaseNumber) -> Parser:
     """The parser of a release, made from its table by the standard library."""
     result = Parser(prog="vllm", add_help=False)
     result.add_argument("-h", "--help", action="store_true")
-    for flag in release(number).flags.values():
+    for flag in load_release(number).flags.values():
         names = (flag.name, *flag.aliases)
         if flag.negatable:
             result.add_argument(*names, action=argparse.BooleanOptionalAction)
-        elif flag.takes == 0:
+        elif flag.nargs == 0:
             result.add_argument(*names, action="store_true")
         else:
-            takes = None if flag.takes == 1 else flag.takes
+            takes = None if flag.nargs == 1 else flag.nargs
             choices = list(map(CONVERT[flag.kind], flag.choices)) if flag.choices else None
             result.add_argument(*names, type=CONVERT[flag.kind], nargs=takes, choices=choices)
     return result
 
 
-PARSERS = {number: parser(number) for number in numbers()}
+PARSERS = {number: parser(number) for number in release_numbers()}
 
 
-def accepted(number: Number, arguments: list[str]) -> bool:
+def accepted(number: ReleaseNumber, arguments: list[str]) -> bool:
     """Whether the real rules take the arguments; vLLM turns underscores of a flag into dashes first."""
     dashed = [re.sub(r"^--[^=.]*", lambda found: found[0].replace("_", "-"), item) for item in arguments]
     try:
@@ -59,7 +59,7 @@ def accepted(number: Number, arguments: list[str]) -> bool:
     return True
 
 
-def refusals(number: Number, arguments: list[str]) -> list[str]:
+def refusals(number: ReleaseNumber, arguments: list[str]) -> list[str]:
     """What the checks say of the arguments."""
     asked = spec(version=".".join(map(str, number)), engine={"extraArgs": arguments})
     return [problem.message for check in (flags_exist, values_fit) for problem in check(asked)]
@@ -71,24 +71,24 @@ def values(flag: FlagSpec) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def pieces(draw: st.DrawFn, number: Number) -> list[str]:
+def pieces(draw: st.DrawFn, number: ReleaseNumber) -> list[str]:
     """One flag with its values, in any way of writing it."""
-    flag = draw(st.sampled_from([one for one in release(number).flags.values() if one.name not in OWNED_FLAGS]))
+    flag = draw(st.sampled_from([one for one in load_release(number).flags.values() if one.name not in OPERATOR_FLAGS]))
     name = draw(st.sampled_from([flag.name, *flag.aliases, *([flag.negative] if flag.negatable else [])]))
     if name.startswith("--"):
         name = name[: draw(st.integers(min(len(name), 6), len(name)))]
         name = draw(st.sampled_from([name, "--" + name[2:].replace("-", "_")]))
-    if flag.takes == 0:
+    if flag.nargs == 0:
         return [name]
     if draw(st.booleans()):
         return [f"{name}={draw(values(flag))}"]
-    most = 3 if flag.takes in {"+", "*"} else 1
+    most = 3 if flag.nargs in {"+", "*"} else 1
     return [name, *draw(st.lists(values(flag), min_size=1, max_size=most))]
 
 
-@given(st.sampled_from(numbers()), st.data())
+@given(st.sampled_from(release_numbers()), st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_vllm_accepts_is_accepted(number: Number, data: st.DataObject) -> None:
+def test_what_vllm_accepts_is_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
     arguments = [item for piece in data.draw(st.lists(pieces(number), max_size=5)) for item in piece]
     assume(accepted(number, arguments))
 
@@ -116,9 +116,9 @@ NOISE = st.sampled_from(
 )
 
 
-@given(st.sampled_from(numbers()), st.data())
+@given(st.sampled_from(release_numbers()), st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_vllm_accepts_among_noise_is_accepted(number: Number, data: st.DataObject) -> None:
+def test_what_vllm_accepts_among_noise_is_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
     parts = st.one_of(NOISE.map(lambda item: [item]), pieces(number))
     arguments = [item for piece in data.draw(st.lists(parts, max_size=4)) for item in piece]
     assume(accepted(number, arguments))
@@ -150,9 +150,9 @@ ROWS = [
 
 @pytest.mark.parametrize(("arguments", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_reading(arguments: list[str], expected: tuple[str, tuple[str, ...], bool]) -> None:
-    table = known(spec(version="0.32.0"))
+    table = known_release(spec(version="0.32.0"))
     assert table
-    first = table.grammar.read(arguments)[0]
+    first = table.cli_parser.parse(arguments)[0]
 
     assert first.flag
     assert (first.flag.name, first.values, first.negated) == expected

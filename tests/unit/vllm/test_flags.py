@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.vllm.arguments import known_flags
+from vllm_operator.vllm.arguments import completable_flags
 from vllm_operator.vllm.flags import SHORT_OPTIONS, Flag, read_flags
 
 KNOWN = ("--max-model-len", "--max-num-seqs", "--max-num-batched-tokens", "--served-model-name", "--enable-x", "--cfg")
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """A parser with the flags that the operator knows, each taking any number of values."""
     result = Parser(add_help=False)
-    for flag in known_flags():
+    for flag in completable_flags():
         short = [option for option, full in SHORT_OPTIONS.items() if full == flag]
         result.add_argument(flag, *short, nargs="*", action="append", dest=flag)
     return result
@@ -94,7 +94,7 @@ VALUES = st.one_of(
     st.integers(-1000, 1000).map(str),
     st.sampled_from(["", "-", "-0.5", "a b", "- a", "--x y", '{"a": [1, "-b"]}', "a=b"]),
 )
-FLAGS = st.sampled_from([*known_flags(), *SHORT_OPTIONS])
+FLAGS = st.sampled_from([*completable_flags(), *SHORT_OPTIONS])
 PIECES = st.one_of(
     st.tuples(FLAGS, VALUES).map(lambda pair: [f"{pair[0]}={pair[1]}"]),
     st.tuples(FLAGS, st.lists(VALUES, max_size=3)).map(lambda pair: [pair[0], *pair[1]]),
@@ -105,7 +105,7 @@ PIECES = st.one_of(
 def test_argparse_reads_the_same(pieces: list[list[str]]) -> None:
     arguments = [argument for piece in pieces for argument in piece]
     mine: dict[str, list[list[str]]] = {}
-    for flag in read_flags(arguments, known_flags()):
+    for flag in read_flags(arguments, completable_flags()):
         mine.setdefault(flag.name, []).append(list(flag.values))
 
     namespace, unknown = parser().parse_known_args(arguments)
@@ -114,20 +114,20 @@ def test_argparse_reads_the_same(pieces: list[list[str]]) -> None:
     assert mine == {name: values for name, values in vars(namespace).items() if values is not None}
 
 
-@given(st.sampled_from(known_flags()), st.integers(3, 40), st.integers(0, 99))
+@given(st.sampled_from(completable_flags()), st.integers(3, 40), st.integers(0, 99))
 def test_argparse_completes_the_same_prefixes(flag: str, length: int, value: int) -> None:
     argument = f"{flag[:length]}={value}"
     try:
         namespace = parser().parse_args([argument])
     except ValueError:
-        assert read_flags([argument], known_flags())[0].name not in known_flags()
+        assert read_flags([argument], completable_flags())[0].name not in completable_flags()
         return
     completed = next(name for name, values in vars(namespace).items() if values is not None)
 
-    assert read_flags([argument], known_flags())[0].name == completed
+    assert read_flags([argument], completable_flags())[0].name == completed
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
 def test_any_arguments_can_be_read(arguments: list[str]) -> None:
-    for flag in read_flags(arguments, known_flags()):
+    for flag in read_flags(arguments, completable_flags()):
         assert arguments[flag.position].startswith("-")

@@ -8,16 +8,15 @@ from typing import Any
 
 import orjson
 
-from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, recommended_labels
+from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, CONTAINER, recommended_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.children import ServerPlan
+from vllm_operator.desired.children import ChildrenPlan
 from vllm_operator.desired.deployment import DeploymentPlan
 from vllm_operator.desired.rendering.strategic_merge import strategic_merge
-from vllm_operator.desired.rendering.templates import render
+from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.errors import InvalidSpecError, TemplateError
 from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
-from vllm_operator.vllm.arguments import CONTAINER
 
 TEMPLATES = {
     "PersistentVolumeClaim": "kubernetes/persistentvolumeclaim",
@@ -31,17 +30,17 @@ TEMPLATES = {
 """Kind -> template, in the order in which children are applied."""
 
 
-def render_all(server: VLLMServer, plan: ServerPlan) -> tuple[Manifest, ...]:
+def render_children(server: VLLMServer, plan: ChildrenPlan) -> tuple[Manifest, ...]:
     """Render every object of the plan, in the order in which they are applied.
 
     Raises:
         InvalidSpecError: the pod template overlay cannot be merged.
         TemplateError: a template is broken.
     """
-    return tuple(_manifest(server, plan, kind, part) for kind, part in _parts(plan))
+    return tuple(_render_child(server, plan, kind, part) for kind, part in _plans_by_kind(plan))
 
 
-def _parts(plan: ServerPlan) -> Iterator[tuple[str, Any]]:
+def _plans_by_kind(plan: ChildrenPlan) -> Iterator[tuple[str, Any]]:
     parts: dict[str, Any] = {
         "PersistentVolumeClaim": plan.claim,
         "Service": plan.service,
@@ -54,20 +53,20 @@ def _parts(plan: ServerPlan) -> Iterator[tuple[str, Any]]:
     return ((kind, parts[kind]) for kind in TEMPLATES if parts[kind] is not None)
 
 
-def _manifest(server: VLLMServer, plan: ServerPlan, kind: str, part: Any) -> Manifest:
-    body = render(TEMPLATES[kind], part)
+def _render_child(server: VLLMServer, plan: ChildrenPlan, kind: str, part: Any) -> Manifest:
+    body = render_template(TEMPLATES[kind], part)
     if body.get("kind") != kind or body.get("metadata", {}).get("name") != part.name:
         raise TemplateError(f"template {TEMPLATES[kind]} must render the {kind} {part.name}")
     if isinstance(part, DeploymentPlan) and part.overlay:
-        _overlay(body, part)
+        _merge_pod_template(body, part)
     owned = not (kind == "PersistentVolumeClaim" and plan.keeps_claim)
-    _stamp(body, server, owned)
+    _add_common_metadata(body, server, owned)
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     body["metadata"]["annotations"][ANNOTATION_HASH] = digest
     return Manifest(kind, part.name, digest, compress_json(body))
 
 
-def _overlay(body: dict[str, Any], plan: DeploymentPlan) -> None:
+def _merge_pod_template(body: dict[str, Any], plan: DeploymentPlan) -> None:
     """Merge the user's pod template; the labels that select the pods stay as they are."""
     template = strategic_merge(body["spec"]["template"], plan.overlay or {}, "spec.podTemplate")
     _check_container(template)
@@ -89,7 +88,7 @@ def _check_container(template: dict[str, Any]) -> None:
         )
 
 
-def _stamp(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:
+def _add_common_metadata(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:
     """Add what every child carries: namespace, labels, the server's name and, unless it is kept, its owner."""
     metadata = body["metadata"]
     metadata["namespace"] = server.namespace

@@ -34,13 +34,13 @@ class Placeholders:
     def __init__(self) -> None:
         self.values: list[Any] = []
 
-    def place(self, value: object) -> str:
+    def add(self, value: object) -> str:
         """What stands for `value` in the text."""
-        self.values.append(plain(value))
+        self.values.append(plain_value(value))
         return f"{TAG} {len(self.values) - 1}"
 
 
-def plain(value: object) -> Any:
+def plain_value(value: object) -> Any:
     """The value in dictionaries, lists and scalars, without the keys whose value is None: they are unset.
 
     Raises:
@@ -49,12 +49,12 @@ def plain(value: object) -> Any:
     if isinstance(value, SCALARS):
         return value
     if isinstance(value, LISTS):
-        return [plain(item) for item in value]
+        return [plain_value(item) for item in value]
     if isinstance(value, MAPS):
-        return {str(key): plain(item) for key, item in value.items() if item is not None}
+        return {str(key): plain_value(item) for key, item in value.items() if item is not None}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = ((name, getattr(value, name)) for name in _fields(type(value)))
-        return {name: plain(item) for name, item in items if item is not None}
+        return {name: plain_value(item) for name, item in items if item is not None}
     raise TemplateError(f"a template cannot show a {type(value).__name__}")
 
 
@@ -63,7 +63,7 @@ def _fields(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-class _Fixed:
+class _Constant:
     """A part of a parsed template without any slot: the same for all."""
 
     def __init__(self, value: Any) -> None:
@@ -89,18 +89,18 @@ class _StrictLoader(yaml.CSafeLoader):
 _StrictLoader.add_constructor(TAG, lambda _, node: _Placeholder(node.value))
 
 
-def filled(text: str, values: Sequence[Any]) -> dict[str, Any]:
+def fill_template(text: str, values: Sequence[Any]) -> dict[str, Any]:
     """The object that `text` describes, with its values, and without the keys whose value is None.
 
     Raises:
         TemplateError: no document, several, a list, a scalar, equal keys, or an expression inside a text.
     """
-    result: dict[str, Any] = _fill(parsed(text), values)
+    result: dict[str, Any] = _fill(parse_template(text), values)
     return result
 
 
 @functools.lru_cache(maxsize=PARSED_TEMPLATES)
-def parsed(text: str) -> dict[str, Any]:
+def parse_template(text: str) -> dict[str, Any]:
     """Parse exactly one document that is an object; the result is shared and must not be changed."""
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
@@ -108,39 +108,41 @@ def parsed(text: str) -> dict[str, Any]:
         raise TemplateError(f"a template rendered no valid YAML: {error}") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise TemplateError(f"a template must render one object, not {len(documents)} documents")
-    _check(documents[0])
-    return {key: _prepared(item) for key, item in documents[0].items()}
+    _check_expressions(documents[0])
+    return {key: _with_constants_marked(item) for key, item in documents[0].items()}
 
 
-def _prepared(node: Any) -> Any:
+def _with_constants_marked(node: Any) -> Any:
     """The node with its fixed parts marked."""
     if isinstance(node, dict):
-        below: Any = {key: _prepared(item) for key, item in node.items()}
-        fixed = all(isinstance(item, _Fixed) for pair in below.items() for item in (_prepared(pair[0]), pair[1]))
+        below: Any = {key: _with_constants_marked(item) for key, item in node.items()}
+        fixed = all(
+            isinstance(item, _Constant) for pair in below.items() for item in (_with_constants_marked(pair[0]), pair[1])
+        )
     elif isinstance(node, list):
-        below = [_prepared(item) for item in node]
-        fixed = all(isinstance(item, _Fixed) for item in below)
+        below = [_with_constants_marked(item) for item in node]
+        fixed = all(isinstance(item, _Constant) for item in below)
     else:
-        return node if isinstance(node, _Placeholder) else _Fixed(node)
-    return _Fixed(_fill(below, ())) if fixed else below
+        return node if isinstance(node, _Placeholder) else _Constant(node)
+    return _Constant(_fill(below, ())) if fixed else below
 
 
-def _check(node: Any) -> None:
+def _check_expressions(node: Any) -> None:
     """Once a text: an expression is a whole value."""
     if isinstance(node, dict):
         for item in (*node, *node.values()):
-            _check(item)
+            _check_expressions(item)
     elif isinstance(node, list):
         for item in node:
-            _check(item)
+            _check_expressions(item)
     elif isinstance(node, str) and f"{TAG} " in node:
         raise TemplateError(f"an expression must be a whole value, and is a part of {node!r}")
 
 
 def _fill(node: Any, values: Sequence[Any]) -> Any:
-    if isinstance(node, _Fixed):
+    if isinstance(node, _Constant):
         # A copy: whoever renders may change what it gets.
-        return plain(node.value)
+        return plain_value(node.value)
     if isinstance(node, _Placeholder):
         return values[node]
     if isinstance(node, dict):

@@ -9,10 +9,10 @@ from typing import Any
 
 import jinja2
 
-from vllm_operator.desired.rendering.placeholders import Placeholders, filled
+from vllm_operator.desired.rendering.placeholders import Placeholders, fill_template
 from vllm_operator.errors import TemplateError
 
-SLOTS = " slots"
+PLACEHOLDERS = " slots"
 """Variable of the slots: no template can name it."""
 
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def environment() -> jinja2.Environment:
     result = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_folder()),
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=_as_placeholder,
         # Values never enter the text.
         autoescape=False,
         auto_reload=False,
@@ -44,13 +44,13 @@ def environment() -> jinja2.Environment:
 
 
 @jinja2.pass_context
-def _shown(context: jinja2.runtime.Context, value: object) -> str:
+def _as_placeholder(context: jinja2.runtime.Context, value: object) -> str:
     # Turning an undefined value into text raises jinja2's own error, which names it.
-    slots: Placeholders = context[SLOTS]
-    return slots.place(str(value) if isinstance(value, jinja2.Undefined) else value)
+    slots: Placeholders = context[PLACEHOLDERS]
+    return slots.add(str(value) if isinstance(value, jinja2.Undefined) else value)
 
 
-def shown(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, Any]:
+def render_object(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, Any]:
     """The object that `template` shows with these variables.
 
     Raises:
@@ -58,10 +58,10 @@ def shown(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, 
         jinja2.TemplateError: it names a variable that there is not.
     """
     slots = Placeholders()
-    return filled(template.render({**variables, SLOTS: slots}), slots.values)
+    return fill_template(template.render({**variables, PLACEHOLDERS: slots}), slots.values)
 
 
-def render(template: str, plan: object) -> dict[str, Any]:
+def render_template(template: str, plan: object) -> dict[str, Any]:
     """Render one template with the fields of its plan.
 
     Args:
@@ -72,6 +72,6 @@ def render(template: str, plan: object) -> dict[str, Any]:
         TemplateError: the template rendered anything but one object, or names what the plan has not.
     """
     try:
-        return shown(environment().get_template(f"{template}.yaml.j2"), vars(plan))
+        return render_object(environment().get_template(f"{template}.yaml.j2"), vars(plan))
     except jinja2.TemplateError as error:
         raise TemplateError(f"template {template}: {error}") from error

@@ -6,7 +6,7 @@ import re
 from difflib import get_close_matches
 
 from vllm_operator.diagnosis.causes.row import Cause, nearest_choice
-from vllm_operator.vllm.known_release import nearest
+from vllm_operator.vllm.known_release import nearest_release
 
 
 def _unknown_flags(found: re.Match[str]) -> str:
@@ -14,7 +14,7 @@ def _unknown_flags(found: re.Match[str]) -> str:
     flags = [word.partition("=")[0] for word in found["flags"].split() if word.startswith("-")]
     if not flags:
         return "vLLM was given a value that belongs to no flag: correct engine.extraArgs"
-    close = [*get_close_matches(flags[0], nearest(None).flags, n=1, cutoff=0.7), ""][0]
+    close = [*get_close_matches(flags[0], nearest_release(None).flags, n=1, cutoff=0.7), ""][0]
     hint = f"did you mean {close}?" if close else "correct or remove it"
     return f"this vLLM has no {', '.join(flags)}: {hint} (engine.extraArgs)"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.kube.fields import get_condition, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
-
-MAIN_CONTAINER = "vllm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,12 @@ class Pod:
     def image(self) -> str:
         """The image that vLLM is to run from; empty when the pod tells none."""
         specs = {get_str(spec, "name"): get_str(spec, "image") for spec in get_list(self.body, "spec", "containers")}
-        return specs.get(MAIN_CONTAINER) or next(iter(specs.values()), "")
+        return specs.get(CONTAINER) or next(iter(specs.values()), "")
 
     @property
     def main(self) -> Container | None:
         """The container that runs vLLM; the first one where none has its name."""
-        named = (container for container in self.containers if container.name == MAIN_CONTAINER)
+        named = (container for container in self.containers if container.name == CONTAINER)
         return next(named, self.containers[0] if self.containers else None)
 
 

@@ -13,10 +13,10 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-Number = tuple[int, int, int]
+ReleaseNumber = tuple[int, int, int]
 """Major, minor and patch of a release."""
 
-Kind = Literal["text", "integer", "size", "number", "json"]
+ValueKind = Literal["text", "integer", "size", "number", "json"]
 """What a value must be; a size is an integer that may end in k, K, m, M and so on."""
 
 
@@ -35,9 +35,9 @@ class FlagSpec:
     """
 
     name: str
-    takes: int | str = 1
-    kind: Kind = "text"
-    words: tuple[str, ...] = ()
+    nargs: int | str = 1
+    kind: ValueKind = "text"
+    keywords: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     negatable: bool = False
     aliases: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Release:
         source: `server` when a running server told its metrics, `source` when its code did.
     """
 
-    number: Number
+    number: ReleaseNumber
     flags: Mapping[str, FlagSpec]
     metrics: Mapping[str, str]
     endpoints: tuple[str, ...]
@@ -70,13 +70,13 @@ class Release:
         return ".".join(map(str, self.number))
 
 
-def numbers() -> tuple[Number, ...]:
+def release_numbers() -> tuple[ReleaseNumber, ...]:
     """The measured releases, oldest first."""
     return tuple(sorted(_files()))
 
 
 @cache
-def release(number: Number) -> Release:
+def load_release(number: ReleaseNumber) -> Release:
     """The table of a measured release, read once."""
     body = json.loads(_files()[number])
     return Release(
@@ -89,7 +89,7 @@ def release(number: Number) -> Release:
 
 
 @cache
-def _files() -> dict[Number, str]:
+def _files() -> dict[ReleaseNumber, str]:
     found = {}
     for file in resources.files(__name__).iterdir():
         name, _, ending = file.name.rpartition(".")
@@ -102,9 +102,9 @@ def _files() -> dict[Number, str]:
 def _flag(name: str, facts: dict[str, Any]) -> FlagSpec:
     return FlagSpec(
         name=name,
-        takes=facts.get("takes", 1),
+        nargs=facts.get("nargs", 1),
         kind=facts.get("kind", "text"),
-        words=tuple(facts.get("words", ())),
+        keywords=tuple(facts.get("keywords", ())),
         choices=tuple(facts.get("choices", ())),
         negatable=facts.get("negatable", False),
         aliases=tuple(facts.get("aliases", ())),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.helpers.specs import MODEL, UID, children, container, manifests, pod_template, server
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, recommended_labels, selector_labels
-from vllm_operator.desired.children import build_plan
+from vllm_operator.desired.children import plan_children
 from vllm_operator.desired.rendering import manifests as module
-from vllm_operator.desired.rendering.manifests import render_all
+from vllm_operator.desired.rendering.manifests import render_children
 from vllm_operator.desired.rendering.templates import environment, template_folder
 from vllm_operator.errors import InvalidSpecError, TemplateError
 
@@ -163,7 +163,7 @@ def test_template_that_renders_another_object_is_refused(
     one = server(replicas=2)
 
     with pytest.raises(TemplateError, match=message):
-        render_all(one, build_plan(one, frozenset()))
+        render_children(one, plan_children(one, frozenset()))
 
 
 def test_every_child_has_its_template_and_every_template_its_child() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vllm_operator.desired.rendering.placeholders import filled, parsed, plain
+from vllm_operator.desired.rendering.placeholders import fill_template, parse_template, plain_value
 from vllm_operator.desired.rendering.templates import environment
-from vllm_operator.desired.rendering.templates import shown as rendered
+from vllm_operator.desired.rendering.templates import render_object as rendered
 from vllm_operator.errors import TemplateError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -82,11 +82,11 @@ def test_any_text_can_be_a_key_within_a_line(text: str) -> None:
 
 @given(TEXTS)
 def test_text_of_a_template_is_the_same_for_all_values(text: str) -> None:
-    before = parsed.cache_info().misses
+    before = parse_template.cache_info().misses
     shown("first", "before: 1\nvalue: {{ value }}  # of all\nafter: 2\n")
     shown(text, "before: 1\nvalue: {{ value }}  # of all\nafter: 2\n")
 
-    assert parsed.cache_info().misses <= before + 1
+    assert parse_template.cache_info().misses <= before + 1
 
 
 def test_value_is_nobody_elses() -> None:
@@ -119,7 +119,7 @@ def test_dataclasses_are_objects() -> None:
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), Path("x")])
 def test_what_has_no_yaml_is_refused(value: object) -> None:
     with pytest.raises(TemplateError, match="cannot show"):
-        plain(value)
+        plain_value(value)
 
 
 def test_unknown_name_is_an_error() -> None:
@@ -137,22 +137,22 @@ def test_unknown_attribute_is_an_error() -> None:
 )
 def test_equal_keys_are_refused_by_name(text: str) -> None:
     with pytest.raises(TemplateError, match=r"equal keys in a template: \['[ab]'\]"):
-        filled(text, [])
+        fill_template(text, [])
 
 
 @pytest.mark.parametrize("text", ["", "a: 1\n---\nb: 2\n", "- a\n", "a\n", "null\n", "---\n---\n"])
 def test_anything_but_one_object_is_refused(text: str) -> None:
     with pytest.raises(TemplateError, match="must render one object"):
-        filled(text, [])
+        fill_template(text, [])
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: 'b", "a:\n\t- b", "a: !!python/object:os.system {}"])
 def test_broken_yaml_is_refused(text: str) -> None:
     with pytest.raises(TemplateError, match="no valid YAML"):
-        filled(text, [])
+        fill_template(text, [])
 
 
 def test_unset_fields_vanish_and_empty_ones_stay() -> None:
     value = {"a": None, "b": [{"c": None, "d": 0}], "e": {}, "f": "", "g": False, "h": []}
 
-    assert plain(value) == {"b": [{"d": 0}], "e": {}, "f": "", "g": False, "h": []}
+    assert plain_value(value) == {"b": [{"d": 0}], "e": {}, "f": "", "g": False, "h": []}
