@@ -8,7 +8,7 @@ from typing import Any
 
 from lupa.lua51 import LuaRuntime
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "gitops" / "argocd-health.lua"
+SCRIPT = Path(__file__).parents[2] / "docs" / "how-to" / "argocd-health.lua"
 
 
 def kstatus(server: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tools.localcluster import settings
 
-DOCUMENT = settings.REPOSITORY / "docs" / "metrics.md"
+DOCUMENT = settings.REPOSITORY / "docs" / "reference" / "metrics.md"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Row:
 
 
 def documented() -> dict[str, Row]:
-    """Name -> what docs/metrics.md says of it."""
+    """Name -> what docs/reference/metrics.md says of it."""
     found = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\|", DOCUMENT.read_text(), re.MULTILINE)
     return {name: Row(kind, tuple(sorted(re.findall(r"`(\w+)`", labels)))) for name, kind, labels in found}
 

@@ -1,4 +1,4 @@
-"""The alert rules of the operator itself: docs/metrics.md has the metrics, docs/runbooks/ a page for each alert."""
+"""The alert rules of the operator itself: docs/reference/metrics.md, docs/runbooks/."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 -- Health of a VLLMServer for Argo CD, by the same rules as kstatus (Flux) and `kubectl wait --for=condition=Ready`.
--- Install it as resource.customizations.health.vllm-operator.dev_VLLMServer in argocd-cm: see README.md.
+-- Install it as resource.customizations.health.vllm-operator.dev_VLLMServer in argocd-cm: see gitops.md.
 -- Needs nothing but Lua's base library, which is all that Argo CD gives.
 
 local function condition(kind)
