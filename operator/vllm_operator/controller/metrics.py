@@ -1,4 +1,4 @@
-"""Export the operator's own metrics to Prometheus (docs/reference/metrics.md). No label names a server or a namespace."""
+"""Export the operator's metrics to Prometheus (docs/reference/metrics.md). No label names a server or a namespace."""
 
 from __future__ import annotations
 
