@@ -1,72 +1,91 @@
-"""Remember admission changes."""
+"""Remember admission changes, so that an apply that admission would change again is not repeated."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vllm_operator.apply.admission_changes import fields_changed_by_admission
 from vllm_operator.kube.types import Object
 
 ADMISSION_RECHECK_SECONDS = 1800.0
-"""How long it is taken for granted that admission would change an object again as it did."""
+"""Seconds after which the operator applies a changed object again, to see whether admission still changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What the API server stored instead of a manifest.
+
+    Attributes:
+        manifest_hash: hash of the manifest.
+        content: digest of the stored object.
+        fields: paths of the fields that differ.
+        at: time of the apply.
+    """
+
+    manifest_hash: str
+    content: bytes
+    fields: tuple[str, ...]
+    at: float
 
 
 class AdmissionMemory:
-    """Objects that differ from their manifest right after it was applied.
+    """The children of one server that differ from their manifests right after an apply, by UID.
 
-    The API server fills in what a pod template leaves empty (`schedulerName: ""`), and admission webhooks change
-    images: applying the same again would change nothing, and would be done at every pass. What the manifest says of an
-    object's metadata counts, too: a label that someone edits beside it is an edit.
+    The API server fills in empty fields of a pod template (`schedulerName: ""`), and admission webhooks change images.
+    To apply the manifest again would change nothing, and would happen in every reconcile. The metadata that the
+    manifest holds counts too: when another writer edits such a label, that is drift.
+
+    Args:
+        clock: monotonic time in seconds.
     """
+
+    __slots__ = ("_changes", "_clock")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._answers: dict[str, tuple[str, bytes]] = {}
-        self._altered: dict[str, tuple[str, ...]] = {}
-        self._noted: dict[str, float] = {}
-        """When the answers were given in which admission changed something."""
+        self._changes: dict[str, _Change] = {}
 
-    def note(self, applied: str, manifest: Object, answer: Object, *, differs: bool) -> None:
-        """Remember the answer to `manifest`, which has the hash `applied`, as long as it differs from it."""
-        uid = answer["metadata"].get("uid", "")
+    def record(self, manifest_hash: str, manifest: Object, response: Object, *, differs: bool) -> None:
+        """Remember the response to an apply of a manifest, if it differs from the manifest."""
+        uid = response["metadata"].get("uid", "")
         if differs:
-            self._answers[uid] = (applied, _concerned(manifest, answer))
-            self._altered[uid] = fields_changed_by_admission(manifest, answer)
-            self._noted[uid] = self._clock()
+            fields = fields_changed_by_admission(manifest, response)
+            self._changes[uid] = _Change(manifest_hash, _digest(manifest, response), fields, self._clock())
         else:
             self.forget(uid)
 
     def forget(self, uid: str) -> None:
-        """The object is gone, or says what its manifest says, whoever brought it there."""
-        self._answers.pop(uid, None)
-        self._altered.pop(uid, None)
-        self._noted.pop(uid, None)
+        """Forget an object that is deleted, or that matches its manifest again."""
+        self._changes.pop(uid, None)
 
     def changed_fields(self, uid: str) -> tuple[str, ...]:
-        """Fields that the object holds otherwise than they were applied last."""
-        return self._altered.get(uid, ())
+        """Return the paths of the fields that admission changed when the object was applied last."""
+        change = self._changes.get(uid)
+        return change.fields if change else ()
 
-    def is_old(self, uid: str) -> bool:
-        """Whether the policy that changed the object may be gone by now: applying it again tells."""
-        return bool(self._altered.get(uid)) and self._clock() - self._noted[uid] >= ADMISSION_RECHECK_SECONDS
+    def needs_recheck(self, uid: str) -> bool:
+        """Return whether the policy that changed the object may be gone, which only another apply shows."""
+        change = self._changes.get(uid)
+        return change is not None and bool(change.fields) and self._clock() - change.at >= ADMISSION_RECHECK_SECONDS
 
-    def holds(self, wanted: str, manifest: Object, live: Object) -> bool:
-        """True when `live` still is what came of `manifest`, which has the hash `wanted`."""
+    def explains(self, manifest_hash: str, manifest: Object, live: Object) -> bool:
+        """Return whether the live object still is what admission made of this manifest, which has this hash."""
         uid = live["metadata"].get("uid", "")
-        known = None if self.is_old(uid) else self._answers.get(uid)
-        return known is not None and known == (wanted, _concerned(manifest, live))
+        change = None if self.needs_recheck(uid) else self._changes.get(uid)
+        return change is not None and (change.manifest_hash, change.content) == (manifest_hash, _digest(manifest, live))
 
 
-def _concerned(manifest: Object, body: Object) -> bytes:
-    """Hash of the spec of `body` and of what `manifest` says something about in its metadata."""
-    wanted, found = manifest["metadata"], body["metadata"]
+def _digest(manifest: Object, body: Object) -> bytes:
+    """Return a digest of the spec of an object, and of the metadata that the manifest holds too."""
+    wanted, stored = manifest["metadata"], body["metadata"]
     maps = {
-        name: {key: (found.get(name) or {}).get(key) for key in wanted.get(name) or {}}
+        name: {key: (stored.get(name) or {}).get(key) for key in wanted.get(name) or {}}
         for name in ("labels", "annotations")
     }
     uids = {owner["uid"] for owner in wanted.get("ownerReferences") or ()}
-    owners = [owner for owner in found.get("ownerReferences") or () if owner.get("uid") in uids]
+    owners = [owner for owner in stored.get("ownerReferences") or () if owner.get("uid") in uids]
     parts = {**maps, "owners": owners, "spec": body.get("spec")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()

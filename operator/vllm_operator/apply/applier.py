@@ -1,16 +1,28 @@
-"""Apply what the plan wants, remove what it no longer wants, and leave alone what is not ours."""
+"""Apply the children of a server, and prune those that its spec no longer asks for."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_changes import summarize_admission_changes
 from vllm_operator.apply.child_applier import ChildApplier
 from vllm_operator.apply.owner import Owner
-from vllm_operator.apply.result import ApplyResult, is_final, refusal
+from vllm_operator.apply.repair_limiter import RepairLimiter
+from vllm_operator.apply.result import (
+    ApplyResult,
+    ChildResult,
+    Failed,
+    KindGone,
+    NameTaken,
+    OwnerGone,
+    Refused,
+    Written,
+    refusal_problem,
+)
 from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
@@ -24,80 +36,156 @@ logger = logging.getLogger(__name__)
 
 
 class Applier:
-    """Writes the children of servers: all of one server at once, each by `ChildApplier`."""
+    """Apply the children of servers: all children of one server at once, each with a `ChildApplier`.
+
+    Args:
+        client: the API client.
+        store: the caches. They hold the live children, and receive every response.
+        clock: monotonic time in seconds.
+    """
 
     def __init__(self, client: ApiClient, store: Store, clock: Callable[[], float]) -> None:
+        self._client = client
         self._store = store
-        self._attempts = WriteHistory(clock)
-        self._writer = ChildApplier(client, store, self._attempts, clock)
+        self._clock = clock
+        self._repairs = RepairLimiter(clock)
 
-    def forget(self, key: Key) -> None:
-        """Forget a server that is gone."""
-        self._attempts.forget(key)
-        self._writer.forget(key)
+    def new_history(self) -> WriteHistory:
+        """Return an empty history, of which each server needs one."""
+        return WriteHistory(self._repairs, self._clock)
 
-    def retry_failed(self) -> None:
-        """Send what failed at the next pass, however short a time ago: a common cause has passed."""
-        self._attempts.retry_failed()
+    async def apply(
+        self,
+        key: Key,
+        owner: Owner,
+        history: WriteHistory,
+        manifests: Sequence[Manifest],
+        unknown_kinds: Container[str] = (),
+    ) -> ApplyResult:
+        """Apply every manifest that is new, changed or drifted, all at once, then prune the other children.
 
-    async def apply(self, key: Key, server: Owner, manifests: Sequence[Manifest]) -> ApplyResult:
-        """Apply every manifest that is new, changed or drifted, all at once.
-
-        Raises:
-            ApiError: a failure that may pass; refusals of single children are in the outcome instead.
-                Where the namespace ends, its refusal: again, without a request, while it is too soon to try.
-        """
-        self._attempts.check_namespace(key, server)
-        results = await asyncio.gather(
-            *(self._writer.apply(key, server, manifest) for manifest in manifests), return_exceptions=True
-        )
-        self._check_namespace(key, server, results)
-        pairs = list(zip(manifests, results, strict=True))
-        written = [m for m, result in pairs if result is True]
-        if written:
-            logger.info("%s: applied %s", key, ", ".join(m.kind for m in written))
-        for manifest, result in pairs:
-            if isinstance(result, BaseException) and not is_final(manifest, result):
-                raise result
-        self._attempts.completed(key, server)
-        refused = [(m, result) for m, result in pairs if isinstance(result, ApiError) and result.is_refusal]
-        return ApplyResult(
-            problems=(
-                *(refusal(m, error) for m, error in refused if not CHILD_KINDS[m.kind].optional),
-                *(result for result in results if isinstance(result, Problem)),
-            ),
-            written=tuple(m.kind for m in written),
-            edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, server.namespace)),
-            monitoring_refusals=tuple(refusal(m, error) for m, error in refused if CHILD_KINDS[m.kind].optional),
-            conflicts=self._attempts.conflicts(key),
-            admission_changes=summarize_admission_changes(
-                (m, self._writer.changed_fields(m, server.namespace)) for m in manifests
-            ),
-            kinds_gone=tuple(m.kind for m, result in pairs if isinstance(result, ApiError) and result.is_kind_gone),
-        )
-
-    def _check_namespace(self, key: Key, server: Owner, results: Iterable[object]) -> None:
-        """Raise the refusal of a namespace that ends: Kubernetes deletes the server too, if not as the first."""
-        for result in results:
-            if isinstance(result, ApiError) and result.is_namespace_terminating:
-                self._attempts.note_namespace(key, server, result)
-                raise result
-
-    def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
-        identity = (manifest.kind, namespace, manifest.name)
-        if self._store.verified_hash(*identity) == manifest.hash:
-            return False
-        kept = self._store.get(*identity)
-        return kept is not None and bool(foreign_entries(kept))
-
-    async def prune(self, key: Key, server: Owner, manifests: Iterable[Manifest], spared: Container[str] = ()) -> None:
-        """Delete children that the server owns and the plan does not want; a kept claim has no owner.
+        After a failure nothing is pruned.
 
         Args:
-            spared: kinds that the API server is not known to have, for which nothing was planned: that may be an error.
+            key: the key of the server.
+            owner: the server.
+            history: its earlier writes, which this call extends.
+            manifests: all children that the spec asks for.
+            unknown_kinds: kinds that the API server may not serve; their children are not pruned.
+
+        Raises:
+            ApiError: the namespace is being deleted. Also without a request, while the last refusal is recent.
+        """
+        if error := history.namespace_error(owner.uid):
+            raise error
+        children = ChildApplier(self._client, self._store, key, owner, history)
+        # A defect in one child must not stop the others, so exceptions are raised only when all have ended.
+        ended = await asyncio.gather(*(children.apply(manifest) for manifest in manifests), return_exceptions=True)
+        pairs = list(zip(manifests, _raise_defects(ended), strict=True))
+        _raise_if_namespace_terminates(history, owner, pairs)
+        if written := [manifest.kind for manifest, result in pairs if isinstance(result, Written)]:
+            logger.info("%s: applied %s", key, ", ".join(written))
+        if any(isinstance(result, OwnerGone) for _, result in pairs):
+            return ApplyResult(owner_gone=True)
+        if failed := next((result for _, result in pairs if isinstance(result, Failed)), None):
+            return _with_failure(history, failed.error)
+        history.set_complete(owner.uid)
+        applied = self._summarize(pairs, owner, history)
+        try:
+            if not await self.prune(key, owner, history, manifests, unknown_kinds):
+                return ApplyResult(owner_gone=True)
+        except ApiError as error:
+            return _with_failure(history, error)
+        history.last_result = applied
+        return applied
+
+    async def prune(
+        self,
+        key: Key,
+        owner: Owner,
+        history: WriteHistory,
+        manifests: Iterable[Manifest],
+        unknown_kinds: Container[str] = (),
+    ) -> bool:
+        """Delete the children that the server owns and that no manifest asks for; a kept claim has no owner.
+
+        Returns:
+            False when the server is gone; the remaining children are then left to the garbage collector.
+
+        Raises:
+            ApiError: a delete failed.
         """
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
-        for kind in (kind for kind in CHILD_KINDS.values() if kind.name not in spared):
+        children = ChildApplier(self._client, self._store, key, owner, history)
+        for kind in (kind for kind in CHILD_KINDS.values() if kind.name not in unknown_kinds):
             for name in self._store.names(key, kind.name):
-                if (kind.name, name) not in wanted:
-                    await self._writer.remove(key, server, kind, name)
+                if (kind.name, name) not in wanted and not await children.delete(kind, name):
+                    return False
+        return True
+
+    def _summarize(
+        self, pairs: Sequence[tuple[Manifest, ChildResult]], owner: Owner, history: WriteHistory
+    ) -> ApplyResult:
+        """Return the result for the server from those of its children."""
+        refusals: list[Problem] = []
+        monitoring_refusals: list[Problem] = []
+        taken: list[Problem] = []
+        written: list[Manifest] = []
+        kinds_gone: list[str] = []
+        for manifest, result in pairs:
+            match result:
+                case Written():
+                    written.append(manifest)
+                case Refused(error) if CHILD_KINDS[manifest.kind].optional:
+                    monitoring_refusals.append(refusal_problem(manifest, error))
+                case Refused(error):
+                    refusals.append(refusal_problem(manifest, error))
+                case NameTaken(problem):
+                    taken.append(problem)
+                case KindGone():
+                    kinds_gone.append(manifest.kind)
+        uids = ((manifest, self._store.uid(manifest.kind, owner.namespace, manifest.name)) for manifest, _ in pairs)
+        return ApplyResult(
+            problems=(*refusals, *taken),
+            written=tuple(manifest.kind for manifest in written),
+            edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, owner.namespace)),
+            monitoring_refusals=tuple(monitoring_refusals),
+            conflicts=history.conflicts(),
+            admission_changes=summarize_admission_changes(
+                (manifest, history.admission.changed_fields(uid)) for manifest, uid in uids
+            ),
+            kinds_gone=tuple(kinds_gone),
+        )
+
+    def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
+        """Return whether the cached child holds fields of another writer after our apply."""
+        place = (manifest.kind, namespace, manifest.name)
+        if self._store.verified_hash(*place) == manifest.hash:
+            return False
+        live = self._store.get(*place)
+        return live is not None and bool(foreign_entries(live))
+
+
+def _raise_defects(ended: Iterable[ChildResult | BaseException]) -> list[ChildResult]:
+    """Return the results of all children, or raise the first exception among them."""
+    results: list[ChildResult] = []
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
+
+
+def _raise_if_namespace_terminates(
+    history: WriteHistory, owner: Owner, pairs: Iterable[tuple[Manifest, ChildResult]]
+) -> None:
+    """Raise the refusal of a namespace that is being deleted: Kubernetes deletes the server too, if not at first."""
+    for _, result in pairs:
+        if isinstance(result, Refused) and result.error.is_namespace_terminating:
+            history.record_namespace_error(owner.uid, result.error)
+            raise result.error
+
+
+def _with_failure(history: WriteHistory, failure: ApiError) -> ApplyResult:
+    """Return the last result of a server with the failure of this apply."""
+    return replace(history.last_result or ApplyResult(), failure=failure, kinds_gone=())

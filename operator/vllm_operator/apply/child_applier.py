@@ -1,162 +1,180 @@
-"""One child: create it, bring it to its manifest, or delete it; and leave alone what is not ours."""
+"""Create one child, bring it to its manifest, or delete it; leave objects of other owners alone."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from vllm_operator.api.problem import Problem
-from vllm_operator.apply.admission_memory import AdmissionMemory
 from vllm_operator.apply.drift import differs
-from vllm_operator.apply.owner import Owner, is_ours, is_owned, is_terminating
-from vllm_operator.apply.ownership_transfer import hand_over_replicas, is_stopped, take_fields
-from vllm_operator.apply.result import OwnerGoneError, name_taken
-from vllm_operator.apply.write_history import WriteHistory, is_repair, uid_of
+from vllm_operator.apply.owner import Owner, is_child_of, is_controlled_by, is_terminating
+from vllm_operator.apply.ownership_transfer import is_scaled_to_zero, take_ownership, transfer_replicas
+from vllm_operator.apply.result import (
+    ChildResult,
+    Failed,
+    NameTaken,
+    OwnerGone,
+    RepairLimitError,
+    Unchanged,
+    Written,
+    name_taken_problem,
+    result_of_error,
+)
+from vllm_operator.apply.write_history import WriteHistory, was_applied_from
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.claims import with_immutable_claim_fields
 from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, SERVER, Kind
 from vllm_operator.kube.managed_fields import forced_apply_suffices, foreign_entries
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
-NO_VERSION = "1"
+UNUSED_VERSION = "1"
 """A resource version that no object has: etcd counts the writes of the whole cluster, and its first are not objects."""
 
 logger = logging.getLogger(__name__)
 
 
 class ChildApplier:
-    """Writes one child at a time.
+    """Apply and delete the children of one server, one child at a time.
 
     Args:
-        client: sends the writes.
-        store: the caches, which tell what there is, and take in every answer.
-        attempts: tells whether a write is to be sent now, and remembers how it went.
-        clock: monotonic time in seconds.
+        client: the API client.
+        store: the caches. They hold the live children, and receive every response.
+        key: the key of the server.
+        owner: the server.
+        history: its earlier writes, which decide whether another one is sent now.
     """
 
-    def __init__(self, client: ApiClient, store: Store, attempts: WriteHistory, clock: Callable[[], float]) -> None:
+    def __init__(self, client: ApiClient, store: Store, key: Key, owner: Owner, history: WriteHistory) -> None:
         self._client = client
         self._store = store
-        self._attempts = attempts
-        self._answers = AdmissionMemory(clock)
-        self._taken: set[tuple[str, str, str]] = set()
-        """Kind, namespace and name of foreign objects that stand in the way: they are looked at before any try."""
+        self._key = key
+        self._owner = owner
+        self._history = history
 
-    async def apply(self, key: Key, server: Owner, manifest: Manifest) -> Problem | bool | None:
-        """None when nothing was to be done, True when the child was written, a problem when the name is taken."""
-        kind = CHILD_KINDS[manifest.kind]
-        identity = (kind.name, server.namespace, manifest.name)
-        if self._store.is_unlabelled(*identity):
-            await self._look_at_hidden(kind, server.namespace, manifest.name)
-        if self._store.verified_hash(*identity) == manifest.hash and not self._answers.is_old(
-            self._store.uid(*identity)
-        ):
-            return None
-        live = self._store.get(kind.name, server.namespace, manifest.name)
+    async def apply(self, manifest: Manifest) -> ChildResult:
+        """Create the child or bring it to its manifest, where the live child differs from it."""
+        try:
+            return await self._apply(CHILD_KINDS[manifest.kind], manifest)
+        except ApiError as error:
+            return result_of_error(manifest, error)
+
+    async def delete(self, kind: Kind, name: str) -> bool:
+        """Delete a child that the server owns; return False when the server itself is gone.
+
+        Raises:
+            ApiError: the delete failed.
+        """
+        child = self._store.get(kind.name, self._owner.namespace, name)
+        if child is None or not is_controlled_by(child, self._owner) or is_terminating(child):
+            return True
+        if not self._owner_exists():
+            return False
+        await self._client.delete(kind, self._owner.namespace, name, child["metadata"]["uid"])
+        self._history.record_delete(self._place(kind, name), child["metadata"]["uid"])
+        logger.info("%s: deleted %s %s, which the spec no longer asks for", self._owner.key, kind.name, name)
+        return True
+
+    async def _apply(self, kind: Kind, manifest: Manifest) -> ChildResult:
+        place = (kind.name, self._owner.namespace, manifest.name)
+        if self._store.is_unlabelled(*place) and (unlabelled := self._store.get(*place)):
+            # The watches no longer report it.
+            await self._read_again(kind, unlabelled)
+        is_verified = self._store.verified_hash(*place) == manifest.hash
+        if is_verified and not self._history.admission.needs_recheck(self._store.uid(*place)):
+            return Unchanged()
+        live = self._store.get(*place)
         if live is None:
-            # Not in the cache means: absent, or without our labels.
-            return await self._create(key, server, kind, manifest)
-        return await self._update(key, server, kind, manifest, live)
+            # An object that the cache does not hold is absent, or lacks our labels.
+            return await self._create(kind, manifest)
+        return await self._update(kind, manifest, live)
 
-    def changed_fields(self, manifest: Manifest, namespace: str) -> tuple[str, ...]:
-        """Fields that the child holds otherwise than they were applied last."""
-        return self._answers.changed_fields(self._store.uid(manifest.kind, namespace, manifest.name))
-
-    def forget(self, key: Key) -> None:
-        """Forget a server that is gone: no more is written to its children."""
-        for kind in CHILD_KINDS:
-            for name in self._store.names(key, kind):
-                self._answers.forget(self._store.uid(kind, key.namespace, name))
-
-    async def remove(self, key: Key, server: Owner, kind: Kind, name: str) -> None:
-        """Delete a child that the server owns; what is not its own stays."""
-        child = self._store.get(kind.name, server.namespace, name)
-        if child is None or not is_owned(child, server) or is_terminating(child):
-            return
-        self._check_owner(key, server)
-        await self._client.delete(kind, server.namespace, name, child["metadata"]["uid"])
-        self._attempts.deleted("/".join((kind.name, server.namespace, name)))
-        self._answers.forget(child["metadata"]["uid"])
-        logger.info("%s: deleted %s %s, which the spec no longer asks for", server.key, kind.name, name)
-
-    async def _create(self, key: Key, server: Owner, kind: Kind, manifest: Manifest) -> Problem | bool | None:
-        """Apply a child that is not known to exist, unless it does: a foreign object must not be merged into."""
-        self._attempts.check_failed(key, manifest, None)
-        identity = (kind.name, server.namespace, manifest.name)
-        is_again = self._attempts.was_complete(key, server)
-        if is_again:
-            self._attempts.check_budget(key, manifest, None, "/".join(identity))
-            await self._look_for_owner(server)
+    async def _create(self, kind: Kind, manifest: Manifest) -> ChildResult:
+        """Apply a child that is absent from the cache; do not merge it into an object of another owner."""
+        if error := self._history.recent_error(manifest, ""):
+            return result_of_error(manifest, error)
+        place = self._place(kind, manifest.name)
+        is_recreation = self._history.was_complete(self._owner.uid)
+        if is_recreation:
+            if delay := self._history.repair_delay(manifest, None, place):
+                return Failed(RepairLimitError(manifest, None, delay))
+            await self._read_owner_again()
         live: Object | None = None
-        if identity in self._taken:
-            live = await self._client.get(kind, server.namespace, manifest.name)
+        if self._history.is_name_taken(kind.name, manifest.name):
+            live = await self._client.get(kind, self._owner.namespace, manifest.name)
         if live is None:
-            self._check_owner(key, server)
-            # A conflict with nothing, as some proxies make them, is not looked into every time.
-            looks = self._attempts.failures(key, manifest) % 2 == 0
-            live = await self._attempts.tried(key, manifest, None, self._write_new(kind, manifest, looks))
+            if not self._owner_exists():
+                return OwnerGone()
+            # Some proxies report conflicts with absent objects: read the object after every second one only.
+            reads = self._history.failure_count(manifest) % 2 == 0
+            live = await self._history.attempt(manifest, "", self._create_or_read(kind, manifest, reads=reads))
             if live is None:
-                if is_again:
-                    self._attempts.wrote("/".join(identity), manifest.hash)
-                return True
-        if is_ours(live, server):
+                if is_recreation:
+                    self._history.record_repair(place, manifest)
+                return Written()
+        if is_child_of(live, self._owner):
             self._store.put(kind.name, live)
-        return await self._update(key, server, kind, manifest, live)
+        return await self._update(kind, manifest, live)
 
-    async def _write_new(self, kind: Kind, manifest: Manifest, looks: bool) -> Object | None:
-        """Apply what is to be new; the object when it exists already, and a look at it is wanted."""
+    async def _create_or_read(self, kind: Kind, manifest: Manifest, *, reads: bool) -> Object | None:
+        """Apply a child that must be new; return None, or the object that exists already.
+
+        Args:
+            kind: the kind of the child.
+            manifest: its manifest.
+            reads: read an object that exists; else raise the conflict with it.
+        """
         body = manifest.body
         metadata = body["metadata"]
-        # An apply with a version creates what is absent, and is a conflict with whatever exists.
-        new = {**body, "metadata": {**metadata, "resourceVersion": NO_VERSION}}
+        # An apply with a resource version creates an absent object, and is a conflict with any object that exists.
+        new = {**body, "metadata": {**metadata, "resourceVersion": UNUSED_VERSION}}
         try:
-            answer = await self._client.apply(kind, new)
+            response = await self._client.apply(kind, new)
         except ApiError as error:
-            if error.status != 409 or not looks:
+            if error.status != 409 or not reads:
                 raise
             live: Object | None = await self._client.get(kind, metadata["namespace"], metadata["name"])
             if live is None:
                 raise
             return live
-        self._take_answer(kind, manifest.hash, body, answer)
+        self._store_response(kind, manifest.hash, body, response)
         return None
 
-    async def _update(
-        self, key: Key, server: Owner, kind: Kind, manifest: Manifest, live: Object
-    ) -> Problem | bool | None:
+    async def _update(self, kind: Kind, manifest: Manifest, live: Object) -> ChildResult:
         """Bring a child that exists to its manifest."""
-        identity = (kind.name, server.namespace, manifest.name)
-        if not is_ours(live, server):
-            self._taken.add(identity)
-            return name_taken(manifest)
-        self._taken.discard(identity)
+        is_ours = is_child_of(live, self._owner)
+        self._history.set_name_taken(kind.name, manifest.name, taken=not is_ours)
+        if not is_ours:
+            return NameTaken(name_taken_problem(manifest))
         if is_terminating(live):
-            return None
+            return Unchanged()
         if kind is CLAIM:
             manifest = with_immutable_claim_fields(manifest, live)
         if self._is_up_to_date(kind, manifest, live):
-            self._store.mark_verified(*identity, manifest.hash)
-            return None
-        self._attempts.check_failed(key, manifest, live)
-        self._attempts.check_budget(key, manifest, live, uid_of(live))
-        self._check_owner(key, server)
+            self._store.mark_verified(kind.name, self._owner.namespace, manifest.name, manifest.hash)
+            return Unchanged()
+        uid = get_str(live, "metadata", "uid")
+        if error := self._history.recent_error(manifest, uid):
+            return result_of_error(manifest, error)
+        if delay := self._history.repair_delay(manifest, live, uid):
+            return Failed(RepairLimitError(manifest, live, delay))
+        if not self._owner_exists():
+            return OwnerGone()
         try:
-            await self._attempts.tried(key, manifest, live, self._write(kind, manifest, live))
+            await self._history.attempt(manifest, uid, self._write(kind, manifest, live))
         except ApiError as error:
             if error.status == 409:
-                await self._look_again(kind, live)
+                await self._read_again(kind, live)
             raise
-        self._attempts.wrote(uid_of(live), manifest.hash)
-        return True
+        self._history.record_repair(uid, manifest)
+        return Written()
 
-    async def _look_again(self, kind: Kind, known: Object) -> None:
-        """The cache holds what is no longer there: have the next try start from what is."""
-        metadata = known["metadata"]
+    async def _read_again(self, kind: Kind, cached: Object) -> None:
+        """Replace an outdated object in the cache, so that the next try starts from the live one."""
+        metadata = cached["metadata"]
         current = await self._client.get(kind, metadata["namespace"], metadata["name"])
         is_same = current is not None and bool(current["metadata"]["uid"] == metadata["uid"])
         if not is_same:
@@ -164,65 +182,66 @@ class ChildApplier:
         if current is not None and (is_same or key_of(kind.name, current) is not None):
             self._store.put(kind.name, current)
 
-    async def _look_at_hidden(self, kind: Kind, namespace: str, name: str) -> None:
-        """Read a child of which the watch tells nothing, since it lost the label."""
-        if known := self._store.get(kind.name, namespace, name):
-            await self._look_again(kind, known)
-
     def _is_up_to_date(self, kind: Kind, manifest: Manifest, live: Object) -> bool:
-        if not is_repair(manifest, live) or live["metadata"].get("managedFields"):
+        """Return whether the live child needs no write: it matches its manifest, or admission made it what it is."""
+        if not was_applied_from(live, manifest) or live["metadata"].get("managedFields"):
             return False
-        if kind is DEPLOYMENT and is_stopped(manifest.body, live):
+        if kind is DEPLOYMENT and is_scaled_to_zero(manifest.body, live):
             return False
         if differs(manifest.body, live):
-            return self._answers.holds(manifest.hash, manifest.body, live)
-        self._answers.forget(uid_of(live))
+            return self._history.admission.explains(manifest.hash, manifest.body, live)
+        self._history.admission.forget(get_str(live, "metadata", "uid"))
         return True
 
     async def _write(self, kind: Kind, manifest: Manifest, live: Object) -> None:
+        """Apply the manifest, and remove the fields of other managers that an apply by force leaves."""
         body = manifest.body
         forced = forced_apply_suffices(body, live)
         if not forced:
-            await take_fields(self._client, kind, live)
+            await take_ownership(self._client, kind, live)
         if kind is DEPLOYMENT and "replicas" not in body["spec"]:
-            await hand_over_replicas(self._client, kind, live)
-        # With its UID, an apply cannot bring back an object that was deleted meanwhile.
-        meant = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
-        answer = await self._client.apply(kind, meant)
-        if forced and foreign_entries(live) and foreign_entries(answer):
-            await take_fields(self._client, kind, answer)
-            answer = await self._client.apply(kind, meant)
-        self._take_answer(kind, manifest.hash, body, answer)
+            await transfer_replicas(self._client, kind, live)
+        # With the UID, an apply cannot bring back an object that was deleted in between.
+        sent = {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
+        response = await self._client.apply(kind, sent)
+        if forced and foreign_entries(live) and foreign_entries(response):
+            await take_ownership(self._client, kind, response)
+            response = await self._client.apply(kind, sent)
+        self._store_response(kind, manifest.hash, body, response)
 
-    def _take_answer(self, kind: Kind, applied: str, body: Object, answer: Object) -> None:
-        """Keep what the API server made of a manifest."""
+    def _store_response(self, kind: Kind, manifest_hash: str, body: Object, response: Object) -> None:
+        """Cache the object that the API server stored for a manifest, and remember its admission changes."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        self._answers.note(applied, body, answer, differs=differs(body, answer))
-        if self._store.put(kind.name, answer) and not foreign_entries(answer):
-            self._store.mark_verified(kind.name, namespace, name, applied)
+        self._history.admission.record(manifest_hash, body, response, differs=differs(body, response))
+        if self._store.put(kind.name, response) and not foreign_entries(response):
+            self._store.mark_verified(kind.name, namespace, name, manifest_hash)
 
-    async def _look_for_owner(self, server: Owner) -> None:
-        """Ask the API server for the owner of a child that was deleted, and keep the answer.
+    async def _read_owner_again(self) -> None:
+        """Read the owner of a child that was deleted, and cache it.
 
-        The garbage collector deletes the children of a deleted server. While the watch on servers is blind, the cache
-        still holds it, and making its children again would go on for as long.
+        The garbage collector deletes the children of a deleted server. While the watch on servers is interrupted, the
+        cache still holds the server, and the operator would recreate its children for as long.
         """
-        # The collector, too, heard of the deletion from the API server's cache: what that holds still is there.
-        current = await self._client.get(SERVER, server.namespace, server.name, cached=True)
-        if not _is(current, server):
-            # But another API server's cache may not know a new server yet, and nothing forgotten comes back.
-            current = await self._client.get(SERVER, server.namespace, server.name)
-        if not _is(current, server):
-            metadata = {"namespace": server.namespace, "name": server.name, "uid": server.uid}
+        owner = self._owner
+        # The collector, too, learns of the deletion from the API server's cache: an owner found there still exists.
+        current = await self._client.get(SERVER, owner.namespace, owner.name, cached=True)
+        if not _is(current, owner):
+            # But the cache of another API server may lag behind, and a server that is forgotten does not come back.
+            current = await self._client.get(SERVER, owner.namespace, owner.name)
+        if not _is(current, owner):
+            metadata = {"namespace": owner.namespace, "name": owner.name, "uid": owner.uid}
             self._store.remove(SERVER.name, {"metadata": metadata})
         if current is not None:
             self._store.put(SERVER.name, current)
 
-    def _check_owner(self, key: Key, server: Owner) -> None:
-        if not self._store.has_server(key, server.uid):
-            raise OwnerGoneError(server)
+    def _owner_exists(self) -> bool:
+        return self._store.has_server(self._key, self._owner.uid)
+
+    def _place(self, kind: Kind, name: str) -> str:
+        """Return the name under which the recreations of a child are counted: each has another UID."""
+        return "/".join((kind.name, self._owner.namespace, name))
 
 
-def _is(found: Object | None, server: Owner) -> bool:
-    """Whether what was found is this very server."""
-    return found is not None and bool(found["metadata"]["uid"] == server.uid)
+def _is(found: Object | None, owner: Owner) -> bool:
+    """Return whether the object that was read is this very server."""
+    return found is not None and bool(found["metadata"]["uid"] == owner.uid)

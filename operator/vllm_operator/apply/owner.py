@@ -1,4 +1,4 @@
-"""Whose is an object? What is not the server's is never touched."""
+"""Decide which objects belong to a server. The operator never changes or deletes others."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from vllm_operator.kube.types import Object
 
 
 class Owner(Protocol):
-    """The server whose children these are."""
+    """The VLLMServer that children belong to."""
 
     @property
     def namespace(self) -> str:
-        """Its namespace."""
+        """Return its namespace."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
 
     @property
     def uid(self) -> str:
-        """Its UID."""
+        """Return its UID."""
 
     @property
     def key(self) -> str:
-        """`namespace/name`."""
+        """Return `namespace/name`."""
 
 
-def is_ours(live: Object, server: Owner) -> bool:
-    """True for a child of this server, or of a deleted one of the same name, such as a kept claim.
+def is_child_of(live: Object, server: Owner) -> bool:
+    """Return whether an object is a child of this server, or of a deleted one of the same name, such as a kept claim.
 
-    One that lost its annotations is known by its labels: nobody else says that this operator manages it.
+    A child that lost its annotations is recognized by its labels: they name this operator as its manager.
     """
     metadata = live["metadata"]
     if any(_is_our_kind(owner) and owner.get("name") == server.name for owner in _controllers(live)):
@@ -48,8 +48,8 @@ def _is_labelled(live: Object, server: Owner) -> bool:
     return recommended_labels(server.name).items() <= labels.items()
 
 
-def is_owned(live: Object, server: Owner) -> bool:
-    """True when this very server controls the object."""
+def is_controlled_by(live: Object, server: Owner) -> bool:
+    """Return whether this very server is the controller of the object, by UID."""
     return any(owner.get("uid") == server.uid for owner in _controllers(live))
 
 
@@ -62,5 +62,5 @@ def _is_our_kind(owner: dict[str, Any]) -> bool:
 
 
 def is_terminating(live: Object) -> bool:
-    """True while an object that was deleted is still there."""
+    """Return whether the object was deleted and still exists."""
     return bool(live["metadata"].get("deletionTimestamp"))

@@ -1,4 +1,4 @@
-"""Fields of a child that change hands before the child is applied."""
+"""Transfer the ownership of fields before a child is applied."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ from vllm_operator.kube.kinds import Kind
 from vllm_operator.kube.managed_fields import OWNERSHIP_TRANSFER_MANAGER, adopted_managed_fields, operator_owns_replicas
 from vllm_operator.kube.types import Object
 
-CONFLICT_TRIES = 5
+MAX_TRIES = 5
+"""Reads of an object that changes all the time."""
 
 
-async def take_fields(client: ApiClient, kind: Kind, live: Object) -> None:
-    """Take over what others wrote into the spec, so that applying the manifest removes it.
+async def take_ownership(client: ApiClient, kind: Kind, live: Object) -> None:
+    """Make the operator the owner of all fields of the spec, so that its next apply removes those of other writers.
 
     Raises:
         ApiError: the object changes faster than it can be read.
     """
     if not live["metadata"].get("managedFields"):
         return
-    for _ in range(CONFLICT_TRIES):
+    for _ in range(MAX_TRIES):
         current = await client.get(kind, live["metadata"]["namespace"], live["metadata"]["name"])
-        if current is None or not _is_same(current, live) or await _adopt(client, kind, current):
+        if current is None or not _is_same(current, live) or await _adopt_fields(client, kind, current):
             return
     raise ApiError(409, "Conflict", f"{kind.name} {live['metadata']['name']} changes faster than it can be read")
 
 
 def _is_same(current: Object, live: Object) -> bool:
-    """False for another object of the same name."""
+    """Return whether both are the same object, not another one of the same name."""
     return bool(current["metadata"].get("uid") == live["metadata"].get("uid"))
 
 
-async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
-    """False when the object has changed since it was read: its controller writes its status all the time."""
+async def _adopt_fields(client: ApiClient, kind: Kind, current: Object) -> bool:
+    """Adopt the fields of other managers; return False when the object has changed since it was read.
+
+    That happens often, since the controller of the object writes its status.
+    """
     metadata = current["metadata"]
     patch = {
         "metadata": {
             "resourceVersion": metadata["resourceVersion"],
             "managedFields": adopted_managed_fields(current),
-            # Nothing is foreign any more. Without the hash whoever sees this object applies the manifest, also after
-            # a crash between this write and the next.
+            # The managed fields no longer show the edit. Without the hash, any later reconcile applies the manifest,
+            # also after a crash between this write and the next.
             "annotations": {ANNOTATION_HASH: None},
         }
     }
@@ -53,13 +57,16 @@ async def _adopt(client: ApiClient, kind: Kind, current: Object) -> bool:
     return True
 
 
-def is_stopped(manifest: Object, live: Object) -> bool:
-    """True for a Deployment whose replicas an autoscaler decides, and that somebody scaled to zero."""
+def is_scaled_to_zero(manifest: Object, live: Object) -> bool:
+    """Return whether an autoscaler decides the replicas of a Deployment that another writer scaled to zero."""
     return "replicas" not in manifest["spec"] and (live.get("spec") or {}).get("replicas") == 0
 
 
-async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> None:
-    """Keep the number of replicas when the manifest no longer holds it, and leave no zero: an autoscaler takes over."""
+async def transfer_replicas(client: ApiClient, kind: Kind, live: Object) -> None:
+    """Keep the replicas of a Deployment whose manifest leaves them to an autoscaler; raise 0 to 1.
+
+    A field without an owner would fall back to 1.
+    """
     metadata = live["metadata"]
     current = await client.get(kind, metadata["namespace"], metadata["name"])
     if current is None or not _is_same(current, live):
@@ -71,7 +78,7 @@ async def hand_over_replicas(client: ApiClient, kind: Kind, live: Object) -> Non
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
-        # An autoscaler does nothing while its target has no replica: zero would stay for ever.
+        # An autoscaler ignores a target without replicas, so zero would stay.
         "spec": {"replicas": max(replicas, 1)},
     }
     await client.apply_as(OWNERSHIP_TRANSFER_MANAGER, kind, body)

@@ -1,20 +1,22 @@
-"""Limits of repair: what someone keeps changing, and what the API server itself makes of a manifest."""
+"""Limit how often one object is repaired, and detect conflicts with other writers."""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-BURST = 10
+MAX_REPAIRS = 10
+"""Repairs of one object within WINDOW_SECONDS."""
 WINDOW_SECONDS = 60.0
-FIGHT = 3
-"""So many repairs within WINDOW_SECONDS are a fight, of which the user is told."""
+CONFLICT_REPAIRS = 3
+"""This many repairs within WINDOW_SECONDS are a conflict, which the status reports."""
 
 
 class RepairLimiter:
-    """At most BURST repairs of one object within WINDOW_SECONDS.
+    """At most MAX_REPAIRS repairs of one object within WINDOW_SECONDS.
 
-    An object has its UID for a name; one that is deleted again and again, and has another UID each time, its place.
+    An object is counted under its UID. One that is deleted again and again has a new UID each time, and is counted
+    under its place: kind, namespace and name.
 
     Args:
         clock: monotonic time in seconds.
@@ -23,42 +25,43 @@ class RepairLimiter:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._repairs: defaultdict[str, deque[float]] = defaultdict(deque)
-        self._last: dict[str, tuple[str, float]] = {}
-        """The manifest that was written last, by its hash, and when; the oldest comes first."""
+        """Times of the repairs, by the name under which the object is counted."""
+        self._last_writes: dict[str, tuple[str, float]] = {}
+        """Hash and time of the manifest that was written last, oldest first."""
 
-    def wrote(self, name: str, applied: str) -> None:
-        """Take note that the manifest with the hash `applied` was written to the object."""
-        self._last.pop(name, None)
-        self._last[name] = (applied, self._clock())
+    def record_write(self, name: str, manifest_hash: str) -> None:
+        """Record that a manifest was written to the object."""
+        self._last_writes.pop(name, None)
+        self._last_writes[name] = (manifest_hash, self._clock())
 
-    def repeats(self, name: str, applied: str) -> bool:
-        """Whether writing this manifest would only repeat what was written within WINDOW_SECONDS."""
-        self._forget_old(self._clock())
-        return self._last.get(name, ("", 0.0))[0] == applied
+    def repeats_last_write(self, name: str, manifest_hash: str) -> bool:
+        """Return whether this manifest was the last one that was written, within WINDOW_SECONDS."""
+        self._forget_expired(self._clock())
+        return self._last_writes.get(name, ("", 0.0))[0] == manifest_hash
 
-    def fights(self, name: str) -> bool:
-        """Whether the object was repaired FIGHT times within WINDOW_SECONDS."""
+    def has_conflict(self, name: str) -> bool:
+        """Return whether the object was repaired CONFLICT_REPAIRS times within WINDOW_SECONDS."""
         since = self._clock() - WINDOW_SECONDS
-        return sum(moment > since for moment in self._repairs.get(name, ())) >= FIGHT
+        return sum(moment > since for moment in self._repairs.get(name, ())) >= CONFLICT_REPAIRS
 
     def forget(self, name: str) -> None:
-        """The object is no longer wanted: one of the name is another one."""
-        self._last.pop(name, None)
+        """Forget the last write of an object that the spec no longer asks for."""
+        self._last_writes.pop(name, None)
 
-    def take(self, name: str) -> float:
-        """0 when the object may be repaired now, which counts; else the seconds until it may."""
+    def delay(self, name: str) -> float:
+        """Count a repair, and return 0; or return the seconds until the object may be repaired again."""
         now = self._clock()
-        self._forget_old(now)
+        self._forget_expired(now)
         repairs = self._repairs[name]
         while repairs and repairs[0] <= now - WINDOW_SECONDS:
             repairs.popleft()
-        if len(repairs) >= BURST:
+        if len(repairs) >= MAX_REPAIRS:
             return repairs[0] + WINDOW_SECONDS - now
         repairs.append(now)
         return 0.0
 
-    def _forget_old(self, now: float) -> None:
+    def _forget_expired(self, now: float) -> None:
         for name in [name for name, repairs in self._repairs.items() if repairs[-1] <= now - WINDOW_SECONDS]:
             del self._repairs[name]
-        while self._last and next(iter(self._last.values()))[1] <= now - WINDOW_SECONDS:
-            del self._last[next(iter(self._last))]
+        while self._last_writes and next(iter(self._last_writes.values()))[1] <= now - WINDOW_SECONDS:
+            del self._last_writes[next(iter(self._last_writes))]

@@ -1,70 +1,95 @@
-"""What comes of writing children: refusals, taken names, and failures that may pass."""
+"""Define the results of applying one child and all children of a server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_changes import AdmissionChanges
-from vllm_operator.apply.owner import Owner
-from vllm_operator.apply.spec_field_of import origin
-from vllm_operator.errors import ApiError
+from vllm_operator.apply.spec_field_of import spec_field_for
+from vllm_operator.errors import ApiError, NotSentError
 from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.kube.managed_fields import AUTOSCALER_MANAGER, SCALED_BY
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
 
-class OwnerGoneError(ApiError):
-    """The VLLMServer was deleted or replaced during the pass."""
-
-    def __init__(self, server: Owner) -> None:
-        super().__init__(None, "OwnerGone", f"{server.key} is gone")
+@dataclass(frozen=True)
+class Written:
+    """The operator wrote the child."""
 
 
-class ContestedError(ApiError):
-    """Someone else changes or deletes a child again and again: it is left for a while."""
-
-    def __init__(self, manifest: Manifest, live: Object | None, pause: float) -> None:
-        message = f"{fight(manifest, live)}: repaired again in {pause:.0f} s"
-        super().__init__(None, "Contested", message, retry_after=pause)
+@dataclass(frozen=True)
+class Unchanged:
+    """The child needs no write, or is being deleted."""
 
 
-def fight(manifest: Manifest, live: Object | None) -> str:
-    """Who keeps changing or deleting a child."""
-    metadata = live["metadata"] if live else {}
-    edits = {entry.get("manager", "?") for entry in metadata.get("managedFields") or ()}
-    others = (edits | set(metadata.get(SCALED_BY) or ())) - {MANAGER}
-    whom, what = ", ".join(sorted(others)) or "someone", "changing" if live else "deleting"
-    return f"{whom} keeps {what} {manifest.kind} {manifest.name}"
+@dataclass(frozen=True)
+class NameTaken:
+    """Another owner's object has the name of the child."""
+
+    problem: Problem
 
 
-def fight_note(manifest: Manifest, live: Object | None) -> str:
-    """The same for the user, with the way out."""
-    if live and AUTOSCALER_MANAGER in (live["metadata"].get(SCALED_BY) or ()):
-        return (
-            f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, which are put back each "
-            "time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
-        )
-    return f"{fight(manifest, live)}, which is undone each time: change the VLLMServer, or have them leave it alone"
+@dataclass(frozen=True)
+class Refused:
+    """The API server refuses the child: the same write cannot succeed later."""
+
+    error: ApiError
+
+
+@dataclass(frozen=True)
+class KindGone:
+    """The API server no longer serves the optional kind of the child, or its CRD is being deleted."""
+
+
+@dataclass(frozen=True)
+class OwnerGone:
+    """The VLLMServer was deleted or replaced during its reconcile, so the operator wrote nothing for it."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The write failed, or the operator delays it: a later one may succeed."""
+
+    error: ApiError
+
+
+ChildResult: TypeAlias = Written | Unchanged | NameTaken | Refused | KindGone | OwnerGone | Failed
+
+
+class RepairLimitError(NotSentError):
+    """Another writer changes or deletes a child again and again, so its next repair has to wait.
+
+    Args:
+        manifest: the manifest of the child.
+        live: the child; None after it was deleted.
+        delay: seconds until its next repair.
+    """
+
+    def __init__(self, manifest: Manifest, live: Object | None, delay: float) -> None:
+        message = f"{_conflict(manifest, live)}: repaired again in {delay:.0f} s"
+        super().__init__("RepairLimit", message, retry_after=delay)
 
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """What came of a pass over the children.
+    """The result of applying all children of a server.
 
     Attributes:
         problems: refusals and taken names.
-        written: kinds that were written.
+        written: kinds that the operator wrote.
         edited_concurrently: kinds that another writer changed during our apply. Our response already contains that
             change, so its watch event is ignored, and the server must be requeued.
         monitoring_refusals: refusals of optional kinds, which block nothing.
-        conflicts: who keeps changing or deleting which child.
-        admission_changes: what admission made of the children.
+        conflicts: a message for each child that another writer keeps changing or deleting.
+        admission_changes: the changes that admission made to the children.
         kinds_gone: optional kinds that the API server no longer serves, or whose CRD is being deleted.
-        failure: why the pass did not go through, when that may pass.
-        owner_gone: whether the server was deleted or replaced during the pass.
+        failure: the error that a retry may overcome. The other attributes are then those of the last result without a
+            failure, since a failure takes no earlier refusal back.
+        owner_gone: the server was deleted or replaced meanwhile.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -84,15 +109,17 @@ class ApplyResult:
         return bool(refused or self.conflicts or self.admission_changes.unlabelled)
 
 
-def is_final(manifest: Manifest, error: BaseException) -> bool:
-    """True for an answer that trying again at once cannot change: a refusal, or an optional kind that is gone."""
-    if not isinstance(error, ApiError):
-        return False
-    return error.is_refusal or (error.is_kind_gone and CHILD_KINDS[manifest.kind].optional)
+def result_of_error(manifest: Manifest, error: ApiError) -> ChildResult:
+    """Return the result of a write that ended with an error."""
+    if error.is_refusal:
+        return Refused(error)
+    if error.is_kind_gone and CHILD_KINDS[manifest.kind].optional:
+        return KindGone()
+    return Failed(error)
 
 
-def name_taken(manifest: Manifest) -> Problem:
-    """The name of a child belongs to someone else."""
+def name_taken_problem(manifest: Manifest) -> Problem:
+    """Return the problem of a child whose name belongs to another owner's object."""
     return Problem(
         "NameTaken",
         f"metadata.name: a {manifest.kind} named {manifest.name} exists and is not this server's: "
@@ -100,10 +127,29 @@ def name_taken(manifest: Manifest) -> Problem:
     )
 
 
-def refusal(manifest: Manifest, error: ApiError) -> Problem:
-    """The API server refuses a child, in its own words."""
-    field = origin(manifest.kind, error.message)
+def refusal_problem(manifest: Manifest, error: ApiError) -> Problem:
+    """Return the problem of a child that the API server refuses, with the field of the spec and its message."""
+    field = spec_field_for(manifest.kind, error.message)
     return Problem(
         "ChildRefused",
         f"{field}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
     )
+
+
+def conflict_note(manifest: Manifest, live: Object | None) -> str:
+    """Return the message about a child that another writer keeps changing or deleting, with the remedy."""
+    if live and AUTOSCALER_MANAGER in (live["metadata"].get(SCALED_BY) or ()):
+        return (
+            f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, which are put back each "
+            "time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
+        )
+    return f"{_conflict(manifest, live)}, which is undone each time: change the VLLMServer, or have them leave it alone"
+
+
+def _conflict(manifest: Manifest, live: Object | None) -> str:
+    """Return who keeps changing or deleting a child."""
+    metadata = live["metadata"] if live else {}
+    editors = {entry.get("manager", "?") for entry in metadata.get("managedFields") or ()}
+    others = (editors | set(metadata.get(SCALED_BY) or ())) - {MANAGER}
+    writers, verb = ", ".join(sorted(others)) or "someone", "changing" if live else "deleting"
+    return f"{writers} keeps {verb} {manifest.kind} {manifest.name}"

@@ -1,10 +1,10 @@
-"""Which field of the spec a refused field of a child comes from."""
+"""Find the field of the spec that a refused field of a child comes from."""
 
 from __future__ import annotations
 
 import re
 
-WHOLE = {
+SPEC_FIELD_BY_KIND = {
     "PersistentVolumeClaim": "spec.cache",
     "Service": "spec.service",
     "Deployment": "spec",
@@ -13,11 +13,11 @@ WHOLE = {
     "PodMonitor": "spec.monitoring",
     "PrometheusRule": "spec.monitoring.alerts",
 }
-"""Field of the spec that a child comes from as a whole."""
+"""Kind of a child -> the field of the spec that asks for it."""
 
 _POD = "spec.template.spec"
 _VLLM = f"{_POD}.containers[0]"
-ORIGINS: dict[str, dict[str, str]] = {
+SPEC_FIELD_BY_PATH: dict[str, dict[str, str]] = {
     "PersistentVolumeClaim": {
         "spec.resources.requests": "spec.cache.size",
         "spec.storageClassName": "spec.cache.storageClassName",
@@ -54,34 +54,36 @@ ORIGINS: dict[str, dict[str, str]] = {
     },
     "PodDisruptionBudget": {"spec.maxUnavailable": "spec.disruption.maxUnavailable"},
 }
-"""Kind -> the beginning of a path in the child -> the field of the spec that decides about it."""
+"""Kind of a child -> the beginning of a path in it -> the field of the spec that sets it."""
 
-OVERLAY = "spec.podTemplate"
-LARGE = f"spec.engine.env, spec.engine.extraArgs or {OVERLAY}"
-PATHLESS = {
-    "convert unstructured object": OVERLAY,
-    "request is too large": LARGE,
-    "message larger than max": LARGE,
+POD_TEMPLATE = "spec.podTemplate"
+LARGE_FIELDS = f"spec.engine.env, spec.engine.extraArgs or {POD_TEMPLATE}"
+SPEC_FIELD_BY_MESSAGE = {
+    "convert unstructured object": POD_TEMPLATE,
+    "request is too large": LARGE_FIELDS,
+    "message larger than max": LARGE_FIELDS,
 }
-"""Refusals of a Deployment without a path, and what brings them about: only a pod template has untyped values."""
-TEMPLATE = "spec.template"
+"""Part of a refusal of a Deployment without a path -> the fields that cause it. Only pod templates are untyped."""
+DEPLOYED_TEMPLATE = "spec.template"
 
 _PATH = re.compile(r"(?:^|[\s\[.])((?:spec|metadata)\b[^:\s]*):")
 
 
-def origin(kind: str, message: str) -> str:
-    """The field of the spec that the first path in the API server's refusal of a child of `kind` comes from.
+def spec_field_for(kind: str, message: str) -> str:
+    """Return the field of the spec that the first path in the API server's refusal of a child comes from.
 
-    What stands in the pod may be the pod template's as well: both are named.
+    A field of the pod may come from the pod template too, so both are named.
     """
     found = _PATH.search(message)
     path = found[1] if found else ""
-    field = next((field for start, field in ORIGINS.get(kind, {}).items() if _is_below(path, start)), "")
-    if kind == "Deployment" and (cause := next((field for words, field in PATHLESS.items() if words in message), "")):
+    field = next((field for start, field in SPEC_FIELD_BY_PATH.get(kind, {}).items() if _is_below(path, start)), "")
+    if kind != "Deployment":
+        return field or SPEC_FIELD_BY_KIND[kind]
+    if cause := next((cause for part, cause in SPEC_FIELD_BY_MESSAGE.items() if part in message), ""):
         return cause
-    if kind != "Deployment" or not _is_below(path, TEMPLATE):
-        return field or WHOLE[kind]
-    return f"{field} or {OVERLAY}" if field else OVERLAY
+    if not _is_below(path, DEPLOYED_TEMPLATE):
+        return field or SPEC_FIELD_BY_KIND[kind]
+    return f"{field} or {POD_TEMPLATE}" if field else POD_TEMPLATE
 
 
 def _is_below(path: str, start: str) -> bool:

@@ -1,4 +1,4 @@
-"""What came of earlier writes, server by server: what failed, what is fought over, and who had all its children."""
+"""Remember the writes of one server's children, and decide from them whether another write is sent now."""
 
 from __future__ import annotations
 
@@ -6,127 +6,140 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from vllm_operator.api.names import ANNOTATION_HASH
-from vllm_operator.apply.owner import Owner
+from vllm_operator.apply.admission_memory import AdmissionMemory
 from vllm_operator.apply.repair_limiter import RepairLimiter
-from vllm_operator.apply.result import ContestedError, fight_note
+from vllm_operator.apply.result import ApplyResult, conflict_note
 from vllm_operator.apply.write_backoff import WriteBackoff
-from vllm_operator.errors import ApiError, NotLeaderError
-from vllm_operator.kube.key import Key
+from vllm_operator.errors import ApiError, NotSentError
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
 T = TypeVar("T")
 
 NAMESPACE = ("Namespace", "")
-"""Stands among the failed writes for all of them: nothing more can be made in a namespace that ends."""
+"""Key for "the namespace is being deleted", which blocks every write of the server."""
 
 
 class WriteHistory:
-    """Decides from earlier writes of children whether another one is sent now, and tells what is fought over.
+    """The earlier writes of one server's children.
 
     Args:
+        repairs: the repairs of all servers' children. They are shared, since they expire by themselves.
         clock: monotonic time in seconds.
+
+    Attributes:
+        admission: the admission changes of the children.
+        last_result: the last result of an apply without a failure.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._repairs = RepairLimiter(clock)
-        self._failed: dict[Key, WriteBackoff] = {}
-        self._fights: dict[Key, dict[str, str]] = {}
-        """Children that were repaired again and again, by what their repairs are counted, and what is told of each."""
-        self._complete: dict[Key, str] = {}
-        """UIDs of the servers that had all their children once: what they lack was deleted."""
+    __slots__ = ("_backoff", "_complete_uid", "_conflicts", "_names_taken", "_repairs", "admission", "last_result")
 
-    def forget(self, key: Key) -> None:
-        """Forget a server that is gone."""
-        self._complete.pop(key, None)
-        self._failed.pop(key, None)
-        self._fights.pop(key, None)
+    def __init__(self, repairs: RepairLimiter, clock: Callable[[], float]) -> None:
+        self._repairs = repairs
+        self._backoff = WriteBackoff(clock)
+        self._conflicts: dict[str, str] = {}
+        """Messages about conflicts, by the name under which the repairs of the child are counted."""
+        self._complete_uid = ""
+        """UID of the server when it had all its children: a child that it lacks later was deleted."""
+        self._names_taken: frozenset[tuple[str, str]] = frozenset()
+        """Kind and name of other owners' objects: they are read before any write."""
+        self.admission = AdmissionMemory(clock)
+        self.last_result: ApplyResult | None = None
 
     def retry_failed(self) -> None:
-        """Send what failed at the next pass, however short a time ago: a common cause has passed."""
-        self._failed.clear()
+        """Forget all failures, so that the next reconcile writes again: their common cause may be gone."""
+        self._backoff.clear()
 
-    def completed(self, key: Key, server: Owner) -> None:
-        """The server has all its children that it can have."""
-        self._complete[key] = server.uid
+    def set_complete(self, uid: str) -> None:
+        """Record that the server with this UID has all its children, except refused ones."""
+        self._complete_uid = uid
 
-    def was_complete(self, key: Key, server: Owner) -> bool:
-        """Whether this very server had all its children before."""
-        return self._complete.get(key) == server.uid
+    def was_complete(self, uid: str) -> bool:
+        """Return whether the server with this UID has had all its children."""
+        return self._complete_uid == uid
 
-    def check_namespace(self, key: Key, server: Owner) -> None:
-        """Raise the refusal of a namespace that ends, while it is too soon to try again."""
-        if (failures := self._failed.get(key)) and (ending := failures.known(NAMESPACE, server.uid, "")):
-            raise ending.with_traceback(None)
+    def is_name_taken(self, kind: str, name: str) -> bool:
+        """Return whether the last reconcile found another owner's object under the name of a child."""
+        return (kind, name) in self._names_taken
 
-    def note_namespace(self, key: Key, server: Owner, error: ApiError) -> None:
-        """Remember the refusal of a namespace that ends."""
-        self._failed.setdefault(key, WriteBackoff(self._clock)).note(NAMESPACE, server.uid, "", error)
+    def set_name_taken(self, kind: str, name: str, *, taken: bool) -> None:
+        """Record whether another owner's object has the name of a child."""
+        child = frozenset({(kind, name)})
+        self._names_taken = self._names_taken | child if taken else self._names_taken - child
 
-    def check_failed(self, key: Key, manifest: Manifest, live: Object | None) -> None:
-        """Raise what this very write failed with, when it is too soon to send it again."""
-        failures = self._failed.get(key)
-        failed = failures.known((manifest.kind, manifest.name), manifest.hash, uid_of(live)) if failures else None
-        if failed is not None:
-            raise failed.with_traceback(None)
+    def namespace_error(self, uid: str) -> ApiError | None:
+        """Return the refusal of a namespace that is being deleted, while it is too early to try again."""
+        return self._backoff.recent_error(NAMESPACE, uid, "")
 
-    def failures(self, key: Key, manifest: Manifest) -> int:
-        """How often the last write of the child has failed in a row."""
-        failures = self._failed.get(key)
-        return failures.count((manifest.kind, manifest.name)) if failures else 0
+    def record_namespace_error(self, uid: str, error: ApiError) -> None:
+        """Record the refusal of a namespace that is being deleted."""
+        self._backoff.record_failure(NAMESPACE, uid, "", error)
 
-    async def tried(self, key: Key, manifest: Manifest, live: Object | None, write: Awaitable[T]) -> T:
-        """Write, and remember how it went."""
-        identity = (manifest.kind, manifest.name)
-        try:
-            result = await write
-        except NotLeaderError:
-            raise
-        except ApiError as error:
-            failures = self._failed.setdefault(key, WriteBackoff(self._clock))
-            failures.note(identity, manifest.hash, uid_of(live), error)
-            raise
-        if key in self._failed:
-            self._failed[key].forget(identity)
-        return result
-
-    def check_budget(self, key: Key, manifest: Manifest, live: Object | None, name: str) -> None:
-        """Raise when a child was repaired too often; also one whose hash someone edits, or that someone deletes.
+    def recent_error(self, manifest: Manifest, uid: str) -> ApiError | None:
+        """Return the error of this very write, while it is too early to send it again.
 
         Args:
-            name: by which its repairs are counted: the UID of one that exists, the place of one that was deleted.
+            manifest: the manifest to apply.
+            uid: UID of the live child; empty when there is none.
         """
-        if not (live is not None and is_repair(manifest, live)) and not self._repairs.repeats(name, manifest.hash):
-            return
-        if pause := self._repairs.take(name):
-            raise ContestedError(manifest, live, pause)
-        if self._repairs.fights(name):
-            self._fights.setdefault(key, {})[name] = fight_note(manifest, live)
+        return self._backoff.recent_error((manifest.kind, manifest.name), manifest.hash, uid)
 
-    def wrote(self, name: str, applied: str) -> None:
-        """The manifest with the hash `applied` was written to the child whose repairs are counted by `name`."""
-        self._repairs.wrote(name, applied)
+    def failure_count(self, manifest: Manifest) -> int:
+        """Return how often the last write of the child has failed in a row."""
+        return self._backoff.failure_count((manifest.kind, manifest.name))
 
-    def deleted(self, name: str) -> None:
-        """The operator itself deleted the child: to make one of the name is no repair."""
+    async def attempt(self, manifest: Manifest, uid: str, write: Awaitable[T]) -> T:
+        """Await a write of the child with this UID, and record its success or failure.
+
+        Raises:
+            ApiError: the write failed.
+        """
+        child = (manifest.kind, manifest.name)
+        try:
+            result = await write
+        except NotSentError:
+            raise
+        except ApiError as error:
+            self._backoff.record_failure(child, manifest.hash, uid, error)
+            raise
+        self._backoff.record_success(child)
+        return result
+
+    def repair_delay(self, manifest: Manifest, live: Object | None, name: str) -> float:
+        """Count a repair, and return 0; or return the seconds to wait, when the child was repaired too often.
+
+        A write counts as a repair when the spec asks for nothing new. So does one that repeats the last write, such as
+        for a child whose hash annotation another writer edits.
+
+        Args:
+            manifest: the manifest to apply.
+            live: the live child; None after it was deleted.
+            name: the name that counts its repairs: its UID, or its place when it was deleted.
+        """
+        is_repair = live is not None and was_applied_from(live, manifest)
+        if not is_repair and not self._repairs.repeats_last_write(name, manifest.hash):
+            return 0.0
+        if delay := self._repairs.delay(name):
+            return delay
+        if self._repairs.has_conflict(name):
+            self._conflicts[name] = conflict_note(manifest, live)
+        return 0.0
+
+    def record_repair(self, name: str, manifest: Manifest) -> None:
+        """Record that a manifest was written to the child whose repairs are counted under this name."""
+        self._repairs.record_write(name, manifest.hash)
+
+    def record_delete(self, name: str, uid: str) -> None:
+        """Record that the operator itself deleted a child: to create it again is no repair."""
         self._repairs.forget(name)
+        self.admission.forget(uid)
 
-    def conflicts(self, key: Key) -> tuple[str, ...]:
-        """Fights that go on over children of the server."""
-        if key not in self._fights:
-            return ()
-        going = {name: words for name, words in self._fights.pop(key).items() if self._repairs.fights(name)}
-        if going:
-            self._fights[key] = going
-        return tuple(sorted(set(going.values())))
+    def conflicts(self) -> tuple[str, ...]:
+        """Return the messages about the conflicts that still go on, sorted."""
+        self._conflicts = {name: note for name, note in self._conflicts.items() if self._repairs.has_conflict(name)}
+        return tuple(sorted(set(self._conflicts.values())))
 
 
-def uid_of(live: Object | None) -> str:
-    """The UID of an object; empty when there is none."""
-    return live["metadata"].get("uid", "") if live else ""
-
-
-def is_repair(manifest: Manifest, live: Object) -> bool:
-    """True when the spec asks for nothing new: the live object itself has changed."""
+def was_applied_from(live: Object, manifest: Manifest) -> bool:
+    """Return whether the live object was applied from this very manifest, so that any difference is drift."""
     return (live["metadata"].get("annotations") or {}).get(ANNOTATION_HASH) == manifest.hash

@@ -82,12 +82,11 @@ class Manager:
             broke=self.connection.on_failed_call,
         )
         self._reflectors: dict[str, Reflector] = {}
-        self._children = Applier(self._client, self._store, time.monotonic)
         self._reconciler = Reconciler(
             ReconcilerDependencies(
                 client=self._client,
                 store=self._store,
-                children=self._children,
+                children=Applier(self._client, self._store, time.monotonic),
                 references=ReferenceResolver(self._client, time.monotonic),
                 capabilities=self._capabilities,
                 prober=self._prober,
@@ -274,7 +273,7 @@ class Manager:
     def _on_recovery(self) -> None:
         """The API server is back: what failed meanwhile need not wait for its turn."""
         logger.info("the API server answers again")
-        self._children.retry_failed()
+        self._reconciler.retry_failed_writes()
         self._queue.reset_backoff()
 
     def _wake(self, key: Key) -> None:

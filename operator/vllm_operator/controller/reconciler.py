@@ -13,7 +13,8 @@ from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
-from vllm_operator.apply.result import ApplyResult, OwnerGoneError
+from vllm_operator.apply.result import ApplyResult
+from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.snapshot import observe
@@ -21,7 +22,6 @@ from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.controller.status_writer import write_status
 from vllm_operator.desired.server_summary import ServerSummary
 from vllm_operator.desired.state import DesiredState, DesiredStateCache
-from vllm_operator.errors import ApiError
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
 from vllm_operator.investigation.log_reader import ContainerLogReader
@@ -89,8 +89,8 @@ class Reconciler:
         self._rate_limiters: dict[Key, SpecRateLimiter] = {}
         self._unsettled: dict[Key, datetime] = {}
         """Since when Kubernetes' controllers have yet to answer to a change."""
-        self._outcomes: dict[Key, ApplyResult] = {}
-        """What came of the last pass over the children that went through."""
+        self._histories: dict[Key, WriteHistory] = {}
+        """The earlier writes of each server's children."""
 
     async def reconcile(self, key: Key) -> Requeue:
         """One pass over the server of `key`; returns the seconds after which to look again, if any.
@@ -130,6 +130,11 @@ class Reconciler:
             return Requeue.now()
         return Requeue.earliest(Requeue(pause), Requeue(_again(desired, missing, outcome)))
 
+    def retry_failed_writes(self) -> None:
+        """Send every failed write again in the next reconcile of its server: a common cause may be gone."""
+        for history in self._histories.values():
+            history.retry_failed()
+
     def settles(self, key: Key) -> bool:
         """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
         return key in self._unsettled
@@ -157,11 +162,10 @@ class Reconciler:
         self._cluster.diagnoses.forget(key)
         self._cluster.events.forget(key)
         self._cluster.lookups.forget(key)
-        self._cluster.children.forget(key)
         self._desired.forget(key)
         self._rate_limiters.pop(key, None)
         self._unsettled.pop(key, None)
-        self._outcomes.pop(key, None)
+        self._histories.pop(key, None)
 
     def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
         name = child_name(body["metadata"]["name"], "cache")
@@ -172,22 +176,12 @@ class Reconciler:
         server = desired.server
         if desired.problems or missing or server.paused:
             return ApplyResult()
-        try:
-            outcome = await self._cluster.children.apply(key, server, desired.manifests)
-            await self._cluster.children.prune(
-                key, server, desired.manifests, spared=self._cluster.capabilities.lacking
-            )
-        except OwnerGoneError:
-            return ApplyResult(owner_gone=True)
-        except ApiError as failure:
-            if failure.is_namespace_terminating:
-                # What goes with the namespace is no news, and an event about it would be refused.
-                raise
-            # The status goes on all the same; a refusal that stood before is not taken back by a failure.
-            return replace(self._outcomes.get(key, ApplyResult()), failure=failure)
+        history = self._histories.setdefault(key, self._cluster.children.new_history())
+        outcome = await self._cluster.children.apply(
+            key, server, history, desired.manifests, self._cluster.capabilities.lacking
+        )
         for kind in outcome.kinds_gone:
             self._cluster.capabilities.drop(kind)
-        self._outcomes[key] = outcome
         return outcome
 
     async def _probe(self, key: Key, desired: DesiredState) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from tests.helpers.specs import body
 from vllm_operator.apply.admission_changes import (
-    FOUND_BY,
+    MAX_FIELDS,
     REPLICAS,
-    TOLD,
+    WATCHED_LABEL,
     fields_changed_by_admission,
     summarize_admission_changes,
 )
@@ -39,8 +39,8 @@ def stored(**vllm: Any) -> Json:
         (SENT, ()),
         ({**SENT, "spec": {**SENT["spec"], "schedulerName": "default-scheduler"}}, ()),
         ({**SENT, "spec": {**SENT["spec"], "replicas": 3}}, ("spec.replicas",)),
-        ({**SENT, "metadata": {"labels": {}}}, (FOUND_BY,)),
-        ({**SENT, "metadata": {}}, (FOUND_BY,)),
+        ({**SENT, "metadata": {"labels": {}}}, (WATCHED_LABEL,)),
+        ({**SENT, "metadata": {}}, (WATCHED_LABEL,)),
         (stored(limits={"memory": "1024Mi"}), ()),
         (stored(image="mirror/vllm:1"), ("spec.containers[vllm].image",)),
         (stored(limits={"memory": "2Gi"}), ("spec.containers[vllm].limits",)),
@@ -62,13 +62,13 @@ def test_what_is_told() -> None:
 
 
 def test_what_is_told_of_a_child_whose_changes_are_not_seen() -> None:
-    found = summarize_admission_changes([(MANIFESTS["Service"], (FOUND_BY,))])
+    found = summarize_admission_changes([(MANIFESTS["Service"], (WATCHED_LABEL,))])
 
     assert "its changes are seen every 30 s only" in found.notes[0]
     assert (found.replicas_overridden, found.unlabelled) == (False, True)
 
 
 def test_many_fields_are_counted() -> None:
-    fields = tuple(f"spec.field{number}" for number in range(TOLD + 2))
+    fields = tuple(f"spec.field{number}" for number in range(MAX_FIELDS + 2))
 
     assert summarize_admission_changes([(MANIFESTS["Service"], fields)]).notes[0].endswith("spec.field4 and 2 more")

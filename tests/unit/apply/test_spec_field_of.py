@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.apply.spec_field_of import ORIGINS, WHOLE, origin
+from vllm_operator.apply.spec_field_of import SPEC_FIELD_BY_KIND, SPEC_FIELD_BY_PATH, spec_field_for
 from vllm_operator.kube.kinds import CHILD_KINDS
 
 CASES = [
@@ -26,9 +26,9 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "message", "expected"), CASES)
 def test_field_is_named(kind: str, message: str, expected: str) -> None:
-    assert origin(kind, f'{kind} "x" is invalid: {message}') == expected
+    assert spec_field_for(kind, f'{kind} "x" is invalid: {message}') == expected
 
 
 def test_every_kind_of_child_has_a_field() -> None:
-    assert set(WHOLE) == set(CHILD_KINDS)
-    assert set(ORIGINS) <= set(WHOLE)
+    assert set(SPEC_FIELD_BY_KIND) == set(CHILD_KINDS)
+    assert set(SPEC_FIELD_BY_PATH) <= set(SPEC_FIELD_BY_KIND)

@@ -1,4 +1,4 @@
-"""A server in the caches, and an API server in memory: what the tests of children begin with."""
+"""Start the tests of children: a server in the caches, and an API server in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Scene:
 
     def __init__(self, **spec: Any) -> None:
         self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
-        self.children = Applier(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.applier = Applier(self.api, self.store, self.clock)  # type: ignore[arg-type]
+        self.history = self.applier.new_history()
         self.wants(**spec)
 
     def wants(self, **spec: Any) -> None:
@@ -35,10 +36,15 @@ class Scene:
         self.store.put("VLLMServer", body(**spec))
 
     async def apply(self) -> ApplyResult:
-        return await self.children.apply(KEY, self.server, list(self.manifests.values()))
+        """Apply the children; raises the failure of the result, if there is one."""
+        result = await self.applier.apply(KEY, self.server, self.history, list(self.manifests.values()))
+        if result.failure is not None:
+            raise result.failure
+        return result
 
     async def prune(self) -> None:
-        await self.children.prune(KEY, self.server, list(self.manifests.values()))
+        """Delete the children that the spec does not ask for."""
+        await self.applier.prune(KEY, self.server, self.history, list(self.manifests.values()))
 
     def hold(self, kind: str, *, seen: bool = True, **metadata: Any) -> Json:
         """Have a child on the server, and in the caches when it was `seen`."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.specs import body
 from tests.unit.apply.applier.scene import Scene
-from vllm_operator.apply.child_applier import NO_VERSION
+from vllm_operator.apply.child_applier import UNUSED_VERSION
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
 
@@ -16,7 +16,7 @@ async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
 
     assert sorted(outcome.written) == ["Deployment", "Service"]
     (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
-    assert sent["metadata"].pop("resourceVersion") == NO_VERSION
+    assert sent["metadata"].pop("resourceVersion") == UNUSED_VERSION
     assert sent == scene.manifests["Service"].body
     assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "nothing is read before"
 

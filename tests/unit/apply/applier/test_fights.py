@@ -14,7 +14,7 @@ from vllm_operator.errors import ApiError
 async def test_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
-    for _ in range(repair_limiter.BURST + 1):
+    for _ in range(repair_limiter.MAX_REPAIRS + 1):
         assert (await scene.apply()).edited_concurrently
     with pytest.raises(ApiError, match="keeps changing"):
         await scene.apply()
@@ -30,7 +30,7 @@ async def test_child_that_someone_keeps_changing_is_repaired_only_so_often(scene
         scene.store.put("Service", live)
         await scene.apply()
 
-    for _ in range(repair_limiter.BURST):
+    for _ in range(repair_limiter.MAX_REPAIRS):
         await fight()
     with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
         await fight()
@@ -51,7 +51,7 @@ async def test_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often
         scene.store.put("Service", live)
         await scene.apply()
 
-    for _ in range(1 + repair_limiter.BURST):
+    for _ in range(1 + repair_limiter.MAX_REPAIRS):
         await fight()
     with pytest.raises(ApiError, match="keeps changing Service mistral"):
         await fight()
@@ -79,14 +79,14 @@ HPA: Json = {
 )
 async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
     await scene.apply()
-    for number in range(repair_limiter.FIGHT):
+    for number in range(repair_limiter.CONFLICT_REPAIRS):
         live = scene.api.objects["Deployment", "mistral"]
         live["spec"] = {**live["spec"], "replicas": 5 + number}
         version = str(int(live["metadata"]["resourceVersion"]) + 1000)
         live["metadata"] |= {"managedFields": [entry], "resourceVersion": version}
         scene.store.put("Deployment", live)
         live["metadata"]["managedFields"] = []
-        assert len((await scene.apply()).conflicts) == (number + 1 == repair_limiter.FIGHT)
+        assert len((await scene.apply()).conflicts) == (number + 1 == repair_limiter.CONFLICT_REPAIRS)
 
     (note,) = (await scene.apply()).conflicts
     assert note.startswith(words)
@@ -95,7 +95,7 @@ async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json
 
 
 async def test_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
-    for number in range(4 * repair_limiter.BURST):
+    for number in range(4 * repair_limiter.MAX_REPAIRS):
         scene.wants(service={"port": 80 + number % 2})
         await scene.apply()
 
@@ -110,7 +110,7 @@ async def test_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Sc
         scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
         await scene.apply()
 
-    for _ in range(1 + repair_limiter.BURST):
+    for _ in range(1 + repair_limiter.MAX_REPAIRS):
         await fight()
     with pytest.raises(ApiError, match="someone keeps deleting Service mistral") as caught:
         await fight()
@@ -123,7 +123,7 @@ async def test_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Sc
 async def test_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
     scene = Scene(replicas=2)
     scene.api.objects["VLLMServer", "mistral"] = body()
-    for _ in range(2 * repair_limiter.BURST):
+    for _ in range(2 * repair_limiter.MAX_REPAIRS):
         scene.wants(replicas=2)
         await scene.apply()
         budget = scene.api.objects["PodDisruptionBudget", "mistral"]
@@ -131,14 +131,14 @@ async def test_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
         await scene.prune()
         scene.store.remove("PodDisruptionBudget", budget)
 
-    assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repair_limiter.BURST
+    assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repair_limiter.MAX_REPAIRS
 
 
 def test_budget_forgets_what_was_repaired_long_ago() -> None:
     clock = FakeClock()
     budget = repair_limiter.RepairLimiter(clock)
     for number in range(100):
-        budget.take(f"uid-{number}")
+        budget.delay(f"uid-{number}")
         clock.now += repair_limiter.WINDOW_SECONDS
 
     assert len(budget._repairs) == 1

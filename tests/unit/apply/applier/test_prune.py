@@ -44,7 +44,7 @@ async def test_prune_spares_what_the_api_server_is_not_known_to_have() -> None:
     scene.hold("PodDisruptionBudget")
     scene.wants(replicas=1)
 
-    await scene.children.prune(KEY, scene.server, [], spared=["PodDisruptionBudget"])
+    await scene.applier.prune(KEY, scene.server, scene.history, [], unknown_kinds=["PodDisruptionBudget"])
 
     assert scene.api.requests == []
 

@@ -9,7 +9,6 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.apply.applier.scene import Json, Scene
 from vllm_operator.apply import write_backoff
-from vllm_operator.apply.result import OwnerGoneError
 from vllm_operator.errors import ApiError
 
 
@@ -32,9 +31,9 @@ async def tries(scene: Scene, seconds: float) -> list[float]:
 @pytest.mark.parametrize(
     ("status", "first"),
     [
-        (422, write_backoff.REFUSAL_SECONDS),
-        (500, write_backoff.FAILURE_SECONDS),
-        (None, write_backoff.FAILURE_SECONDS),
+        (422, write_backoff.FIRST_REFUSAL_DELAY_SECONDS),
+        (500, write_backoff.FIRST_FAILURE_DELAY_SECONDS),
+        (None, write_backoff.FIRST_FAILURE_DELAY_SECONDS),
     ],
 )
 async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_server_is_looked_at(
@@ -47,7 +46,7 @@ async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_
 
     assert len(pauses) > 5
     for number, pause in enumerate(pauses):
-        planned = min(first * 2**number, write_backoff.LONGEST_SECONDS)
+        planned = min(first * 2**number, write_backoff.MAX_DELAY_SECONDS)
         assert 0.6 * planned <= pause <= 0.8 * planned + 1.0
 
 
@@ -88,7 +87,7 @@ async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) ->
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     await scene.apply()
-    scene.children.retry_failed()
+    scene.history.retry_failed()
     scene.api.errors.clear()
 
     assert (await scene.apply()).written == ("Service",)
@@ -138,8 +137,7 @@ async def test_nothing_is_written_for_a_server_that_has_gone(scene: Scene, chang
         dying["metadata"].update(resourceVersion="2", deletionTimestamp="2026-03-02T08:00:00Z")
         scene.store.put("VLLMServer", dying)
 
-    with pytest.raises(OwnerGoneError):
-        await scene.apply()
+    assert (await scene.apply()).owner_gone
 
     assert scene.api.writes == []
 
@@ -147,8 +145,7 @@ async def test_nothing_is_written_for_a_server_that_has_gone(scene: Scene, chang
 async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> None:
     scene.api.before_write = lambda _: scene.store.remove("VLLMServer", body())
 
-    with pytest.raises(OwnerGoneError):
-        await scene.apply()
+    assert (await scene.apply()).owner_gone
 
     assert len(scene.api.writes) == 1
 
@@ -177,8 +174,7 @@ async def test_no_child_is_made_again_for_a_server_of_whose_end_no_event_told(
         scene.api.hold(successor)
     await lose_service(scene)
 
-    with pytest.raises(OwnerGoneError):
-        await scene.apply()
+    assert (await scene.apply()).owner_gone
     assert scene.api.writes == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.fakes import merged
 from tests.helpers.specs import body
-from tests.unit.apply.applier.scene import EDIT, KEY, Json, Scene
+from tests.unit.apply.applier.scene import EDIT, Json, Scene
 from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.apply import write_backoff
 from vllm_operator.apply.admission_changes import AdmissionChanges
@@ -184,7 +184,7 @@ async def test_what_others_added_goes_also_when_the_apply_fails_after_its_fields
     scene.api.errors.clear()
     # The watch tells what was taken, perhaps to a new process.
     scene.store.put("Service", scene.api.objects["Service", "mistral"])
-    scene.clock.now += write_backoff.LONGEST_SECONDS
+    scene.clock.now += write_backoff.MAX_DELAY_SECONDS
 
     assert "Service" in (await scene.apply()).written
     assert writes_to(scene, "Service") == ["merge patch", "apply", "apply"]
@@ -301,10 +301,10 @@ async def test_what_a_policy_changed_is_no_longer_told_once_it_is_as_it_was_sent
     assert (await scene.apply()).admission_changes == AdmissionChanges()
 
 
-async def test_what_a_policy_changed_is_forgotten_with_its_server(scene: Scene) -> None:
+async def test_admission_changes_are_forgotten_with_the_history_of_the_server(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["spec"].update(replicas=7)
     assert (await scene.apply()).admission_changes.notes
-    scene.children.forget(KEY)
+    scene.history = scene.applier.new_history()
 
     assert await scene.apply() == ApplyResult()
 
