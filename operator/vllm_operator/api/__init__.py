@@ -1,1 +1,1 @@
-"""The custom resource: its typed spec and status, names, labels and the generated CRD. No I/O."""
+"""The custom resource: typed spec and status, names, labels and the generated CRD. No I/O."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from vllm_operator.api.fields import CelRule, Model
@@ -16,20 +17,20 @@ NAME_RULE = CelRule(
 )
 
 COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
-    ("Model", "string", ".spec.model.uri", 0, "Model that is served"),
-    ("Ready", "string", ".status.ready", 0, "Healthy of wanted replicas"),
-    ("Phase", "string", ".status.phase", 0, "What the server is doing"),
+    ("Model", "string", ".spec.model.uri", 0, "Location of the model"),
+    ("Ready", "string", ".status.ready", 0, "Healthy replicas of the wanted ones, such as 2/3"),
+    ("Phase", "string", ".status.phase", 0, "State of the server in one word"),
     ("Version", "string", ".status.version", 0, "vLLM version that the replicas report"),
-    ("Endpoint", "string", ".status.endpoint", 1, "URL inside the cluster"),
-    ("GPUs", "integer", ".spec.accelerator.count", 1, "Devices of a replica"),
-    ("Image", "string", ".spec.image", 1, "Image of the vLLM server"),
+    ("Endpoint", "string", ".status.endpoint", 1, "URL of the Service inside the cluster"),
+    ("GPUs", "integer", ".spec.accelerator.count", 1, "Devices of one replica"),
+    ("Image", "string", ".spec.image", 1, "Container image of vLLM"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since creation"),
-    ("Message", "string", ".status.message", 0, "The cause when something is wrong"),
+    ("Message", "string", ".status.message", 0, "The most important problem, with its cause"),
 )
 
 
 def crd() -> dict[str, Any]:
-    """The CustomResourceDefinition as one object."""
+    """Return the CustomResourceDefinition."""
     version = {
         "name": VERSION,
         "served": True,
@@ -65,15 +66,15 @@ def _root_schema() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",
-        "description": "A vLLM server: one model, served by replicas behind a Service.",
+        "description": "One model, served by replicas of vLLM behind a Service.",
         "required": ["spec"],
         "properties": {
             "apiVersion": text,
             "kind": text,
             "metadata": {"type": "object"},
-            "spec": model_schema(Spec),
-            # Flux calls a resource without any status current, before its operator has looked at it.
-            "status": {**model_schema(Status), "default": {"observedGeneration": -1}},
+            "spec": _with_defaults_described(model_schema(Spec)),
+            # Flux calls a resource without a status current, even before its operator has reconciled it.
+            "status": {**_with_defaults_described(model_schema(Status)), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [NAME_RULE.as_schema()],
     }
@@ -84,13 +85,31 @@ def _printer_column(name: str, kind: str, path: str, priority: int, description:
 
 
 def model_schema(model: type[Model]) -> dict[str, Any]:
-    """Structural schema of a model: references inlined, nullables and titles dropped."""
+    """Return the structural schema of a model: references inlined, nullables and titles dropped."""
     schema = model.model_json_schema(by_alias=True)
     return _Inliner(schema.pop("$defs", {})).structural(schema)
 
 
+def _with_defaults_described(node: Any) -> Any:
+    """Return a schema whose descriptions end with the default: `kubectl explain` does not show defaults."""
+    if isinstance(node, list):
+        return [_with_defaults_described(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: _with_defaults_described(value) for key, value in node.items()}
+    default = node.get("default")
+    if isinstance(node.get("description"), str) and isinstance(default, str | int | float) and default != "":
+        result["description"] = f"{node['description']} Default: {as_yaml(default)}."
+    return result
+
+
+def as_yaml(value: str | float) -> str:
+    """Return a scalar as YAML spells it: `true` for True, and a text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class _Inliner:
-    """Turns pydantic's JSON schema into what Kubernetes calls a structural schema."""
+    """Turn pydantic's JSON schema into a structural schema, as Kubernetes requires it."""
 
     def __init__(self, definitions: dict[str, Any]) -> None:
         self.definitions = definitions

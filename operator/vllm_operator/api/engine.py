@@ -1,6 +1,6 @@
 """vLLM's own arguments: `spec.engine`.
 
-No field has a default: unset means vLLM's own. A field's flag is its name in kebab-case.
+No field has a default: vLLM's own default applies to an unset field. The flag of a field is its name in kebab-case.
 """
 
 from __future__ import annotations
@@ -21,62 +21,89 @@ Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class Engine(Model):
-    """Arguments of the vLLM server; what has no field of its own goes into extraArgs."""
+    """Arguments of vLLM's API server. An argument without a field here goes into extraArgs."""
 
-    tensor_parallel_size: Parallelism | None = Field(default=None, description="GPUs that share every layer.")
-    pipeline_parallel_size: Parallelism | None = Field(
-        default=None, description="Stages that the layers are split into."
+    tensor_parallel_size: Parallelism | None = Field(
+        default=None, description="GPUs that share each layer (--tensor-parallel-size)."
     )
-    data_parallel_size: Parallelism | None = Field(default=None, description="Copies of the engine in one replica.")
+    pipeline_parallel_size: Parallelism | None = Field(
+        default=None, description="Stages that the layers are divided into (--pipeline-parallel-size)."
+    )
+    data_parallel_size: Parallelism | None = Field(
+        default=None, description="Engines in one replica, each with a full copy of the model (--data-parallel-size)."
+    )
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="Fraction of the GPU's memory that vLLM may use, 0 < x <= 1; 0.85 to 0.95 is usual.",
+        description="Fraction of each GPU's memory that vLLM may use, above 0 and at most 1; 0.85 to 0.95 is usual.",
     )
-    max_model_len: Tokens | None = Field(default=None, description="Longest context, in tokens.")
+    max_model_len: Tokens | None = Field(
+        default=None, description="Longest context, prompt and answer together, in tokens. Unset: the model's own."
+    )
     max_num_seqs: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Most sequences in one iteration: the bound of vllm_num_requests_running."
+        default=None,
+        description="Most requests that one engine runs at once: the upper bound of vllm_num_requests_running.",
     )
-    max_num_batched_tokens: Tokens | None = Field(default=None, description="Most tokens in one iteration.")
-    enable_prefix_caching: bool | None = Field(default=None, description="Reuse the KV cache of common prefixes.")
-    quantization: ShortText | None = Field(default=None, description="Quantization method, such as awq, gptq or fp8.")
+    max_num_batched_tokens: Tokens | None = Field(
+        default=None, description="Most tokens that one step of the engine processes."
+    )
+    enable_prefix_caching: bool | None = Field(
+        default=None, description="Reuse the KV cache of prompts that begin alike; false turns it off."
+    )
+    quantization: ShortText | None = Field(
+        default=None,
+        description="Quantization method, such as awq, gptq or fp8. Unset: as the model's configuration says.",
+    )
     dtype: ShortText | None = Field(
-        default=None, description="Type of weights and activations, such as auto or bfloat16."
+        default=None, description="Data type of weights and activations, such as auto or bfloat16."
     )
-    kv_cache_dtype: ShortText | None = Field(default=None, description="Type of the KV cache, such as auto or fp8.")
-    enable_chunked_prefill: bool | None = Field(default=None, description="Split long prompts into chunks.")
-    enforce_eager: bool | None = Field(default=None, description="Do without CUDA graphs and compilation.")
+    kv_cache_dtype: ShortText | None = Field(
+        default=None, description="Data type of the KV cache, such as auto or fp8."
+    )
+    enable_chunked_prefill: bool | None = Field(
+        default=None,
+        description="Process long prompts in chunks, between the steps of other requests; false turns it off.",
+    )
+    enforce_eager: bool | None = Field(
+        default=None, description="Run without CUDA graphs and compilation: a faster start, slower answers."
+    )
     load_format: ShortText | None = Field(
         default=None, description="Format of the weights, such as auto or safetensors."
     )
     chat_template: Text | None = Field(
-        default=None, description="Chat template: a path in the image or the template itself."
+        default=None, description="Chat template: a path in the image, or the template itself. Unset: the model's own."
     )
     speculative_config: FreeObject | None = Field(
-        default=None, description="Speculative decoding, passed to vLLM as JSON."
+        default=None,
+        description="Settings of speculative decoding, passed to vLLM as JSON. Unset: no speculative decoding.",
     )
-    trust_remote_code: bool | None = Field(default=None, description="Run code that comes with the model.")
+    trust_remote_code: bool | None = Field(
+        default=None, description="Run Python code that is part of the model's repository. Unset: vLLM refuses it."
+    )
     enable_auto_tool_choice: bool | None = Field(
-        default=None, description="Let the model call tools; needs toolCallParser."
+        default=None, description="Let the model decide when to call a tool; needs toolCallParser."
     )
     tool_call_parser: ShortText | None = Field(
-        default=None, description="Parser of tool calls, such as mistral or hermes."
+        default=None, description="Parser that finds tool calls in the answers, such as mistral or hermes."
     )
-    reasoning_parser: ShortText | None = Field(default=None, description="Parser of reasoning, such as deepseek_r1.")
+    reasoning_parser: ShortText | None = Field(
+        default=None, description="Parser that separates reasoning from the answer, such as deepseek_r1."
+    )
     extra_args: Annotated[list[Annotated[str, Field(max_length=16384)]], Field(max_length=256)] = Field(
         default_factory=list,
-        description="Any other argument of vLLM, such as --enable-log-requests or --max-model-len=32768. "
-        "A flag that is also set by a field is refused.",
+        description="Further arguments of vLLM, one item each, such as --enable-log-requests or --cpu-offload-gb=4. "
+        "A flag that a field sets too is refused.",
     )
     env: Annotated[list[EnvVar], Field(max_length=128), ListMap("name")] = Field(
         default_factory=list,
-        description="Environment variables of the vLLM container; they win over the operator's own.",
+        description="Environment variables of the vLLM container. One with the name of a variable that the operator "
+        "sets replaces it.",
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "!has(self.enableAutoToolChoice) || !self.enableAutoToolChoice || has(self.toolCallParser) "
             "|| has(self.extraArgs) && self.extraArgs.exists(a, a.startsWith('--tool-call-parser'))",
-            "enableAutoToolChoice needs toolCallParser, such as toolCallParser: mistral",
+            "enableAutoToolChoice needs toolCallParser: set it, such as toolCallParser: mistral",
             field_path=".toolCallParser",
         ),
     )
@@ -97,6 +124,6 @@ def flag_fields() -> Mapping[str, str]:
 
 
 def set_flags(engine: Engine) -> dict[str, Any]:
-    """The typed flags that the user set: flag -> value. An empty string or object counts as unset."""
+    """Return the typed flags that the user set, as flag -> value; an empty string or object counts as unset."""
     values = ((flag, getattr(engine, name)) for name, flag in flag_fields().items())
     return {flag: value for flag, value in values if value is not None and value != "" and value != {}}

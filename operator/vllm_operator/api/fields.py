@@ -1,6 +1,6 @@
-"""Building blocks of the models: the base class and the annotated types with their bounds.
+"""Building blocks of the models: the base class, and annotated types with their bounds.
 
-Every string, list and map carries a bound: the API server estimates the cost of CEL rules from them.
+Every string, list and map has a bound: the API server estimates the cost of CEL rules from it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class CelRule:
 
     Args:
         rule: the expression; `self` is the annotated value.
-        message: what is wrong and the way out.
+        message: the cause, and what to do.
         field_path: path below `self` that the API server names, such as `.minReplicas`.
         message_expression: CEL expression that computes the message.
     """
@@ -31,7 +31,7 @@ class CelRule:
         self.message_expression = message_expression
 
     def as_schema(self) -> dict[str, str]:
-        """The entry of `x-kubernetes-validations`."""
+        """Return the entry of `x-kubernetes-validations`."""
         entry = {"rule": self.rule, "message": self.message}
         if self.message_expression:
             entry["messageExpression"] = self.message_expression
@@ -48,7 +48,7 @@ class CelRule:
 
 
 class Model(BaseModel):
-    """A frozen part of the resource; Python's snake_case is camelCase in the manifest."""
+    """A frozen part of the resource; a snake_case name in Python is camelCase in YAML."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -78,7 +78,7 @@ class Model(BaseModel):
 
 
 class ListMap:
-    """Marks a list whose items merge by `key` (server-side apply of the VLLMServer itself)."""
+    """Mark a list whose items merge by `key` when a VLLMServer is applied server-side."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -109,7 +109,7 @@ Quantity = Annotated[
     Annotated[int, Field(ge=0, le=LARGEST_INT64)] | Annotated[str, Field(pattern=_AMOUNT, max_length=64)],
     WithJsonSchema({**_INT_OR_STRING, "pattern": _AMOUNT, "maxLength": 64, "minimum": 0}),
 ]
-"""A Kubernetes quantity such as `16Gi` or `2`; nothing that a server asks for is negative."""
+"""A Kubernetes quantity such as `16Gi` or `2`; none of a server is negative."""
 
 
 def _number_or(pattern: str) -> WithJsonSchema:
@@ -130,15 +130,15 @@ FreeObject = Annotated[
     dict[str, Any],
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
 ]
-"""An object that Kubernetes or vLLM validates, passed on as it is."""
+"""An object that the operator passes on unchanged; Kubernetes or vLLM validates it."""
 
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 QUALIFIED = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
-"""A key of labels or annotations, or the name of a resource: at most 63 characters after an optional domain."""
+"""Pattern of a label key, annotation key or resource name: at most 63 characters after an optional domain."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}$")]
-"""The name of an object that is referred to."""
+"""Name of an object that the spec refers to."""
 ObjectNameOrNone = Annotated[str, Field(max_length=253, pattern=rf"^({_SUBDOMAIN})?$")]
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 """A key of a Secret or ConfigMap."""
@@ -149,7 +149,7 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-
 ShortText = Annotated[str, Field(max_length=1024)]
 Text = Annotated[str, Field(max_length=65536)]
 
-# The keys of maps are checked by `plan`: a schema cannot.
+# `validation` checks the keys of maps: a schema cannot.
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
 AlertLabels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]

@@ -1,4 +1,4 @@
-"""Which model is served: `spec.model`."""
+"""The model that a server serves: `spec.model`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URI_RULES = (
     ),
     CelRule(
         "!self.contains('://') || self.matches('^(hf|pvc|file|s3|gs|oci)://')",
-        "unknown scheme: use hf://org/name, pvc://claim/path or file:///path/in/image",
+        "model.uri has an unknown scheme: use hf://org/name, pvc://claim/path or file:///path/in/image",
     ),
     CelRule(
         "!self.startsWith('file://') || self.matches('^file:///[^/]')",
@@ -42,19 +42,25 @@ URI_RULES = (
 
 
 class ModelSource(Model):
-    """The model that vLLM loads, and the names it answers to."""
+    """The model that vLLM loads, and the names that clients use for it."""
 
     uri: Annotated[str, Field(max_length=1024), *URI_RULES] = Field(
-        description="Where the model comes from: hf://org/name (or plain org/name), pvc://claim/path, "
-        "or file:///path/in/image."
+        description="Location of the model: hf://org/name (or org/name alone) for the Hugging Face Hub, "
+        "pvc://claim/path for a directory of a PersistentVolumeClaim, file:///path for a directory of the image."
     )
     revision: ShortText | None = Field(
         default=None,
-        description="Branch, tag or commit of a Hugging Face model; vLLM's own default when unset.",
+        description="Branch, tag or commit of a Hugging Face model. Unset: the default branch.",
     )
     served_names: (
         Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=32)] | None
-    ) = Field(default=None, description="Names that clients may send as `model`. Default: the last part of the uri.")
+    ) = Field(
+        default=None,
+        description="Names that clients may send as `model`; the first is shown in answers. Unset: the last part of "
+        "uri.",
+    )
     token_secret_ref: SecretKeyReference | None = Field(
-        default=None, description="Key of a Secret with the Hugging Face token, for gated and private models."
+        default=None,
+        description="Key of a Secret with a Hugging Face token, for gated and private models. Unset: downloads are "
+        "anonymous.",
     )

@@ -14,7 +14,7 @@ SINGULAR = "vllmserver"
 SHORT_NAME = "vllm"
 
 MANAGER = "vllm-operator"
-"""Field manager of server-side apply, and the value of the managed-by label."""
+"""Field manager of server-side apply, and value of the managed-by label."""
 
 CONTAINER = "vllm"
 """Name of the container that runs vLLM in each pod."""
@@ -27,20 +27,20 @@ LABEL_PART_OF = "app.kubernetes.io/part-of"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
 
 ANNOTATION_HASH = f"{GROUP}/applied-hash"
-"""Hash of the manifest as last applied: tells without a write whether the spec asks for something new."""
+"""Hash of the manifest as last applied; it differs from that of a new manifest exactly when a write is needed."""
 
 ANNOTATION_SERVER = f"{GROUP}/server"
-"""The full name of the server that a child belongs to; the instance label may be shortened."""
+"""Full name of the server that a child belongs to; the instance label may hold a shortened one."""
 
 LABEL_LENGTH = 63
 """Longest label value, Service name and DNS label (RFC 1123)."""
 
 SERVER_NAME_LENGTH = 128
-"""Longest name of a server. Children of names beyond 63 characters are shortened with a hash."""
+"""Longest name of a server. The children of a server with more than 63 characters have a shortened name with a hash."""
 
 
 def shorten(text: str, limit: int = LABEL_LENGTH) -> str:
-    """Return `text`, or its beginning and a hash of the whole when it is longer than `limit`: stable and unique."""
+    """Return `text`, or its beginning and a hash of the whole if it is longer than `limit`: stable and unique."""
     if len(text) <= limit:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -48,20 +48,20 @@ def shorten(text: str, limit: int = LABEL_LENGTH) -> str:
 
 
 def child_name(server: str, suffix: str = "") -> str:
-    """Name of a child of `server`: the server's own, or with `-suffix`, at most 63 characters."""
+    """Return the name of a child: that of the server, with `-suffix` if there is one, at most 63 characters."""
     return shorten(f"{server}-{suffix}" if suffix else server)
 
 
 def selector_labels(server: str) -> dict[str, str]:
-    """Labels that select the pods of `server`. Never extended: a Deployment's selector cannot change."""
+    """Return the labels that select the pods of `server`. Never add one: a Deployment's selector cannot change."""
     return {LABEL_NAME: "vllm", LABEL_INSTANCE: child_name(server), LABEL_COMPONENT: "server"}
 
 
 def recommended_labels(server: str) -> dict[str, str]:
-    """The recommended labels that every child carries."""
+    """Return the recommended labels, which every child has."""
     return {**selector_labels(server), LABEL_MANAGED_BY: MANAGER, LABEL_PART_OF: "vllm-operator"}
 
 
 def kebab_case(camel: str) -> str:
-    """`maxNumSeqs` -> `max-num-seqs`, as vLLM spells its flags."""
+    """Return `max-num-seqs` for `maxNumSeqs`: the spelling of vLLM's flags."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", camel).lower()

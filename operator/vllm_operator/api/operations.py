@@ -1,4 +1,4 @@
-"""How the server is run: autoscaling, service, monitoring, health, rollout, disruption."""
+"""Operation of a server: autoscaling, service, monitoring, health, rollout, disruption."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ from vllm_operator.api.fields import AlertLabels, Annotations, CelRule, IntOrFra
 class Autoscaling(Model):
     """A HorizontalPodAutoscaler on vLLM's own load. `spec.replicas` is ignored while this is set."""
 
-    min_replicas: Annotated[int, Field(le=10_000)] = Field(default=1, description="Fewest replicas.")
+    min_replicas: Annotated[int, Field(le=10_000)] = Field(default=1, description="Fewest replicas, 1 or more.")
     max_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Most replicas.")
     target_running_requests: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=50, description="Average of vllm_num_requests_running per replica; below engine.maxNumSeqs."
+        default=50,
+        description="Running requests per replica (vllm_num_requests_running) that the autoscaler aims at, on average. "
+        "It must be below engine.maxNumSeqs.",
     )
     target_kv_cache_usage: Annotated[float, Field(ge=0.001, le=1)] | None = Field(
         default=None,
         alias="targetKVCacheUsage",
-        description="Average fraction of the KV cache in use per replica, 0.001 <= x <= 1.",
+        description="Used fraction of the KV cache per replica that the autoscaler aims at, on average, 0.001 to 1. "
+        "Unset: the KV cache does not count.",
     )
     source: Literal["prometheus-adapter"] = Field(
-        default="prometheus-adapter", description="Who serves the metrics to the HorizontalPodAutoscaler."
+        default="prometheus-adapter", description="Component that serves the metrics to the HorizontalPodAutoscaler."
     )
     behavior: ScalingBehavior | None = Field(
         default=None,
-        description="Replaces the default policies, which fit the minutes that a model takes to load.",
+        description="Scaling policies, which replace the operator's own. Unset: at most 2 replicas or 50 % more in 3 "
+        "minutes, and one less in 2 minutes after 10 minutes of low load, since a model takes minutes to load.",
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "self.minReplicas >= 1",
-            "minReplicas must be 1 or more: a pod metric cannot wake a server that has no pod",
+            "minReplicas must be 1 or more: the metrics come from pods, so a server without pods would never be "
+            "scaled up",
             field_path=".minReplicas",
         ),
         CelRule(
@@ -48,30 +53,51 @@ class Autoscaling(Model):
 class Service(Model):
     """The Service in front of the replicas."""
 
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    port: Annotated[int, Field(ge=1, le=65535)] = 80
-    annotations: Annotations = Field(default_factory=dict)
-    labels: Labels = Field(default_factory=dict)
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="Type of the Service."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=80, description="Port of the Service.")
+    annotations: Annotations = Field(
+        default_factory=dict, description="Annotations of the Service, for example for a load balancer."
+    )
+    labels: Labels = Field(default_factory=dict, description="Labels of the Service, added to the operator's own.")
 
 
 class Alerts(Model):
-    """Thresholds of the PrometheusRule."""
+    """The PrometheusRule of the server, and the limits of its alerts."""
 
-    enabled: bool = True
-    labels: AlertLabels = Field(default_factory=dict, description="Labels of every alert, such as a team to page.")
-    p99_latency_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(default=30, description="Seconds.")
-    queue_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, description="Waiting requests.")
-    kv_cache_usage: Annotated[float, Field(gt=0, le=1)] = Field(default=0.95, description="Fraction of the KV cache.")
-    error_ratio: Annotated[float, Field(gt=0, le=1)] = Field(default=0.05, description="Fraction of requests.")
+    enabled: bool = Field(
+        default=True,
+        description="Create a PrometheusRule with alerts, where the CRD of prometheus-operator is installed.",
+    )
+    labels: AlertLabels = Field(
+        default_factory=dict,
+        description="Labels of each alert, such as the team to page; severity replaces that of all alerts.",
+    )
+    p99_latency_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=30, description="Latency in seconds that 99 % of the requests must keep (VLLMHighLatency)."
+    )
+    queue_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=100, description="Most requests that may wait at one replica (VLLMQueueBacklog)."
+    )
+    kv_cache_usage: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.95, description="Largest used fraction of a replica's KV cache (VLLMKVCacheNearlyFull)."
+    )
+    error_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.05, description="Largest fraction of requests that may fail with a server error (VLLMHighErrorRate)."
+    )
 
 
 class Monitoring(Model):
     """Scraping and alerts."""
 
     scrape: Literal["auto", "podMonitor", "annotations", "none"] = Field(
-        default="auto", description="auto: a PodMonitor where its CRD is installed, else scrape annotations."
+        default="auto",
+        description="How Prometheus finds the replicas: by a PodMonitor (podMonitor), by prometheus.io annotations of "
+        "the pods (annotations), or not at all (none). auto sets the annotations, and adds a PodMonitor where its CRD "
+        "is installed.",
     )
-    alerts: Alerts = Field(default_factory=Alerts)
+    alerts: Alerts = Field(default_factory=Alerts, description="The PrometheusRule and its limits.")
 
 
 CompletionMode = Literal["Never", "WhenSuspicious", "Always"]
@@ -79,32 +105,41 @@ CompletionMode = Literal["Never", "WhenSuspicious", "Always"]
 
 
 class Health(Model):
-    """When a replica counts as started, and how often the operator asks it."""
+    """Startup time, probes, and the reaction to a stalled engine."""
 
     startup_timeout_seconds: Annotated[int, Field(ge=30, le=86_400)] = Field(
-        default=1800, description="Time for download and load before the container is restarted."
+        default=1800,
+        description="Seconds that a replica may take to download and load its model before the kubelet restarts it.",
     )
     probe_interval_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=10, description="How often the operator asks every replica."
+        default=10, description="Seconds between two probes of a replica by the operator."
     )
     synthetic_completion: CompletionMode = Field(
         default="WhenSuspicious",
-        description="When the operator asks a replica for one token, the only sign of life that a frozen engine does "
-        "not give: while its metrics stand still under load, or also, every 20 s, while it is idle.",
+        description="When the operator requests a completion of one token, the only request that a stalled engine "
+        "does not answer. WhenSuspicious: when its metrics do not move although it has requests. Always: also every "
+        "20 s while it is idle. Never: not at all.",
     )
     restart_stalled: bool = Field(
         default=False,
-        description="Delete the pod of a frozen engine after a minute, one at a time and three in an hour at most.",
+        description="Delete the pod of an engine that has been stalled for a minute: one pod at a time, three in an "
+        "hour at most. Without it the status reports the stall, and nothing is deleted.",
     )
 
 
 class Rollout(Model):
-    """How replicas are replaced."""
+    """Replacement of replicas when the spec changes."""
 
-    max_surge: IntOrPercent = Field(default=0, description="Replicas above the wanted number; each needs a spare GPU.")
-    max_unavailable: IntOrFraction = Field(default=1, description="Replicas below the wanted number.")
+    max_surge: IntOrPercent = Field(
+        default=0,
+        description="Replicas, as a number or a percentage, that a rollout may add for a time; each needs spare GPUs.",
+    )
+    max_unavailable: IntOrFraction = Field(
+        default=1, description="Replicas, as a number or a percentage, that may be missing during a rollout."
+    )
     drain_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
-        default=120, description="Time that running requests get to finish when a replica stops."
+        default=120,
+        description="Seconds that running requests have to finish when a replica stops; after that vLLM cuts them.",
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
@@ -118,6 +153,8 @@ class Rollout(Model):
 
 
 class Disruption(Model):
-    """A PodDisruptionBudget, when more than one replica is possible."""
+    """The PodDisruptionBudget, which exists when the server may have more than one replica."""
 
-    max_unavailable: IntOrFraction = Field(default=1, description="Replicas that a node drain may take at once.")
+    max_unavailable: IntOrFraction = Field(
+        default=1, description="Replicas, as a number or a percentage, that node drains may evict at once."
+    )

@@ -1,4 +1,4 @@
-"""Where replicas run and what they are given: accelerator, scheduling, cache, security."""
+"""Placement and surroundings of the replicas: accelerator, scheduling, cache, security."""
 
 from __future__ import annotations
 
@@ -21,56 +21,73 @@ from vllm_operator.api.fields import (
 
 
 class Accelerator(Model):
-    """The extended resource that every replica asks for."""
+    """The devices that each replica requests."""
 
     resource_name: Annotated[str, Field(max_length=253, pattern=r"^$|^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = Field(
         default="nvidia.com/gpu",
-        description="nvidia.com/gpu, amd.com/gpu, google.com/tpu, gpu.intel.com/xe, ...; an empty string for CPU.",
+        description="Extended resource of the device plugin, such as nvidia.com/gpu, amd.com/gpu, google.com/tpu or "
+        "gpu.intel.com/xe. An empty string means CPU only.",
     )
     count: Annotated[int, Field(ge=0, le=1024)] | None = Field(
-        default=None, description="Devices of a replica. Default: tensor x pipeline x data parallel size."
+        default=None,
+        description="Devices of one replica. Unset: tensorParallelSize x pipelineParallelSize x dataParallelSize.",
     )
     product: LabelValue | None = Field(
         default=None,
-        description="Product as the nodes are labelled, such as NVIDIA-A100-SXM4-80GB: becomes a node selector.",
+        description="Product label of the nodes, such as NVIDIA-A100-SXM4-80GB, used as a node selector. Unset: any "
+        "product.",
     )
 
 
 class Scheduling(Model):
-    """Placement of the pods, added to what the accelerator asks for."""
+    """Placement of the pods, in addition to what the accelerator needs."""
 
-    node_selector: Labels = Field(default_factory=dict)
-    tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(default_factory=list)
-    affinity: FreeObject | None = None
-    topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=16)] | None = Field(
-        default=None, description="Default: spread over nodes when possible. An empty list: no spreading."
+    node_selector: Labels = Field(default_factory=dict, description="Labels that a node must have.")
+    tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(
+        default_factory=list, description="Taints that the pods tolerate, in addition to that of the accelerator."
     )
-    priority_class_name: ObjectNameOrNone | None = None
-    runtime_class_name: ObjectNameOrNone | None = None
-    scheduler_name: ShortText | None = None
+    affinity: FreeObject | None = Field(default=None, description="Affinity of the pods (core/v1 Affinity).")
+    topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=16)] | None = Field(
+        default=None,
+        description="Rules for the spread of the pods. Unset: over nodes where possible. An empty list: no rule.",
+    )
+    priority_class_name: ObjectNameOrNone | None = Field(
+        default=None, description="PriorityClass of the pods. Unset: the cluster's default."
+    )
+    runtime_class_name: ObjectNameOrNone | None = Field(
+        default=None, description="RuntimeClass of the pods. Unset: the cluster's default."
+    )
+    scheduler_name: ShortText | None = Field(
+        default=None, description="Scheduler of the pods. Unset: the cluster's default."
+    )
 
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"]
 
 
 class Cache(Model):
-    """A volume for downloads and compile caches: a new claim of `size`, or an existing one."""
+    """A volume for downloads and compile caches: a claim that the operator creates, or an existing one."""
 
-    size: Quantity | None = Field(default=None, description="Size of a claim that the operator creates.")
-    existing_claim: ObjectName | None = Field(default=None, description="Name of a claim that is there already.")
+    size: Quantity | None = Field(
+        default=None, description="Size of the claim that the operator creates, such as 100Gi."
+    )
+    existing_claim: ObjectName | None = Field(
+        default=None, description="Name of an existing claim of the same namespace, instead of `size`."
+    )
     storage_class_name: ObjectNameOrNone | None = Field(
-        default=None, description="Storage class of the new claim; the cluster's default when unset."
+        default=None, description="Storage class of the new claim. Unset: the cluster's default."
     )
     access_modes: Annotated[list[AccessMode], Field(min_length=1, max_length=4)] | None = Field(
         default=None,
-        description="Access modes of the new claim. Default: ReadWriteOnce for one replica, ReadWriteMany for more.",
+        description="Access modes of the new claim. Unset: ReadWriteMany when several pods may use it at once (more "
+        "than one replica, or rollout.maxSurge above 0), else ReadWriteOnce.",
     )
-    retain: bool = Field(default=True, description="Keep the claim when the server is deleted.")
+    retain: bool = Field(default=True, description="Keep the new claim when the VLLMServer is deleted.")
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "has(self.size) != has(self.existingClaim)",
-            "set either cache.size (a new claim) or cache.existingClaim (one that exists), not both or neither",
+            "cache needs either size (a new claim) or existingClaim (one that exists): set one of the two",
         ),
         CelRule(
             "!has(self.existingClaim) || !has(self.accessModes) && !has(self.storageClassName)",
@@ -80,16 +97,18 @@ class Cache(Model):
 
 
 class Security(Model):
-    """Who may call the server, and what its pods may do."""
+    """Access to the server, and the rights of its pods."""
 
     api_key_secret_ref: SecretKeyReference | None = Field(
-        default=None, description="Key of a Secret with the API key that clients must send."
+        default=None, description="Key of a Secret with the API key that clients must send. Unset: no key is needed."
     )
     pod_security_context: FreeObject | None = Field(
         default=None,
-        description="Merged over the defaults of the restricted Pod Security Standard; null removes a default.",
+        description="Security context of the pods, merged over the defaults of the restricted Pod Security Standard. "
+        "null removes a default.",
     )
     container_security_context: FreeObject | None = Field(
         default=None,
-        description="Merged over the defaults of the restricted Pod Security Standard; null removes a default.",
+        description="Security context of the vLLM container, merged over the defaults of the restricted Pod Security "
+        "Standard. null removes a default.",
     )

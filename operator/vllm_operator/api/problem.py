@@ -1,4 +1,4 @@
-"""Why a manifest is refused."""
+"""The reason why a VLLMServer is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """Why the manifest is not accepted: a CamelCase reason, and a message that names the field and the way out."""
+    """One reason why a VLLMServer is not accepted.
+
+    Attributes:
+        reason: CamelCase reason for the `Accepted` condition.
+        message: the field, the cause, and what to do.
+    """
 
     reason: str
     message: str

@@ -1,4 +1,4 @@
-"""The custom resource, parsed once at the edge."""
+"""The custom resource, parsed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vllm_operator.errors import InvalidSpecError
 
 @dataclass(frozen=True)
 class VLLMServer:
-    """A VLLMServer: identity, typed spec, and the status as it stands."""
+    """A VLLMServer: identity, typed spec, and the status as the API server holds it."""
 
     namespace: str
     name: str
@@ -26,12 +26,12 @@ class VLLMServer:
 
     @property
     def key(self) -> str:
-        """`namespace/name`, as logs and the queue name it."""
+        """Return `namespace/name`, as log lines show it."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def owner_reference(self) -> dict[str, Any]:
-        """The owner reference of its children."""
+        """Return the owner reference of the children."""
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -42,21 +42,25 @@ class VLLMServer:
 
 
 DEEPEST_NESTING = 64
-"""No real pod template comes near; deeper ones would exhaust the stack of whoever walks them."""
+"""Levels that a spec may have. Real pod templates have far fewer; a deeper one would exhaust Python's stack."""
 
 LARGEST_NUMBER = 2**63 - 1
-"""Kubernetes has no larger whole number; the API server lets one through where the schema is open."""
+"""Largest whole number of Kubernetes. The API server accepts a larger one where the schema is open."""
 
 _VARIANTS = frozenset({"int", "constrained-int", "constrained-str"})
-"""What pydantic appends to the path of a field that takes a number or a string."""
+"""Names that pydantic appends to the path of a field that takes a number or a string."""
 
 
 def _check_shape(spec: Any) -> None:
-    """Refuse what the code that walks the open parts of a spec could not stand; never recurses."""
+    """Refuse a spec with open parts that are too deep, or numbers too large, for later code; do not recurse.
+
+    Raises:
+        InvalidSpecError: the spec is too deep or holds a number beyond 64 bits.
+    """
     level = [spec]
     for _ in range(DEEPEST_NESTING + 1):
         if any(isinstance(part, int) and abs(part) > LARGEST_NUMBER for part in level):
-            raise InvalidSpecError("spec", "holds a whole number beyond 64 bits: write a smaller one or a string")
+            raise InvalidSpecError("spec", "holds a whole number beyond 64 bits: write a smaller one, or a string")
         level = [item for part in level for item in _children(part)]
         if not level:
             return
@@ -70,7 +74,7 @@ def _children(part: Any) -> Iterable[Any]:
 
 
 def _field_path(location: Sequence[int | str]) -> str:
-    """`("engine", "env", 0, "name")` -> `spec.engine.env[0].name`."""
+    """Return `spec.engine.env[0].name` for `("engine", "env", 0, "name")`."""
     steps = location[:-1] if location[-1] in _VARIANTS and len(location) > 1 else location
     return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
@@ -79,7 +83,7 @@ def parse_server(body: Mapping[str, Any]) -> VLLMServer:
     """Parse a VLLMServer as the API server sends it.
 
     Raises:
-        InvalidSpecError: names the first field that is wrong. The API server refuses most of these already.
+        InvalidSpecError: names the first field that is wrong. The CRD's schema refuses most of these earlier.
     """
     metadata = body["metadata"]
     _check_shape(body.get("spec"))

@@ -1,4 +1,4 @@
-"""The spec of a VLLMServer. Defaults are declared here once; the CRD is generated from it."""
+"""The spec of a VLLMServer. Defaults stand only here; the CRD is generated from the models."""
 
 from __future__ import annotations
 
@@ -14,45 +14,64 @@ from vllm_operator.api.operations import Autoscaling, Disruption, Health, Monito
 from vllm_operator.api.placement import Accelerator, Cache, Scheduling, Security
 
 DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
-"""The release of vLLM that this operator is tested with."""
+"""The release of vLLM that the operator is tested with."""
 
 
 class Spec(Model):
-    """What the user wants."""
+    """The desired state of one model, served by replicas of vLLM."""
 
     model: ModelSource = Field(description="The model that is served.")
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
-        default=DEFAULT_IMAGE, description="Image of the vLLM server."
+        default=DEFAULT_IMAGE, description="Container image of vLLM."
     )
     version: Annotated[str, Field(max_length=64, pattern=r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+.a-z0-9]*)$")] | None = (
-        Field(default=None, description="vLLM's version, when the tag of the image does not tell it.")
+        Field(
+            default=None,
+            description="Version of vLLM in the image, such as 0.32.0, for flags and metrics. Unset: read from the "
+            "tag of the image.",
+        )
     )
     image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=16), ListMap("name")] = Field(
-        default_factory=list, description="Secrets with the credentials of private registries."
+        default_factory=list, description="Secrets of the same namespace with the credentials of private registries."
     )
-    engine: Engine = Field(default_factory=Engine, description="vLLM's own arguments.")
+    engine: Engine = Field(
+        default_factory=Engine, description="Arguments of vLLM. vLLM's own default applies to an unset field."
+    )
     replicas: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=1, description="Number of replicas; ignored while autoscaling is set."
+        default=1, description="Number of replicas, each one pod. Ignored while autoscaling is set."
     )
-    accelerator: Accelerator = Field(default_factory=Accelerator, description="GPU, TPU or none.")
+    accelerator: Accelerator = Field(
+        default_factory=Accelerator, description="GPUs or other devices that each replica requests."
+    )
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements, description="CPU, memory and more; the accelerator is added."
+        default_factory=ResourceRequirements,
+        description="CPU, memory and further resources of each replica; the operator adds the accelerator.",
     )
-    shared_memory: Quantity = Field(default="16Gi", description="Size of /dev/shm, counted in the pod's memory.")
+    shared_memory: Quantity = Field(default="16Gi", description="Size of /dev/shm, which counts as memory of the pod.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Placement of the pods.")
-    cache: Cache | None = Field(default=None, description="A volume that keeps downloads and compile caches.")
-    autoscaling: Autoscaling | None = Field(default=None, description="Scale on vLLM's own load.")
+    cache: Cache | None = Field(
+        default=None,
+        description="A volume that keeps downloads and compile caches. Unset: they are lost with each pod.",
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="A HorizontalPodAutoscaler on the load of vLLM. Unset: `replicas` counts."
+    )
     service: Service = Field(default_factory=Service, description="The Service in front of the replicas.")
-    monitoring: Monitoring = Field(default_factory=Monitoring, description="Scraping and alerts.")
-    health: Health = Field(default_factory=Health, description="Start-up budget and probing.")
-    rollout: Rollout = Field(default_factory=Rollout, description="How replicas are replaced.")
-    disruption: Disruption = Field(default_factory=Disruption, description="What node drains may take.")
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="Scraping and alerts by Prometheus.")
+    health: Health = Field(default_factory=Health, description="Startup time, probes, stalled engines.")
+    rollout: Rollout = Field(default_factory=Rollout, description="Replacement of replicas when the spec changes.")
+    disruption: Disruption = Field(
+        default_factory=Disruption, description="PodDisruptionBudget: replicas that node drains may evict."
+    )
     security: Security = Field(default_factory=Security, description="API key and security contexts.")
     pod_template: FreeObject | None = Field(
         default=None,
-        description="Strategic merge over the rendered pod template (metadata and spec), applied last.",
+        description="Changes to the pod template (its metadata and spec), as a strategic merge patch that the "
+        "operator applies last. The container that runs vLLM is named vllm.",
     )
-    paused: bool = Field(default=False, description="Leave the children alone; the status goes on.")
+    paused: bool = Field(
+        default=False, description="Leave all objects of the server unchanged; the status is still updated."
+    )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
@@ -74,15 +93,15 @@ class Spec(Model):
 
 
 def possible_replicas(spec: Spec) -> int:
-    """The most replicas that the spec allows."""
+    """Return the most replicas that the spec allows."""
     return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
 
 
 def surges(spec: Spec) -> bool:
-    """True when a rollout starts a new replica beside the old ones."""
+    """Return whether a rollout starts new replicas while the old ones still run."""
     return spec.rollout.max_surge not in (0, "0", "0%")
 
 
 def cache_is_shared(spec: Spec) -> bool:
-    """True when several pods may mount the cache at once."""
+    """Return whether several pods may mount the cache at once."""
     return possible_replicas(spec) > 1 or surges(spec)

@@ -1,4 +1,4 @@
-"""The status of a VLLMServer, as the user reads it."""
+"""The status of a VLLMServer."""
 
 from __future__ import annotations
 
@@ -40,52 +40,71 @@ MAX_STALLED_RESTARTS = 8
 class Condition(Model):
     """A condition (metav1.Condition)."""
 
-    type: StatusText
-    status: Literal["True", "False", "Unknown"]
-    reason: StatusText
-    message: StatusText = ""
-    observed_generation: int | None = None
-    last_transition_time: StatusText = Field(description="When the status last changed (RFC 3339).")
+    type: StatusText = Field(description="Name of the condition, such as Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: StatusText = Field(description="Cause of the status, as one CamelCase word.")
+    message: StatusText = Field(default="", description="Cause of the status, as a sentence.")
+    observed_generation: int | None = Field(
+        default=None, description="metadata.generation that the condition was computed from."
+    )
+    last_transition_time: StatusText = Field(description="Time of the last change of `status` (RFC 3339).")
 
 
 class ReplicaStatus(Model):
-    """One pod, as long as its state lasts; no live numbers, so that the status changes only with the state."""
+    """State of one replica. It holds no live numbers, so that the status changes only when the state does."""
 
-    pod: StatusText
-    node: StatusText | None = None
-    phase: ReplicaPhase
-    reason: StatusText | None = None
-    message: StatusText | None = None
-    since: StatusText | None = Field(default=None, description="When the pod entered this phase (RFC 3339).")
+    pod: StatusText = Field(description="Name of the pod.")
+    node: StatusText | None = Field(default=None, description="Node that the pod runs on.")
+    phase: ReplicaPhase = Field(description="State of the replica in one word.")
+    reason: StatusText | None = Field(default=None, description="Cause of the phase, as one CamelCase word.")
+    message: StatusText | None = Field(default=None, description="Cause of the phase, as a sentence.")
+    since: StatusText | None = Field(
+        default=None, description="Time at which the replica entered the phase (RFC 3339)."
+    )
 
 
 class Capacity(Model):
-    """What a replica says it holds."""
+    """Capacity of one replica, as vLLM reports it."""
 
-    kv_cache_tokens: int | None = Field(default=None, description="Tokens in the KV cache.")
-    max_model_len: int | None = Field(default=None, description="Longest context, in tokens.")
-    concurrency: int | None = Field(default=None, description="Requests of the longest context that fit at once.")
+    kv_cache_tokens: int | None = Field(default=None, description="Tokens that the KV cache holds.")
+    max_model_len: int | None = Field(default=None, description="Longest context in tokens.")
+    concurrency: int | None = Field(
+        default=None, description="Requests of the longest context that the KV cache holds at once."
+    )
 
 
 class Status(Model):
-    """What the operator saw, computed as a whole and written only when it changed."""
+    """The state that the operator observed. Only the operator writes it."""
 
-    observed_generation: int | None = None
-    phase: Phase | None = None
-    message: StatusText | None = None
-    ready: StatusText | None = Field(default=None, description="Healthy of wanted replicas, such as 2/3.")
-    replicas: int | None = Field(default=None, description="Pods of the Deployment.")
-    ready_replicas: int | None = Field(default=None, description="Pods that Kubernetes calls ready.")
-    healthy_replicas: int | None = Field(default=None, description="Pods whose engine answers and lists the model.")
-    updated_replicas: int | None = Field(default=None, description="Pods of the wanted revision.")
+    observed_generation: int | None = Field(
+        default=None, description="metadata.generation that the status was computed from; -1 before the first status."
+    )
+    phase: Phase | None = Field(default=None, description="State of the server in one word.")
+    message: StatusText | None = Field(
+        default=None, description="The most important problem, with its cause and its remedy where one is known."
+    )
+    ready: StatusText | None = Field(default=None, description="Healthy replicas of the wanted ones, such as 2/3.")
+    replicas: int | None = Field(default=None, description="Pods that the Deployment has.")
+    ready_replicas: int | None = Field(default=None, description="Pods whose Ready condition is True.")
+    healthy_replicas: int | None = Field(
+        default=None,
+        description="Pods that serve: Kubernetes calls them ready, and their engine answers and lists the model.",
+    )
+    updated_replicas: int | None = Field(default=None, description="Pods of the newest revision of the Deployment.")
     selector: StatusText | None = Field(default=None, description="Label selector of the pods.")
     endpoint: StatusText | None = Field(default=None, description="URL of the Service inside the cluster.")
-    version: StatusText | None = Field(default=None, description="What the replicas answer on /version.")
-    served_models: Annotated[list[StatusText], Field(max_length=64)] | None = None
-    capacity: Capacity | None = None
+    version: StatusText | None = Field(default=None, description="Version of vLLM, as the replicas report it.")
+    served_models: Annotated[list[StatusText], Field(max_length=64)] | None = Field(
+        default=None, description="Names of the models that the replicas list."
+    )
+    capacity: Capacity | None = Field(default=None, description="Capacity of one replica, as vLLM reports it.")
     stalled_restarts: Annotated[list[StatusText], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
         default=None,
-        description="When the operator last deleted pods of frozen engines (RFC 3339); it counts those of an hour.",
+        description="Times at which the operator deleted pods of stalled engines (RFC 3339), those of the last hour.",
     )
-    replica_statuses: Annotated[list[ReplicaStatus], Field(max_length=MAX_REPLICA_STATUSES)] | None = None
-    conditions: Annotated[list[Condition], Field(max_length=32), ListMap("type")] | None = None
+    replica_statuses: Annotated[list[ReplicaStatus], Field(max_length=MAX_REPLICA_STATUSES)] | None = Field(
+        default=None, description="State of each replica, the worst first; at most 100."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=32), ListMap("type")] | None = Field(
+        default=None, description="Conditions of the server."
+    )
