@@ -1,0 +1,1 @@
+"""Find causes in logs, termination messages and Events. Pure functions, no I/O."""

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a container ended, as its own log tells.
+    """The cause that a log, a termination message or Events show.
 
     Attributes:
-        reason: CamelCase; empty when nobody knows the cause by name.
-        message: the cause and the way out in one line, without secrets; empty when the log tells nothing.
+        reason: CamelCase; empty when no table knows the cause by name.
+        message: the cause and its remedy in one line, without secrets; empty when the source shows none.
     """
 
     reason: str
     message: str
+
+
+NO_DIAGNOSIS = Diagnosis("", "")
+"""Result of a source that shows nothing, or that could not be read."""

@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for a status: one line, bounded, without secrets, the useful part first."""
+"""Make text of others fit for a status: one line, bounded, without secrets, the most telling line first."""
 
 from __future__ import annotations
 
@@ -26,52 +26,64 @@ _LOG_PREFIX = re.compile(
 _EXCEPTION = re.compile(
     r"^(?:Value error, |Assertion failed, )|^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt)\b(?::\s*\S|$)"
 )
-_USELESS = (
+_TRACEBACK = ("File ", "^", "~", "Traceback")
+_CONSEQUENCES = (
     "See root cause above",
     "Engine core initialization failed",
     "EngineCore encountered an issue. See stack trace",
 )
+"""Parts of lines that vLLM logs after an error, and that do not name its cause."""
 
 
 @functools.lru_cache(maxsize=2048)
 def mask_secrets(text: str) -> str:
-    """`text` with whatever looks like a token, a key or a password replaced by `***`."""
+    """Return `text` with `***` for everything that looks like a token, a key or a password."""
 
-    def hidden(match: re.Match[str]) -> str:
+    def mask(match: re.Match[str]) -> str:
         return next((group for group in match.groups() if group), "") + "***"
 
-    return _SECRETS.sub(hidden, text)
+    return _SECRETS.sub(mask, text)
 
 
 def one_line(text: str, limit: int = MESSAGE_LENGTH) -> str:
-    """`text` as one line of at most `limit` characters without secrets (masked before it is cut)."""
+    """Return `text` as one line of at most `limit` characters, without secrets (masked before the cut)."""
     flat = mask_secrets(" ".join(_COLOUR.sub("", text).split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def valid_reason(text: str, default: str) -> str:
-    """`text` when it is a CamelCase word that a condition may carry, else `default`."""
+    """Return `text` when it is a CamelCase word that a condition may carry, else `default`."""
     return text if _REASON.match(text) else default
 
 
 def without_log_prefix(entry: str) -> str:
-    """A line of vLLM's log without process, level, time and place."""
+    """Return a line of vLLM's log without process, level, time and place."""
     return _LOG_PREFIX.sub("", _COLOUR.sub("", entry))
 
 
 def most_telling_line(log: str) -> str:
-    """The line of a dead container's last words that tells most; empty when they hold none.
+    """Return the line at the end of a failed container's log that says most about the cause; empty without one.
 
-    vLLM ends with `Engine core initialization failed. See root cause above`, so that line comes last: first an
-    exception by name, then argparse's `error:`, then any line logged as ERROR, then the last line.
+    The last exception by name or argparse's `error:` comes first, then the last line logged as ERROR, then the last
+    line. vLLM ends with `Engine core initialization failed. See root cause above`, so such a line counts only where
+    there is no other.
     """
     lines = [stripped for stripped in (raw.strip() for raw in _COLOUR.sub("", log).splitlines()) if stripped]
-    useful = [entry for entry in lines if not any(word in entry for word in _USELESS)] or lines
-    bare = [(entry, without_log_prefix(entry)) for entry in reversed(useful)]
-    for entry, words in bare:
-        if _EXCEPTION.match(words) or "error: " in entry:
-            return words
-    for entry, words in bare:
-        if "ERROR" in entry and words and not words.startswith(("File ", "^", "~", "Traceback")):
-            return words
-    return bare[0][1] or bare[0][0] if bare else ""
+    telling = [entry for entry in lines if not any(part in entry for part in _CONSEQUENCES)] or lines
+    newest_first = [(entry, without_log_prefix(entry)) for entry in reversed(telling)]
+    if not newest_first:
+        return ""
+    for is_telling in (_names_error, _is_logged_error):
+        for entry, message in newest_first:
+            if is_telling(entry, message):
+                return message
+    entry, message = newest_first[0]
+    return message or entry
+
+
+def _names_error(entry: str, message: str) -> bool:
+    return bool(_EXCEPTION.match(message)) or "error: " in entry
+
+
+def _is_logged_error(entry: str, message: str) -> bool:
+    return "ERROR" in entry and bool(message) and not message.startswith(_TRACEBACK)

@@ -1,13 +1,13 @@
-"""How far a start has come, told from the log: from outside vLLM is silent until its port opens.
+"""Read from the log how far a start has come: vLLM answers no request until its port opens.
 
-The lines are those of vLLM 0.9 to 0.32; the last of them that stands in the log tells.
+The lines are those of vLLM 0.9 to 0.32. The last of them in the log decides.
 """
 
 from __future__ import annotations
 
 import re
 
-from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
@@ -31,31 +31,30 @@ _STAGES: tuple[tuple[str, str, str], ...] = (
     ("CapturingGraphs", r"Capturing CUDA graphs?", "captures CUDA graphs"),
     ("OpeningPort", r"Starting vLLM (?:API )?server|Graph capturing finished", "opens its port"),
 )
-_PATTERNS = tuple((why, re.compile(pattern), words) for why, pattern, words in _STAGES)
+_PATTERNS = tuple((reason, re.compile(pattern), message) for reason, pattern, message in _STAGES)
 _DOWNLOADS = "downloads the model's weights"
-STAGES = frozenset(why for why, _, _ in _STAGES) | {DOWNLOADING}
-NO_DIAGNOSIS = Diagnosis("", "")
+STAGES = frozenset(reason for reason, _, _ in _STAGES) | {DOWNLOADING}
 
 
-def find_stage(log: str, before: Diagnosis | None) -> Diagnosis:
-    """The stage of a start; NO_STAGE when the log names none.
+def find_stage(log: str, previous: Diagnosis | None) -> Diagnosis:
+    """Return the stage of a start; `NO_DIAGNOSIS` when the log names none.
 
     Args:
         log: the end of the container's log.
-        before: what the reading before this one told of the same start. Who stands where the weights are sought for
-            two readings downloads them: what is in the cache is found in a moment.
+        previous: the stage that the previous lookup of the same start found. A start that looks for the weights in two
+            lookups downloads them: weights in the cache are found within seconds.
     """
     furthest, found = -1, NO_DIAGNOSIS
-    for why, pattern, words in _PATTERNS:
+    for reason, pattern, message in _PATTERNS:
         ends = [match.end() for match in pattern.finditer(log)]
         if ends and ends[-1] > furthest:
-            furthest, found = ends[-1], Diagnosis(why, words)
-    if found.reason == FETCHING and before and before.reason in {FETCHING, DOWNLOADING}:
+            furthest, found = ends[-1], Diagnosis(reason, message)
+    if found.reason == FETCHING and previous and previous.reason in {FETCHING, DOWNLOADING}:
         return Diagnosis(DOWNLOADING, _DOWNLOADS)
     return found
 
 
 def stage_from_status(entry: Object | None) -> Diagnosis | None:
-    """The stage that an entry of `replicaStatuses` tells; None where it tells none."""
-    why = get_str(entry, "reason")
-    return Diagnosis(why, get_str(entry, "message")) if why in STAGES else None
+    """Return the stage that an entry of `replicaStatuses` holds; None without one."""
+    reason = get_str(entry, "reason")
+    return Diagnosis(reason, get_str(entry, "message")) if reason in STAGES else None

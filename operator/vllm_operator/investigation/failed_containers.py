@@ -9,7 +9,7 @@ from vllm_operator.kube.fields import get, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation
 from vllm_operator.status.replicas.pod import Container, Pod, read_pod
-from vllm_operator.status.replicas.pod_states import crashed
+from vllm_operator.status.replicas.pod_states import crashed_container
 from vllm_operator.status.rollout import is_late
 
 
@@ -43,7 +43,7 @@ def failures(observed: Observation) -> Iterator[FailedContainer]:
 
 def _death(pod: Pod) -> FailedContainer | None:
     """A container died and has not come up since; None for a want of memory, which Kubernetes tells by itself."""
-    found = crashed(pod)
+    found = crashed_container(pod)
     if found is None or get(found[1], "exitCode") is None or get_str(found[1], "reason") == "OOMKilled":
         return None
     container, end = found

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from vllm_operator.diagnosis.causes import diagnose
-from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.causes import diagnose_log
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation.failed_containers import FailedContainer, failures
 from vllm_operator.kube.key import Key
@@ -23,8 +23,6 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 5.0
 FIRST_WORDS_SECONDS = 2.0
 """How long a status waits for the first log of a replica: else an exit code would be told, and the cause just after."""
-NOTHING = Diagnosis("", "")
-"""A log that tells nothing, or cannot be read."""
 
 Read = Callable[[str, str, str, bool], Awaitable[str]]
 
@@ -109,10 +107,10 @@ class ContainerLogReader:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 log = await self._read(key.namespace, failure.pod, failure.container, failure.previous)
-                return diagnose(log) or NOTHING
+                return diagnose_log(log) or NO_DIAGNOSIS
             except ApiError as error:
                 logger.info("%s: the log of %s cannot be read: %s", key, failure.pod, error)
                 if error.is_refusal or error.status == 404 or attempt == ATTEMPTS:
                     break
             await asyncio.sleep(PAUSE_SECONDS * attempt)
-        return NOTHING
+        return NO_DIAGNOSIS

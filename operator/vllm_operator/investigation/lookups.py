@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.event_reasons import explain
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
+from vllm_operator.diagnosis.event_reasons import diagnose_events
 from vllm_operator.diagnosis.startup_stage import find_stage
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation.stuck_objects import Lookup
@@ -39,7 +39,7 @@ async def answer(client: ApiClient, key: Key, question: Lookup, before: Diagnosi
     """
     if question.what == "log":
         return find_stage(await read_log_tail(client, key.namespace, question.name, question.container, False), before)
-    return explain(question.kind, await list_events_of(client, key.namespace, question.uid))
+    return diagnose_events(question.kind, await list_events_of(client, key.namespace, question.uid))
 
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class LookupRunner:
             found = await self._read(entry.key, entry.question, entry.answer)
         except ApiError as error:
             logger.info("%s: %s of %s cannot be read: %s", entry.key, entry.question.what, entry.question.name, error)
-            found = entry.answer or Diagnosis("", "")
+            found = entry.answer or NO_DIAGNOSIS
         same = entry.answer is not None and found == entry.answer
         entry.pause = min(2 * entry.pause, LONGEST_SECONDS[entry.question.what]) if same else AGAIN_SECONDS
         entry.due = self._clock() + entry.pause

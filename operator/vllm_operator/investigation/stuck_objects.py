@@ -10,7 +10,14 @@ from vllm_operator.kube.fields import get, get_int, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation
 from vllm_operator.status.replicas.pod import Pod, read_pod
-from vllm_operator.status.replicas.pod_states import KILLED, crashed, creating, unpulled, unscheduled, unusable
+from vllm_operator.status.replicas.pod_states import (
+    FIRST_SIGNAL_EXIT_CODE,
+    crashed_container,
+    creating,
+    image_not_pulled,
+    invalid_container,
+    unscheduled,
+)
 
 START_SECONDS = 15.0
 """From when a start is first seen to the first reading of its log: a small model serves by then."""
@@ -70,13 +77,13 @@ def _is_waited_for(claim: Object, pods: list[Pod]) -> bool:
 
 
 def _of_pod(pod: Pod) -> Lookup | None:
-    if unscheduled(pod) or unusable(pod):
+    if unscheduled(pod) or invalid_container(pod):
         return None
-    if unpulled(pod):
+    if image_not_pulled(pod):
         return _events(pod, "pull", PULL_SECONDS)
-    if found := crashed(pod):
+    if found := crashed_container(pod):
         end = found[1]
-        killed = get_int(end, "exitCode") >= KILLED and get_str(end, "reason") != "OOMKilled"
+        killed = get_int(end, "exitCode") >= FIRST_SIGNAL_EXIT_CODE and get_str(end, "reason") != "OOMKilled"
         return (
             _events(pod, get_str(end, "containerID") or get_str(end, "finishedAt"), KILLED_SECONDS) if killed else None
         )

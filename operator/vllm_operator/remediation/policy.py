@@ -143,21 +143,23 @@ def not_owned(case: RemediationCase) -> Blocker | None:
     owners = get_list(pod, "metadata", "ownerReferences")
     if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == replica_set for owner in owners):
         return None
-    return "it is not of the server's Deployment, so no other may take its place", None
+    return "the server's Deployment does not own it, so nothing would replace it", None
 
 
 def not_confirmed(case: RemediationCase) -> Blocker | None:
     """Wait until this process itself has probed the replica: the result of a former process is no ground to delete."""
     health = case.inputs.health.get(case.replica.pod)
     return (
-        None if health and health.reason == "Stalled" and not health.from_status else ("it is being asked again", None)
+        None
+        if health and health.reason == "Stalled" and not health.from_status
+        else ("this operator process has not probed it yet", None)
     )
 
 
 def stalled_briefly(case: RemediationCase) -> Blocker | None:
     """Wait for `STALLED_SECONDS`, in which the engine may recover by itself."""
     left = STALLED_SECONDS - case.seconds_since(parse_time(case.replica.since))
-    return (f"not before it has been frozen for {STALLED_SECONDS:g} s", left) if left > 0 else None
+    return (f"not before the engine has been stalled for {STALLED_SECONDS:g} s", left) if left > 0 else None
 
 
 def most_replicas_affected(case: RemediationCase) -> Blocker | None:
@@ -165,16 +167,14 @@ def most_replicas_affected(case: RemediationCase) -> Blocker | None:
     fleet = case.fleet
     if fleet.unresponsive <= FEW_REPLICAS or fleet.servers < 2 or 2 * fleet.unresponsive <= fleet.probed:
         return None
-    reason = (
-        "most replicas of all servers are frozen or silent at once, so it may be the network or the operator itself"
-    )
+    reason = "most replicas of all servers are stalled or silent at once, so the cause may be the network or the operator itself"
     return reason, RECHECK_SECONDS
 
 
 def other_replica_unreachable(case: RemediationCase) -> Blocker | None:
     """Wait while another replica is `Unknown`: that points to a cut network."""
     silent = next((replica for replica in case.assessment.replicas if replica.phase == "Unknown"), None)
-    return (f"{silent.pod} does not answer at all, so the network may be cut", None) if silent else None
+    return (f"{silent.pod} does not answer at all, so the network may be interrupted", None) if silent else None
 
 
 def rolling_out(case: RemediationCase) -> Blocker | None:
@@ -190,7 +190,7 @@ def deletions_exhausted(case: RemediationCase) -> Blocker | None:
     """Wait after `PER_HOUR` deletions within an hour: a restart does not cure an engine that stalls each time."""
     if len(case.restarts) < PER_HOUR:
         return None
-    reason = f"{PER_HOUR} pods were deleted within an hour and froze again, so a restart cures nothing"
+    reason = f"it deleted {PER_HOUR} pods within an hour and engines stalled again, so a restart is no remedy"
     return reason, HOUR_SECONDS - case.seconds_since(case.restarts[-PER_HOUR])
 
 
@@ -207,7 +207,7 @@ def one_at_a_time(case: RemediationCase) -> Blocker | None:
         moment = parse_time(created.get(replica.pod, ""))
         is_new = moment is not None and moment >= begun
         if replica.phase == "Draining" or (is_new and not replica.serving and replica.reason != ENGINE_STALLED):
-            return f"{replica.pod} is being replaced or starts", None
+            return f"{replica.pod} terminates or starts", None
     return None
 
 
@@ -217,7 +217,7 @@ def backing_off(case: RemediationCase) -> Blocker | None:
         return None
     delay = BACKOFF_SECONDS * 2 ** (len(case.restarts) - 1)
     left = delay - case.seconds_since(case.restarts[-1])
-    return (f"the last one was deleted less than {delay:g} s ago", left) if left > 0 else None
+    return (f"it deleted the last one less than {delay:g} s ago", left) if left > 0 else None
 
 
 BLOCKERS: tuple[Callable[[RemediationCase], Blocker | None], ...] = (

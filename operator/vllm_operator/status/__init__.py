@@ -1,1 +1,1 @@
-"""What is so: the status of a server, computed by pure functions from what was observed."""
+"""Compute the status of a server. Pure functions, no I/O."""

@@ -20,7 +20,7 @@ _REMEDIES = {
     "NodeLost": "repair or delete the node",
     "Evicted": "raise the resource that the node ran out of in resources.requests",
     "ModelNotServed": "compare model.servedNames with the arguments of the pod",
-    ENGINE_STALLED: "delete the pod: another takes its place",
+    ENGINE_STALLED: "delete the pod: the Deployment replaces it",
     "HTTPError": "read the replica's log",
     "CrashLoopBackOff": "read the log of its former run with kubectl logs --previous",
     "Restarted": "read the log of its former run with kubectl logs --previous",
@@ -115,7 +115,7 @@ def _remedy(assessment: Assessment, replica: Replica) -> str:
     if replica.reason == "VolumeNotBound" and replica.headline.startswith("claim "):
         return ""  # the headline is that of the claim, and names its remedy
     if replica.reason.startswith("ExitCode") and "kubectl logs" not in replica.message:
-        return f"the kubelet starts it again; correct the spec, or see kubectl logs --previous {replica.pod}"
+        return f"the kubelet restarts it; correct the spec, or see kubectl logs --previous {replica.pod}"
     return _REMEDIES.get(replica.reason, "")
 
 

@@ -1,4 +1,4 @@
-"""The whole status of a server, computed at once from what was observed."""
+"""Build the status of a server from its assessment."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from vllm_operator.status.assessment import Assessment, describe
 from vllm_operator.status.conditions import conditions, operator_unreachable_message
 from vllm_operator.status.engine_info import engine_info
 
-_TROUBLE = {"Failed", "CrashLooping", "Stalled", "Unknown"}
-_STAGES: tuple[tuple[str, Phase], ...] = (
+_FAILED_PHASES = {"Failed", "CrashLooping", "Stalled", "Unknown"}
+_STARTING_PHASES: tuple[tuple[str, Phase], ...] = (
     ("Loading", "Loading"),
     ("Downloading", "Downloading"),
     ("Pulling", "Pending"),
     ("Scheduling", "Scheduling"),
 )
-"""Furthest first: that one decides when a server without any serving replica will serve."""
+"""Phase of a replica -> phase of the server. Furthest first: the furthest replica decides when the server serves."""
 
 
 def build_status(assessment: Assessment) -> dict[str, Any]:
-    """The status in camelCase, ready for the status subresource, without empty fields.
+    """Return the status in camelCase, ready for the status subresource, without empty fields.
 
-    Equal facts give equal statuses; and with this status as `facts.previous` the same observation gives it again,
-    whatever the time.
+    Equal inputs give equal statuses. With this status as `inputs.previous`, the same observation gives it again at any
+    later time.
     """
     inputs = assessment.inputs
     status = {
@@ -48,12 +48,12 @@ def build_status(assessment: Assessment) -> dict[str, Any]:
 
 
 def needs_write(previous: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
-    """Whether the status has to be written: it says something else than the one that stands."""
+    """Return True when the status differs from the one in the cluster."""
     return dict(previous) != dict(current)
 
 
 def phase(assessment: Assessment) -> Phase:
-    """The server in one word. A refused manifest is `Invalid` only while nothing serves."""
+    """Return the phase of the server. A refused spec makes it `Invalid` only while no replica serves."""
     if assessment.inputs.paused:
         return "Paused"
     if assessment.inputs.problems and not assessment.serving:
@@ -68,41 +68,41 @@ def phase(assessment: Assessment) -> Phase:
 
 
 def _starting(assessment: Assessment) -> Phase:
-    """The phase while nothing serves: the furthest stage of any replica; `Failed` when none is on its way."""
+    """Return the phase while no replica serves: the furthest of any replica; `Failed` when none can serve soon."""
     if assessment.is_stuck or assessment.blocked:
         return "Failed"
     phases = {replica.phase for replica in assessment.replicas if not replica.ended}
-    for stage, word in _STAGES:
-        if stage in phases:
-            return word
-    return "Failed" if phases & _TROUBLE else "Pending"
+    for replica_phase, server_phase in _STARTING_PHASES:
+        if replica_phase in phases:
+            return server_phase
+    return "Failed" if phases & _FAILED_PHASES else "Pending"
 
 
 def message(assessment: Assessment) -> str:
-    """The server in one line, the most important cause first."""
-    parts = [*_refusals(assessment), *_pause(assessment), _count(assessment), *_reason(assessment)]
+    """Return the state of the server in one line, the most important cause first."""
+    parts = [*_problems(assessment), *_paused(assessment), _serving_count(assessment), *_cause(assessment)]
     return one_line("; ".join(parts))
 
 
-def _refusals(assessment: Assessment) -> list[str]:
+def _problems(assessment: Assessment) -> list[str]:
     return [problem.message for problem in assessment.inputs.problems]
 
 
-def _pause(assessment: Assessment) -> list[str]:
-    return ["paused, nothing is changed until spec.paused is false"] if assessment.inputs.paused else []
+def _paused(assessment: Assessment) -> list[str]:
+    return ["paused: the operator changes nothing until spec.paused is false"] if assessment.inputs.paused else []
 
 
-def _count(assessment: Assessment) -> str:
+def _serving_count(assessment: Assessment) -> str:
     if not assessment.rollout.exists:
         return "no Deployment yet"
     if not assessment.rollout.wanted:
         return "no replica is wanted"
-    words = f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
-    return f"{words}, {len(assessment.outdated)} of an older revision" if assessment.outdated else words
+    count = f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
+    return f"{count}, {len(assessment.outdated)} of an older revision" if assessment.outdated else count
 
 
-def _reason(assessment: Assessment) -> list[str]:
-    """The worst replica, unless every wanted one serves and the rollout is done."""
+def _cause(assessment: Assessment) -> list[str]:
+    """Return the worst replica, unless every wanted one serves and the rollout is complete."""
     if not assessment.rollout.exists or assessment.is_complete:
         return []
     if assessment.worst:

@@ -1,4 +1,4 @@
-"""Conditions that tell of children: the cache's claim, the autoscaler, monitoring."""
+"""Checks of the children behind conditions: the claim of the cache, the autoscaler, monitoring."""
 
 from __future__ import annotations
 
@@ -6,74 +6,74 @@ from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.kinds import MONITORING_API
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
-from vllm_operator.status.claim import unbound
+from vllm_operator.status.claim import unbound_claim
 from vllm_operator.status.condition_result import ConditionResult
 
 
 def cache_ready(assessment: Assessment) -> ConditionResult | None:
-    """The claim is bound and the model is in it; None without a cache."""
+    """Check that the claim is bound and the model is in it; None without a cache."""
     name = assessment.inputs.cache_claim
     if name is None:
         return None
     claim = assessment.inputs.observed.claim
     if claim is None:
-        return ConditionResult(
-            "False", "ClaimMissing", f"claim {name} does not exist: create it, or wait for the operator to"
-        )
+        message = f"claim {name} does not exist: create it, or wait until the operator creates it"
+        return ConditionResult("False", "ClaimMissing", message)
     if get_str(claim, "metadata", "deletionTimestamp"):
-        words = f"claim {name} is being deleted, and the cache with it: it goes when no pod uses it, and no new pod may"
-        return ConditionResult("False", "ClaimEnds", words)
-    phase = get_str(claim, "status", "phase")
-    if phase == "Lost":
-        return ConditionResult(
-            "False", "ClaimLost", f"the volume of claim {name} is gone: delete the claim and let it be made anew"
+        message = (
+            f"claim {name} is being deleted, and the cache with it: Kubernetes removes it when no pod uses it, "
+            "and starts no new pod with it"
         )
-    return unbound(assessment.inputs) or _bound(assessment, name)
+        return ConditionResult("False", "ClaimEnds", message)
+    if get_str(claim, "status", "phase") == "Lost":
+        message = f"claim {name} has lost its volume: delete the claim, so that a new one can be created"
+        return ConditionResult("False", "ClaimLost", message)
+    return unbound_claim(assessment.inputs) or _bound_claim(assessment, name)
 
 
-def _bound(assessment: Assessment, name: str) -> ConditionResult:
-    before = get_str(_previous(assessment, "CacheReady"), "status") == "True"
-    if assessment.inputs.downloads and not assessment.serving and not before:
-        return ConditionResult(
-            "False", "Filling", f"claim {name} is bound; the first replica downloads the model into it"
-        )
+def _bound_claim(assessment: Assessment, name: str) -> ConditionResult:
+    was_ready = get_str(_previous_condition(assessment, "CacheReady"), "status") == "True"
+    if assessment.inputs.downloads and not assessment.serving and not was_ready:
+        message = f"claim {name} is bound; the first replica downloads the model into it"
+        return ConditionResult("False", "Filling", message)
     return ConditionResult("True", "Bound", f"claim {name} is bound")
 
 
-def _previous(assessment: Assessment, kind: str) -> Object:
+def _previous_condition(assessment: Assessment, kind: str) -> Object:
     return get_condition({"status": assessment.inputs.previous}, kind)
 
 
 def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
-    """The HorizontalPodAutoscaler's own word on whether it can compute; None without one."""
+    """Return what the HorizontalPodAutoscaler reports on its own work; None without one."""
     if not assessment.inputs.autoscaling:
         return None
-    scaler = assessment.inputs.observed.autoscaler
-    if scaler is None:
+    autoscaler = assessment.inputs.observed.autoscaler
+    if autoscaler is None:
         return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):
-        entry = get_condition(scaler, kind)
+        entry = get_condition(autoscaler, kind)
         if get_str(entry, "status") == "False":
             return ConditionResult("False", get_str(entry, "reason"), get_str(entry, "message"))
-    active = get_condition(scaler, "ScalingActive")
+    active = get_condition(autoscaler, "ScalingActive")
     if get_str(active, "status") != "True":
-        return ConditionResult("Unknown", "Pending", "the HorizontalPodAutoscaler has not computed yet")
+        message = "the HorizontalPodAutoscaler has not computed the number of replicas yet"
+        return ConditionResult("Unknown", "Pending", message)
     return ConditionResult("True", get_str(active, "reason"), get_str(active, "message"))
 
 
 def monitoring_active(assessment: Assessment) -> ConditionResult | None:
-    """Scraping and alerts are in place; None when neither is wanted. False blocks nothing."""
+    """Check that scraping and alerts are configured; None when neither is wanted. False does not affect serving."""
     inputs = assessment.inputs
     if not inputs.monitoring:
         return None
     if inputs.missing_crds:
         names = ", ".join(inputs.missing_crds)
-        words = (
+        message = (
             f"install {names} of {MONITORING_API} (Prometheus operator), "
-            "or set monitoring.scrape and monitoring.alerts to do without"
+            "or set monitoring.scrape and monitoring.alerts so that the server does without them"
         )
-        return ConditionResult("False", "CRDNotInstalled", f"{words}; serving is not affected")
+        return ConditionResult("False", "CRDNotInstalled", f"{message}; serving is not affected")
     if inputs.monitoring_refusals:
-        words = "; ".join(problem.message for problem in inputs.monitoring_refusals)
-        return ConditionResult("False", inputs.monitoring_refusals[0].reason, f"{words}; serving is not affected")
-    return ConditionResult("True", "Configured", "scraping and alerts are in place")
+        message = "; ".join(problem.message for problem in inputs.monitoring_refusals)
+        return ConditionResult("False", inputs.monitoring_refusals[0].reason, f"{message}; serving is not affected")
+    return ConditionResult("True", "Configured", "scraping and alerts are configured")

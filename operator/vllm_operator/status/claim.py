@@ -1,4 +1,4 @@
-"""Why the claim of the cache has no volume: what its events tell, with the way out."""
+"""Find out why the claim of the cache has no volume, from its Events, with the remedy."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from vllm_operator.kube.types import Object
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.inputs import StatusInputs
 
-_WAYS_OUT = {
+_REMEDIES = {
     "ProvisioningFailed": "; correct cache.storageClassName or cache.size, or repair {storage_class}",
     "FailedBinding": "; set cache.storageClassName to a class of the cluster (kubectl get storageclass)",
     "VolumeMismatch": "; correct the claim's volumeName, or delete the claim",
-    "ExternalProvisioning": "; the provisioner of {storage_class} has to answer: is it running?",
-    "WaitForFirstConsumer": "; it is bound when a replica has a node",
-    "WaitForPodScheduled": "; it is bound when a replica has a node",
+    "ExternalProvisioning": "; it waits for the provisioner of {storage_class}: check that it runs",
+    "WaitForFirstConsumer": "; Kubernetes binds it when a replica has a node",
+    "WaitForPodScheduled": "; Kubernetes binds it when a replica has a node",
 }
-"""Reason of an event of the claim -> the way out."""
+"""Reason of an Event of the claim -> the remedy."""
 
 
-def unbound(inputs: StatusInputs) -> ConditionResult | None:
-    """Why the claim is not bound; None when it is, is lost or does not exist. As told before until it is looked up."""
+def unbound_claim(inputs: StatusInputs) -> ConditionResult | None:
+    """Return why the claim is not bound; None when it is bound, is lost or does not exist.
+
+    Until the lookup of its Events has a result, the cause in the previous status stays.
+    """
     claim = inputs.observed.claim
     if claim is None or get_str(claim, "status", "phase") in {"Bound", "Lost"}:
         return None
     found = inputs.lookup_results.get(get_str(claim, "metadata", "uid"))
-    former = get_condition({"status": inputs.previous}, "CacheReady")
-    if found is None and get_str(former, "reason") in _WAYS_OUT:
-        return ConditionResult("False", get_str(former, "reason"), get_str(former, "message"))
-    if found is None or found.reason not in _WAYS_OUT:
-        words = f"{_storage_class(claim)} has not given a volume; see kubectl describe pvc {inputs.cache_claim}"
-        return ConditionResult("False", "ClaimPending", f"claim {inputs.cache_claim} is not bound: {words}")
-    way_out = _WAYS_OUT[found.reason].format(storage_class=_storage_class(claim))
-    return ConditionResult("False", found.reason, f"claim {inputs.cache_claim} is not bound: {found.message}{way_out}")
+    previous = get_condition({"status": inputs.previous}, "CacheReady")
+    if found is None and get_str(previous, "reason") in _REMEDIES:
+        return ConditionResult("False", get_str(previous, "reason"), get_str(previous, "message"))
+    if found is None or found.reason not in _REMEDIES:
+        cause = f"{_storage_class(claim)} has not provided a volume; see kubectl describe pvc {inputs.cache_claim}"
+        return ConditionResult("False", "ClaimPending", f"claim {inputs.cache_claim} is not bound: {cause}")
+    remedy = _REMEDIES[found.reason].format(storage_class=_storage_class(claim))
+    return ConditionResult("False", found.reason, f"claim {inputs.cache_claim} is not bound: {found.message}{remedy}")
 
 
 def _storage_class(claim: Object) -> str:

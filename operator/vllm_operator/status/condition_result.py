@@ -1,4 +1,4 @@
-"""What a condition says."""
+"""The result of the check behind a condition."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """Status, CamelCase reason, and a message that names the way out."""
+    """Status, CamelCase reason, and a message that names the remedy."""
 
     status: ConditionStatus
     reason: str
     message: str
 
     @property
-    def holds(self) -> bool:
-        """True when the status is `True`."""
+    def is_true(self) -> bool:
+        """The status is `True`."""
         return self.status == "True"

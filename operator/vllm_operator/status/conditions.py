@@ -1,4 +1,4 @@
-"""The conditions of a VLLMServer: an ordered list of small judgements."""
+"""The conditions of a VLLMServer: an ordered table of small checks of the assessment."""
 
 from __future__ import annotations
 
@@ -12,109 +12,162 @@ from vllm_operator.status.child_conditions import autoscaling_active, cache_read
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.replicas.replica import Replica
 
-_ENGINE_TROUBLE = {"CrashLooping", "Stalled"}
-_ENGINE_REASONS = {"HTTPError", "ModelNotServed"}
-_UNREACHED = {"Timeout", "Unreachable"}
+_UNHEALTHY_PHASES = {"CrashLooping", "Stalled"}
+_UNHEALTHY_REASONS = {"HTTPError", "ModelNotServed"}
+_UNREACHED_REASONS = {"Timeout", "Unreachable"}
+
+
+def conditions(assessment: Assessment) -> list[dict[str, Any]]:
+    """Return the conditions for the status; a transition time stays while the condition's status stays."""
+    previous = {get_str(entry, "type"): entry for entry in get_list(assessment.inputs.previous, "conditions")}
+    now = format_timestamp(assessment.inputs.now)
+    return [
+        _condition_entry(kind, result, assessment.inputs.generation, previous.get(kind), now)
+        for kind, check in CONDITIONS
+        if (result := check(assessment)) is not None
+    ]
+
+
+def _condition_entry(kind: str, result: ConditionResult, generation: int, previous: object, now: str) -> dict[str, Any]:
+    unchanged = get_str(previous, "status") == result.status
+    return {
+        "type": kind,
+        "status": result.status,
+        "observedGeneration": generation,
+        "reason": valid_reason(result.reason, "Other"),
+        "message": one_line(result.message) or result.reason,
+        "lastTransitionTime": (unchanged and get_str(previous, "lastTransitionTime")) or now,
+    }
+
+
+def ready(assessment: Assessment) -> ConditionResult:
+    """Sum up: the spec is accepted, the wanted revision rolled out, and every wanted replica serves."""
+    acceptance, rollout = accepted(assessment), progressing(assessment)
+    if not acceptance.is_true:
+        return ConditionResult("False", acceptance.reason, acceptance.message)
+    if rollout.reason != "Complete":
+        return ConditionResult("False", rollout.reason, rollout.message)
+    if not assessment.is_complete:
+        return ConditionResult("False", *_missing_replicas(assessment))
+    if not assessment.rollout.wanted:
+        return ConditionResult("True", "Idle", "no replica is wanted")
+    return ConditionResult("True", "Serving", _serving_count(assessment))
+
+
+def _missing_replicas(assessment: Assessment) -> tuple[str, str]:
+    count = _serving_count(assessment)
+    if not assessment.worst:
+        return "ReplicasMissing", f"{count}; {assessment.rollout.failure or 'Kubernetes creates the others'}"
+    return assessment.worst.reason, f"{count}; {describe_with_remedy(assessment, assessment.worst)}"
+
+
+def _serving_count(assessment: Assessment) -> str:
+    return f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
 
 
 def accepted(assessment: Assessment) -> ConditionResult:
-    """The manifest is valid and what it refers to exists."""
+    """Check that the spec is valid and that the objects it refers to exist."""
     problems = assessment.inputs.problems
     if problems:
         return ConditionResult("False", problems[0].reason, "; ".join(problem.message for problem in problems))
-    return ConditionResult("True", "Valid", "; ".join(assessment.inputs.notes) or "the manifest is valid")
+    return ConditionResult("True", "Valid", "; ".join(assessment.inputs.notes) or "the spec is valid")
 
 
 def progressing(assessment: Assessment) -> ConditionResult:
-    """A rollout is under way; False when it is `Complete`, `Stuck`, or not begun because the manifest is refused."""
+    """Report a rollout; False when it is `Complete`, `Stuck`, or cannot begin (`Refused`, `Paused`)."""
     rollout = assessment.rollout
     if not rollout.exists:
         return _not_begun(assessment)
     if rollout.complete:
-        return ConditionResult(
-            "False", "Complete", f"{count_noun(rollout.updated, 'replica')} of the wanted revision rolled out"
-        )
+        message = f"{count_noun(rollout.updated, 'replica')} of the wanted revision rolled out"
+        return ConditionResult("False", "Complete", message)
     if assessment.is_stuck:
-        when = " at the deadline" if rollout.stuck else ""
-        return ConditionResult(
-            "False", "Stuck", "; ".join(filter(None, [f"{_updated(assessment)}{when}", _way_out(assessment)]))
+        deadline = " at the deadline" if rollout.stuck else ""
+        return ConditionResult("False", "Stuck", _join(f"{_updated_count(assessment)}{deadline}", _cause(assessment)))
+    if rollout.is_deleting:
+        message = (
+            "the Deployment is being deleted, and the operator creates it again when it is gone: "
+            "its finalizers hold it until then"
         )
-    if rollout.ends:
-        words = "the Deployment is being deleted, and is made anew when it is gone: what holds it are its finalizers"
-        return ConditionResult("True", "Recreating", words)
+        return ConditionResult("True", "Recreating", message)
     if not rollout.observed:
-        return ConditionResult("True", "Starting", "the Deployment controller has not taken up the latest spec yet")
-    return ConditionResult("True", "RollingOut", "; ".join(filter(None, [_updated(assessment), _way_out(assessment)])))
+        return ConditionResult("True", "Starting", "the Deployment controller has not observed the latest spec yet")
+    return ConditionResult("True", "RollingOut", _join(_updated_count(assessment), _cause(assessment)))
 
 
 def _not_begun(assessment: Assessment) -> ConditionResult:
     if assessment.inputs.problems:
-        return ConditionResult("False", "Refused", "nothing is rolled out until the manifest is accepted")
+        return ConditionResult("False", "Refused", "the operator rolls nothing out until the spec is accepted")
     if assessment.inputs.paused:
-        return ConditionResult("False", "Paused", "nothing is rolled out until spec.paused is false")
-    return ConditionResult("True", "Creating", "the Deployment is being created")
+        return ConditionResult("False", "Paused", "the operator rolls nothing out until spec.paused is false")
+    return ConditionResult("True", "Creating", "the operator creates the Deployment")
 
 
-def _updated(assessment: Assessment) -> str:
-    new = len(assessment.serving) - len(assessment.outdated)
-    return f"{new} of {count_noun(assessment.rollout.wanted, 'replica')} of the wanted revision serving"
+def _updated_count(assessment: Assessment) -> str:
+    updated = len(assessment.serving) - len(assessment.outdated)
+    return f"{updated} of {count_noun(assessment.rollout.wanted, 'replica')} of the wanted revision serving"
 
 
-def _way_out(assessment: Assessment) -> str:
+def _cause(assessment: Assessment) -> str:
+    """Return the worst replica with its remedy, else why no pod can be created; empty without both."""
     if assessment.worst:
         return describe_with_remedy(assessment, assessment.worst)
     return assessment.rollout.failure
 
 
+def _join(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
 def available(assessment: Assessment) -> ConditionResult:
-    """At least one replica serves, if only of an older revision."""
+    """Check that at least one replica serves, of whatever revision."""
     if assessment.serving:
         return _serving(assessment)
     if any(replica.phase == "Unknown" and replica.ready for replica in assessment.replicas):
-        return ConditionResult(
-            "Unknown", "Unreachable", operator_unreachable_message(assessment) or _way_out(assessment)
-        )
+        message = operator_unreachable_message(assessment) or _cause(assessment)
+        return ConditionResult("Unknown", "Unreachable", message)
     if not assessment.rollout.wanted and assessment.rollout.exists:
         return ConditionResult("False", "Idle", "no replica is wanted: raise replicas to serve")
-    return ConditionResult("False", "NoReplicaServes", _way_out(assessment) or "no replica exists yet")
+    return ConditionResult("False", "NoReplicaServes", _cause(assessment) or "no replica exists yet")
 
 
 def operator_unreachable_message(assessment: Assessment) -> str:
     """Return the message for replicas on several nodes that the kubelets call ready and no probe reaches; else empty.
 
-    One replica or one node may be at fault itself; for several nodes at once the cause is more likely the network
+    One replica or one node may be at fault itself. For several nodes at once, the cause is more likely the network
     between the operator and them.
     """
     living = [replica for replica in assessment.replicas if not replica.ended]
-    if not all(replica.ready and replica.reason in _UNREACHED for replica in living):
+    if not all(replica.ready and replica.reason in _UNREACHED_REASONS for replica in living):
         return ""
     nodes = {replica.node for replica in living if replica.node}
     if len(nodes) < 2:
         return ""
     return (
         f"the operator reaches none of {len(living)} replicas on {len(nodes)} nodes, and Kubernetes calls all of them "
-        "ready: look at the operator's own network, and for a NetworkPolicy that keeps it out"
+        "ready: check the operator's own network, and look for a NetworkPolicy that keeps the operator out"
     )
 
 
 def _serving(assessment: Assessment) -> ConditionResult:
-    serving, old = len(assessment.serving), len(assessment.outdated)
-    if not old:
+    serving, outdated = len(assessment.serving), len(assessment.outdated)
+    if not outdated:
         return ConditionResult("True", "Serving", f"{count_noun(serving, 'replica')} serving")
-    words = f"{old} of {count_noun(serving, 'serving replica')} of an older revision: {_revisions(assessment.outdated)}"
-    return ConditionResult("True", "OlderRevision" if old == serving else "MixedRevisions", words)
+    count = f"{outdated} of {count_noun(serving, 'serving replica')} of an older revision"
+    reason = "OlderRevision" if outdated == serving else "MixedRevisions"
+    return ConditionResult("True", reason, f"{count}: {_revisions(assessment.outdated)}")
 
 
 def _revisions(replicas: tuple[Replica, ...]) -> str:
-    """`7d4b5c6f9 (image vllm/vllm-openai:v0.31.0)`, for each revision among the replicas."""
+    """Return `7d4b5c6f9 (image vllm/vllm-openai:v0.31.0)` for each revision among the replicas."""
     images = {replica.revision: replica.image for replica in replicas}
     return ", ".join(f"{name} (image {image})" if image else name for name, image in sorted(images.items()))
 
 
 def engine_healthy(assessment: Assessment) -> ConditionResult:
-    """No replica is stalled, crash-looping or lost its model; Unknown while no engine can be asked."""
+    """Check that no replica is stalled, crash-looping or without its model; Unknown while no engine can be probed."""
     for replica in assessment.replicas:
-        if replica.phase in _ENGINE_TROUBLE or (replica.phase == "Failed" and replica.reason in _ENGINE_REASONS):
+        if _is_unhealthy(replica):
             return ConditionResult("False", replica.reason, describe_with_remedy(assessment, replica))
     for replica in assessment.replicas:
         if replica.phase == "Unknown":
@@ -124,71 +177,32 @@ def engine_healthy(assessment: Assessment) -> ConditionResult:
     return ConditionResult("Unknown", "NoEngine", "no engine is up")
 
 
+def _is_unhealthy(replica: Replica) -> bool:
+    return replica.phase in _UNHEALTHY_PHASES or (replica.phase == "Failed" and replica.reason in _UNHEALTHY_REASONS)
+
+
 def stalled(assessment: Assessment) -> ConditionResult:
-    """True only when nothing will happen without a person."""
-    judged = accepted(assessment)
-    if not judged.holds:
-        return ConditionResult("True", judged.reason, judged.message)
+    """Report that nothing can progress until a person acts; kstatus reads this condition as a failure."""
+    acceptance = accepted(assessment)
+    if not acceptance.is_true:
+        return ConditionResult("True", acceptance.reason, acceptance.message)
     if assessment.is_stuck and not assessment.rollout.complete:
         return ConditionResult("True", "Stuck", progressing(assessment).message)
     if assessment.blocked and not assessment.is_complete:
-        return ConditionResult("True", assessment.blocked.reason, describe_with_remedy(assessment, assessment.blocked))
-    return ConditionResult("False", "NotStalled", "nothing waits for a person")
-
-
-def ready(assessment: Assessment) -> ConditionResult:
-    """The summary: accepted, the wanted revision rolled out, every wanted replica serves."""
-    judged, progress = accepted(assessment), progressing(assessment)
-    if not judged.holds:
-        return ConditionResult("False", judged.reason, judged.message)
-    if progress.reason != "Complete":
-        return ConditionResult("False", progress.reason, progress.message)
-    if not assessment.is_complete:
-        return ConditionResult("False", *_missing(assessment))
-    if not assessment.rollout.wanted:
-        return ConditionResult("True", "Idle", "no replica is wanted")
-    return ConditionResult("True", "Serving", f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve")
-
-
-def _missing(assessment: Assessment) -> tuple[str, str]:
-    words = f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
-    if not assessment.worst:
-        return "ReplicasMissing", f"{words}; {assessment.rollout.failure or 'the others are being created'}"
-    return assessment.worst.reason, f"{words}; {describe_with_remedy(assessment, assessment.worst)}"
+        message = describe_with_remedy(assessment, assessment.blocked)
+        return ConditionResult("True", assessment.blocked.reason, message)
+    return ConditionResult("False", "NotStalled", "nothing waits for a person to act")
 
 
 CONDITIONS: tuple[tuple[str, Callable[[Assessment], ConditionResult | None]], ...] = (
-    ("Ready", ready),
-    ("Accepted", accepted),
-    ("Progressing", progressing),
-    ("Available", available),
-    ("EngineHealthy", engine_healthy),
-    ("CacheReady", cache_ready),
-    ("AutoscalingActive", autoscaling_active),
-    ("MonitoringActive", monitoring_active),
-    ("Stalled", stalled),
+    ("Ready", ready),  # accepted, rolled out, and every wanted replica serves
+    ("Accepted", accepted),  # the spec is valid, and what it refers to exists
+    ("Progressing", progressing),  # a rollout is under way
+    ("Available", available),  # at least one replica serves
+    ("EngineHealthy", engine_healthy),  # no engine is stalled, crash-looping or without its model
+    ("CacheReady", cache_ready),  # the claim is bound and the model is in it; absent without a cache
+    ("AutoscalingActive", autoscaling_active),  # the autoscaler computes; absent without one
+    ("MonitoringActive", monitoring_active),  # scraping and alerts are configured; absent when neither is wanted
+    ("Stalled", stalled),  # nothing progresses until a person acts
 )
-"""In the order in which the user reads them; a check that returns None has no condition."""
-
-
-def conditions(assessment: Assessment) -> list[dict[str, Any]]:
-    """The conditions as they are written, with the transition times of the previous status where nothing changed."""
-    before = {get_str(entry, "type"): entry for entry in get_list(assessment.inputs.previous, "conditions")}
-    now = format_timestamp(assessment.inputs.now)
-    return [
-        _written(kind, verdict, assessment.inputs.generation, before.get(kind), now)
-        for kind, check in CONDITIONS
-        if (verdict := check(assessment)) is not None
-    ]
-
-
-def _written(kind: str, verdict: ConditionResult, generation: int, before: object, now: str) -> dict[str, Any]:
-    unchanged = get_str(before, "status") == verdict.status
-    return {
-        "type": kind,
-        "status": verdict.status,
-        "observedGeneration": generation,
-        "reason": valid_reason(verdict.reason, "Other"),
-        "message": one_line(verdict.message) or verdict.reason,
-        "lastTransitionTime": (unchanged and get_str(before, "lastTransitionTime")) or now,
-    }
+"""In the order in which the user reads them. A check that returns None has no condition."""

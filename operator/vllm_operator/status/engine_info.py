@@ -1,4 +1,4 @@
-"""What the serving replicas say of themselves: version, models, capacity."""
+"""Collect what the serving engines report: version, models, capacity."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.assessment import Assessment
 
 _MAX_MODELS = 64
+_MODEL_NAME_LENGTH = 253
 _FIELDS = ("version", "servedModels", "capacity")
 _CAPACITY: tuple[tuple[str, Callable[[ReplicaHealth], int | None]], ...] = (
     ("kvCacheTokens", lambda health: health.kv_cache_tokens),
@@ -20,40 +21,47 @@ _CAPACITY: tuple[tuple[str, Callable[[ReplicaHealth], int | None]], ...] = (
 
 
 def engine_info(assessment: Assessment) -> dict[str, Any]:
-    """`version`, `servedModels` and `capacity` of the status, None where no serving replica tells.
+    """Return `version`, `servedModels` and `capacity` of the status, None where no serving engine reports them.
 
-    While one of the serving replicas has not been asked since the operator started, what was known before stands.
+    The values of the previous status stay until this operator process has probed every serving replica.
     """
-    healths = [assessment.inputs.health.get(replica.pod) for replica in assessment.serving]
-    told = [health for health in healths if health is not None and health.healthy]
-    previous = assessment.inputs.previous
-    if len(told) < len(healths) and any(previous.get(field) for field in _FIELDS):
-        return {field: previous.get(field) for field in _FIELDS}
+    inputs = assessment.inputs
+    answering = _answering(assessment)
+    if len(answering) < len(assessment.serving) and any(inputs.previous.get(field) for field in _FIELDS):
+        return {field: inputs.previous.get(field) for field in _FIELDS}
     return {
-        "version": _versions({health.version for health in told if health.version}) or None,
-        "servedModels": _models(told) or None,
-        "capacity": _capacity(told) or None,
+        "version": _versions(answering) or None,
+        "servedModels": _models(answering) or None,
+        "capacity": _capacity(answering) or None,
     }
 
 
-def _versions(versions: set[str]) -> str:
-    """The versions in ascending order: two of them during a rollout."""
+def _answering(assessment: Assessment) -> list[ReplicaHealth]:
+    """Return the healthy probe results of the serving replicas."""
+    results = (assessment.inputs.health.get(replica.pod) for replica in assessment.serving)
+    return [health for health in results if health is not None and health.healthy]
+
+
+def _versions(answering: Iterable[ReplicaHealth]) -> str:
+    """Return the versions in ascending order: during a rollout there are two."""
 
     def order(version: str) -> tuple[list[int], str]:
         return [int(part) for part in re.findall(r"\d{1,9}", version)], version
 
+    versions = {health.version for health in answering if health.version}
     return one_line(", ".join(sorted(versions, key=order)))
 
 
-def _models(told: Iterable[ReplicaHealth]) -> list[str]:
-    return sorted({one_line(name, 253) for health in told for name in health.served_models})[:_MAX_MODELS]
+def _models(answering: Iterable[ReplicaHealth]) -> list[str]:
+    names = {one_line(name, _MODEL_NAME_LENGTH) for health in answering for name in health.served_models}
+    return sorted(names)[:_MAX_MODELS]
 
 
-def _capacity(told: list[ReplicaHealth]) -> dict[str, int]:
-    """The least that any serving replica holds."""
-    least = {}
+def _capacity(answering: list[ReplicaHealth]) -> dict[str, int]:
+    """Return the smallest value of any serving engine for each field."""
+    smallest = {}
     for field, read in _CAPACITY:
-        values = [value for health in told if (value := read(health)) is not None]
+        values = [value for health in answering if (value := read(health)) is not None]
         if values:
-            least[field] = min(values)
-    return least
+            smallest[field] = min(values)
+    return smallest

@@ -1,4 +1,4 @@
-"""What a person would want to read in `kubectl describe`: changes of conditions, never one per pass."""
+"""Derive Events for `kubectl describe` from changes of the status."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
 
+Conditions = Mapping[str, Mapping[str, Any]]
+"""Type -> condition."""
+
 
 @dataclass(frozen=True)
 class StatusEvent:
-    """An event to record."""
+    """An Event to record."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -19,34 +22,31 @@ class StatusEvent:
 
 
 def status_events(previous: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[StatusEvent, ...]:
-    """The events that lie between two statuses; none when only numbers changed."""
+    """Return the Events for the changes between two statuses; none when only numbers changed."""
     before, after = _conditions(previous), _conditions(current)
-    told = tuple(notice for rule in RULES for notice in rule(before, after))
-    return (*told, *_stalled_engines(previous, current))
+    of_conditions = (event for rule in RULES for event in rule(before, after))
+    return (*of_conditions, *_stalled_engines(previous, current))
 
 
-Conditions = Mapping[str, Mapping[str, Any]]
-
-
-def _refused(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
+def _acceptance(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     accepted = after.get("Accepted", {})
     if accepted.get("status") == "False" and _content(before, "Accepted") != _content(after, "Accepted"):
         yield StatusEvent("Warning", accepted["reason"], accepted["message"])
     if accepted.get("status") == "True" and before.get("Accepted", {}).get("status") == "False":
-        yield StatusEvent("Normal", "Accepted", "the manifest is accepted again")
+        yield StatusEvent("Normal", "Accepted", "the operator accepts the spec again")
 
 
-def _available(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
+def _availability(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("Available", {}), before.get("Available", {})
     if now.get("status") == "True" and then.get("status") != "True":
         yield StatusEvent("Normal", "Available", now["message"])
     if now.get("status") == "False" and then.get("status") == "True":
-        # What is wrong with an engine is an event of its own.
-        told = after.get("EngineHealthy", {}).get("status") == "False"
-        yield StatusEvent("Warning", "Unavailable", "no replica serves" if told else now["message"])
+        # The trouble of an engine has its own Event.
+        engine_has_event = after.get("EngineHealthy", {}).get("status") == "False"
+        yield StatusEvent("Warning", "Unavailable", "no replica serves" if engine_has_event else now["message"])
 
 
-def _rolled_out(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
+def _rollout(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("Progressing", {}), before.get("Progressing", {})
     if now.get("reason") == then.get("reason"):
         return
@@ -56,22 +56,22 @@ def _rolled_out(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
         yield StatusEvent("Warning", "RolloutStuck", now["message"])
 
 
-def _engine(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
+def _engine_health(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
     now, then = after.get("EngineHealthy", {}), before.get("EngineHealthy", {})
     if now.get("reason") == ENGINE_STALLED:
-        return  # told for each replica
+        return  # each stalled replica has its own Event
     if now.get("status") == "False" and (then.get("status"), then.get("reason")) != ("False", now.get("reason")):
         yield StatusEvent("Warning", now["reason"], now["message"])
 
 
 def _stalled_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[StatusEvent]:
-    """Each replica whose engine froze, or went on by itself; one that was deleted meanwhile is told by who did it."""
+    """Yield an Event for each engine that stalled or recovered; whoever deletes a pod records that deletion."""
     before, after = _replicas(previous), _replicas(current)
     for pod, entry in after.items():
-        was = before.get(pod, {}).get("reason") == ENGINE_STALLED
-        if entry.get("reason") == ENGINE_STALLED and not was:
+        was_stalled = before.get(pod, {}).get("reason") == ENGINE_STALLED
+        if entry.get("reason") == ENGINE_STALLED and not was_stalled:
             yield StatusEvent("Warning", ENGINE_STALLED, f"{pod}: {entry.get('message', '')}")
-        if was and entry.get("phase") == "Serving":
+        if was_stalled and entry.get("phase") == "Serving":
             yield StatusEvent("Normal", "EngineRecovered", f"{pod}: the engine answers again")
 
 
@@ -79,7 +79,12 @@ def _replicas(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {entry["pod"]: entry for entry in status.get("replicaStatuses") or () if "pod" in entry}
 
 
-RULES = (_refused, _available, _rolled_out, _engine)
+RULES = (
+    _acceptance,  # the spec is refused, or accepted again
+    _availability,  # the first replica serves, or none does any more
+    _rollout,  # a rollout is complete, or stuck
+    _engine_health,  # an engine fails
+)
 
 
 def _conditions(status: Mapping[str, Any]) -> Conditions:

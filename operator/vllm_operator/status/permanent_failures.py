@@ -1,4 +1,4 @@
-"""Causes that last until a person acts: a rollout that meets one need not wait for its deadline to be called stuck."""
+"""Failures that no retry can end. A rollout that meets one is stuck at once, before its progress deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PERMANENT_REASONS = frozenset(
         # The kubelet's.
         "ErrImageNeverPull",
         "InvalidImageName",
-        # vLLM's: rows of `status/causes/` that no second try, no other node and no patience can cure.
+        # vLLM's: rows of `diagnosis/causes/` that no retry, no other node and no waiting can cure.
         "AdapterNotFound",
         "ContextTooLong",
         "GatedModel",
@@ -31,7 +31,7 @@ PERMANENT_REASONS = frozenset(
         "UnsupportedModel",
     }
 )
-"""Reasons of replicas. What depends on the node, on other tenants or on the network is none of them."""
+"""Reasons of replicas. They leave out everything that depends on the node, on other tenants or on the network."""
 
 _PERMANENT_MESSAGES: Mapping[str, re.Pattern[str]] = {
     IMAGE_PULL_BACK_OFF: re.compile(
@@ -47,7 +47,7 @@ _PERMANENT_MESSAGES: Mapping[str, re.Pattern[str]] = {
         r"executable file not found|no such file or directory|permission denied|exec format error", re.IGNORECASE
     ),
 }
-"""Reasons behind which the network or a slow node may stand: the kubelet's words tell them apart."""
+"""Reasons that the network or a slow node can cause too: the kubelet's message shows the permanent ones."""
 
 _REFUSED_PODS = re.compile(
     r"violates PodSecurity|admission webhook .* denied the request|unable to validate against any security context"
@@ -57,13 +57,13 @@ _REFUSED_PODS = re.compile(
 
 
 def is_permanent(phase: str, reason: str, message: str) -> bool:
-    """True when a replica in this state stays in it until a person acts."""
+    """Return True when a replica in this state stays in it until a person acts."""
     if phase not in {"Failed", "CrashLooping", "Pulling"}:
         return False
-    words = _PERMANENT_MESSAGES.get(reason)
-    return bool(words.search(message)) if words else reason in PERMANENT_REASONS
+    pattern = _PERMANENT_MESSAGES.get(reason)
+    return bool(pattern.search(message)) if pattern else reason in PERMANENT_REASONS
 
 
 def refuses_pods(failure: str) -> bool:
-    """True when the API server will refuse the pods of this template again; a quota, by contrast, may become free."""
+    """Return True when the API server will refuse the pods of this template again; a quota, by contrast, may grow."""
     return bool(_REFUSED_PODS.search(failure))

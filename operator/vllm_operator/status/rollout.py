@@ -1,4 +1,4 @@
-"""How far the Deployment has rolled out what the spec asks for."""
+"""Read from the Deployment how far it has rolled out the spec."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import Observation, StatusInputs
 
 _REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
+_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutState:
-    """A Deployment's word on its rollout.
+    """The rollout as the Deployment reports it.
 
     Attributes:
         exists: there is a Deployment.
@@ -23,12 +24,12 @@ class RolloutState:
         replicas: pods of every revision.
         updated: pods of the wanted revision.
         ready: pods that Kubernetes calls ready.
-        observed: the Deployment controller has seen the latest spec, and that has the wanted number.
-        complete: every wanted replica is of the wanted revision and came up, none is left of an older one.
+        observed: the Deployment controller has observed the latest spec, and that spec has the wanted number.
+        complete: every wanted replica is of the wanted revision and became available, and no older one is left.
         stuck: the progress deadline passed.
         failure: why pods cannot be created, such as a quota; empty when they can.
-        revision: `pod-template-hash` of the wanted revision; empty when nothing tells it.
-        ends: the Deployment is being deleted, so that nothing is rolled out by it.
+        revision: `pod-template-hash` of the wanted revision; empty when nothing shows it.
+        is_deleting: the Deployment is being deleted, so it rolls nothing out.
     """
 
     exists: bool
@@ -41,40 +42,36 @@ class RolloutState:
     stuck: bool
     failure: str
     revision: str
-    ends: bool = False
+    is_deleting: bool = False
 
 
 def rollout_state(inputs: StatusInputs) -> RolloutState:
-    """Read the rollout from the Deployment; without one everything is 0 and nothing is complete."""
+    """Read the rollout from the Deployment; without one all counts are 0 and nothing is complete."""
     deployment = inputs.observed.deployment
     if deployment is None:
         return RolloutState(False, max(inputs.wanted_replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
     status = get(deployment, "status")
     observed = _observed(deployment, inputs)
+    is_deleting = bool(get_str(deployment, "metadata", "deletionTimestamp"))
     progress = get_condition(deployment, "Progressing")
+    reason = get_str(progress, "reason")
     counts = (_wanted(deployment), _count(status, "replicas"), _count(status, "updatedReplicas"))
     return RolloutState(
         True,
         *counts,
         ready=_count(status, "readyReplicas"),
         observed=observed,
-        complete=observed
-        and not _ends(deployment)
-        and _complete(*counts, _count(status, "availableReplicas"), get_str(progress, "reason")),
-        stuck=observed and get_str(progress, "reason") == "ProgressDeadlineExceeded",
+        complete=observed and not is_deleting and _complete(*counts, _count(status, "availableReplicas"), reason),
+        stuck=observed and reason == _DEADLINE_EXCEEDED,
         failure=_failure(deployment),
         revision=_revision(get_str(progress, "message"), counts, inputs) if observed else "",
-        ends=_ends(deployment),
+        is_deleting=is_deleting,
     )
 
 
-def _ends(deployment: Object) -> bool:
-    return bool(get_str(deployment, "metadata", "deletionTimestamp"))
-
-
 def _wanted(deployment: Object) -> int:
-    asked = get(deployment, "spec", "replicas")
-    return max(asked, 0) if isinstance(asked, int) and not isinstance(asked, bool) else 1
+    wanted = get(deployment, "spec", "replicas")
+    return max(wanted, 0) if isinstance(wanted, int) and not isinstance(wanted, bool) else 1
 
 
 def _count(status: object, field: str) -> int:
@@ -82,11 +79,12 @@ def _count(status: object, field: str) -> int:
 
 
 def _observed(deployment: Object, inputs: StatusInputs) -> bool:
-    """Whether the Deployment's status speaks of what is wanted now, rather than of a spec before."""
+    """Return True when the Deployment's status is about the spec that is wanted now, not about one before it."""
     if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
-    held = inputs.paused or bool(inputs.problems) or inputs.autoscaling or inputs.wanted_replicas is None
-    return held or inputs.wanted_replicas == _wanted(deployment)
+    is_spec_held_back = inputs.paused or bool(inputs.problems)
+    is_number_free = inputs.autoscaling or inputs.wanted_replicas is None
+    return is_spec_held_back or is_number_free or inputs.wanted_replicas == _wanted(deployment)
 
 
 def _complete(wanted: int, replicas: int, updated: int, available: int, reason: str) -> bool:
@@ -100,19 +98,20 @@ def _failure(deployment: Object) -> str:
 
 
 def _revision(message: str, counts: tuple[int, int, int], inputs: StatusInputs) -> str:
-    """The wanted revision: named by the Deployment, else that of the newest pod once one of it exists."""
+    """Return the wanted revision: named by the Deployment, else that of the newest pod once the revision has a pod."""
     if named := _REPLICA_SET.search(message):
         return named.group(1)
-    if not counts[2]:
+    updated = counts[2]
+    if not updated:
         return ""
-    born = [
+    revisions = [
         (get_str(pod, "metadata", "creationTimestamp"), get_str(pod, "metadata", "labels", "pod-template-hash"))
         for pod in get_list({"pods": inputs.observed.pods}, "pods")
     ]
-    return max(born)[1] if born else ""
+    return max(revisions)[1] if revisions else ""
 
 
 def is_late(observed: Observation) -> bool:
-    """True when pods did not come up within the Deployment's progress deadline."""
+    """Return True when the pods did not become available within the Deployment's progress deadline."""
     progress = get_condition(observed.deployment, "Progressing")
-    return get_str(progress, "reason") == "ProgressDeadlineExceeded"
+    return get_str(progress, "reason") == _DEADLINE_EXCEEDED

@@ -1,4 +1,4 @@
-"""Have Kubernetes' controllers answered to the last change yet, and is there anything to tell before they have?"""
+"""Decide how long a status waits for Kubernetes' controllers to react to a change."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from vllm_operator.status.build import build_status, needs_write
 from vllm_operator.status.inputs import Observation
 
 SETTLE_SECONDS = 5.0
-"""How long an answer is waited for: a status that is out of date within a second is a write too many."""
+"""Seconds for which every status waits: one that is out of date within a second is a write too many."""
 
-PATIENT_SECONDS = 45.0
-"""How long while the controllers are behind and only the way has changed: a status is true within a minute."""
+MAX_SETTLE_SECONDS = 45.0
+"""Seconds for which a status waits that differs in transient parts only: a status is true within a minute."""
 
-_WAY_FIELDS = frozenset(
+_TRANSIENT_FIELDS = frozenset(
     {"observedGeneration", "phase", "message", "replicas", "updatedReplicas", "replicaStatuses", "conditions"}
 )
-"""Fields of the status of which a part may change on the way; of any other, every change is told."""
-_WAY_PHASES = frozenset({"Pending", "Scheduling"})
-_WAY_REASONS = frozenset({"Starting", "RollingOut"})
-_WAY_REPLICAS = frozenset({"Pending", "Terminating"})
-"""Reasons of replicas that wait for the scheduler without a complaint, or end as they should."""
+"""Fields of the status with transient parts. Every change of another field is written."""
+
+_TRANSIENT_PHASES = frozenset({"Pending", "Scheduling"})
+_TRANSIENT_REASONS = frozenset({"Starting", "RollingOut"})
+_TRANSIENT_REPLICA_REASONS = frozenset({"Pending", "Terminating"})
+"""Reasons of replicas that wait for the scheduler without a failure, or end as they should."""
 
 
 def settling_delay(assessment: Assessment, waited_seconds: float) -> float | None:
-    """Seconds to wait on before a status says something lasting; None when it is to be written now.
+    """Return the seconds to wait before a status has a lasting change; None to write it now.
 
     Args:
         assessment: that of a server that `is_settling`.
@@ -35,57 +36,57 @@ def settling_delay(assessment: Assessment, waited_seconds: float) -> float | Non
     """
     if waited_seconds < SETTLE_SECONDS:
         return SETTLE_SECONDS - waited_seconds
-    if waited_seconds >= PATIENT_SECONDS or not _are_behind(assessment.inputs.observed):
+    if waited_seconds >= MAX_SETTLE_SECONDS or not _are_controllers_behind(assessment.inputs.observed):
         return None
     status, previous = build_status(assessment), assessment.inputs.previous
-    if needs_write(previous, status) and _is_only_the_way(previous, status):
-        return PATIENT_SECONDS - waited_seconds
+    if needs_write(previous, status) and _is_transient_change(previous, status):
+        return MAX_SETTLE_SECONDS - waited_seconds
     return None
 
 
 def is_settling(observed: Observation) -> bool:
-    """True while the Deployment's controller has not seen its spec, or has not made the pods that it asks for."""
+    """Return True until the Deployment's controller has observed its spec and made the pods that it asks for."""
     deployment = observed.deployment
-    return deployment is None or not _is_answered(deployment, len(observed.pods), "replicas", "updatedReplicas")
+    return deployment is None or not _has_reacted(deployment, len(observed.pods), "replicas", "updatedReplicas")
 
 
-def _are_behind(observed: Observation) -> bool:
-    """True while controllers have work that waits for nothing. A rollout that waits for replicas to serve is none."""
+def _are_controllers_behind(observed: Observation) -> bool:
+    """Return True while controllers have work that waits for nothing; a rollout waits for its replicas to serve."""
     deployment = observed.deployment
-    return deployment is not None and not _is_answered(deployment, len(observed.pods), "replicas")
+    return deployment is not None and not _has_reacted(deployment, len(observed.pods), "replicas")
 
 
-def _is_answered(deployment: Mapping[str, Any], pods: int, *counted: str) -> bool:
+def _has_reacted(deployment: Mapping[str, Any], pods: int, *count_fields: str) -> bool:
     if get_int(deployment, "status", "observedGeneration") < get_int(deployment, "metadata", "generation"):
         return False
     if get_str(get_condition(deployment, "ReplicaFailure"), "status") == "True":
         return True
     wanted = get(deployment, "spec", "replicas")
     wanted = wanted if isinstance(wanted, int) else 1
-    return min(*(get_int(deployment, "status", name) for name in counted), pods) >= wanted
+    return min(*(get_int(deployment, "status", field) for field in count_fields), pods) >= wanted
 
 
-def _is_only_the_way(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Whether all that a user waits for or worries about is as it was: what serves, what is wrong, every condition."""
-    fields = (previous.keys() | status.keys()) - _WAY_FIELDS
+def _is_transient_change(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Return True when everything is unchanged that a user waits for: what serves, what failed, every condition."""
+    fields = (previous.keys() | status.keys()) - _TRANSIENT_FIELDS
     same = all(previous.get(field) == status.get(field) for field in fields)
-    return same and _lasting(previous) == _lasting(status)
+    return same and _lasting_parts(previous) == _lasting_parts(status)
 
 
-def _lasting(status: Mapping[str, Any]) -> tuple[object, ...]:
-    """The status without what changes on the way."""
+def _lasting_parts(status: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return phase, conditions and replicas without their transient parts."""
     phase = get_str(status, "phase")
-    verdicts = {
+    conditions = {
         get_str(entry, "type"): (get_str(entry, "status"), _reason(entry)) for entry in get_list(status, "conditions")
     }
     replicas = {
         (get_str(replica, "pod"), get_str(replica, "phase"), get_str(replica, "reason"))
         for replica in get_list(status, "replicaStatuses")
-        if get_str(replica, "reason") not in _WAY_REPLICAS
+        if get_str(replica, "reason") not in _TRANSIENT_REPLICA_REASONS
     }
-    return "Pending" if phase in _WAY_PHASES else phase, verdicts, replicas
+    return "Pending" if phase in _TRANSIENT_PHASES else phase, conditions, replicas
 
 
 def _reason(entry: Any) -> str:
     reason = get_str(entry, "reason")
-    return "RollingOut" if reason in _WAY_REASONS else reason
+    return "RollingOut" if reason in _TRANSIENT_REASONS else reason

@@ -60,7 +60,7 @@ REFUSALS = (
         "missing model folder",
         {"model": {"uri": "file:///models/mistral"}},
         "ModelNotFound",
-        r"exit code 1: there is no model at /models/mistral: correct the path in model.uri, or bring the model there$",
+        r"exit code 1: there is no model at /models/mistral: correct the path in model.uri, or put the model there$",
         {"model": {"uri": "file:///models/tiny"}},
     ),
     Refusal(

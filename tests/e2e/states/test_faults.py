@@ -76,7 +76,7 @@ def test_engine_process_that_is_killed(victim: Case) -> None:
     process = nodes.engine(pod(victim))
     expected = Expected(
         "Failed", "EngineDied", ("CrashLooping", "EngineDied"),
-        rf"{MESSAGE}exit code 0: the engine process ended without a word, most often killed for want of memory: ",
+        rf"{MESSAGE}exit code 0: the engine process ended and logged no error, most often because the kernel killed it for lack of memory: ",
         conditions=("EngineHealthy=False:EngineDied", "Available=False"),
     )  # fmt: skip
     goes_through(victim, "engine process killed", expected, fault=lambda: nodes.kill(process), cure=lambda: None)
@@ -102,7 +102,7 @@ def test_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
     case.shows(
         Expected(
             "Failed", "RollingOut", ("CrashLooping", "OOMKilled"),
-            r"^0/1 replicas serve; no-memory-\S+: container vllm was killed for want of memory \(limit 600Mi\): "
+            r"^0/1 replicas serve; no-memory-\S+: container vllm ran out of memory and was killed \(limit 600Mi\): "
             r"raise resources.limits.memory$",
             conditions=("EngineHealthy=False:OOMKilled", "Available=False"),
         )

@@ -22,8 +22,8 @@ from tests.helpers.pods import (
     waiting_pod,
 )
 from tests.helpers.status_inputs import NOW, SERVING, condition_of, conditions, inputs, status_of
-from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.event_reasons import NO_DIAGNOSIS, explain
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
+from vllm_operator.diagnosis.event_reasons import diagnose_events
 from vllm_operator.investigation.stuck_objects import questions
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.inputs import Observation, StatusInputs
@@ -75,18 +75,18 @@ def event(reason: str, message: str, at: str = "2026-03-02T08:00:00Z", **more: A
     ],
 )
 def test_events_of_a_pod(events: list[dict[str, Any]], expected: Diagnosis):
-    assert explain("Pod", events) == expected
+    assert diagnose_events("Pod", events) == expected
 
 
 def test_events_of_a_claim_tell_the_failure_first():
     waits = event("ExternalProvisioning", "Waiting for a volume", "2026-03-02T08:09:00Z")
-    assert explain("PersistentVolumeClaim", [waits]).reason == "ExternalProvisioning"
+    assert diagnose_events("PersistentVolumeClaim", [waits]).reason == "ExternalProvisioning"
     failed = event("ProvisioningFailed", NO_CLASS)
-    assert explain("PersistentVolumeClaim", [waits, failed]) == Diagnosis("ProvisioningFailed", NO_CLASS)
+    assert diagnose_events("PersistentVolumeClaim", [waits, failed]) == Diagnosis("ProvisioningFailed", NO_CLASS)
 
 
 def test_secrets_in_events_are_masked():
-    found = explain("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
+    found = diagnose_events("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
     assert "hf_AbC" not in found.message
 
 

@@ -7,8 +7,8 @@ import pytest
 from tests.helpers.paths import DATA
 from tests.helpers.pods import container, loading_pod, pod, ready_pod, with_container
 from tests.helpers.status_inputs import NOW, REFUSED, inputs, status_of
-from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.startup_stage import NO_DIAGNOSIS, find_stage
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
+from vllm_operator.diagnosis.startup_stage import find_stage
 
 LOG = (DATA / "starts" / "download.log").read_text()
 NAME = "mistral-5f9c6d7b8-x2k7b"

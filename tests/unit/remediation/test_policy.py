@@ -101,17 +101,28 @@ def test_pod_of_someone_else_is_left_alone(name: str | None) -> None:
     if name:
         pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": name, "controller": True}]
     given = inputs(pod, health={"a": FROZEN})
-    assert decided(given)[:2] == ("", "it is not of the server's Deployment, so no other may take its place")
+    assert decided(given)[:2] == ("", "the server's Deployment does not own it, so nothing would replace it")
 
 
 def test_what_only_a_former_process_saw_is_no_ground() -> None:
     unconfirmed = replace(FROZEN, from_status=True)
-    assert decided(case("a", "b", health={"a": unconfirmed})) == ("", "it is being asked again", None)
-    assert decided(case("a", "b", health={"a": ReplicaHealth()}))[:2] == ("", "it is being asked again")
+    assert decided(case("a", "b", health={"a": unconfirmed})) == (
+        "",
+        "this operator process has not probed it yet",
+        None,
+    )
+    assert decided(case("a", "b", health={"a": ReplicaHealth()}))[:2] == (
+        "",
+        "this operator process has not probed it yet",
+    )
 
 
 def test_replica_gets_a_minute_to_go_on_by_itself() -> None:
-    assert decided(case("a", "b", since=20)) == ("", "not before it has been frozen for 60 s", STALLED_SECONDS - 20)
+    assert decided(case("a", "b", since=20)) == (
+        "",
+        "not before the engine has been stalled for 60 s",
+        STALLED_SECONDS - 20,
+    )
     assert decided(case("a", "b", since=60)) == DELETED
 
 
@@ -145,7 +156,7 @@ def test_cut_network_heals_nothing() -> None:
 
 def test_silent_neighbour_holds() -> None:
     given = case("a", "b", health={"b": SILENT})
-    assert decided(given)[:2] == ("", "b does not answer at all, so the network may be cut")
+    assert decided(given)[:2] == ("", "b does not answer at all, so the network may be interrupted")
 
 
 def rollout(*names: str, reason: str = "ReplicaSetUpdated", **more: Any) -> StatusInputs:
@@ -179,7 +190,7 @@ def test_rollout_that_goes_nowhere_replaces_nothing_so_the_operator_does() -> No
 def test_three_deletions_in_an_hour_are_enough() -> None:
     pod, words, again = decided(case("a", "b", restarts=(3000, 2000, 1000)))
     assert (pod, again) == ("", HOUR_SECONDS - 3000)
-    assert words == "3 pods were deleted within an hour and froze again, so a restart cures nothing"
+    assert words == "it deleted 3 pods within an hour and engines stalled again, so a restart is no remedy"
     assert decided(case("a", "b", restarts=(3700, 2000, 1000))) == DELETED
 
 
@@ -187,7 +198,7 @@ def test_three_deletions_in_an_hour_are_enough() -> None:
 def test_each_deletion_makes_the_next_one_wait_twice_as_long(restarts: tuple[float, ...], pause: float) -> None:
     assert pause == BACKOFF_SECONDS * 2 ** (len(restarts) - 1)
     given = case("a", "b", restarts=restarts)
-    assert decided(given) == ("", f"the last one was deleted less than {pause} s ago", pause - 1)
+    assert decided(given) == ("", f"it deleted the last one less than {pause} s ago", pause - 1)
     waited = tuple(pause if seconds == 1 else seconds for seconds in restarts)
     assert decided(case("a", "b", restarts=waited)) == DELETED
 
@@ -197,13 +208,13 @@ def test_next_one_waits_until_the_successor_of_the_last_serves() -> None:
     starting = owned(loading_pod("next"), born)
     refused = {"next": ReplicaHealth("ConnectionRefused", "refused")}
     given = case("a", "b", more=(starting,), health=refused, restarts=(600,))
-    assert decided(given)[:2] == ("", "next is being replaced or starts")
+    assert decided(given)[:2] == ("", "next terminates or starts")
     assert decided(case("a", "b", more=(owned(ready_pod("next"), born),), restarts=(600,))) == DELETED
 
 
 def test_pod_that_is_still_leaving_holds() -> None:
     given = case("a", "b", more=(owned(deleted_pod("former")),), health={"former": SERVING}, restarts=(600,))
-    assert decided(given)[:2] == ("", "former is being replaced or starts")
+    assert decided(given)[:2] == ("", "former terminates or starts")
 
 
 def test_replica_that_could_not_start_before_holds_nothing() -> None:
@@ -234,7 +245,7 @@ def test_condition_says_what_the_operator_does_about_it() -> None:
     assessment = assess(given)
     assessment = with_decision(assessment, decide(assessment, FleetHealth(probed=9)))
     message = conditions(build_status(assessment))["EngineHealthy"]["message"]
-    assert message == f"a: {FROZEN.message}; {HELD}the last one was deleted less than 60 s ago"
+    assert message == f"a: {FROZEN.message}; {HELD}it deleted the last one less than 60 s ago"
 
 
 def test_words_do_not_change_with_the_time() -> None:

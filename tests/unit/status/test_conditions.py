@@ -285,7 +285,7 @@ def test_frozen_engine_is_told_with_the_way_out():
     assert condition_of(status, "EngineHealthy") == ("False", "EngineStalled")
     assert (
         conditions(status)["EngineHealthy"]["message"]
-        == f"b: {frozen.message}; delete the pod: another takes its place"
+        == f"b: {frozen.message}; delete the pod: the Deployment replaces it"
     )
     assert condition_of(status, "Ready") == ("False", "EngineStalled")
     assert condition_of(status, "Available") == ("True", "Serving")

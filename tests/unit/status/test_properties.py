@@ -29,7 +29,7 @@ from tests.helpers.pods import (
 from tests.helpers.status_inputs import MISSING_SECRET, NOW, inputs, status_of
 from vllm_operator.api.status import Status
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.event_reasons import REASONS
+from vllm_operator.diagnosis.event_reasons import EVENT_REASONS
 from vllm_operator.diagnosis.startup_stage import STAGES
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.status.inputs import StatusInputs
@@ -103,7 +103,7 @@ def situations(draw: st.DrawFn) -> StatusInputs:
         for index in range(len(bodies))
     }
     uids = [uid for body in bodies if isinstance(uid := body["metadata"].get("uid"), str)] or [""]
-    found = st.sampled_from([*sorted(STAGES), *sorted(REASONS), "Odd", ""])
+    found = st.sampled_from([*sorted(STAGES), *sorted(EVENT_REASONS), "Odd", ""])
     return inputs(
         *bodies,
         health=health,

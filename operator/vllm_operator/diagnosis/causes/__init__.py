@@ -1,8 +1,8 @@
-"""Why vLLM ended, told from its own log: a table of what it says, and what to do about it.
+"""Diagnose why vLLM ended, from its own log: tables of its messages, each with the remedy.
 
-To add a cause: add a row to one of the tables beside this file, and a log of that name below
-`tests/data/logs/` that a real vLLM wrote (`python -m tools.vllm_releases.record_logs`), or that is quoted with
-its link. The first row that matches wins, so a row stands before those whose words its own failure causes as well.
+To add a cause: add a row to one of the tables in this package, and a log of that name below `tests/data/logs/` that a
+real vLLM wrote (`python -m tools.vllm_releases.record_logs`), or that is quoted with its link. The first row that
+matches wins, so a row stands before those that match a consequence of the same failure.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import re
 from vllm_operator.diagnosis.causes.arguments import ARGUMENTS
 from vllm_operator.diagnosis.causes.checkpoint import CHECKPOINT
 from vllm_operator.diagnosis.causes.download import DOWNLOAD
-from vllm_operator.diagnosis.causes.engine import ENGINE
 from vllm_operator.diagnosis.causes.gpu import GPU
-from vllm_operator.diagnosis.causes.process import POD
+from vllm_operator.diagnosis.causes.process import ENGINE_PROCESS, PROCESS
 from vllm_operator.diagnosis.causes.row import Cause
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.log_text import most_telling_line, one_line, without_log_prefix
@@ -22,47 +21,54 @@ from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
 LOG_SAYS = "its log says: "
-"""Stands before the diagnosis of a replica that has not come up."""
+"""Text before the diagnosis of a replica that runs and has not started yet."""
 
 LINES = 200
 LINE_LENGTH = 4000
 MESSAGE_LENGTH = 600
 
 
-def diagnose(log: str) -> Diagnosis | None:
-    """The cause that a log tells; None when it holds nothing at all.
+def diagnose_log(log: str) -> Diagnosis | None:
+    """Return the cause that a log shows; None when the log is empty.
 
-    What no row knows is told by its last line of an error. Secrets are masked.
+    Where no row matches, the message is the most telling line of the log. Secrets are masked.
     """
     entries = [entry[:LINE_LENGTH] for entry in log.splitlines()[-LINES:]]
-    words = "\n".join(map(without_log_prefix, entries))
+    text = "\n".join(map(without_log_prefix, entries))
     for row, pattern in _PATTERNS:
-        if found := pattern.search(words):
-            told = row.message.format(**_groups(found)) if isinstance(row.message, str) else row.message(found)
-            return Diagnosis(row.reason, one_line(told, MESSAGE_LENGTH))
+        if found := pattern.search(text):
+            message = row.message.format(**_groups(found)) if isinstance(row.message, str) else row.message(found)
+            return Diagnosis(row.reason, one_line(message, MESSAGE_LENGTH))
     last = one_line(most_telling_line("\n".join(entries)), MESSAGE_LENGTH)
     return Diagnosis("", last) if last else None
 
 
-def diagnosis_from_status(entry: Object | None, late: bool) -> Diagnosis | None:
-    """The diagnosis that an entry of `replicaStatuses` tells; None where it tells none of these tables.
+def log_diagnosis_from_status(entry: Object | None, is_late: bool) -> Diagnosis | None:
+    """Return the diagnosis that an entry of `replicaStatuses` holds; None without one of these tables.
 
     Args:
         entry: the entry in the previous status, if there was one.
-        late: pods that do not come up are diagnosed too.
+        is_late: the progress deadline passed, so that replicas that have not started yet have a diagnosis too.
     """
-    why, phase, words = (get_str(entry, field) for field in ("reason", "phase", "message"))
-    if why not in _REASONS or phase not in ({"CrashLooping", "Loading"} if late else {"CrashLooping"}):
+    reason, phase, message = (get_str(entry, field) for field in ("reason", "phase", "message"))
+    if reason not in _REASONS or phase not in ({"CrashLooping", "Loading"} if is_late else {"CrashLooping"}):
         return None
-    return Diagnosis(why, words.partition(LOG_SAYS if phase == "Loading" else ": ")[2])
+    return Diagnosis(reason, message.partition(LOG_SAYS if phase == "Loading" else ": ")[2])
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     return {name: value or "?" for name, value in found.groupdict().items()}
 
 
-CAUSES: tuple[Cause, ...] = (*ARGUMENTS, *POD, *GPU, *CHECKPOINT, *DOWNLOAD, *ENGINE)
-"""In this order: the first that matches wins."""
+CAUSES: tuple[Cause, ...] = (
+    *ARGUMENTS,  # a flag or value that vLLM refuses
+    *PROCESS,  # network, shared memory and environment of the container
+    *GPU,  # GPU memory and driver
+    *CHECKPOINT,  # the model's code, architecture and quantization
+    *DOWNLOAD,  # the hub, and the disk that vLLM downloads to
+    *ENGINE_PROCESS,  # the engine process ended and left no error
+)
+"""In order: the first row that matches wins."""
 
 _PATTERNS = tuple((row, re.compile(row.pattern, re.IGNORECASE)) for row in CAUSES)
 _REASONS = frozenset(row.reason for row in CAUSES)

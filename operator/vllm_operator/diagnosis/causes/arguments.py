@@ -1,4 +1,4 @@
-"""What vLLM was told, and does not take."""
+"""Causes in vLLM's arguments: flags and values that it refuses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vllm_operator.vllm.known_release import nearest_release
 
 
 def _unknown_flags(found: re.Match[str]) -> str:
-    """Values of unknown flags are listed too; they may be secrets, and only flags are told."""
+    """Name the unknown flags. vLLM lists their values too, which may be secrets, so the message leaves them out."""
     flags = [word.partition("=")[0] for word in found["flags"].split() if word.startswith("-")]
     if not flags:
-        return "vLLM was given a value that belongs to no flag: correct engine.extraArgs"
+        return "vLLM received a value that belongs to no flag: correct engine.extraArgs"
     close = [*get_close_matches(flags[0], nearest_release(None).flags, n=1, cutoff=0.7), ""][0]
     hint = f"did you mean {close}?" if close else "correct or remove it"
     return f"this vLLM has no {', '.join(flags)}: {hint} (engine.extraArgs)"

@@ -1,4 +1,4 @@
-"""The model itself: its code, its architecture, its quantization."""
+"""Causes in the model: its code, its architecture, its quantization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHECKPOINT: tuple[Cause, ...] = (
         "RemoteCodeNotTrusted",
         r"(?:contains custom code which must be executed|requires you to execute the (?:configuration|modeling) file|"
         r"set (?:the option )?`trust_remote_code=True`)",
-        "the model brings code of its own: read it, then set engine.trustRemoteCode: true",
+        "the model contains its own code: review it, then set engine.trustRemoteCode: true",
     ),
     Cause(
         "quantization-card",
@@ -45,8 +45,8 @@ CHECKPOINT: tuple[Cause, ...] = (
         "QuantizationMismatch",
         r"Quantization method specified in the model config \((?P<own>[^)]*)\) does not match the quantization method "
         r"specified in the `quantization` argument \((?P<asked>[^)]*)\)",
-        "the checkpoint is quantized with {own}, not {asked}: remove engine.quantization, which vLLM reads from the "
-        "model",
+        "the checkpoint is quantized with {own}, not {asked}: remove engine.quantization, since vLLM reads it from "
+        "the model",
     ),
     Cause(
         "unsupported-architecture",
@@ -60,7 +60,6 @@ CHECKPOINT: tuple[Cause, ...] = (
         r"checkpoint you are trying to load has model type `(?P<type>[^`]*)` but Transformers does not recognize this "
         r"architecture",
         "this vLLM does not know the model type {type}: use a newer image, or set engine.trustRemoteCode: true for a "
-        "model "
-        "that brings its own code",
+        "model that contains its own code",
     ),
 )

@@ -1,4 +1,4 @@
-"""Getting the model: the hub, and the disk that it is written to."""
+"""Causes in the download of the model: the hub, and the disk that vLLM writes the model to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DOWNLOAD: tuple[Cause, ...] = (
         "gated-401",
         "GatedModel",
         r"(?:access|accessing) (?:a )?gated repo\.\s(?:(?!\n\n)[\s\S]){0,300}401 Client Error",
-        "the model is gated, and no valid token was sent (401): accept its terms on the hub, and set "
+        "the model is gated, and vLLM sent no valid token (401): accept its terms on the hub, and set "
         "model.tokenSecretRef",
     ),
     Cause(
@@ -17,14 +17,13 @@ DOWNLOAD: tuple[Cause, ...] = (
         "GatedModel",
         r"(?:access|accessing) (?:a )?gated repo\.\s(?:(?!\n\n)[\s\S]){0,300}403 Client Error",
         "the token may not read this gated model (403): accept the model's terms with the account that owns the "
-        "token, or "
-        "use another token in model.tokenSecretRef",
+        "token, or use another token in model.tokenSecretRef",
     ),
     Cause(
         "missing-model",
         "ModelNotFound",
         r"Repo id must be in the form 'repo_name' or 'namespace/repo_name': '(?P<path>/[^']*)'",
-        "there is no model at {path}: correct the path in model.uri, or bring the model there",
+        "there is no model at {path}: correct the path in model.uri, or put the model there",
     ),
     Cause(
         "revision-404",
@@ -43,27 +42,28 @@ DOWNLOAD: tuple[Cause, ...] = (
         "rate-limited-429",
         "RateLimited",
         r"HTTP Error 429 |429 (?:Client Error|Too Many Requests)",
-        "the hub answers that there were too many requests (429): set model.tokenSecretRef, use a cache that "
+        "the hub answers that it received too many requests (429): set model.tokenSecretRef, use a cache that "
         "replicas share, and wait",
     ),
     Cause(
         "hub-unreachable",
         "HubUnreachable",
         r"We couldn't connect to '(?P<url>[^']*)' to load the files",
-        "the hub {url} cannot be reached: open the network, set HF_ENDPOINT in engine.env, or serve from a claim "
+        "vLLM cannot reach the hub {url}: open the network, set HF_ENDPOINT in engine.env, or serve from a claim "
         "(pvc://)",
     ),
     Cause(
         "disk-full",
         "DiskFull",
         r"(?:No space left on device|Disk quota exceeded|Not enough free disk space)(?![^\n]*(?:/dev/shm|psm_))",
-        "the disk is full while the model is downloaded: raise cache.size, or the ephemeral storage of the node",
+        "the disk is full while vLLM downloads the model: raise cache.size, or the ephemeral storage of the node",
     ),
     Cause(
         "cache-permission",
         "CacheNotWritable",
         r"PermissionError: \[Errno 13\] Permission denied: '(?P<path>[^']*)'",
-        "vLLM may not use {path}: give the volume to the group of the pod by security.podSecurityContext.fsGroup, or "
-        "point HF_HOME and VLLM_CACHE_ROOT in engine.env to a folder that it may write",
+        "vLLM has no permission to use {path}: give the volume to the group of the pod by "
+        "security.podSecurityContext.fsGroup, or point HF_HOME and VLLM_CACHE_ROOT in engine.env to a folder that it may "
+        "write to",
     ),
 )

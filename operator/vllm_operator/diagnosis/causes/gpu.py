@@ -1,4 +1,4 @@
-"""The GPU, its memory and its driver."""
+"""Causes in the GPU, its memory and its driver."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def _kv_cache(found: re.Match[str]) -> str:
         f"{found['needed']} GiB of KV cache for one request of {found['length']} tokens, and has {found['free']} GiB"
     )
     estimate = re.search(r"estimated maximum model length is (\d+)", found.string)
-    way_out = f"set engine.maxModelLen to {estimate[1]} or less" if estimate else "lower engine.maxModelLen"
-    return f"needs {needed}: {way_out}, raise engine.gpuMemoryUtilization, or spread the model over more GPUs"
+    remedy = f"set engine.maxModelLen to {estimate[1]} or less" if estimate else "lower engine.maxModelLen"
+    return f"needs {needed}: {remedy}, raise engine.gpuMemoryUtilization, or spread the model over more GPUs"
 
 
 GPU: tuple[Cause, ...] = (
@@ -37,15 +37,14 @@ GPU: tuple[Cause, ...] = (
         "GPUMemoryTaken",
         r"Free memory on device (?:\S+ )?\((?P<free>[\d.]+)/(?P<all>[\d.]+) GiB\) on startup is less than desired GPU "
         r"memory utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
-        "only {free} of {all} GiB of the GPU are free, {wanted} are wanted: something else uses this GPU; end it, or "
-        "set "
-        "engine.gpuMemoryUtilization below {share}",
+        "only {free} of {all} GiB of the GPU are free, {wanted} are needed: another process uses this GPU; end it, or "
+        "set engine.gpuMemoryUtilization below {share}",
     ),
     Cause(
         "gpu-memory-warm-up",
         "OutOfGPUMemory",
         r"CUDA out of memory occurred when warming up \w+ with (?P<requests>\d+) dummy requests",
-        "out of GPU memory when warming up with {requests} requests: lower engine.maxNumSeqs or "
+        "out of GPU memory during the warm-up with {requests} requests: lower engine.maxNumSeqs or "
         "engine.gpuMemoryUtilization",
     ),
     Cause(
@@ -54,7 +53,7 @@ GPU: tuple[Cause, ...] = (
         r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate (?P<wanted>[\d.]+ \w+)\.(?: GPU \d+ has a total "
         r"capacity of "
         r"(?P<all>[\d.]+ \w+) of which (?P<free>[\d.]+ \w+) is free)?",
-        "out of GPU memory: {wanted} more were wanted, {free} of {all} are free: quantize, spread the model over "
+        "out of GPU memory: {wanted} more were needed, {free} of {all} are free: quantize, spread the model over "
         "more GPUs "
         "(engine.tensorParallelSize), or lower engine.maxModelLen and engine.maxNumSeqs",
     ),
@@ -63,16 +62,14 @@ GPU: tuple[Cause, ...] = (
         "DriverMismatch",
         r"The NVIDIA driver on your system is too old \(found version (?P<found>\d+)\)",
         "the node's NVIDIA driver is too old for this image (it offers CUDA {found}): update the driver, or use an "
-        "image "
-        "for an older CUDA",
+        "image for an older CUDA",
     ),
     Cause(
         "driver-mismatch",
         "DriverMismatch",
         r"(?P<why>Error 80[34]: [^\n]{1,120}|CUDA driver version is insufficient for CUDA runtime version)",
-        "{why}: the image's CUDA and the node's NVIDIA driver do not go together: update the driver, or use an image "
-        "for "
-        "its CUDA",
+        "{why}: the image's CUDA and the node's NVIDIA driver are incompatible: update the driver, or use an image "
+        "for its CUDA",
     ),
     Cause(
         "gpu-architecture",

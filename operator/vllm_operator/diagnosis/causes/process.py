@@ -1,10 +1,10 @@
-"""The pod around vLLM: its network, shared memory and environment."""
+"""Causes in the container: its network, shared memory and environment, and the engine process."""
 
 from __future__ import annotations
 
 from vllm_operator.diagnosis.causes.row import Cause
 
-POD: tuple[Cause, ...] = (
+PROCESS: tuple[Cause, ...] = (
     Cause(
         "service-link",
         "ServiceLink",
@@ -32,3 +32,15 @@ POD: tuple[Cause, ...] = (
         "/dev/shm is full ({path}): raise sharedMemory",
     ),
 )
+ENGINE_PROCESS: tuple[Cause, ...] = (
+    Cause(
+        "engine-died",
+        "EngineDied",
+        # An engine that fails by itself logs that first, and then its own error says more.
+        r"\A(?![\s\S]*EngineCore encountered a fatal error)"
+        r"[\s\S]*(?:engine core exited unexpectedly|Engine core proc \S+ died unexpectedly)",
+        "the engine process ended and logged no error, most often because the kernel killed it for lack of memory: "
+        "look for it in the node's kernel log, and raise resources.limits.memory",
+    ),
+)
+"""The last table: only vLLM's API server reports the end of its engine, and any other cause says more."""

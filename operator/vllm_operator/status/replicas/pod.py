@@ -1,4 +1,4 @@
-"""What Kubernetes says of one pod, read once."""
+"""Read the fields of one pod, once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vllm_operator.kube.types import Object
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The phase of a replica and why.
+class ReplicaState:
+    """The phase of a replica and its cause.
 
     Attributes:
         phase: one of the phases of `replicaStatuses`.
         reason: CamelCase.
-        message: what the failing part said, in its own words.
+        message: the message of the component that failed.
         since: time that Kubernetes gives for the beginning of this state; empty when it gives none.
         headline: the message in a few words, for the one line of the server; the message itself when empty.
     """
@@ -43,17 +43,17 @@ class Container:
 
     @property
     def waiting(self) -> str:
-        """Reason for which the container waits; empty when it does not."""
+        """Reason for which the container waits; empty when it does not wait."""
         return get_str(self.state, "waiting", "reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod: the object as it came, and the parts of it that every judgement needs.
+    """A pod: the object itself, and the parts of it that every check needs.
 
     Attributes:
-        diagnosis: why its container ended, from its log; None while nobody has read that.
-        finding: what was looked up beside the passes: the stage of its start, or what its events explain.
+        log_diagnosis: why its container ended, from the log; None while the log is unread.
+        lookup_result: the stage of its start, or the cause in its Events; None while no lookup has a result.
     """
 
     body: Object
@@ -70,7 +70,7 @@ class Pod:
 
     @property
     def image(self) -> str:
-        """The image that vLLM is to run from; empty when the pod tells none."""
+        """The image of the container that runs vLLM; empty when the pod has none."""
         specs = {get_str(spec, "name"): get_str(spec, "image") for spec in get_list(self.body, "spec", "containers")}
         return specs.get(CONTAINER) or next(iter(specs.values()), "")
 

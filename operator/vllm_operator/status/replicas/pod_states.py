@@ -1,6 +1,6 @@
-"""States of a pod that Kubernetes itself names: from the scheduler, the kubelet and the container runtime.
+"""The states of a pod that Kubernetes reports: from the scheduler, the kubelet and the container runtime.
 
-Each function looks for one thing that is wrong or not there yet, and returns None when it does not find it.
+Each check looks for one state and returns None when the pod is not in it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from vllm_operator.diagnosis.causes import diagnose
-from vllm_operator.diagnosis.event_reasons import PULL_SECRET
-from vllm_operator.diagnosis.event_reasons import REASONS as EVENT_REASONS
+from vllm_operator.diagnosis.causes import diagnose_log
+from vllm_operator.diagnosis.event_reasons import EVENT_REASONS, PULL_SECRET
 from vllm_operator.diagnosis.log_text import most_telling_line, one_line, valid_reason
 from vllm_operator.kube.fields import (
     get,
@@ -23,24 +22,24 @@ from vllm_operator.kube.fields import (
     time_before,
 )
 from vllm_operator.kube.types import Object
-from vllm_operator.status.replicas.pod import Container, Pod, State
+from vllm_operator.status.replicas.pod import Container, Pod, ReplicaState
 
-LONG_RUN = 600.0
-"""Seconds after which a container that died had been up: the kubelet forgets its back-off after the same time."""
+LONG_RUN_SECONDS = 600.0
+"""Seconds of a run after which a container had started: the kubelet resets its backoff after the same time."""
 
-KILLED = 128
-"""Exit codes from here on are signals: who is killed has no last words that tell why."""
+FIRST_SIGNAL_EXIT_CODE = 128
+"""Exit codes from here on are 128 plus a signal: a killed process leaves no message about its cause."""
 
 IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
-_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull: )?')
-_UNPULLED = {
+_BACK_OFF_PREFIX = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull: )?')
+_PULL_REASONS = {
     "ErrImagePull",
     IMAGE_PULL_BACK_OFF,
     "ImageInspectError",
     "RegistryUnavailable",
     "SignatureValidationFailed",
 }
-_UNUSABLE = {
+_INVALID_REASONS = {
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
@@ -50,131 +49,131 @@ _UNUSABLE = {
 }
 _INSUFFICIENT = re.compile(r"Insufficient ([\w.\-]+/[\w.\-]+)")
 _NODES = re.compile(r"^0/\d+ nodes")
-_NODE_LOST = {"NodeNotReady", "NodeLost", "NodeUnreachable"}
+_NODE_LOST_REASONS = {"NodeNotReady", "NodeLost", "NodeUnreachable"}
 
 
-def lost(pod: Pod) -> State | None:
-    """The node does not report any more, so nothing that is known of the pod is true for sure."""
-    why = get_str(pod.body, "status", "reason")
-    silent = get_str(pod.readiness, "reason") in _NODE_LOST or _marked_by_node_controller(pod)
-    if get_str(pod.body, "status", "phase") != "Unknown" and why not in _NODE_LOST and not silent:
+def node_lost(pod: Pod) -> ReplicaState | None:
+    """Return a state when the node no longer reports, so that the pod's last status may be out of date."""
+    reason = get_str(pod.body, "status", "reason")
+    is_silent = get_str(pod.readiness, "reason") in _NODE_LOST_REASONS or _marked_by_node_controller(pod)
+    if get_str(pod.body, "status", "phase") != "Unknown" and reason not in _NODE_LOST_REASONS and not is_silent:
         return None
-    words = f"node {pod.node or '?'} does not report: look at it with kubectl describe node"
-    return State("Unknown", "NodeLost", words, get_str(pod.readiness, "lastTransitionTime"))
+    message = f"node {pod.node or '?'} does not report: look at it with kubectl describe node"
+    return ReplicaState("Unknown", "NodeLost", message, get_str(pod.readiness, "lastTransitionTime"))
 
 
 def _marked_by_node_controller(pod: Pod) -> bool:
-    """A kubelet gives a reason when a pod is not ready; the node controller, which stands in for it, gives none."""
+    """Return True when the node controller marked the pod as not ready: it gives no reason, while a kubelet does."""
     not_ready = get_str(pod.readiness, "status") == "False" and not get_str(pod.readiness, "reason")
     return not_ready and bool(pod.node) and any(container.ready for container in pod.containers)
 
 
-def draining(pod: Pod) -> State | None:
-    """The pod is being deleted and finishes what it has."""
+def draining(pod: Pod) -> ReplicaState | None:
+    """Return a state when the pod is being deleted and finishes its requests."""
     deadline = get_str(pod.body, "metadata", "deletionTimestamp")
     if not deadline:
         return None
     grace = get_int(pod.body, "metadata", "deletionGracePeriodSeconds")
-    words = f"finishes its requests, within {grace} s"
-    if why := _disruption(pod):
-        words = f"{why}; {words}"
-    # Kubernetes writes the moment at which the pod will be killed, not the one at which it was told to stop.
-    return State("Draining", "Terminating", words, time_before(deadline, grace))
+    message = f"finishes its requests, within {grace} s"
+    if reason := _disruption(pod):
+        message = f"{reason}; {message}"
+    # Kubernetes writes the time at which it kills the pod, not the time at which the deletion began.
+    return ReplicaState("Draining", "Terminating", message, time_before(deadline, grace))
 
 
 def _disruption(pod: Pod) -> str:
-    """Why Kubernetes itself ends the pod: preemption, eviction, a taint; empty when a person or a rollout does."""
+    """Return why Kubernetes ends the pod: preemption, eviction, a taint; empty when a person or a rollout does."""
     entry = get_condition(pod.body, "DisruptionTarget")
     if get_str(entry, "status") != "True":
         return ""
     return get_str(entry, "message") or get_str(entry, "reason")
 
 
-def failed(pod: Pod) -> State | None:
-    """The pod ended and will not run again: evicted, preempted or completed."""
+def ended(pod: Pod) -> ReplicaState | None:
+    """Return a state when the pod ended and will not run again: evicted, preempted or completed."""
     phase = get_str(pod.body, "status", "phase")
     if phase not in {"Failed", "Succeeded"}:
         return None
-    why = valid_reason(get_str(pod.body, "status", "reason"), "Ended")
-    words = get_str(pod.body, "status", "message") or _disruption(pod)
-    words = words or f"the pod ended with phase {phase}; another one takes its place"
+    reason = valid_reason(get_str(pod.body, "status", "reason"), "Ended")
+    message = get_str(pod.body, "status", "message") or _disruption(pod)
+    message = message or f"the pod ended with phase {phase}; the Deployment replaces it"
     ends = (get_str(container.state, "terminated", "finishedAt") for container in pod.containers)
-    return State("Failed", why, words, next(filter(None, ends), get_str(pod.body, "status", "startTime")))
+    return ReplicaState("Failed", reason, message, next(filter(None, ends), get_str(pod.body, "status", "startTime")))
 
 
-def unscheduled(pod: Pod) -> State | None:
-    """No node took the pod yet; the scheduler says why."""
+def unscheduled(pod: Pod) -> ReplicaState | None:
+    """Return a state while the scheduler has no node for the pod, with the cause that it gives."""
     status = get_str(pod.scheduled, "status")
     if status == "True" or pod.node:
         return None
     since = get_str(pod.scheduled, "lastTransitionTime") or get_str(pod.body, "metadata", "creationTimestamp")
-    words = get_str(pod.scheduled, "message")
-    if not words:
-        return State("Scheduling", "Pending", "waits for the scheduler", since)
-    why, headline = _scheduler_cause(words)
-    return State("Scheduling", why, words, since, headline)
+    message = get_str(pod.scheduled, "message")
+    if not message:
+        return ReplicaState("Scheduling", "Pending", "waits for the scheduler", since)
+    reason, headline = _scheduler_cause(message)
+    return ReplicaState("Scheduling", reason, message, since, headline)
 
 
-def _scheduler_cause(words: str) -> tuple[str, str]:
-    """Reason and headline for words such as `0/4 nodes are available: 4 Insufficient nvidia.com/gpu`."""
-    nodes = _NODES.match(words)
+def _scheduler_cause(message: str) -> tuple[str, str]:
+    """Return reason and headline for a message such as `0/4 nodes are available: 4 Insufficient nvidia.com/gpu`."""
+    nodes = _NODES.match(message)
     count = f" ({nodes.group()})" if nodes else ""
-    if found := _INSUFFICIENT.search(words):
+    if found := _INSUFFICIENT.search(message):
         return "InsufficientGPU", f"no node with a free {found.group(1).rstrip('.')}{count}"
-    if "unbound immediate PersistentVolumeClaims" in words or "persistentvolumeclaim" in words.lower():
-        return "VolumeNotBound", f"its volume claim is not bound: {_brief(words)}"
-    return "Unschedulable", _brief(words)
+    if "unbound immediate PersistentVolumeClaims" in message or "persistentvolumeclaim" in message.lower():
+        return "VolumeNotBound", f"its volume claim is not bound: {_without_preemption(message)}"
+    return "Unschedulable", _without_preemption(message)
 
 
-def _brief(words: str) -> str:
-    """The scheduler's words without what it says of preemption."""
-    return one_line(words.partition(" preemption:")[0].rstrip("."), 300)
+def _without_preemption(message: str) -> str:
+    """Return the scheduler's message without its part about preemption."""
+    return one_line(message.partition(" preemption:")[0].rstrip("."), 300)
 
 
-def unusable(pod: Pod) -> State | None:
-    """The kubelet cannot create the container as it is written, such as for a missing Secret."""
+def invalid_container(pod: Pod) -> ReplicaState | None:
+    """Return a state when the kubelet cannot create a container from its spec, such as for a missing Secret."""
     for container in (*pod.init_containers, *pod.containers):
-        if container.waiting in _UNUSABLE:
-            words = get_str(container.state, "waiting", "message") or "the kubelet gives no message"
-            return State("Failed", container.waiting, words, get_str(pod.scheduled, "lastTransitionTime"))
+        if container.waiting in _INVALID_REASONS:
+            message = get_str(container.state, "waiting", "message") or "the kubelet gives no message"
+            return ReplicaState("Failed", container.waiting, message, get_str(pod.scheduled, "lastTransitionTime"))
     return None
 
 
-def unpulled(pod: Pod) -> State | None:
-    """The image cannot be pulled; the kubelet tries again for ever.
+def image_not_pulled(pod: Pod) -> ReplicaState | None:
+    """Return a state when the kubelet cannot pull the image; it retries without end.
 
-    `ErrImagePull` and `ImagePullBackOff` take turns at every attempt: both are told in the same words here.
+    `ErrImagePull` and `ImagePullBackOff` take turns at every attempt: both give the same reason and message here.
     """
     for container in (*pod.init_containers, *pod.containers):
-        if container.waiting in _UNPULLED:
-            words = get_str(container.state, "waiting", "message")
-            words = _BACK_OFF.sub("", words) or words or "the image cannot be pulled"
+        if container.waiting in _PULL_REASONS:
+            message = get_str(container.state, "waiting", "message")
+            message = _BACK_OFF_PREFIX.sub("", message) or message or "the kubelet cannot pull the image"
             if pod.lookup_result and pod.lookup_result.reason == PULL_SECRET:
-                words = f"{words}; {pod.lookup_result.message}"
-            return State("Pulling", IMAGE_PULL_BACK_OFF, words, get_str(pod.scheduled, "lastTransitionTime"))
+                message = f"{message}; {pod.lookup_result.message}"
+            return ReplicaState("Pulling", IMAGE_PULL_BACK_OFF, message, get_str(pod.scheduled, "lastTransitionTime"))
     return None
 
 
-def crashing(pod: Pod) -> State | None:
-    """A container died and has not come up since."""
-    found = crashed(pod)
+def crashing(pod: Pod) -> ReplicaState | None:
+    """Return a state when a container ended and has not started since."""
+    found = crashed_container(pod)
     return _crash_state(pod, *found) if found else None
 
 
-def crashed(pod: Pod) -> tuple[Container, Object] | None:
-    """The container that died and has not come up since, and how it ended."""
+def crashed_container(pod: Pod) -> tuple[Container, Object] | None:
+    """Return the container that ended and has not started since, and its end."""
     for container in pod.init_containers:
-        if (end := _crash(container)) and get(end, "exitCode") != 0:
+        if (end := _unrecovered_end(container)) and get(end, "exitCode") != 0:
             return container, end
     for container in pod.containers:
-        # A server is not to end at all: vLLM ends with exit code 0 when its engine process was killed.
-        if end := _crash(container):
+        # vLLM must not end at all: it ends with exit code 0 when its engine process was killed.
+        if end := _unrecovered_end(container):
             return container, end
     return None
 
 
-def _crash(container: Container) -> Object | None:
-    """How the container ended, when it ended and no later start got through; None otherwise."""
+def _unrecovered_end(container: Container) -> Object | None:
+    """Return how the container ended, when no later start of it succeeded; else None."""
     if container.waiting == "CrashLoopBackOff":
         return get_map(container.last, "terminated") or get_map(container.state, "waiting")
     if now := get_map(container.state, "terminated"):
@@ -182,43 +181,48 @@ def _crash(container: Container) -> Object | None:
     before = get_map(container.last, "terminated")
     if not container.restarts or container.started or not before:
         return None
-    # A start takes minutes: without this the replica would be called Loading between any two crashes.
+    # A start takes minutes: without this the replica would be Loading between any two crashes.
     return None if _ran_long(before) else before
 
 
 def _ran_long(end: Object) -> bool:
     lasted = seconds_between(get_str(end, "startedAt"), get_str(end, "finishedAt"))
-    return lasted is not None and lasted >= LONG_RUN
+    return lasted is not None and lasted >= LONG_RUN_SECONDS
 
 
-def _crash_state(pod: Pod, container: Container, end: Object) -> State:
+def _crash_state(pod: Pod, container: Container, end: Object) -> ReplicaState:
     since = get_str(end, "finishedAt")
     if get_str(end, "reason") == "OOMKilled":
-        words = f"container {container.name} was killed for want of memory{_memory_limit(pod, container)}"
-        return State("CrashLooping", "OOMKilled", f"{words}: raise resources.limits.memory", since)
+        message = f"container {container.name} ran out of memory and was killed{_memory_limit(pod, container)}"
+        return ReplicaState("CrashLooping", "OOMKilled", f"{message}: raise resources.limits.memory", since)
     if get(end, "exitCode") is None:
-        return State("CrashLooping", "CrashLoopBackOff", get_str(end, "message") or "the container keeps ending", since)
-    return State("CrashLooping", *_ending(pod, end), since)
+        return ReplicaState(
+            "CrashLooping",
+            "CrashLoopBackOff",
+            get_str(end, "message") or "the container ends after each restart",
+            since,
+        )
+    return ReplicaState("CrashLooping", *_reason_and_message(pod, end), since)
 
 
-def _ending(pod: Pod, end: Object) -> tuple[str, str]:
-    """Reason and message of an end: what the log tells comes first, for its cause stands far above the last words."""
+def _reason_and_message(pod: Pod, end: Object) -> tuple[str, str]:
+    """Return reason and message of an end. The log comes first: its cause stands far above the termination message."""
     code = get_int(end, "exitCode")
-    if code >= KILLED and pod.lookup_result and pod.lookup_result.reason == "Killing":
+    if code >= FIRST_SIGNAL_EXIT_CODE and pod.lookup_result and pod.lookup_result.reason == "Killing":
         return "Killing", f"exit code {code}: {pod.lookup_result.message}"
-    for told in (pod.log_diagnosis, diagnose(get_str(end, "message"))):
-        if told and told.reason:
-            return told.reason, f"exit code {code}: {told.message}"
-    if pod.log_diagnosis and pod.log_diagnosis.message and code < KILLED:
+    for diagnosis in (pod.log_diagnosis, diagnose_log(get_str(end, "message"))):
+        if diagnosis and diagnosis.reason:
+            return diagnosis.reason, f"exit code {code}: {diagnosis.message}"
+    if pod.log_diagnosis and pod.log_diagnosis.message and code < FIRST_SIGNAL_EXIT_CODE:
         return f"ExitCode{code}", f"exit code {code}: {pod.log_diagnosis.message}"
     return f"ExitCode{code}", crash_message(pod, end)
 
 
 def crash_message(pod: Pod, end: Object) -> str:
-    """One line for a container's end: its exit code and the line of its last words that tells most."""
+    """Return one line for a container's end: its exit code and the most telling line of its termination message."""
     code = get_int(end, "exitCode")
-    words = one_line(most_telling_line(get_str(end, "message")))
-    return f"exit code {code}: {words}" if words else f"exit code {code}: see kubectl logs --previous {pod.name}"
+    message = one_line(most_telling_line(get_str(end, "message")))
+    return f"exit code {code}: {message}" if message else f"exit code {code}: see kubectl logs --previous {pod.name}"
 
 
 def _memory_limit(pod: Pod, container: Container) -> str:
@@ -229,30 +233,30 @@ def _memory_limit(pod: Pod, container: Container) -> str:
     return ""
 
 
-def creating(pod: Pod) -> State | None:
-    """On a node, but the container that runs vLLM has not started."""
+def creating(pod: Pod) -> ReplicaState | None:
+    """Return a state while the pod has a node and the container that runs vLLM has not started."""
     main = pod.main
     if main and (main.state.get("running") or main.state.get("terminated")):
         return None
     since = get_str(pod.scheduled, "lastTransitionTime")
     if pod.lookup_result and pod.lookup_result.reason in EVENT_REASONS:
-        return State("Pulling", pod.lookup_result.reason, pod.lookup_result.message)
+        return ReplicaState("Pulling", pod.lookup_result.reason, pod.lookup_result.message)
     for container in pod.init_containers:
         if begun := get_map(container.state, "running"):
-            return State(
+            return ReplicaState(
                 "Loading", "Initializing", f"init container {container.name} runs", get_str(begun, "startedAt")
             )
-    return State("Pulling", "ContainerCreating", "the node pulls the image and mounts the volumes", since)
+    return ReplicaState("Pulling", "ContainerCreating", "the node pulls the image and mounts the volumes", since)
 
 
-KUBERNETES_STATES: tuple[Callable[[Pod], State | None], ...] = (
-    lost,
-    draining,
-    failed,
-    unscheduled,
-    unusable,
-    unpulled,
-    crashing,
-    creating,
+KUBERNETES_STATES: tuple[Callable[[Pod], ReplicaState | None], ...] = (
+    node_lost,  # the node no longer reports
+    draining,  # the pod is being deleted
+    ended,  # the pod ended for good
+    unscheduled,  # the pod has no node yet
+    invalid_container,  # the kubelet cannot create a container
+    image_not_pulled,  # the kubelet cannot pull an image
+    crashing,  # a container ended and has not started since
+    creating,  # vLLM's container has not started yet
 )
-"""In this order: the first that speaks decides."""
+"""In order: the first check that returns a state decides."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_operator.api.status import ReplicaPhase
-from vllm_operator.diagnosis.causes import diagnosis_from_status
-from vllm_operator.diagnosis.event_reasons import explanation_from_status
+from vllm_operator.diagnosis.causes import log_diagnosis_from_status
+from vllm_operator.diagnosis.event_reasons import events_diagnosis_from_status
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.diagnosis.startup_stage import stage_from_status
 from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.kube.types import Object
-from vllm_operator.status.claim import unbound
+from vllm_operator.status.claim import unbound_claim
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import engine_state
-from vllm_operator.status.replicas.pod import Pod, State, read_pod
+from vllm_operator.status.replicas.pod import Pod, ReplicaState, read_pod
 from vllm_operator.status.replicas.pod_states import IMAGE_PULL_BACK_OFF, KUBERNETES_STATES
 from vllm_operator.status.rollout import is_late
 
@@ -35,11 +35,12 @@ WORST_FIRST: tuple[ReplicaPhase, ...] = (
 _RANK: dict[str, int] = {phase: rank for rank, phase in enumerate(WORST_FIRST)}
 _NAME_LENGTH = 253
 _IMAGE_LENGTH = 200
+_TIME_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One pod as the status tells it.
+    """One pod as the status reports it.
 
     Attributes:
         ended: the pod ended for good, and another one takes its place.
@@ -66,7 +67,7 @@ class Replica:
         return self.phase == "Serving"
 
     def as_status(self) -> dict[str, Any]:
-        """The entry of `replicaStatuses`."""
+        """Return the entry of `replicaStatuses`."""
         entry = {"pod": self.pod, "phase": self.phase, "reason": self.reason, "since": self.since}
         if self.node:
             entry["node"] = self.node
@@ -76,26 +77,15 @@ class Replica:
 
 
 def assess_replicas(inputs: StatusInputs) -> tuple[Replica, ...]:
-    """Every pod of the server, worst first and then by name."""
-    before = {get_str(entry, "pod"): entry for entry in get_list(inputs.previous, "replicaStatuses")}
-    replicas = [_judged(_read(pod, inputs, before), inputs, before) for pod in inputs.observed.pods]
+    """Judge every pod of the server; worst first, then by name."""
+    previous = {get_str(entry, "pod"): entry for entry in get_list(inputs.previous, "replicaStatuses")}
+    replicas = [_assess(body, inputs, previous) for body in inputs.observed.pods]
     return tuple(sorted(replicas, key=lambda replica: (_RANK[replica.phase], replica.pod)))
 
 
-def _read(body: Object, inputs: StatusInputs, before: Mapping[str, Object]) -> Pod:
-    """The pod with its diagnosis: as told before until its log is read again, so that a restart changes no word."""
-    name = get_str(body, "metadata", "name")
-    entry = before.get(name[:_NAME_LENGTH])
-    found = inputs.lookup_results.get(get_str(body, "metadata", "uid"))
-    if found is None:
-        found = stage_from_status(entry) or explanation_from_status(entry)
-    return read_pod(
-        body, inputs.log_diagnoses.get(name) or diagnosis_from_status(entry, is_late(inputs.observed)), found
-    )
-
-
-def _judged(pod: Pod, inputs: StatusInputs, before: Mapping[str, Object]) -> Replica:
-    previous = before.get(pod.name[:_NAME_LENGTH])
+def _assess(body: Object, inputs: StatusInputs, entries: Mapping[str, Object]) -> Replica:
+    previous = entries.get(get_str(body, "metadata", "name")[:_NAME_LENGTH])
+    pod = _read_with_diagnosis(body, inputs, previous)
     state = _with_claim(_state(pod, inputs, previous), inputs)
     message = _steady_message(state, previous)
     return Replica(
@@ -113,33 +103,42 @@ def _judged(pod: Pod, inputs: StatusInputs, before: Mapping[str, Object]) -> Rep
     )
 
 
-def _state(pod: Pod, inputs: StatusInputs, previous: Object | None) -> State:
+def _read_with_diagnosis(body: Object, inputs: StatusInputs, previous: Object | None) -> Pod:
+    """Read a pod. Until its log and Events are read again, the causes in the status stay: a restart changes nothing."""
+    looked_up = inputs.lookup_results.get(get_str(body, "metadata", "uid"))
+    if looked_up is None:
+        looked_up = stage_from_status(previous) or events_diagnosis_from_status(previous)
+    from_log = inputs.log_diagnoses.get(get_str(body, "metadata", "name"))
+    return read_pod(body, from_log or log_diagnosis_from_status(previous, is_late(inputs.observed)), looked_up)
+
+
+def _state(pod: Pod, inputs: StatusInputs, previous: Object | None) -> ReplicaState:
     for check in KUBERNETES_STATES:
         if (state := check(pod)) is not None:
             return state
     return engine_state(pod, inputs, previous)
 
 
-def _with_claim(state: State, inputs: StatusInputs) -> State:
-    """A pod that waits for its claim is told with what the claim waits for."""
-    claim = unbound(inputs) if state.reason == "VolumeNotBound" else None
+def _with_claim(state: ReplicaState, inputs: StatusInputs) -> ReplicaState:
+    """Name the cause of the unbound claim in the headline of a pod that waits for it."""
+    claim = unbound_claim(inputs) if state.reason == "VolumeNotBound" else None
     return replace(state, headline=claim.message) if claim and claim.reason != "ClaimPending" else state
 
 
-def _unchanged(state: State, previous: Object | None) -> bool:
+def _is_unchanged(state: ReplicaState, previous: Object | None) -> bool:
     return previous is not None and (previous.get("phase"), previous.get("reason")) == (state.phase, state.reason)
 
 
-def _since(state: State, previous: Object | None, inputs: StatusInputs) -> str:
-    """When the state began: as told before while it lasts, else Kubernetes' time, else this pass."""
-    if previous is not None and _unchanged(state, previous) and get_str(previous, "since"):
+def _since(state: ReplicaState, previous: Object | None, inputs: StatusInputs) -> str:
+    """Return when the state began: as in the status while it lasts, else Kubernetes' time, else that of now."""
+    if previous is not None and _is_unchanged(state, previous) and get_str(previous, "since"):
         return get_str(previous, "since")
-    return one_line(state.since, 64) or format_timestamp(inputs.now)
+    return one_line(state.since, _TIME_LENGTH) or format_timestamp(inputs.now)
 
 
-def _steady_message(state: State, previous: Object | None) -> str:
-    """The message; older kubelets tell the cause of a failed pull only at every other look, so the longer one stays."""
+def _steady_message(state: ReplicaState, previous: Object | None) -> str:
+    """Return the message; the status keeps the cause of a failed pull, which older kubelets report in turns only."""
     message = one_line(state.message)
-    if state.reason == IMAGE_PULL_BACK_OFF and message.startswith("Back-off") and _unchanged(state, previous):
+    if state.reason == IMAGE_PULL_BACK_OFF and message.startswith("Back-off") and _is_unchanged(state, previous):
         return get_str(previous, "message") or message
     return message
