@@ -167,8 +167,8 @@ def most_replicas_affected(case: RemediationCase) -> Blocker | None:
     fleet = case.fleet
     if fleet.unresponsive <= FEW_REPLICAS or fleet.servers < 2 or 2 * fleet.unresponsive <= fleet.probed:
         return None
-    reason = "most replicas of all servers are stalled or silent at once, so the cause may be the network or the operator itself"
-    return reason, RECHECK_SECONDS
+    reason = "most replicas of all servers are stalled or silent at once"
+    return f"{reason}, so the cause may be the network or the operator itself", RECHECK_SECONDS
 
 
 def other_replica_unreachable(case: RemediationCase) -> Blocker | None:

@@ -76,7 +76,8 @@ def test_engine_process_that_is_killed(victim: Case) -> None:
     process = nodes.engine(pod(victim))
     expected = Expected(
         "Failed", "EngineDied", ("CrashLooping", "EngineDied"),
-        rf"{MESSAGE}exit code 0: the engine process ended and logged no error, most often because the kernel killed it for lack of memory: ",
+        rf"{MESSAGE}exit code 0: the engine process ended and logged no error, "
+        r"most often because the kernel killed it for lack of memory: ",
         conditions=("EngineHealthy=False:EngineDied", "Available=False"),
     )  # fmt: skip
     goes_through(victim, "engine process killed", expected, fault=lambda: nodes.kill(process), cure=lambda: None)

@@ -63,7 +63,7 @@ DOWNLOAD: tuple[Cause, ...] = (
         "CacheNotWritable",
         r"PermissionError: \[Errno 13\] Permission denied: '(?P<path>[^']*)'",
         "vLLM has no permission to use {path}: give the volume to the group of the pod by "
-        "security.podSecurityContext.fsGroup, or point HF_HOME and VLLM_CACHE_ROOT in engine.env to a folder that it may "
-        "write to",
+        "security.podSecurityContext.fsGroup, or point HF_HOME and VLLM_CACHE_ROOT in engine.env to a folder that "
+        "it may write to",
     ),
 )
