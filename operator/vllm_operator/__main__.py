@@ -16,8 +16,8 @@ import click
 from vllm_operator import __version__
 
 RECURSION_LIMIT = 60_000
-"""The API server lets JSON of 10,000 levels through, and kopf copies what it sends: three calls a level. Such a
-manifest is refused, but reading it must not fail."""
+"""The API server accepts JSON of 10,000 levels, and reading it takes up to three calls a level. Such a manifest is
+refused, but reading it must not fail."""
 
 
 Names = TypeVar("Names", str, tuple[str, ...])

@@ -10,11 +10,6 @@ from datetime import UTC, datetime
 NOISY = ("kopf", "aiohttp.access", "asyncio")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for kopf's warning about absent CRDs: they are optional, and their state is logged by the operator."""
-    return "Unresolved resources cannot be served" not in record.getMessage()
-
-
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (RFC 3339), level, logger, message, and the traceback where there is one."""
 
@@ -41,7 +36,6 @@ def configure(log_format: str, level: str) -> None:
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(text if as_text else JsonFormatter())
-    handler.addFilter(_is_news)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

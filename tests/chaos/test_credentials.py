@@ -87,7 +87,7 @@ def test_token_that_is_replaced_in_time_is_no_event(account: Account) -> None:
         time.sleep(1)
     print(f"replaced in time: 12 servers in {time.monotonic() - began:.0f} s, 401: {len(account.refused(mark))}")
     assert account.operator.process is not None
-    assert "the pass failed" not in account.operator.log.read_text()
+    assert "the reconcile failed" not in account.operator.log.read_text()
 
 
 def test_token_that_expires_first_is_replaced_within_half_a_minute(account: Account) -> None:

@@ -21,7 +21,7 @@ BOUND_SECONDS = 4.0
 
 LAUNCH = f"""
 from vllm_operator.control import liveness
-liveness.LONGEST_PASS_SECONDS = {BOUND_SECONDS}
+liveness.LONGEST_RECONCILE_SECONDS = {BOUND_SECONDS}
 from vllm_operator.__main__ import main
 main()
 """
@@ -73,7 +73,7 @@ def test_healthz_fails_for_as_long_as_a_pass_is_stuck(
         return text
 
     told = kube.eventually(failed, within=15)
-    assert told.startswith("a pass over a server has not ended for "), told
+    assert told.startswith("the reconcile of a server has not ended for "), told
     assert float(told.split()[-2]) >= BOUND_SECONDS
     assert process.answers("/readyz"), "its caches are full, whatever the API server does"
     proxy.fault = Fault()

@@ -1,4 +1,4 @@
-"""HTTP endpoints of the operator itself: /healthz, /readyz and /metrics."""
+"""Serve /healthz, /readyz and /metrics of the operator itself."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ HIGHEST_PORT = 65_535
 
 
 class ListenError(VLLMOperatorError):
-    """The address cannot be listened on."""
+    """The operator cannot listen on this address."""
 
 
 class HttpEndpoints:
-    """A small server for kubelet and Prometheus.
+    """A small HTTP server for the kubelet and Prometheus.
 
     Args:
-        listen: `host:port`.
-        metrics: what /metrics shows.
-        trouble: why the process is to be replaced, for /healthz; empty while it is well.
+        listen: address as `host:port`.
+        metrics: the metrics of /metrics.
+        liveness_failure: returns why the process must be replaced, for /healthz; empty while it works.
+
+    Attributes:
+        ready: whether /readyz answers 200.
     """
 
-    def __init__(self, listen: str, metrics: Metrics, trouble: Callable[[], str]) -> None:
+    def __init__(self, listen: str, metrics: Metrics, liveness_failure: Callable[[], str]) -> None:
         self._listen = listen
         self._metrics = metrics
-        self._trouble = trouble
+        self._liveness_failure = liveness_failure
         self.ready = False
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen.
+        """Listen on the address.
 
         Raises:
-            ListenError: the address is taken or wrong.
+            ListenError: the address is taken or invalid.
         """
         app = web.Application()
         app.add_routes(
@@ -52,7 +55,7 @@ class HttpEndpoints:
         host, _, text = self._listen.rpartition(":")
         try:
             port = int(text)
-            # uvloop would take it modulo 65,536.
+            # uvloop would use the port modulo 65,536.
             if not 0 <= port <= HIGHEST_PORT:
                 raise OverflowError(f"port must be 0-{HIGHEST_PORT}")
             await web.TCPSite(self._runner, host or None, port).start()
@@ -65,8 +68,8 @@ class HttpEndpoints:
             await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        trouble = self._trouble()
-        return web.Response(status=500, text=f"{trouble}\n") if trouble else web.Response(text="ok\n")
+        failure = self._liveness_failure()
+        return web.Response(status=500, text=f"{failure}\n") if failure else web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n") if self.ready else web.Response(status=503, text="the caches are filling\n")

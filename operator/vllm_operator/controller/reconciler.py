@@ -181,7 +181,7 @@ class Reconciler:
             key, server, history, desired.manifests, self._cluster.capabilities.lacking
         )
         for kind in outcome.kinds_gone:
-            self._cluster.capabilities.drop(kind)
+            self._cluster.capabilities.mark_missing(kind)
         return outcome
 
     async def _probe(self, key: Key, desired: DesiredState) -> None:

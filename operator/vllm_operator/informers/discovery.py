@@ -1,4 +1,4 @@
-"""Which optional CRDs the cluster has, now: they may come and go while the operator runs."""
+"""Discover which optional CRDs the API server serves now: they may come and go while the operator runs."""
 
 from __future__ import annotations
 
@@ -6,46 +6,53 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import OPTIONAL_KINDS
 
 CHECK_SECONDS = 10.0
-DOUBT_SECONDS = 5.0
-"""When to look again after an answer that lacked a kind."""
+"""Seconds between two discoveries."""
+RECHECK_SECONDS = 5.0
+"""Seconds until the next discovery after one that lacked a known kind."""
 
 
 class OptionalKinds:
     """The optional kinds that the API server serves.
 
-    A kind is gone when it was missed twice in a row: an API server that starts, or takes up the CRDs of a group, may
-    answer 404 for a moment, or tell of the group without the kind.
+    A kind counts as gone when two discoveries in a row lack it: an API server that starts, or takes up the CRDs of a
+    group, may answer 404 for a moment, or list the group without the kind.
     """
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self.installed: frozenset[str] = frozenset()
+        """Kinds of which objects may be written."""
         self._known: frozenset[str] = frozenset()
-        """The installed kinds as of the last look."""
+        """Kinds that are installed according to discovery alone."""
         self._missed: frozenset[str] = frozenset()
-        """Those of them that were missing in one answer."""
+        """Known kinds that the last discovery lacked, or of which a write was answered with 404."""
 
     @property
     def lacking(self) -> frozenset[str]:
-        """The optional kinds that it is not known to serve."""
+        """Return the optional kinds that are not installed."""
         return frozenset(kind.name for kind in OPTIONAL_KINDS) - self.installed
 
     @property
-    def pause(self) -> float:
-        """Seconds until the next look."""
-        return DOUBT_SECONDS if self._missed else CHECK_SECONDS
+    def delay(self) -> float:
+        """Return the seconds until the next discovery."""
+        return RECHECK_SECONDS if self._missed else CHECK_SECONDS
 
     async def refresh(self) -> bool:
-        """Ask the API server; True when something came, went, or is there after all.
+        """Ask the API server; return True when a kind came or went, or proved to be installed after all.
 
         Raises:
-            ApiError: the API server did not answer; what was known stays.
+            ApiError: the API server did not answer; the kinds stay as they were.
         """
         served = await self._served()
         before, missing = (self._known, self.installed), self._known - served
         self.installed = self._known = served | (missing - self._missed)
         self._missed = missing & self._known
         return before != (self._known, self.installed)
+
+    def mark_missing(self, kind: str) -> None:
+        """Mark a kind as possibly gone after a 404: no object of it is written until the next discovery."""
+        self.installed -= {kind}
+        self._missed |= {kind} & self._known
 
     async def _served(self) -> frozenset[str]:
         found: set[str] = set()
@@ -57,8 +64,3 @@ class OptionalKinds:
                 kind.name for kind in OPTIONAL_KINDS if kind.api_version == group_version and kind.plural in served
             }
         return frozenset(found)
-
-    def drop(self, kind: str) -> None:
-        """Take note that a write of this kind was answered with 404: none is sent until the next look decides."""
-        self.installed -= {kind}
-        self._missed |= {kind} & self._known

@@ -1,4 +1,4 @@
-"""Which namespaces are served: all of them, or some that were named, as far as their Roles let us."""
+"""Find out which namespaces the operator can serve: all of them, or the named ones whose Roles are installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import SERVER
 
-AGAIN_SECONDS = 10.0
+RETRY_SECONDS = 10.0
+"""Seconds between two checks of a namespace that may not be read."""
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 class ServedNamespaces:
     """The namespaces that are served.
 
-    A namespace whose Role is missing would end every watch on it, and with it the operator: it is left out, and the
+    The caches count as filled when every list has succeeded. So a namespace whose Role is missing is left out, and the
     others are served.
 
     Args:
@@ -28,39 +29,39 @@ class ServedNamespaces:
     def __init__(self, client: ApiClient, wanted: tuple[str, ...]) -> None:
         self._client = client
         self._wanted = wanted
-        self._named: set[str] = set()
-        """What was said to be closed, which is said once."""
-        self.namespaces: tuple[str, ...] = wanted
-        """Those that may be read; none for the whole cluster."""
+        self._reported: set[str] = set()
+        """Namespaces that were reported as unreadable; each is reported once."""
+        self.readable: tuple[str, ...] = wanted
+        """Namespaces that may be read; none for the whole cluster."""
 
     @property
     def is_cluster(self) -> bool:
-        """True when all namespaces are served, and CRDs may be watched."""
+        """Return whether all namespaces are served."""
         return not self._wanted
 
     @property
-    def closed(self) -> tuple[str, ...]:
-        """Those that were named and may not be read."""
-        return tuple(name for name in self._wanted if name not in self.namespaces)
+    def unreadable(self) -> tuple[str, ...]:
+        """Return the named namespaces that may not be read."""
+        return tuple(name for name in self._wanted if name not in self.readable)
 
     @property
     def lists(self) -> tuple[str | None, ...]:
-        """Namespaces to list, one after the other; None stands for all at once."""
-        return self.namespaces or (None,)
+        """Return the namespaces to list, one after the other; None stands for all at once."""
+        return self.readable or (None,)
 
-    async def open(self) -> None:
-        """Find out what may be read; wait while that is nothing."""
+    async def wait_until_readable(self) -> None:
+        """Find out which namespaces may be read; wait while there is none."""
         while not self.is_cluster:
-            self.namespaces = tuple([name for name in self._wanted if await self._may_read(name)])
-            if self.namespaces:
+            self.readable = tuple([name for name in self._wanted if await self._may_read(name)])
+            if self.readable:
                 return
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
-    async def await_role(self) -> None:
-        """Return when a namespace that may not be read so far may be: watches on it need a new process."""
-        while self.closed:
-            await asyncio.sleep(AGAIN_SECONDS)
-            for name in self.closed:
+    async def wait_for_new_role(self) -> None:
+        """Return when an unreadable namespace has become readable: a new process is to serve it."""
+        while self.unreadable:
+            await asyncio.sleep(RETRY_SECONDS)
+            for name in self.unreadable:
                 if await self._may_read(name):
                     logger.info("namespace %s can be served now", name)
                     return
@@ -70,15 +71,15 @@ class ServedNamespaces:
             await self._client.list_page(SERVER.path(namespace), {"limit": "1"})
         except ApiError as error:
             if error.status != 403:
-                return True  # the API server does not answer, or the like: not a matter of rights
-            self._name(namespace, error)
+                return True  # The API server is away or overloaded: that says nothing about rights.
+            self._report(namespace, error)
             return False
         return True
 
-    def _name(self, namespace: str, error: ApiError) -> None:
-        if namespace in self._named:
+    def _report(self, namespace: str, error: ApiError) -> None:
+        if namespace in self._reported:
             return
-        self._named.add(namespace)
+        self._reported.add(namespace)
         logger.warning(
             "namespace %s is not served until its Role and RoleBinding are there: apply the output of "
             "`vllm-operator manifests --serve %s`: %s",

@@ -1,181 +1,190 @@
-"""A kind listed into the caches, and every change since then told, for ever: the rules of client-go's reflector.
-
-kopf watches the servers. Their children send ten times as many events, and kopf takes some 0.7 ms for each: a task, a
-queue, copies and handler states per object, none of which a cache needs.
-"""
+"""Keep the cache of one kind current by list and watch, like client-go's Reflector."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers.watch_lines import state_version
+from vllm_operator.informers.watch_source import RetryPolicy, WatchSource, selector_of
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.codec import parse_json
-from vllm_operator.kube.kinds import Kind
 
-SERVER_SECONDS = 20
-"""When the API server ends a watch. One that lasts longer has died with its socket open."""
+WATCH_SECONDS = 20
+"""Seconds after which the API server ends a watch. A watch that lasts longer has died with its socket open."""
 SILENT_SECONDS = 25.0
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 8.0
+"""Seconds without a byte after which the operator gives a watch up."""
 STEADY_SECONDS = 1.0
-"""A watch that ends sooner has failed, whatever it says."""
-ABSENT_SECONDS = 1.0
+"""An attempt that ends sooner counts as failed, whatever events it brought."""
 REPLAY_SECONDS = 60.0
-"""How long the last event is gone back to, whatever bookmarks say: what was lost on the way is then told again. The API
-server keeps about 75 s of events (`eventFreshDuration`)."""
-GONE = 410
-STILL_GOOD = frozenset({None, 401, 403, 429, 503})
-"""Failures that say nothing against the version that was reached: no answer, no access, too much to do."""
+"""Seconds for which a bookmark after an event or a list is ignored. A watch that is resumed in this time starts at that
+event, so the API server sends again what was lost on the way. It keeps about 75 s of events (`eventFreshDuration`)."""
+EXPIRED = 410
+BAD_ANSWER = "BadAnswer"
+"""Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
+RESUMABLE = frozenset({None, 401, 403, 429, 503})
+"""HTTP statuses after which the watch resumes at the last version: no answer, no access, or overload. After any other
+status the reflector lists again."""
 
 logger = logging.getLogger(__name__)
 
 
 class Reflector:
-    """Keeps one kind of the caches in step with the API server.
+    """Lists one collection into the caches, and watches it until it is cancelled.
+
+    A watch that breaks resumes where it ended. ERROR events, 404 and 410 lead to a new list.
 
     Args:
-        kind: what is watched.
         client: the API client.
-        path: collection that is watched.
-        selector: label selector of its objects.
-        relist: lists the kind into the caches; returns the resource version from which to watch, empty when the API
-            server does not have the kind.
-        saw: called with the type and the object of every event that tells something new.
-        is_known: whether the caches hold an object in this very resource version: the answer to a write brought it.
-        pause: waits so many seconds, or until the API server is back, and then returns True.
-        is_served: whether the API server has the kind.
+        source: the collection.
+        on_watch_event: called with type and object of each event that the caches do not hold already.
+        has_version: returns whether the caches hold an object in this very resource version, since the answer to a
+            write brought it.
+        retry: delays between two attempts.
     """
 
     def __init__(
         self,
-        kind: Kind,
         client: ApiClient,
-        path: str,
-        selector: str,
-        relist: Callable[[], Awaitable[str]],
-        saw: Callable[[str, Mapping[str, Any]], None],
-        pause: Callable[[float], Awaitable[bool]],
-        is_served: Callable[[], bool] = lambda: True,
-        is_known: Callable[[str], bool] = lambda version: False,
+        source: WatchSource,
+        on_watch_event: Callable[[str, Mapping[str, Any]], None],
+        has_version: Callable[[str], bool],
+        retry: RetryPolicy,
     ) -> None:
-        self._kind = kind
         self._client = client
-        self._path = path
-        self._selector = selector
-        self._relist = relist
-        self._saw = saw
-        self._pause = pause
-        self._is_served = is_served
-        self._is_known = is_known
+        self._source = source
+        self._on_watch_event = on_watch_event
+        self._has_version = has_version
+        self._retry = retry
         self._version = ""
-        self._heard = float("-inf")
+        """Resource version to watch from; empty before a list."""
+        self._last_news = float("-inf")
+        """Monotonic time of the last event or list."""
+        self._is_absent = False
 
     async def fill(self) -> None:
-        """List the kind; `run` goes on from there.
+        """List the collection once; `run` continues from this list.
 
         Raises:
             ApiError: the list failed.
         """
-        self._version = await self._relist()
+        self._version = await self._source.relist()
+        self._last_news = time.monotonic()
+        was_absent, self._is_absent = self._is_absent, not self._version
+        # `OptionalKinds` logs those that come and go.
+        if was_absent != self._is_absent and not self._source.kind.optional:
+            state = "not served: is its CRD installed?" if self._is_absent else "served again"
+            logger.warning("%s: %s", self._source.kind.plural, state)
 
     async def run(self) -> None:
-        """List and watch until cancelled. What breaks is taken up where it ended; what expired is listed again."""
-        pause = FIRST_PAUSE_SECONDS
+        """List and watch until cancelled."""
+        short_attempts = 0
         while True:
-            if not self._is_served():
+            if not self._source.is_served():
                 self._version = ""
-                await asyncio.sleep(ABSENT_SECONDS)
+                await asyncio.sleep(self._retry.absent_seconds)
                 continue
-            began, asked = time.monotonic(), 0.0
+            started, error = time.monotonic(), None
             try:
-                await self._turn()
-            except ApiError as error:
-                asked = error.retry_after or 0.0
-                self._note(error)
-            lasted = time.monotonic() - began
-            pause = FIRST_PAUSE_SECONDS if lasted > STEADY_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(asked)
-            if await self._pause(max(pause * random.uniform(0.8, 1.2) - asked, 0.0)):
-                pause = FIRST_PAUSE_SECONDS
+                await self._list_and_watch()
+            except ApiError as found:
+                error = found
+                self._handle(error)
+            short_attempts = 0 if time.monotonic() - started > STEADY_SECONDS else short_attempts + 1
+            if await self._wait(error, short_attempts):
+                short_attempts = 0
 
-    async def _turn(self) -> None:
+    async def _list_and_watch(self) -> None:
         if not self._version:
             await self.fill()
         if self._version:
-            await self._follow()
+            await self._watch()
 
-    def _note(self, error: ApiError) -> None:
-        """Decide how to go on: from the last version, unless the API server cannot."""
-        if error.status not in STILL_GOOD:
+    def _handle(self, error: ApiError) -> None:
+        """Log the error, and decide whether the watch may resume at the last version."""
+        if error.status not in RESUMABLE:
             self._version = ""
-        if error.status != GONE:
-            logger.info("the watch on %s broke, it will be taken up: %s", self._kind.plural, error)
+        if error.status != EXPIRED:
+            logger.warning("the watch on %s ended, and will be resumed: %s", self._source.kind.plural, error)
 
-    async def _follow(self) -> None:
+    async def _wait(self, error: ApiError | None, short_attempts: int) -> bool:
+        """Sleep until the next attempt; return True when the API server is reachable again."""
+        if error is None and self._is_absent:
+            return await self._retry.sleep(self._retry.jittered(self._retry.absent_seconds))
+        requested = (error.retry_after if error else None) or 0.0
+        unreachable = isinstance(error, NoAnswerError) and error.reason != BAD_ANSWER
+        delay = self._retry.delay(short_attempts, reachable=not unreachable)
+        await asyncio.sleep(requested)
+        return await self._retry.sleep(max(delay - requested, 0.0))
+
+    async def _watch(self) -> None:
         parameters = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(SERVER_SECONDS),
-            "labelSelector": self._selector,
+            "timeoutSeconds": str(WATCH_SECONDS),
         }
-        async with aclosing(self._client.stream(self._path, parameters, SILENT_SECONDS)) as pieces:
-            async for line in _lines(pieces):
-                self._take(line)
+        if selector := selector_of(self._source.kind):
+            parameters["labelSelector"] = selector
+        async with aclosing(self._client.stream(self._source.path, parameters, SILENT_SECONDS)) as chunks:
+            async for line in _lines(chunks):
+                self._process(line)
 
-    def _take(self, line: bytes) -> None:
-        version = state_version(line)
-        if self._is_known(version):
-            self._version, self._heard = version, time.monotonic()
+    def _process(self, line: bytes) -> None:
+        """Take over one line of the watch.
+
+        Raises:
+            ApiError: the line is an ERROR event, or no event.
+        """
+        now, version = time.monotonic(), state_version(line)
+        if self._has_version(version):
+            self._version, self._last_news = version, now
             return
-        kind, body = _event(line)
-        if kind == "ERROR":
+        event_type, body = _parsed(line)
+        if event_type == "ERROR":
             raise ApiError(int(body.get("code") or 500), str(body.get("reason")), str(body.get("message")))
-        if kind == "BOOKMARK" and time.monotonic() - self._heard < REPLAY_SECONDS:
+        if event_type == "BOOKMARK" and now - self._last_news < REPLAY_SECONDS:
             return
-        if kind != "BOOKMARK":
-            self._tell(kind, body)
-            self._heard = time.monotonic()
+        if event_type != "BOOKMARK":
+            self._report(event_type, body)
+            self._last_news = now
         self._version = str(body["metadata"]["resourceVersion"])
 
-    def _tell(self, kind: str, body: Mapping[str, Any]) -> None:
+    def _report(self, event_type: str, body: Mapping[str, Any]) -> None:
         try:
-            self._saw(kind, body)
+            self._on_watch_event(event_type, body)
         except Exception:
-            # One object that cannot be understood must not hide the others.
-            logger.exception("%s %s was not understood", self._kind.name, body["metadata"].get("name"))
+            # One object that cannot be read must not hide the others.
+            logger.exception("%s %s could not be read", self._source.kind.name, body["metadata"].get("name"))
 
 
-async def _lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Whole lines; what is cut off at the end is dropped, and comes again when the watch is taken up."""
+async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield whole lines. A line that is cut off at the end is dropped: the resumed watch sends it again."""
     rest: list[bytes] = []
-    async for piece in pieces:
-        *whole, last = piece.split(b"\n")
+    async for chunk in chunks:
+        *whole, last = chunk.split(b"\n")
         for line in whole:
             yield b"".join([*rest, line])
             rest = []
         rest.append(last)
 
 
-def _event(line: bytes) -> tuple[str, Mapping[str, Any]]:
-    """Type and object of an event.
+def _parsed(line: bytes) -> tuple[str, Mapping[str, Any]]:
+    """Return type and object of a watch event.
 
     Raises:
-        ApiError: the line is no event.
+        NoAnswerError: the line is no watch event.
     """
     try:
         event = parse_json(line)
-        kind, body = str(event["type"]), event["object"]
-        if kind != "ERROR":
+        event_type, body = str(event["type"]), event["object"]
+        if event_type != "ERROR":
             str(body["metadata"]["resourceVersion"])
-        return kind, body
+        return event_type, body
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise NoAnswerError("BadAnswer", f"the API server sent no event: {error}") from error
+        raise NoAnswerError(BAD_ANSWER, f"the API server sent no watch event: {error}") from error

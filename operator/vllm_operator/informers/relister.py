@@ -1,28 +1,41 @@
-"""Complete lists: to fill the caches, and to forget what vanished while a watch was blind.
-
-Our own watches go on from such a list. kopf, which watches the servers, lists for itself: after 410 Gone it tells what
-is there, but not what is gone. The same holds for its first list: what vanished since ours is never told.
-"""
+"""List whole kinds into the caches: to fill them, and to remove what vanished while a watch was interrupted."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.store import Store
+from vllm_operator.informers.watch_source import selector_of
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import SERVER, WATCHED_KINDS, Kind
+from vllm_operator.kube.kinds import WATCHED_KINDS, Kind
 
 FULL_SECONDS = 3600.0
+"""Seconds between two lists of every kind."""
 SETTLE_SECONDS = 2.0
+"""Seconds until a stale list is repeated."""
+GONE_SECONDS = 5.0
+"""Seconds of 404 after which a kind counts as gone. An API server that starts may answer 404 for a moment."""
 
 logger = logging.getLogger(__name__)
+
+
+class Relisted(NamedTuple):
+    """The result of a list.
+
+    Attributes:
+        touched: keys of the servers of which an object changed or vanished.
+        version: resource version of the list; empty when the API server does not serve the kind.
+    """
+
+    touched: set[Key]
+    version: str
 
 
 class Relister:
@@ -31,76 +44,94 @@ class Relister:
     Args:
         client: the API client.
         store: the caches to correct.
-        scope: the namespaces that are served.
+        namespaces: the namespaces that are served.
+        clock: monotonic time in seconds.
     """
 
-    def __init__(self, client: ApiClient, store: Store, scope: ServedNamespaces) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        store: Store,
+        namespaces: ServedNamespaces,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._store = store
-        self._scope = scope
+        self._namespaces = namespaces
+        self._clock = clock
         self._due: dict[str, float] = {}
-        self.versions: dict[tuple[str, str | None], str] = {}
-        """Resource version of the last list of each kind and namespace; empty when the API server has no such kind."""
+        """Time of the next list, by kind."""
+        self._missing_since: dict[str, float] = {}
+        """Time of the first 404 in a row, by kind."""
 
-    async def once(self, kind: Kind) -> set[Key]:
-        """List one kind into the cache; returns the servers of which something changed.
-
-        Raises:
-            ApiError: the list failed.
-        """
-        return {key for namespace in self._scope.lists for key in await self.within(namespace, kind)}
-
-    async def within(self, namespace: str | None, kind: Kind) -> set[Key]:
-        """The same for one of the namespaces that are served; None stands for all.
+    async def relist(self, kind: Kind) -> set[Key]:
+        """List one kind in all namespaces; return the keys of the servers of which an object changed or vanished.
 
         Raises:
             ApiError: the list failed.
         """
-        selector = None if kind is SERVER else MANAGED_SELECTOR
+        lists = [await self.relist_namespace(kind, namespace) for namespace in self._namespaces.lists]
+        return {key for one in lists for key in one.touched}
+
+    async def relist_namespace(self, kind: Kind, namespace: str | None) -> Relisted:
+        """List one kind in one of the namespaces that are served; None stands for all at once.
+
+        Raises:
+            ApiError: the list failed.
+        """
         before, newest = self._store.uids(kind.name, namespace), self._store.newest_version(kind.name)
-        found = await self._client.list(kind, namespace, selector)
-        self.versions[kind.name, namespace] = found.version if found else ""
+        found = await self._client.list(kind, namespace, selector_of(kind))
         if found is None:
-            # Whether a CRD is gone for good, two looks at what the API server has decide.
-            return set() if kind.optional else self._store.drop(kind.name)
+            return Relisted(self._on_missing(kind), "")
+        self._missing_since.pop(kind.name, None)
         if found.version.isdigit():
-            # Versions tell what is later than the list; what came and went while it was made is gone.
+            # Versions show what is later than the list; what came and went while it was made is gone.
             before = self._store.uids(kind.name, namespace)
         if found.version.isdigit() and int(found.version) < newest:
-            logger.warning("the list of %s is older than what is known: will be listed again", kind.plural)
-            self._due.setdefault(kind.name, time.monotonic() + SETTLE_SECONDS)
+            logger.warning("the list of %s is older than the cache: it will be repeated", kind.plural)
+            self.schedule(kind)
         # Items of a list carry neither kind nor version.
         bodies = ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in found.items)
-        return self._store.replace(kind.name, bodies, before, found.version)
+        return Relisted(self._store.replace(kind.name, bodies, before, found.version), found.version)
 
-    def heard(self, kind: Kind) -> None:
-        """Take note of a listing by kopf: a watch begins, and something may have vanished before."""
-        # Anew with every page, so that the kind is listed once, when kopf is through.
-        self._due[kind.name] = time.monotonic() + SETTLE_SECONDS
+    def schedule(self, kind: Kind) -> None:
+        """Let `run` list the kind once more, `SETTLE_SECONDS` from now."""
+        self._due.setdefault(kind.name, self._clock() + SETTLE_SECONDS)
 
-    def is_due(self, kind: Kind) -> bool:
-        """Whether a list is to be made."""
+    def is_scheduled(self, kind: Kind) -> bool:
+        """Return whether `run` will list the kind before the next full round."""
         return kind.name in self._due
 
-    async def run(self, wake: Callable[[list[Key]], None]) -> None:
-        """List what is due, for ever."""
-        full = time.monotonic() + FULL_SECONDS
+    async def run(self, enqueue_all: Callable[[Iterable[Key]], None]) -> None:
+        """Make the scheduled lists, and list every kind each `FULL_SECONDS`, until cancelled."""
+        full = self._clock() + FULL_SECONDS
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
-            now = time.monotonic()
+            now = self._clock()
             if now >= full:
                 full = now + FULL_SECONDS
                 self._due.update({kind.name: now for kind in WATCHED_KINDS})
             for kind in WATCHED_KINDS:
                 if self._due.get(kind.name, float("inf")) <= now:
-                    wake(await self._try(kind))
+                    enqueue_all(await self._try(kind))
+
+    def _on_missing(self, kind: Kind) -> set[Key]:
+        """Forget the objects of a kind that the API server has not served for a while.
+
+        `OptionalKinds` decides the same about an optional kind.
+        """
+        if kind.optional:
+            return set()
+        now = self._clock()
+        if now - self._missing_since.setdefault(kind.name, now) < GONE_SECONDS:
+            return set()
+        return self._store.drop(kind.name)
 
     async def _try(self, kind: Kind) -> list[Key]:
         due = self._due.pop(kind.name)
         try:
-            touched = await self.once(kind)
+            return sorted(await self.relist(kind))
         except ApiError as error:
             logger.warning("%s could not be listed, will try again: %s", kind.plural, error)
             self._due.setdefault(kind.name, due)
             return []
-        return sorted(touched)

@@ -1,7 +1,8 @@
-"""The kopf edge: start, login, the watch on servers, stop. An event only puts a server into the caches and wakes it."""
+"""Give kopf what it needs to start, log in and stop the operator; the operator's own reflectors watch all objects."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -9,75 +10,59 @@ from typing import Any
 
 import kopf
 
-from vllm_operator.api.names import GROUP
-from vllm_operator.controller.gc_tuning import spare_collector
+from vllm_operator.controller import gc_tuning
 from vllm_operator.controller.manager import Manager
-from vllm_operator.informers.namespaces import ServedNamespaces
-from vllm_operator.kopf_adapter.storages import NoOpDiffBaseStorage, NoOpProgressStorage
-from vllm_operator.kube.kinds import SERVER
 
 STOP_SECONDS = 10.0
-"""Longest time from the cleanup to the end of the process; a clean stop takes one or two."""
+"""Longest time from the cleanup to the end of the process; a clean stop takes one or two seconds."""
+SCAN_RETRY_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
 
-def operator_settings(scope: ServedNamespaces) -> kopf.OperatorSettings:
-    """kopf without its own writes: no events, no annotations."""
+def operator_settings() -> kopf.OperatorSettings:
+    """Return settings with which kopf neither watches nor writes anything."""
     settings = kopf.OperatorSettings()
-    # Neither CRDs nor namespaces may be listed with the rights of a Role.
-    settings.scanning.disabled = not scope.is_cluster
+    # Without this, kopf watches CRDs and namespaces, which the rights of a Role do not allow.
+    settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.persistence.diffbase_storage = NoOpDiffBaseStorage()
-    settings.persistence.progress_storage = NoOpProgressStorage()
-    settings.persistence.finalizer = f"{GROUP}/unused"
-    # The API server ends a watch after so long, with a bookmark; one that lasts longer has died with its socket open.
-    settings.watching.server_timeout = 20
-    settings.watching.inactivity_timeout = 25
-    settings.watching.connect_timeout = 10
-    settings.queueing.idle_timeout = 1
+    # At its start kopf reads which API groups there are. A failure must not end the operator.
+    settings.networking.error_backoffs = itertools.repeat(SCAN_RETRY_SECONDS)
+    settings.networking.request_timeout = 20
     settings.process.ultimate_exiting_timeout = 30
     return settings
 
 
-def register(runtime: Manager) -> kopf.OperatorRegistry:
-    """All handlers, in a registry of their own."""
+def register(manager: Manager) -> kopf.OperatorRegistry:
+    """Return a registry with the start, the login and the cleanup of the manager."""
     registry = kopf.OperatorRegistry()
-    _register_lifecycle(registry, runtime)
-    _register_servers(registry, runtime)
-    return registry
 
-
-def _register_lifecycle(registry: kopf.OperatorRegistry, runtime: Manager) -> None:
-    # kopf would try a failed start again and again, where a new process tells more.
+    # By default kopf repeats a failed start without end; a new process shows the error.
     @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: Any) -> None:
-        await runtime.start()
-        spare_collector()
+        await manager.start()
+        gc_tuning.tune()
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=runtime.connection.server, aiohttp_session=runtime.session_for_kopf())
+        connection = manager.connection
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.new_session())
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
-        _end_at_the_latest()
-        await runtime.stop()
+        _limit_stop()
+        await manager.stop()
+
+    return registry
 
 
-def _end_at_the_latest() -> None:
-    """End the process if kopf does not: a watch that failed for good can leave its other watches waiting for ever."""
-    timer = threading.Timer(STOP_SECONDS, _give_up)
+def _limit_stop() -> None:
+    """End the process if its last calls take too long: one that the API server does not answer takes 20 s."""
+    timer = threading.Timer(STOP_SECONDS, _exit)
     timer.daemon = True
     timer.start()
 
 
-def _give_up() -> None:
+def _exit() -> None:
     logger.error("not stopped after %.0f s: ending the process", STOP_SECONDS)
     os._exit(1)
-
-
-def _register_servers(registry: kopf.OperatorRegistry, runtime: Manager) -> None:
-    @kopf.on.event(SERVER.group, SERVER.version, SERVER.plural, registry=registry)
-    async def wake(event: kopf.RawEvent, **_: Any) -> None:
-        runtime.saw(SERVER, event["type"], event["object"])

@@ -1,4 +1,4 @@
-"""Start kopf around the runtime, and end both together."""
+"""Run the manager inside of kopf, and end both together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from vllm_operator.settings import Settings
 
 
 class StoppedError(VLLMOperatorError):
-    """A task of the operator ended by itself, or the lease was lost."""
+    """A task of the operator ended by itself, or the Lease was lost."""
 
 
 logger = logging.getLogger(__name__)
 
 
-def allow_connections() -> None:
-    """Open as many files as the system lets this process: each replica is a connection, and many runtimes start
-    containers with a soft limit of 1,024."""
+def raise_file_limit() -> None:
+    """Allow the process as many open files as the system permits.
+
+    Each replica is a connection, and many container runtimes start with a soft limit of 1,024 files.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -31,30 +33,30 @@ def allow_connections() -> None:
 
 
 async def operate(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT.
+    """Run the operator until SIGTERM or SIGINT.
 
     Raises:
-        LoginError: no credentials.
-        ListenError: the address of the endpoints is taken.
-        StoppedError: it cannot go on; a new process can.
+        LoginError: there are no credentials.
+        ListenError: the address of the HTTP endpoints is taken.
+        StoppedError: the process cannot continue, and a new one can.
     """
-    allow_connections()
-    runtime = Manager(settings)
-    logger.info("connecting to %s", runtime.connection.server)
+    raise_file_limit()
+    manager = Manager(settings)
+    logger.info("connecting to %s", manager.connection.server)
     try:
-        await runtime.listen()
-        await runtime.scope.open()
+        await manager.listen()
+        await manager.namespaces.wait_until_readable()
         await kopf.operator(
-            registry=register(runtime),
-            settings=operator_settings(runtime.scope),
+            registry=register(manager),
+            settings=operator_settings(),
             standalone=True,
-            # kopf would look the user up, and a pod's user need not have a name.
+            # kopf would look up the user, and the user of a pod need not have a name.
             identity="vllm-operator",  # type: ignore[arg-type]  # a NewType that kopf does not export
-            clusterwide=runtime.scope.is_cluster,
-            namespaces=runtime.scope.namespaces,
-            stop_flag=runtime.failed,
+            # kopf watches nothing, so it needs no namespaces, and asks for no right in the cluster.
+            clusterwide=True,
+            stop_flag=manager.failed,
         )
     finally:
-        await runtime.stop()
-    if runtime.failed.is_set():
-        raise StoppedError("a part of the operator ended: see above; it starts afresh when it is run again")
+        await manager.stop()
+    if manager.failed.is_set():
+        raise StoppedError("a part of the operator ended, see the error above: start the operator again")

@@ -63,6 +63,5 @@ KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMon
 """Children of which nobody reads the status: one that holds its manifest still is no news."""
 
 OPTIONAL_KINDS = tuple(kind for kind in CHILD_KINDS.values() if kind.optional)
-REFLECTOR_KINDS = (POD, *CHILD_KINDS.values())
-"""Kinds that the operator watches by itself; the servers are watched by kopf."""
-WATCHED_KINDS = (SERVER, *REFLECTOR_KINDS)
+WATCHED_KINDS = (SERVER, POD, *CHILD_KINDS.values())
+"""Kinds that the operator lists and watches."""

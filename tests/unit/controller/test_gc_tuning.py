@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from vllm_operator.controller.gc_tuning import YOUNG_OBJECTS, spare_collector
+from vllm_operator.controller.gc_tuning import YOUNG_OBJECTS, tune
 
 
 @pytest.fixture
 def spared() -> Iterator[None]:
     before = gc.get_threshold()
-    spare_collector()
+    tune()
     yield
     gc.unfreeze()
     gc.set_threshold(*before)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.controller.liveness import LONGEST_PASS_SECONDS, trouble
+from vllm_operator.controller.liveness import LONGEST_RECONCILE_SECONDS, liveness_failure
 
 
 @pytest.mark.parametrize(
     ("ended", "longest", "expected"),
     [
         (False, 0.0, ""),
-        (False, LONGEST_PASS_SECONDS, ""),
-        (False, LONGEST_PASS_SECONDS + 1, "a pass over a server has not ended for 301 s"),
+        (False, LONGEST_RECONCILE_SECONDS, ""),
+        (False, LONGEST_RECONCILE_SECONDS + 1, "the reconcile of a server has not ended for 301 s"),
         (True, 0.0, "a task has ended"),
     ],
 )
 def test_trouble_is_a_task_that_ended_or_a_pass_that_does_not(ended: bool, longest: float, expected: str) -> None:
-    assert trouble(task_ended=ended, longest_pass=longest) == expected
+    assert liveness_failure(task_ended=ended, longest_reconcile=longest) == expected

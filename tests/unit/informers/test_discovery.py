@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_operator.informers.discovery import CHECK_SECONDS, DOUBT_SECONDS, OptionalKinds
+from vllm_operator.informers.discovery import CHECK_SECONDS, RECHECK_SECONDS, OptionalKinds
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 MONITORS = MONITORING_KINDS
@@ -58,10 +58,10 @@ async def test_kind_that_is_missing_twice_is_gone() -> None:
     discovery.kinds = frozenset({"PodMonitor"})
 
     assert not await capabilities.refresh()
-    assert capabilities.pause == DOUBT_SECONDS
+    assert capabilities.delay == RECHECK_SECONDS
     assert await capabilities.refresh()
     assert capabilities.installed == {"PodMonitor"}
-    assert capabilities.pause == CHECK_SECONDS
+    assert capabilities.delay == CHECK_SECONDS
     assert not await capabilities.refresh()
 
 
@@ -70,7 +70,7 @@ async def test_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
     await capabilities.refresh()
     discovery.kinds = None
     for kind in MONITORS:
-        capabilities.drop(kind)
+        capabilities.mark_missing(kind)
     assert capabilities.installed == frozenset()
 
     assert await capabilities.refresh()
@@ -80,7 +80,7 @@ async def test_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
 async def test_kind_that_is_there_after_all_is_told() -> None:
     capabilities, _ = scene()
     await capabilities.refresh()
-    capabilities.drop("PodMonitor")
+    capabilities.mark_missing("PodMonitor")
 
     assert await capabilities.refresh()
     assert capabilities.installed == MONITORS

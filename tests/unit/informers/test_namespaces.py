@@ -35,13 +35,13 @@ def scope(client: FakeClient, *namespaces: str) -> ServedNamespaces:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
 
 async def test_whole_cluster_is_not_asked_about() -> None:
     client = FakeClient()
     whole = scope(client)
-    await whole.open()
+    await whole.wait_until_readable()
     assert (whole.is_cluster, whole.lists, client.asked) == (True, (None,), 0)
 
 
@@ -49,9 +49,9 @@ async def test_namespace_without_role_is_left_out_and_named_once(caplog: pytest.
     caplog.set_level(logging.WARNING)
     client = FakeClient("b")
     named = scope(client, "a", "b")
-    await named.open()
-    assert (named.namespaces, named.closed, named.lists) == (("a",), ("b",), ("a",))
-    waiting = asyncio.create_task(named.await_role())
+    await named.wait_until_readable()
+    assert (named.readable, named.unreadable, named.lists) == (("a",), ("b",), ("a",))
+    waiting = asyncio.create_task(named.wait_for_new_role())
     await asyncio.sleep(0.05)
     assert not waiting.done()
     client.closed.clear()
@@ -64,16 +64,16 @@ async def test_namespace_without_role_is_left_out_and_named_once(caplog: pytest.
 async def test_without_any_role_it_waits_for_one() -> None:
     client = FakeClient("a")
     named = scope(client, "a")
-    waiting = asyncio.create_task(named.open())
+    waiting = asyncio.create_task(named.wait_until_readable())
     await asyncio.sleep(0.05)
     assert not waiting.done()
     client.closed.clear()
     await asyncio.wait_for(waiting, 5)
-    assert named.closed == ()
+    assert named.unreadable == ()
 
 
 @pytest.mark.parametrize("status", [None, 401, 404, 500, 503])
 async def test_api_server_in_trouble_closes_no_namespace(status: int | None) -> None:
     named = scope(FakeClient("a", status=status), "a")
-    await named.open()
-    assert named.closed == ()
+    await named.wait_until_readable()
+    assert named.unreadable == ()

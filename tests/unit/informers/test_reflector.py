@@ -1,37 +1,42 @@
-"""A watch goes on from where it ended, lists again what expired, and hides nothing."""
+"""A watch resumes where it ended, lists again after an error that invalidates its version, and hides no object."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import orjson
 import pytest
 
+from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers import reflector as module
 from vllm_operator.informers.reflector import Reflector
-from vllm_operator.kube.kinds import CHILD_KINDS
+from vllm_operator.informers.watch_source import RetryPolicy, WatchSource
+from vllm_operator.kube.kinds import CHILD_KINDS, SERVER, Kind
 
 SERVICE = CHILD_KINDS["Service"]
 
 
-class Done(Exception):
-    """The fake has no more to tell."""
+class NoMoreStreamsError(Exception):
+    """All recorded streams were played."""
 
 
 class FakeStreams:
-    """Watches that were written down before: each a list of pieces, and an error at the end of some."""
+    """Recorded watches: each is a list of chunks, and some end with an error."""
 
     def __init__(self, *streams: list[bytes | ApiError]) -> None:
         self._streams = list(streams)
         self.versions: list[str] = []
+        self.selectors: list[str | None] = []
 
     async def stream(self, _: str, parameters: Mapping[str, str], __: float) -> AsyncGenerator[bytes]:
         if not self._streams:
-            raise Done
+            raise NoMoreStreamsError
         self.versions.append(parameters["resourceVersion"])
+        self.selectors.append(parameters.get("labelSelector"))
         for piece in self._streams.pop(0):
             if isinstance(piece, ApiError):
                 raise piece
@@ -48,55 +53,56 @@ def error(code: int) -> bytes:
 
 
 class Scene:
-    """A watch over written streams; the lists that it asks for have the versions 100, 200, ..."""
+    """A reflector over recorded streams; the lists that it makes have the versions 100, 200, ...
+
+    Attributes:
+        missing: numbers of the lists that find the kind missing.
+        is_back: whether the API server comes back during each delay.
+    """
 
     def __init__(
         self,
         *streams: list[bytes | ApiError],
+        kind: Kind = SERVICE,
         is_served: Callable[[], bool] = lambda: True,
         known: frozenset[str] = frozenset(),
+        **retry: float,
     ) -> None:
         self.streams, self.lists = FakeStreams(*streams), 0
         self.seen: list[tuple[str, str]] = []
-        self.pauses: list[float] = []
-        self.is_back = False
-        self.reflector = Reflector(
-            SERVICE,
-            self.streams,
-            "/x",
-            "l=v",
-            self.relist,
-            self.saw,
-            self.pause,
-            is_served,  # type: ignore[arg-type]
-            known.__contains__,
-        )
+        self.delays: list[float] = []
+        self.missing, self.is_back = frozenset[int](), False
+        source = WatchSource(kind, "/x", self.relist, is_served)
+        policy = RetryPolicy(self.sleep, **retry)
+        client: Any = self.streams
+        self.reflector = Reflector(client, source, self.on_watch_event, known.__contains__, policy)
 
     async def relist(self) -> str:
         self.lists += 1
-        return str(100 * self.lists)
+        return str(100 * self.lists) if self.lists not in self.missing else ""
 
-    def saw(self, kind: str, body: Mapping[str, Any]) -> None:
-        self.seen.append((kind, body["metadata"]["name"]))
+    def on_watch_event(self, event_type: str, body: Mapping[str, Any]) -> None:
+        if body["metadata"]["name"] == "unreadable":
+            raise KeyError("spec")
+        self.seen.append((event_type, body["metadata"]["name"]))
 
-    async def pause(self, seconds: float) -> bool:
-        self.pauses.append(seconds)
+    async def sleep(self, seconds: float) -> bool:
+        self.delays.append(seconds)
         await asyncio.sleep(0)
         return self.is_back
 
     async def play(self) -> None:
-        """Until there is no more to tell."""
-        with pytest.raises(Done):
+        """Run until all streams have ended."""
+        with pytest.raises(NoMoreStreamsError):
             await self.reflector.run()
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "ABSENT_SECONDS"):
-        monkeypatch.setattr(module, name, 0.001)
+@pytest.fixture
+def no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPLAY_SECONDS", 0.0)
 
 
-async def test_list_comes_first_and_the_watch_goes_on_from_it() -> None:
+async def test_watch_starts_at_the_version_of_the_list() -> None:
     scene = Scene([event("ADDED", 101, "a"), event("DELETED", 102, "a")])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100"])
@@ -110,15 +116,15 @@ async def test_filled_kind_is_not_listed_again() -> None:
     assert (scene.lists, scene.streams.versions) == (1, ["100"])
 
 
-async def test_it_goes_on_from_the_last_version_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REPLAY_SECONDS", 0.0)
+@pytest.mark.usefixtures("no_replay")
+async def test_watch_resumes_at_the_last_version() -> None:
     scene = Scene([event("MODIFIED", 150)], [event("BOOKMARK", 170)], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "150", "170"])
     assert scene.seen == [("MODIFIED", "a")], "a bookmark is no object"
 
 
-async def test_what_the_answer_to_a_write_told_is_not_told_again_and_the_watch_goes_on_from_it() -> None:
+async def test_event_in_a_cached_version_is_skipped_and_the_watch_resumes_from_it() -> None:
     scene = Scene(
         [event("ADDED", 101), event("MODIFIED", 102, "b"), NoAnswerError("Cut", "cut")], [], known=frozenset({"102"})
     )
@@ -128,8 +134,8 @@ async def test_what_the_answer_to_a_write_told_is_not_told_again_and_the_watch_g
     assert scene.streams.versions == ["100", "102"]
 
 
-async def test_bookmark_soon_after_an_event_is_not_trusted() -> None:
-    """It would step over events that were lost on the way."""
+async def test_bookmark_soon_after_an_event_is_ignored() -> None:
+    """It would skip events that were lost on the way."""
     scene = Scene([event("MODIFIED", 150), event("BOOKMARK", 170)], [event("MODIFIED", 160, "lost")])
     await scene.play()
     assert scene.streams.versions == ["100", "150"]
@@ -137,28 +143,28 @@ async def test_bookmark_soon_after_an_event_is_not_trusted() -> None:
 
 
 @pytest.mark.parametrize("status", [None, 401, 403, 429, 503])
-async def test_failure_is_no_reason_to_list_again(status: int | None) -> None:
+async def test_watch_resumes_without_a_list_after(status: int | None) -> None:
     scene = Scene([event("ADDED", 101), ApiError(status, "R", "m")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "101"])
 
 
 @pytest.mark.parametrize("status", [404, 410, 500])
-async def test_what_expired_is_listed_again(status: int) -> None:
+async def test_list_is_repeated_after(status: int) -> None:
     scene = Scene([ApiError(status, "R", "m")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (2, ["100", "200"])
 
 
 @pytest.mark.parametrize("code", [410, 500])
-async def test_error_event_leads_to_a_list(code: int) -> None:
+async def test_list_is_repeated_after_an_error_event(code: int) -> None:
     scene = Scene([event("ADDED", 101), error(code), event("ADDED", 103, "after")], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (2, ["100", "200"])
     assert scene.seen == [("ADDED", "a")]
 
 
-async def test_events_are_put_together_from_pieces() -> None:
+async def test_events_are_joined_from_chunks() -> None:
     whole = event("ADDED", 101, "a", text="x" * 300_000) + event("ADDED", 102, "b")
     scene = Scene([whole[start : start + 65_536] for start in range(0, len(whole), 65_536)], [])
     await scene.play()
@@ -166,7 +172,7 @@ async def test_events_are_put_together_from_pieces() -> None:
     assert scene.streams.versions == ["100", "102"]
 
 
-async def test_half_an_event_comes_again() -> None:
+async def test_event_that_is_cut_off_is_sent_again() -> None:
     scene = Scene([event("ADDED", 101, "a") + event("ADDED", 102, "b")[:20]], [event("ADDED", 102, "b")])
     await scene.play()
     assert scene.streams.versions == ["100", "101"]
@@ -174,29 +180,21 @@ async def test_half_an_event_comes_again() -> None:
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b"[]\n", b'{"type":"ADDED","object":{}}\n', b"<html>\n", b"\n"])
-async def test_what_is_no_event_ends_the_watch_without_harm(line: bytes) -> None:
+async def test_line_that_is_no_event_ends_the_watch(line: bytes) -> None:
     scene = Scene([event("ADDED", 101), line], [])
     await scene.play()
     assert (scene.lists, scene.streams.versions) == (1, ["100", "101"])
 
 
-async def test_object_that_is_not_understood_hides_no_other() -> None:
-    scene = Scene([event("ADDED", 101, "a"), event("ADDED", 102, "b")])
-    told = scene.reflector._saw
-
-    def saw(kind: str, body: Mapping[str, Any]) -> None:
-        if body["metadata"]["name"] == "a":
-            raise KeyError("spec")
-        told(kind, body)
-
-    scene.reflector._saw = saw
+async def test_object_that_cannot_be_read_hides_no_other() -> None:
+    scene = Scene([event("ADDED", 101, "unreadable"), event("ADDED", 102, "b")])
     await scene.play()
     assert scene.seen == [("ADDED", "b")]
 
 
-async def test_kind_that_is_not_there_is_not_asked_for() -> None:
+async def test_optional_kind_that_is_not_installed_is_not_requested() -> None:
     served = False
-    scene = Scene([event("ADDED", 101)], is_served=lambda: served)
+    scene = Scene([event("ADDED", 101)], is_served=lambda: served, absent_seconds=0.001)
     playing = asyncio.create_task(scene.play())
     await asyncio.sleep(0.05)
     assert (scene.lists, scene.streams.versions) == (0, [])
@@ -205,20 +203,81 @@ async def test_kind_that_is_not_there_is_not_asked_for() -> None:
     assert scene.seen == [("ADDED", "a")]
 
 
+async def test_kind_whose_crd_is_missing_is_listed_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene([ApiError(404, "NotFound", "m")], [event("ADDED", 501)], kind=SERVER, absent_seconds=2.0, jitter=0.0)
+    scene.missing = frozenset({2, 3, 4})
+    await scene.play()
+
+    assert scene.streams.versions == ["100", "500"]
+    assert scene.seen == [("ADDED", "a")]
+    assert scene.delays[1:4] == [2.0, 2.0, 2.0]
+    messages = [record.getMessage() for record in caplog.records if "served" in record.getMessage()]
+    assert messages == ["vllmservers: not served: is its CRD installed?", "vllmservers: served again"]
+
+
+async def test_servers_are_watched_without_a_selector_and_children_with_the_label() -> None:
+    for kind, selector in ((SERVER, None), (SERVICE, MANAGED_SELECTOR)):
+        scene = Scene([], kind=kind)
+        await scene.play()
+        assert scene.streams.selectors == [selector]
+
+
+async def test_list_that_fails_is_repeated_before_the_watch() -> None:
+    scene = Scene([event("ADDED", 201)])
+    relist, failures = (
+        scene.relist,
+        iter([ApiError(401, "Unauthorized", "m"), NoAnswerError("BadAnswer", "half a list")]),
+    )
+
+    async def failing() -> str:
+        if error := next(failures, None):
+            raise error
+        return await relist()
+
+    scene.reflector._source = dataclasses.replace(scene.reflector._source, relist=failing)
+    await scene.play()
+    assert (scene.lists, scene.streams.versions) == (1, ["100"])
+
+
+UNREACHABLE = NoAnswerError("Unreachable", "m")
+
+
 @pytest.mark.parametrize("is_back", [False, True])
-async def test_pauses_grow_until_the_api_server_is_back(monkeypatch: pytest.MonkeyPatch, is_back: bool) -> None:
-    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 8.0)
-    scene = Scene(*[[NoAnswerError("Unreachable", "m")] for _ in range(9)])
+async def test_delays_grow_until_the_api_server_is_back(is_back: bool) -> None:
+    scene = Scene(*[[UNREACHABLE] for _ in range(9)], jitter=0.0)
     scene.is_back = is_back
     await scene.play()
-    assert (max(scene.pauses) > 6.0) is not is_back
+    assert scene.delays == ([0.2] * 9 if is_back else [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0, 8.0, 8.0])
 
 
-async def test_pause_that_the_api_server_asks_for_is_not_cut_short() -> None:
-    scene = Scene([ApiError(429, "TooManyRequests", "m", 0.05)])
+@pytest.mark.parametrize(
+    ("error", "longest"),
+    [(UNREACHABLE, 1.0), (NoAnswerError("BadAnswer", "m"), 6.4), (ApiError(503, "ServiceUnavailable", "m"), 6.4)],
+    ids=["unreachable", "half answers", "overloaded"],
+)
+async def test_only_an_unreachable_api_server_is_tried_more_often(error: ApiError, longest: float) -> None:
+    scene = Scene(*[[error] for _ in range(6)], jitter=0.0, longest_unreachable_seconds=1.0)
+    await scene.play()
+    assert max(scene.delays) == longest
+
+
+async def test_delay_that_the_api_server_requests_is_not_cut_short() -> None:
+    scene = Scene([ApiError(429, "TooManyRequests", "m", 0.25)], jitter=0.0)
     scene.is_back = True
     began = asyncio.get_running_loop().time()
     await scene.play()
-    assert asyncio.get_running_loop().time() - began >= 0.05
-    assert scene.pauses == [0.0]
+    assert asyncio.get_running_loop().time() - began >= 0.25
+    assert scene.delays == [0.0]
+
+
+def test_delays_vary_by_their_jitter() -> None:
+    policy = RetryPolicy(Scene().sleep)
+    delays = {policy.delay(3) for _ in range(20)}
+    assert len(delays) > 1
+    assert all(0.64 <= delay <= 0.96 for delay in delays)
+
+
+async def test_bookmark_soon_after_a_list_is_ignored() -> None:
+    scene = Scene([event("BOOKMARK", 170)], [])
+    await scene.play()
+    assert scene.streams.versions == ["100", "100"]

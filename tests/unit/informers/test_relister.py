@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tests.helpers.fakes import FakeClock
 from tests.unit.informers.objects import child
 from vllm_operator.informers.namespaces import ServedNamespaces
-from vllm_operator.informers.relister import Relister
+from vllm_operator.informers.relister import GONE_SECONDS, Relister
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import Listing
 from vllm_operator.kube.key import Key
@@ -34,62 +35,73 @@ def relist(store: Store, client: Any, *namespaces: str) -> Relister:
     return Relister(client, store, ServedNamespaces(client, namespaces))
 
 
-async def test_what_a_list_lacks_is_forgotten_and_its_server_told() -> None:
+async def test_object_that_a_list_lacks_is_forgotten_and_its_server_returned() -> None:
     store = Store()
     store.put("Service", child(version=9))
 
-    assert await relist(store, FakeLists(Listing([], "10"))).once(SERVICE) == {Key("llm", "mistral")}
+    assert await relist(store, FakeLists(Listing([], "10"))).relist(SERVICE) == {Key("llm", "mistral")}
     assert store.get("Service", "llm", "mistral") is None
 
 
 @pytest.mark.parametrize(("version", "stays"), [("8", True), ("10", False), ("opaque", True)])
-async def test_what_came_while_a_list_was_made_is_judged_by_its_version(version: str, stays: bool) -> None:
+async def test_object_that_came_during_a_list_is_judged_by_its_version(version: str, stays: bool) -> None:
     """An apply's answer came, the object was deleted, and only then was the list read: no watch tells of it again."""
     store = Store()
     lists = FakeLists(Listing([], version), meanwhile=lambda: store.put("Service", child(version=9)))
 
-    assert await relist(store, lists).once(SERVICE) == (set() if stays else {Key("llm", "mistral")})
+    assert await relist(store, lists).relist(SERVICE) == (set() if stays else {Key("llm", "mistral")})
     assert (store.get("Service", "llm", "mistral") is not None) == stays
 
 
-async def test_list_older_than_what_is_known_forgets_nothing_and_is_made_again() -> None:
+async def test_list_older_than_the_cache_removes_nothing_and_is_repeated() -> None:
     store = Store()
     store.put("Service", child(version=9))
     lists = relist(store, FakeLists(Listing([], "8"), Listing([], "10")))
 
-    assert await lists.once(SERVICE) == set()
+    assert await lists.relist(SERVICE) == set()
     assert store.get("Service", "llm", "mistral") is not None
-    assert lists.is_due(SERVICE)
+    assert lists.is_scheduled(SERVICE)
 
-    await lists.once(SERVICE)
+    await lists.relist(SERVICE)
     assert store.get("Service", "llm", "mistral") is None
 
 
-async def test_what_is_of_a_kind_that_is_not_served_is_forgotten_but_may_come_back() -> None:
-    store = Store()
+async def test_kind_that_is_not_served_is_forgotten_after_a_while_but_may_come_back() -> None:
+    store, clock = Store(), FakeClock()
     store.put("Service", child(version=9))
+    lists = Relister(FakeLists(None, None, None), store, ServedNamespaces(cast("Any", None), ()), clock)
 
-    assert await relist(store, FakeLists(None)).once(SERVICE) == {Key("llm", "mistral")}
+    assert await lists.relist(SERVICE) == set()
+    clock.now += GONE_SECONDS - 0.1
+    assert await lists.relist(SERVICE) == set()
+    assert store.get("Service", "llm", "mistral") is not None
+
+    clock.now += 0.1
+    assert await lists.relist(SERVICE) == {Key("llm", "mistral")}
     assert store.get("Service", "llm", "mistral") is None
     assert store.put("Service", child(version=9))
 
 
-async def test_what_is_of_an_optional_kind_stays_until_its_crd_is_known_to_be_gone() -> None:
+async def test_kind_that_is_missing_now_and_then_is_not_forgotten() -> None:
+    """An API server that starts may answer 404 until it has read its CRDs."""
+    store, clock = Store(), FakeClock()
+    store.put("Service", child(version=9))
+    answers = (None, Listing([child(version=9)], "9"), None)
+    lists = Relister(FakeLists(*answers), store, ServedNamespaces(cast("Any", None), ()), clock)
+    for _ in answers:
+        assert await lists.relist(SERVICE) == set()
+        clock.now += 2 * GONE_SECONDS
+
+    assert store.get("Service", "llm", "mistral") is not None
+
+
+async def test_optional_kind_stays_until_discovery_finds_its_crd_gone() -> None:
     store = Store()
     store.put("PodMonitor", child(version=9))
-    lists = relist(store, FakeLists(None))
 
-    assert await lists.once(CHILD_KINDS["PodMonitor"]) == set()
+    result = await relist(store, FakeLists(None)).relist_namespace(CHILD_KINDS["PodMonitor"], None)
+    assert result == (set(), "")
     assert store.get("PodMonitor", "llm", "mistral") is not None
-    assert lists.versions == {("PodMonitor", None): ""}
-
-
-async def test_listing_by_kopf_makes_the_kind_due_even_when_it_was_empty() -> None:
-    lists = relist(Store(), FakeLists())
-    assert not lists.is_due(SERVICE)
-
-    lists.heard(SERVICE)
-    assert lists.is_due(SERVICE)
 
 
 async def test_list_of_one_namespace_forgets_nothing_of_another() -> None:
@@ -97,15 +109,15 @@ async def test_list_of_one_namespace_forgets_nothing_of_another() -> None:
     store.put("Service", child(version=9))
     lists = relist(store, FakeLists(Listing([], "12"), Listing([child(version=11)], "13")), "team", "llm")
 
-    await lists.once(SERVICE)
+    assert await lists.relist_namespace(SERVICE, "team") == (set(), "12")
     assert store.get("Service", "llm", "mistral") is not None
-    assert lists.versions == {("Service", "team"): "12", ("Service", "llm"): "13"}
+    assert await lists.relist_namespace(SERVICE, "llm") == ({Key("llm", "mistral")}, "13")
 
 
-async def test_every_namespace_forgets_what_its_own_list_lacks() -> None:
+async def test_each_namespace_forgets_what_its_own_list_lacks() -> None:
     store = Store()
     store.put("Service", child(version=9))
     lists = relist(store, FakeLists(Listing([], "12"), Listing([], "13")), "team", "llm")
 
-    assert await lists.once(SERVICE) == {Key("llm", "mistral")}
+    assert await lists.relist(SERVICE) == {Key("llm", "mistral")}
     assert store.get("Service", "llm", "mistral") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.informers.watch_lines import is_bookmark, state_version
+from vllm_operator.informers.watch_lines import state_version
 
 BUILT_IN = (
     b'{"type":"MODIFIED","object":{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","namespace":"llm",'
@@ -33,8 +33,3 @@ BOOKMARK = b'{"type":"BOOKMARK","object":{"kind":"Service","metadata":{"resource
 )
 def test_version_is_the_one_of_the_object(line: bytes, version: str) -> None:
     assert state_version(line) == version
-
-
-def test_bookmark_is_known_as_such() -> None:
-    assert is_bookmark(BOOKMARK)
-    assert not is_bookmark(CUSTOM)

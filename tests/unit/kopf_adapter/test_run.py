@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vllm_operator.kopf_adapter.run import allow_connections
+from vllm_operator.kopf_adapter.run import raise_file_limit
 
 
 @pytest.fixture
@@ -20,6 +20,6 @@ def _soft_limit_of_a_container() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_soft_limit_of_a_container")
 def test_operator_takes_all_the_files_that_it_may_open():
-    allow_connections()
+    raise_file_limit()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
