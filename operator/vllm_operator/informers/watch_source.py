@@ -55,7 +55,7 @@ class RetryPolicy:
     jitter: float = 0.2
 
     def delay(self, short_attempts: int, *, reachable: bool = True) -> float:
-        """Return the seconds to wait after so many short attempts in a row."""
+        """Return the seconds to wait after a number of short attempts in a row."""
         longest = self.longest_seconds if reachable else self.longest_unreachable_seconds
         return self.jittered(min(self.first_seconds * 2 ** min(short_attempts, 16), longest))
 
