@@ -96,6 +96,10 @@ release-snapshot: setup ## Keep what this version renders, for the next one's up
 crds: setup ## Generate crds/vllmserver.yaml from the models
 	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
 
+.PHONY: reference-docs
+reference-docs: setup ## Generate docs/reference/vllmserver.md and cli.md from the models and the command line
+	$(RUN) python -m tools.reference_docs
+
 .PHONY: manifests
 manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-operator.yaml (IMAGE, OPTIONS="--pod-monitor --rules")
 	$(RUN) python -m vllm_operator manifests --image $(IMAGE) $(OPTIONS) --output dist/vllm-operator.yaml

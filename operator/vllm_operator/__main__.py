@@ -1,4 +1,4 @@
-"""Command line of the operator: `python -m vllm_operator run`."""
+"""The command line of the operator: `python -m vllm_operator run`."""
 
 from __future__ import annotations
 
@@ -16,43 +16,55 @@ import click
 from vllm_operator import __version__
 
 RECURSION_LIMIT = 60_000
-"""The API server accepts JSON of 10,000 levels, and reading it takes up to three calls a level. Such a manifest is
-refused, but reading it must not fail."""
+"""Depth of calls that Python allows. The API server accepts JSON of 10,000 levels, and reading it takes up to three
+calls a level. The operator refuses such an object, but it must be able to read it."""
 
 
 Names = TypeVar("Names", str, tuple[str, ...])
 
 
-def checked_names(_context: click.Context, _option: click.Parameter, value: Names) -> Names:
-    """The namespaces as they are; a pattern, or what else nobody can create, is an error of usage."""
+def validate_namespaces(_context: click.Context, _option: click.Parameter, value: Names) -> Names:
+    """Return the namespaces unchanged.
+
+    Raises:
+        click.BadParameter: a name that no namespace can have, such as a pattern.
+    """
     for name in [value] if isinstance(value, str) else value:
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
-            raise click.BadParameter(f"{name!r} is no name of a namespace")
+            raise click.BadParameter(
+                f"{name!r} is not a valid name of a namespace: use a-z, 0-9 and -, at most 63 characters"
+            )
     return value
 
 
-def checked_runbooks(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """The URL as it is; one that cannot lead to the page of an alert is an error of usage."""
+def validate_runbook_url(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Return the URL unchanged.
+
+    Raises:
+        click.BadParameter: the URL cannot lead to the page of an alert.
+    """
     if value and (not re.fullmatch(r"https?://[^\s{}]+", value) or value.count("%s") != 1):
-        raise click.BadParameter(f"{value!r} must be a URL of http or https that holds %s once, for the alert's name")
+        raise click.BadParameter(
+            f"{value!r} must be an http or https URL that contains %s once, for the name of the alert"
+        )
     return value
 
 
 runbooks_option = click.option(
     "--runbook-url",
     "runbooks",
-    callback=checked_runbooks,
+    callback=validate_runbook_url,
     default="",
     envvar="VLLM_OPERATOR_RUNBOOK_URL",
-    help="Where you publish docs/runbooks: a URL with %s for the alert's name, which alerts then link to. "
-    "[default: alerts carry no link]",
+    help="URL of your copy of docs/runbooks, with %s for the name of the alert: alerts link to it. "
+    "[default: alerts have no link]",
 )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vllm-operator")
 def main() -> None:
-    """Run vLLM on Kubernetes: one VLLMServer manifest becomes a serving, watched, autoscaled deployment."""
+    """Run vLLM on Kubernetes: one VLLMServer becomes replicas, Service, cache, autoscaler and alerts."""
     sys.setrecursionlimit(RECURSION_LIMIT)
 
 
@@ -62,21 +74,28 @@ def main() -> None:
     "-n",
     "namespaces",
     multiple=True,
-    callback=checked_names,
+    callback=validate_namespaces,
     envvar="VLLM_OPERATOR_NAMESPACE",
-    help="Serve this namespace only, with the rights of a Role in it; may be repeated. [default: all]",
+    help="Serve only this namespace, with the rights of a Role in it. Repeat it for several. [default: all namespaces]",
 )
-@click.option("--listen", default=":8080", show_default=True, help="Address of /healthz, /readyz and /metrics.")
 @click.option(
-    "--workers", type=click.IntRange(1, 1000), default=32, show_default=True, help="Servers worked on at once."
+    "--listen", default=":8080", show_default=True, help="Address and port of /healthz, /readyz and /metrics."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="VLLMServers that are reconciled at once.",
 )
 @click.option(
     "--leader-elect/--no-leader-elect",
     default=None,
-    help="Lead only while holding a Lease, so that several operators may run. [default: in a pod yes, outside no]",
+    help="Write only while holding a Lease, so that several operators can run and one leads. "
+    "[default: yes in a pod, no outside]",
 )
 @click.option(
-    "--lease-namespace", help="Namespace of the Lease. [default: the pod's own, else the first that is served]"
+    "--lease-namespace", help="Namespace of the Lease. [default: that of the pod, else the first served namespace]"
 )
 @runbooks_option
 @click.option(
@@ -84,14 +103,14 @@ def main() -> None:
     type=click.Choice(["auto", "text", "json"]),
     default="auto",
     show_default=True,
-    help="auto: text on a terminal, else JSON.",
+    help="Format of the log; auto is text on a terminal, else JSON.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Least severe message that is logged.",
+    help="Lowest severity that is logged.",
 )
 def run(
     namespaces: tuple[str, ...],
@@ -105,14 +124,14 @@ def run(
 ) -> None:
     """Run the operator until it is stopped.
 
-    Inside a cluster it uses the service account of its pod, outside the kubeconfig of KUBECONFIG or ~/.kube/config.
+    In a pod it uses the pod's service account, elsewhere the kubeconfig that KUBECONFIG names, or ~/.kube/config.
     """
     import uvloop
 
     from vllm_operator.errors import VLLMOperatorError
     from vllm_operator.log_setup import configure
 
-    with _without_other_clients():
+    with _hide_other_clients():
         from vllm_operator.kopf_adapter.run import operate
     from vllm_operator.settings import Settings, choose_lease_namespace
 
@@ -134,8 +153,8 @@ def run(
 
 
 @contextmanager
-def _without_other_clients() -> Iterator[None]:
-    """Hide the Kubernetes clients that kopf imports where they are installed: 15 MB that nothing uses."""
+def _hide_other_clients() -> Iterator[None]:
+    """Hide the Kubernetes clients that kopf imports if they are installed: 15 MB that the operator does not use."""
     hidden = [name for name in ("kubernetes", "kubernetes_asyncio", "pykube") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes the import fail
     try:
@@ -147,7 +166,7 @@ def _without_other_clients() -> Iterator[None]:
 
 @main.command()
 def crd() -> None:
-    """Print the CustomResourceDefinition, generated from the models."""
+    """Print the CustomResourceDefinition of VLLMServer as YAML."""
     from vllm_operator.api.crd import crd as definition
     from vllm_operator.install.manifests import to_yaml
 
@@ -155,32 +174,37 @@ def crd() -> None:
 
 
 @main.command()
-@click.option("--image", default=f"vllm-operator:{__version__}", show_default=True, help="Image of the operator.")
+@click.option(
+    "--image", default=f"vllm-operator:{__version__}", show_default=True, help="Container image of the operator."
+)
 @click.option(
     "--namespace",
     "-n",
-    callback=checked_names,
+    callback=validate_namespaces,
     default="vllm-operator-system",
     show_default=True,
     help="Namespace of the operator.",
 )
-@click.option("--namespaced", is_flag=True, help="Serve the operator's own namespace only: short for --serve with it.")
+@click.option("--namespaced", is_flag=True, help="Serve the operator's own namespace: short for --serve with it.")
 @click.option(
     "--serve",
     multiple=True,
-    callback=checked_names,
-    help="Serve this namespace only, with a Role in it instead of a ClusterRole; may be repeated. [default: all]",
+    callback=validate_namespaces,
+    help="Serve only this namespace, with a Role in it instead of a ClusterRole. Repeat it for several. "
+    "[default: all namespaces]",
 )
 @click.option(
     "--without-cluster-objects",
     is_flag=True,
-    help="Leave out Namespace and CRD, which need an administrator; only with --serve or --namespaced.",
+    help="Leave out Namespace and CRD, which only an administrator can apply; needs --serve or --namespaced.",
 )
-@click.option("--pod-monitor", is_flag=True, help="With a PodMonitor for the operator; needs its CRD.")
-@click.option("--rules", is_flag=True, help="With a PrometheusRule, alerts about the operator; needs its CRD.")
+@click.option("--pod-monitor", is_flag=True, help="Add a PodMonitor for the operator; the cluster needs its CRD.")
+@click.option(
+    "--rules", is_flag=True, help="Add a PrometheusRule with alerts about the operator; the cluster needs its CRD."
+)
 @runbooks_option
 @click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: stdout]"
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: standard output]"
 )
 def manifests(
     image: str,
@@ -193,12 +217,17 @@ def manifests(
     runbooks: str,
     output: Path | None,
 ) -> None:
-    """Print everything that `kubectl apply` needs: namespace, CRD, RBAC and the operator's Deployment."""
+    """Print the manifests that install the operator: Namespace, CRD, RBAC, Service and Deployment.
+
+    Apply them with `kubectl apply --server-side -f FILE`.
+    """
     from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, operator_manifests, to_yaml
 
     served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
     if without_cluster_objects and not served:
-        raise click.UsageError("--without-cluster-objects needs --serve or --namespaced: a ClusterRole is one, too")
+        raise click.UsageError(
+            "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
+        )
     objects = operator_manifests(image, namespace, served, MonitoringOptions(pod_monitor, rules, runbooks))
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]

@@ -1,4 +1,4 @@
-"""The command line: help that helps, and messages for what goes wrong at the start."""
+"""The command line: its help, and the messages of a failed start."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_namespace_that_cannot_be_is_named(name: str) -> None:
     shown = invoke("run", "--namespace", name)
 
     assert shown.exit_code == 2
-    assert f"{name!r} is no name of a namespace" in shown.output
+    assert f"{name!r} is not a valid name of a namespace" in shown.output
 
 
 @pytest.mark.parametrize("url", ["wiki.example/%s", "https://wiki.example/", "https://a/%s/%s", "https://a/%s{{"])
@@ -145,7 +145,7 @@ def test_url_that_leads_to_no_runbook_is_named(url: str) -> None:
     shown = invoke("run", "--runbook-url", url)
 
     assert shown.exit_code == 2
-    assert f"{url!r} must be a URL" in shown.output
+    assert f"{url!r} must be an http or https URL" in shown.output
 
 
 def test_manifests_are_written_to_a_file(tmp_path: Path) -> None:
