@@ -1,4 +1,4 @@
-"""A stand-in for vLLM's API server on loopback, whose answers have the shapes of the real one."""
+"""A fake of vLLM's API server on loopback, whose answers have the shapes of the real one."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ INFERENCE = {"/v1/completions": "text_completion", "/v1/embeddings": "list"}
 class FakeVLLM:
     """Answers `/health`, `/v1/models`, `/version`, `/metrics` and one-token completions as vLLM 0.32 does.
 
-    A frozen one lets completions hang and keeps its numbers; a busy one lets them hang while its numbers go on.
+    With a stalled engine, completions wait and no counter moves; with a busy one, they wait while its counters move.
 
     Attributes:
-        takes: which of `completions` and `embeddings` its model takes.
+        accepts: which of `completions` and `embeddings` its model accepts.
         models: names listed by `/v1/models`.
         version: answer of `/version`.
-        api_key: key that `/v1/models` asks for, if any.
+        api_key: key that `/v1/models` requires, if any.
         status: path -> HTTP status to answer with instead of 200.
         body: path -> bytes to answer with instead of the usual ones.
         headers: sent with every answer.
         delay: seconds before every answer.
-        slow: path -> seconds before its answers instead.
-        frozen: its engine stands still.
-        busy: its engine has more to do than it gets done.
-        held: requests that its engine says it holds.
-        hanging: completions that wait for an answer.
-        given_up: completions that were taken back.
-        completed: bodies of the requests that its engine answered.
-        asked: path -> how often it was asked.
+        delays: path -> seconds before its answers, in place of `delay`.
+        stalled: its engine makes no progress.
+        busy: its engine makes progress, and answers no completion in time.
+        engine_requests: requests that its engine reports.
+        waiting: completions that wait for an answer.
+        cancelled: completions that their client cancelled.
+        completed: bodies of the completions that its engine answered.
+        requests: path -> number of requests.
         connections: connections that were opened.
     """
 
     def __init__(self, models: tuple[str, ...] = ("mistral-7b",), version: str = "0.32.0") -> None:
         self.models = models
         self.version = version
-        self.takes = {"completions"}
+        self.accepts = {"completions"}
         self.api_key: str | None = None
         self.max_model_len = 8192
         self.metrics = RECORDED_METRICS
@@ -55,12 +55,12 @@ class FakeVLLM:
         self.body: dict[str, bytes] = {}
         self.headers: dict[str, str] = {}
         self.delay = 0.0
-        self.slow: dict[str, float] = {}
-        self.frozen = self.busy = False
-        self.held = self.tokens = self.hanging = self.given_up = 0
+        self.delays: dict[str, float] = {}
+        self.stalled = self.busy = False
+        self.engine_requests = self.tokens = self.waiting = self.cancelled = 0
         self.completed: list[dict[str, object]] = []
         self.headers_of_completions: list[Mapping[str, str]] = []
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.authorizations: set[tuple[str, str | None]] = set()
         self.cookies: set[str | None] = set()
         self.peers: set[object] = set()
@@ -74,11 +74,11 @@ class FakeVLLM:
 
     @property
     def connections(self) -> int:
-        """How many connections were opened."""
+        """Number of connections that were opened."""
         return len(self.peers)
 
     async def start(self) -> None:
-        """Listen, on the port of before if there was one."""
+        """Listen, on the same port as before when there was one."""
         self._runner = web.ServerRunner(web.Server(self._answer, handler_cancellation=True), shutdown_timeout=0.1)  # type: ignore[arg-type]
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -104,49 +104,49 @@ class FakeVLLM:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = request.path
-        self.asked[path] += 1
+        self.requests[path] += 1
         self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         self.authorizations.add((path, request.headers.get("authorization")))
         self.cookies.add(request.headers.get("cookie"))
-        await asyncio.sleep(self.slow.get(path, self.delay))
+        await asyncio.sleep(self.delays.get(path, self.delay))
         if path in self.status:
             return web.Response(status=self.status[path], headers=self.headers)
         if path in self.body:
             return web.Response(body=self.body[path], headers=self.headers)
         if path.startswith("/v1") and self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
-        if path in INFERENCE and path.removeprefix("/v1/") in self.takes:
+        if path in INFERENCE and path.removeprefix("/v1/") in self.accepts:
             return await self._complete(request)
-        return self._usual(path)
+        return self._default_answer(path)
 
     async def _complete(self, request: web.BaseRequest) -> web.Response:
         """Answer as soon as the engine is free, unless the client closes the connection before."""
         self.headers_of_completions.append(request.headers.copy())
         body = await request.json()
-        self.hanging += 1
+        self.waiting += 1
         try:
-            while self.frozen or self.busy:  # noqa: ASYNC110
+            while self.stalled or self.busy:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         except asyncio.CancelledError:
-            self.given_up += 1
+            self.cancelled += 1
             raise
         finally:
-            self.hanging -= 1
+            self.waiting -= 1
         self.completed.append(body)
         self.tokens += 1
         return web.json_response({"object": INFERENCE[request.path], "model": body["model"]})
 
-    def _numbers(self) -> str:
-        """The recorded metrics, with the engine's own numbers of now."""
+    def _metrics(self) -> str:
+        """Return the recorded metrics with the present counters of the engine."""
         if self.busy:
             self.tokens += 1
-        changes = {"vllm:num_requests_running": self.held, "vllm:generation_tokens_total": self.tokens}
+        changes = {"vllm:num_requests_running": self.engine_requests, "vllm:generation_tokens_total": self.tokens}
         text = self.metrics
         for family, value in changes.items():
             text = re.sub(rf"^({family}\{{.*\}}) .*$", rf"\1 {value:.1f}", text, flags=re.MULTILINE)
         return text
 
-    def _usual(self, path: str) -> web.Response:
+    def _default_answer(self, path: str) -> web.Response:
         match path:
             case "/health":
                 return web.Response(headers=self.headers)
@@ -155,7 +155,7 @@ class FakeVLLM:
             case "/version":
                 return web.json_response({"version": self.version})
             case "/metrics":
-                return web.Response(text=self._numbers())
+                return web.Response(text=self._metrics())
         return web.json_response({"detail": "Not Found"}, status=404)
 
     def _model(self, name: str) -> dict[str, object]:

@@ -19,6 +19,6 @@ def running_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEng
 
 @pytest.fixture
 def engine(running_engine: RealEngine) -> Iterator[RealEngine]:
-    """The server; its engine works at the beginning and at the end of every test."""
+    """Yield the server; its engine works at the beginning and at the end of every test."""
     yield running_engine
-    running_engine.thaw()
+    running_engine.resume()

@@ -1,4 +1,4 @@
-"""One real vLLM (CPU, a tiny model) as a process of its own on loopback, whose engine can be frozen."""
+"""A real vLLM (CPU, a tiny model) on loopback, whose engine process can be suspended."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tools.vllm_releases.serving import START_SECONDS, NotServingError, free_por
 
 MODEL = "tiny"
 ENGINE_PROCESS = "VLLM::EngineCor"
-"""What the kernel keeps of the name that vLLM gives to the process of its engine."""
+"""The part that the kernel keeps of the name of vLLM's engine process."""
 
 
 class RealEngine:
-    """A running `vllm.entrypoints.openai.api_server`; installed in the cache of the test cluster where it is missing.
+    """A running `vllm.entrypoints.openai.api_server`, installed in the cache of the local cluster when missing.
 
     Attributes:
         url: base URL, without a slash at the end.
@@ -55,27 +55,27 @@ class RealEngine:
         self.stop()
 
     def stop(self) -> None:
-        """Kill every process of it, also a frozen one."""
+        """Kill all of its processes, also a suspended one."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
-    def freeze(self) -> None:
-        """Stop the engine's process: it holds what it has and does nothing, as in a deadlock."""
+    def suspend(self) -> None:
+        """Suspend the engine's process: it keeps its requests and makes no progress, as in a deadlock."""
         os.kill(self.core, signal.SIGSTOP)
 
-    def thaw(self) -> None:
-        """Let it go on."""
+    def resume(self) -> None:
+        """Resume the engine's process."""
         os.kill(self.core, signal.SIGCONT)
 
     def get(self, path: str) -> str:
-        """The body of an answer 200."""
+        """Return the body of an answer 200."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return str(answer.read().decode())
 
     def metric(self, family: str) -> float:
-        """The sum of all series of a family."""
+        """Return the sum of all series of a family."""
         lines = (line for line in self.get("/metrics").splitlines() if line.startswith((family + "{", family + " ")))
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
@@ -106,10 +106,10 @@ def _variables() -> dict[str, str]:
 
 
 def _engine_of(server: int) -> int:
-    """The child of `server` that runs the engine.
+    """Return the process id of the child of `server` that runs the engine.
 
     Raises:
-        NotServingError: there is none.
+        NotServingError: there is no such child.
     """
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -117,7 +117,7 @@ def _engine_of(server: int) -> int:
         try:
             name, parent = (folder / "comm").read_text().strip(), (folder / "stat").read_text().rpartition(")")[2]
         except OSError:
-            continue  # ended meanwhile
+            continue  # it has just ended
         if name == ENGINE_PROCESS and int(parent.split()[1]) == server:
             return int(folder.name)
     raise NotServingError(f"process {server} has no child {ENGINE_PROCESS}")

@@ -1,4 +1,4 @@
-"""Clients of a real vLLM: streams of tokens, long prompts, and requests that nobody answers."""
+"""Clients of a real vLLM: streams of tokens, long prompts, and requests without an answer."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ VOCABULARY = range(10, 500)
 
 
 class Load:
-    """Clients that ask again as soon as they are answered.
+    """Clients that send the next request as soon as they have an answer.
 
     Attributes:
-        done: kind of request -> how many were answered in full.
-        failures: what went wrong.
+        done: kind of request -> number of complete answers.
+        failures: errors of the client.
     """
 
     def __init__(self, url: str) -> None:
@@ -34,12 +34,12 @@ class Load:
         self.stopping = False
 
     def stream(self, clients: int, tokens: int) -> None:
-        """`clients` that each have `tokens` streamed to them."""
+        """Start `clients` that each stream `tokens`."""
         body = {"prompt": "Tell me", "max_tokens": tokens, "stream": True, "ignore_eos": True}
         self._spawn(clients, "stream", lambda: body)
 
     def prompts(self, clients: int) -> None:
-        """`clients` that each send prompts of 2,000 tokens, no two of them alike."""
+        """Start `clients` that each send prompts of 2,000 tokens, no two of them alike."""
         self._spawn(clients, "prompt", lambda: {"prompt": random.choices(VOCABULARY, k=PROMPT_TOKENS), "max_tokens": 1})
 
     def _spawn(self, clients: int, kind: str, body: Any) -> None:
@@ -61,7 +61,7 @@ class Load:
             await answer.read()
 
     async def finish(self) -> None:
-        """Let every client have its last answer."""
+        """Wait until every client has its last answer."""
         self.stopping = True
         await asyncio.gather(*self._tasks)
 
@@ -74,7 +74,7 @@ class Load:
 
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[Load]:
-    """Clients that give up at the end."""
+    """Yield clients that give up at the end."""
     made = Load(url)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""A stand-in for the network between the operator and a replica: a TCP relay that can be cut."""
+"""A fake of the network between the operator and a replica: a TCP relay that can be cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Relay:
-    """Passes bytes on in both directions; once cut, connections stay open and nothing gets through.
+    """A relay of bytes in both directions; once cut, connections stay open and nothing gets through.
 
     Attributes:
         up: bytes get through.
@@ -24,11 +24,11 @@ class Relay:
         """Relay one connection."""
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
         for source, sink in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._pass_on(source, sink))
+            task = asyncio.create_task(self._copy(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
                 await self.up.wait()
@@ -45,7 +45,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(port: int) -> AsyncIterator[tuple[Relay, str]]:
-    """A relay to a port of loopback, and the base URL before it."""
+    """Yield a relay to a port of loopback, and the base URL in front of it."""
     made = Relay(port)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     try:

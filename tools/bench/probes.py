@@ -28,7 +28,7 @@ from httpx_aiohttp import AiohttpTransport
 import vllm_operator.kopf_adapter.run  # noqa: F401  # all that the operator loads, for its memory
 from tools.bench.stand_in_replicas import MODEL, address
 from vllm_operator.kube.key import Key
-from vllm_operator.probing.http import ReplicaEndpoint, replica_client
+from vllm_operator.probing.http import ReplicaClient, new_session
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import ProbeTarget
 
@@ -200,9 +200,9 @@ def resident_mib() -> float:
 async def ratio_to_httpx(port: int, requests: int = 2000) -> dict[str, float]:
     """CPU of one request by httpx over httpx-aiohttp, and by the prober's own client, in turns."""
     url = f"http://{address(0)}:{port}"
-    transport = AiohttpTransport(client=replica_client)
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as old, replica_client() as new:
-        replica = ReplicaEndpoint(new, url, timeout=10)
+    transport = AiohttpTransport(client=new_session)
+    async with httpx.AsyncClient(transport=transport, trust_env=False) as old, new_session() as new:
+        replica = ReplicaClient(new, url, timeout=10)
         spent = {"httpx": 0.0, "aiohttp": 0.0}
         for turn in range(8):
             begun = time.process_time()

@@ -1,1 +1,4 @@
-"""Talking to vLLM: asking every replica how it is."""
+"""Probe the replicas over HTTP, and detect stalled engines.
+
+`ProbeManager` is the entrance; the parts of one replica's state, with the one writer of each, stand in `replica`.
+"""

@@ -1,8 +1,8 @@
-"""What `/metrics` shows of an engine's life, found without parsing the rest: 50 KB are searched in 30 µs.
+"""Find the engine counters in `/metrics` without parsing the rest: a search of 50 KB takes 30 µs.
 
-Which numbers move when the engine's process is stopped was measured on vLLM 0.32: none of `_LIVING` does, whatever the
-API server takes in meanwhile. What the API server itself counts goes on: connections (`process_open_fds`), and requests
-whose client gave up, which `http_requests_total` calls 2xx.
+Which counters move was measured on vLLM 0.32 with the engine's process suspended: none of `_PROGRESS` does, whatever
+requests vLLM's API server accepts. The API server's own numbers go on: connections (`process_open_fds`), and requests
+that their client gave up, which `http_requests_total` counts as 2xx.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_HELD = (b"vllm:num_requests_running", b"vllm:num_requests_waiting")
-_LIVING = (
-    *_HELD,
+_REQUESTS = (b"vllm:num_requests_running", b"vllm:num_requests_waiting")
+_PROGRESS = (
+    *_REQUESTS,
     b"vllm:kv_cache_usage_perc",
     b"vllm:gpu_cache_usage_perc",  # its name before 0.10
     b"vllm:prefix_cache_queries_total",
@@ -33,49 +33,51 @@ _INFERENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EngineCounters:
-    """One look at the numbers of a replica.
+    """One sample of a replica.
 
     Attributes:
-        engines: data-parallel engine -> its numbers, as one text that changes when any of them does.
-        held: engine -> requests that run or wait in it, as it said last.
-        answered: inference requests that ended well or were given up by their client.
-        connections: open files of the API server, which grow by one with each connection; None where it does not tell.
-        process: when the API server started, which tells one run of it from the next.
+        progress: data-parallel engine -> its counters, as one text that changes when any of them does.
+        requests: engine -> requests that run or wait in it, as it reported last.
+        finished: inference requests that succeeded or were given up by their client.
+        connections: open files of vLLM's API server, which grow by one with each connection; None without that
+            metric.
+        process_start: start time of vLLM's API server, which distinguishes one run of it from the next.
     """
 
-    engines: dict[str, bytes] = field(default_factory=dict)
-    held: dict[str, float] = field(default_factory=dict)
-    answered: float = 0.0
+    progress: dict[str, bytes] = field(default_factory=dict)
+    requests: dict[str, float] = field(default_factory=dict)
+    finished: float = 0.0
     connections: float | None = None
-    process: float | None = None
+    process_start: float | None = None
 
 
-def parsed_pulse(body: bytes) -> EngineCounters | None:
-    """Read the pulse from a body of `/metrics`.
+def parse_engine_counters(body: bytes) -> EngineCounters | None:
+    """Read the engine counters from a body of `/metrics`.
 
-    None when it tells of no engine, as with `--disable-log-stats`, or of one that was put to sleep and rightly rests.
+    None when it holds no engine counters, as with `--disable-log-stats`, or when an engine was put to sleep and rightly
+    makes no progress.
     """
-    engines: defaultdict[str, list[bytes]] = defaultdict(list)
-    held: defaultdict[str, float] = defaultdict(float)
-    for family in _LIVING:
+    progress: defaultdict[str, list[bytes]] = defaultdict(list)
+    requests: defaultdict[str, float] = defaultdict(float)
+    for family in _PROGRESS:
         for labels, value in _series(body, family):
             engine = _engine(labels)
-            engines[engine].append(value)
-            if family in _HELD:
-                held[engine] += _number(value) or 0.0
-    if not engines or any(value == b"0.0" for labels, value in _series(body, _SLEEP) if _AWAKE in labels):
+            progress[engine].append(value)
+            if family in _REQUESTS:
+                requests[engine] += _number(value) or 0.0
+    if not progress or any(value == b"0.0" for labels, value in _series(body, _SLEEP) if _AWAKE in labels):
         return None
     return EngineCounters(
-        engines={engine: b" ".join(values) for engine, values in engines.items()},
-        held=dict(held),
-        answered=_answered(body),
+        progress={engine: b" ".join(values) for engine, values in progress.items()},
+        requests=dict(requests),
+        finished=_finished(body),
         connections=_single(body, b"process_open_fds"),
-        process=_single(body, b"process_start_time_seconds"),
+        process_start=_single(body, b"process_start_time_seconds"),
     )
 
 
 def _series(body: bytes, family: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Labels and value of every series of one family: they stand below each other."""
+    """Yield labels and value of every series of one family: vLLM exports them in one block."""
     start = b"\n" + family
     at = body.find(start + b"{")
     if at < 0:
@@ -93,8 +95,8 @@ def _engine(labels: bytes) -> str:
     return found[1].decode() if found else "0"
 
 
-def _answered(body: bytes) -> float:
-    """A request that is refused (4xx) never reaches the engine, so it says nothing of it."""
+def _finished(body: bytes) -> float:
+    """Sum the finished inference requests; a refused one (4xx) never reaches the engine, so it does not count."""
     return sum(
         _number(value) or 0.0
         for labels, value in _series(body, b"http_requests_total")

@@ -20,11 +20,11 @@ HealthReason = Literal[
 
 @dataclass(frozen=True)
 class ReplicaHealth:
-    """What one replica answered to the last probe.
+    """The outcome of the last probe of one replica.
 
     Attributes:
-        reason: `Serving` when healthy; `NotProbed` before the first answer; `Stalled` when the API server answers and
-            its engine does not.
+        reason: `Serving` when healthy; `NotProbed` before the first result; `Stalled` when vLLM's API server answers
+            and the engine behind it does not.
         message: the failure in one line, without secrets.
         served_models: names listed by `/v1/models`.
         version: answer of `/version`.
@@ -44,6 +44,11 @@ class ReplicaHealth:
     from_status: bool = False
 
     @property
-    def healthy(self) -> bool:
+    def is_healthy(self) -> bool:
         """True when the engine answers and lists every name that the spec asks for."""
         return self.reason == "Serving"
+
+    @property
+    def is_answering(self) -> bool:
+        """True when vLLM's API server answers as it should, with an engine that serves or is stalled."""
+        return self.reason in {"Serving", "Stalled"}

@@ -1,4 +1,4 @@
-"""Asks every replica at its interval and tells which servers changed."""
+"""Probe every replica at its interval, and report the servers whose health changed."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from collections.abc import Callable, Iterable, Mapping
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.probe import TIMEOUT_SECONDS
-from vllm_operator.probing.probe_queue import ProbedReplica
 from vllm_operator.probing.prober import Prober
+from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResults
 from vllm_operator.probing.scheduler import CONCURRENCY, ProbeScheduler
-from vllm_operator.probing.stall_detector import StallDetector, forget_engine
-from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS, StallState
+from vllm_operator.probing.stall_detector import StallDetector, reset_engine
+from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS
 from vllm_operator.probing.synthetic_completion import POLL_SECONDS
 from vllm_operator.probing.targets import ProbeTarget
 
 SLACK_SECONDS = 1.0
-"""How much longer than its timeout a probe may take as a whole."""
+"""Seconds by which a whole probe may exceed the timeout of one answer."""
 
-_TROUBLED = {"Stalled", "Timeout", "Unreachable"}
+_UNRESPONSIVE = {"Stalled", "Timeout", "Unreachable"}
 
 
 class ProbeManager:
-    """Keeps the health of every replica up to date.
+    """Keep the health of every replica up to date.
 
-    It knows which replicas there are; `ProbeScheduler` when each is asked, `Prober` how, and `ProbeResults` what counts
-    of it.
+    The manager holds the replicas. `ProbeScheduler` decides when to probe each of them, `Prober` probes it,
+    `ProbeResults` accepts the results, and `StallDetector` watches its engine.
 
-    One task runs (`run`); each probe is a short task of its own. All methods belong to the event loop's thread.
+    One task runs (`run`), and one short task for each probe. All methods belong to the thread of the event loop.
 
     Args:
         on_change: called with the key of a server when the health of one of its pods changed; must not block.
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
-        concurrency: probes at once, apart from those that have to be waited for.
-        on_probe: told what came of a probe, and its seconds; must not block.
-        deadline: seconds for a completion of an engine that may be frozen.
-        poll: seconds between two looks at its numbers meanwhile.
-        on_completion: told the verdict of each completion; must not block.
+        concurrency: probes that run at once, those of slow replicas not counted.
+        on_probe: called with the result (`ReplicaHealth.reason`) and the seconds of each probe; must not block.
+        deadline: seconds for a synthetic completion of an engine that may be stalled.
+        poll: seconds between two samples while a synthetic completion waits.
+        on_completion: called with the verdict of each synthetic completion; must not block.
     """
 
     def __init__(
@@ -56,106 +56,99 @@ class ProbeManager:
     ) -> None:
         self._clock = clock
         self._timeout = timeout
-        self._deadline = deadline
         self._servers: dict[Key, dict[str, ProbedReplica]] = {}
         self._results = ProbeResults(on_change)
-        self._stalls = StallDetector(self._results.retell, clock, poll, on_completion)
-        self._asker = Prober(self._stalls, self._results, clock, timeout, on_probe)
-        self._schedule = ProbeScheduler(self._asker.ask, clock, concurrency)
+        self._stalls = StallDetector(self._results.on_stall_change, clock, deadline, poll, on_completion)
+        self._prober = Prober(self._stalls, self._results, clock, timeout, on_probe)
+        self._scheduler = ProbeScheduler(self._prober.probe, clock, concurrency)
 
     def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
-        """Replace the pods of a server. New ones are asked at once; what is known of the others stays."""
+        """Replace the targets of a server: probe new ones at once, and keep the results of the others."""
         before = self._servers.pop(key, {})
-        after = {target.pod: self._watched(before.pop(target.pod, None), target) for target in targets}
+        after = {target.pod: self._replica(before.pop(target.pod, None), target) for target in targets}
         for removed in before.values():
-            self._forget(removed)
+            self._remove(removed)
         if after:
             self._servers[key] = after
 
-    def _watched(self, old: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
-        if old is None or old.target.uid != target.uid:
-            if old is not None:
-                self._forget(old)
-            return self._new(target)
-        former, old.target = old.target, target
-        if former.ready != target.ready:
-            self._turned(old)
-        if old.task is not None:  # the end of the probe that runs plans the next one
-            old.urgent = old.urgent or former.expectation != target.expectation
-        elif former.expectation != target.expectation:
-            self._schedule.plan_now(old)
-        elif former.interval != target.interval:
-            self._schedule.plan_next(old)
-        return old
+    def _replica(self, known: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
+        """Return the replica of a target: a new one, or `known` with its target updated."""
+        if known is not None and known.target.uid == target.uid:
+            self._update(known, target)
+            return known
+        if known is not None:
+            self._remove(known)
+        replica = ProbedReplica(target, stall=self._stalls.new_record(target))
+        self._scheduler.schedule_now(replica)
+        return replica
 
-    def _new(self, target: ProbeTarget) -> ProbedReplica:
-        new = ProbedReplica(
-            target, ReplicaHealth(), memory=StallState(deadline=self._deadline), stalled=target.reported_stall
-        )
-        new.hearsay = bool(target.reported_stall)
-        self._schedule.plan_now(new)
-        return new
+    def _update(self, replica: ProbedReplica, target: ProbeTarget) -> None:
+        before, replica.target = replica.target, target
+        if before.ready != target.ready:
+            self._on_readiness_change(replica)
+        if before.expectation != target.expectation:
+            self._scheduler.restart(replica)
+        elif before.interval != target.interval and replica.slot.task is None:  # else the end of its probe reschedules
+            self._scheduler.schedule_next(replica)
 
-    def _turned(self, watched: ProbedReplica) -> None:
-        """Kubernetes has changed its mind whether the replica is ready."""
-        self._results.turned(watched, self._clock())
-        if watched.unready_since is not None and watched.task is None:  # else its end plans the next one
-            self._schedule.plan_now(watched)
+    def _on_readiness_change(self, replica: ProbedReplica) -> None:
+        self._results.on_readiness_change(replica, self._clock())
+        if replica.result.unready_since is not None and replica.slot.task is None:  # else as above
+            self._scheduler.schedule_now(replica)
 
-    def _forget(self, watched: ProbedReplica) -> None:
-        forget_engine(watched)
-        self._schedule.drop(watched)
+    def _remove(self, replica: ProbedReplica) -> None:
+        reset_engine(replica)
+        self._scheduler.remove(replica)
 
     def health(self, key: Key) -> Mapping[str, ReplicaHealth]:
-        """Pod name -> its health, for the pods of a server; empty for a server that is not known."""
-        return {pod: watched.health for pod, watched in self._servers.get(key, {}).items()}
+        """Return pod name -> health for the replicas of a server; empty for an unknown server."""
+        return {pod: replica.result.health for pod, replica in self._servers.get(key, {}).items()}
 
     def status_delay(self, key: Key) -> float | None:
-        """Seconds for which a status is worth waiting for, because a serving replica that Kubernetes has just called
-        unready is being asked: else something milder would be told, and the cause just after. None when none is."""
-        replicas = self._servers.get(key, {}).values()
-        since = [watched.unready_since for watched in replicas if watched.unready_since is not None]
+        """Return the seconds for which the status of a server is worth waiting for; None when it is not.
+
+        It is while the operator probes a serving replica that Kubernetes has just reported as not Ready. A status
+        written before the answer would show a milder state first, and the cause a moment later.
+        """
+        results = (replica.result for replica in self._servers.get(key, {}).values())
+        since = [result.unready_since for result in results if result.unready_since is not None]
         left = max(since, default=-math.inf) + self._timeout + SLACK_SECONDS - self._clock()
         return left if left > 0 else None
 
     def unresponsive(self) -> list[Key]:
-        """The servers of all replicas that are frozen or silent, once for each such replica."""
+        """Return the servers of all replicas that are stalled or silent, one entry for each such replica."""
         return [
             key
             for key, replicas in self._servers.items()
-            for watched in replicas.values()
-            if watched.health.reason in _TROUBLED
+            for replica in replicas.values()
+            if replica.result.health.reason in _UNRESPONSIVE
         ]
 
     @property
     def replicas(self) -> int:
-        """Replicas that are asked."""
+        """Number of replicas that are probed."""
         return sum(map(len, self._servers.values()))
 
     async def run(self) -> None:
-        """Ask until `stop` is called or the task is cancelled, then close every connection."""
+        """Probe until `stop` is called or the task is cancelled, then close every connection."""
         try:
-            while not self._schedule.stopped:
-                await self._schedule.turn()
+            while not self._scheduler.is_stopped:
+                await self._scheduler.run_once()
         finally:
             await self._close()
 
     def stop(self) -> None:
-        """Let `run` end."""
-        self._schedule.stop()
+        """Let `run` return."""
+        self._scheduler.stop()
 
-    def tick(self) -> float:
-        """Start every probe that is due and has a place; return the seconds until the next one is due."""
-        return self._schedule.tick()
-
-    async def settle(self) -> None:
-        """Wait until every probe that runs, and every completion, has ended."""
-        await self._schedule.settle()
-        await self._stalls.settle()
+    async def wait_until_idle(self) -> None:
+        """Wait until every probe and every synthetic completion that runs has ended."""
+        await self._scheduler.wait_until_idle()
+        await self._stalls.wait_until_idle()
 
     async def _close(self) -> None:
-        self._schedule.cancel()
+        self._scheduler.cancel_running()
         await self._stalls.close()
-        await self.settle()
+        await self.wait_until_idle()
         await self._stalls.close()
-        await self._asker.close()
+        await self._prober.close()

@@ -1,4 +1,4 @@
-"""One look at one replica."""
+"""The requests of one probe, and the health that their answers show."""
 
 from __future__ import annotations
 
@@ -8,112 +8,115 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import ProbeError, ReplicaEndpoint
+from vllm_operator.probing.http import ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import (
     MAX_MODELS,
     METRICS_LIMIT,
     Models,
     ReplicaCapacity,
-    parsed_capacity,
-    parsed_models,
-    parsed_version,
+    parse_capacity,
+    parse_models,
+    parse_version,
 )
 
 TIMEOUT_SECONDS = 10.0
-"""For each answer: a busy engine answers slowly and must not be called dead."""
+"""Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as dead."""
 
 _SMALL = 1024 * 1024
-_UNASKED = ReplicaHealth()
+_NOT_PROBED = ReplicaHealth()
 
 
 async def probe(
-    client: aiohttp.ClientSession,
+    session: aiohttp.ClientSession,
     base_url: str,
     served_names: tuple[str, ...],
     api_key: str | None,
     known: ReplicaHealth | None = None,
     *,
     refresh: bool = False,
-    numbers: Callable[[bytes], None] | None = None,
+    on_metrics: Callable[[bytes], None] | None = None,
     timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109
 ) -> ReplicaHealth:
-    """Ask a replica how it is; every failure is an answer, none is raised.
+    """Probe a replica and return its health; every failure is a result, and none is raised.
 
-    `/health` and `/v1/models` are asked each time. What cannot change while a replica serves, its `/version` and the
-    capacity in its `/metrics` (50 KB), is taken over from `known` when that was healthy, unless `refresh` is set.
+    Each probe requests `/health` and `/v1/models`. The version and the capacity (50 KB of `/metrics`) cannot change
+    while a replica serves: they are copied from `known` when that is healthy, unless `refresh` is set.
 
     Args:
-        client: see `replica_client`.
+        session: see `new_session`.
         base_url: such as `http://10.1.2.3:8000`, without a slash at the end.
         served_names: names that `/v1/models` must list.
         api_key: sent as a bearer token, except to `/health`, `/version` and `/metrics`, which need none.
-        known: what the replica answered before.
-        numbers: takes `/metrics`, which is then asked for instead of `/health`: that it answers says as much.
+        known: the result of the probe before.
+        refresh: request version and capacity in any case.
+        on_metrics: receives the body of `/metrics`, which is then requested in place of `/health`: an answer of either
+            shows that the API server lives.
         timeout: seconds for each answer.
     """
-    before = known or _UNASKED
-    replica = ReplicaEndpoint(client, base_url, timeout)
+    before = known or _NOT_PROBED
+    client = ReplicaClient(session, base_url, timeout)
     try:
-        await _alive(replica, numbers)
-        models = await _models(replica, api_key)
+        await _check_alive(client, on_metrics)
+        models = await _list_models(client, api_key)
     except ProbeError as error:
         return replace(before, reason=error.reason, message=error.message)
-    health = _listed(before, models, served_names)
-    if health.healthy and (refresh or not before.healthy):
-        return await _with_facts(replica, health)
+    health = _health_of(models, served_names, before)
+    if health.is_healthy and (refresh or not before.is_healthy):
+        return await _with_version_and_capacity(client, health)
     return health
 
 
-async def _alive(replica: ReplicaEndpoint, numbers: Callable[[bytes], None] | None) -> None:
-    if numbers is not None:
+async def _check_alive(client: ReplicaClient, on_metrics: Callable[[bytes], None] | None) -> None:
+    if on_metrics is not None:
         try:
-            numbers(await replica.get("/metrics", METRICS_LIMIT))
+            on_metrics(await client.get("/metrics", METRICS_LIMIT))
             return
+        except UnexpectedStatusError:
+            pass  # a server without metrics may be healthy
         except ProbeError as error:
-            if error.status is None:
-                # In the words of the next probe, which asks /health: a status must not change with what was asked.
-                silent = error.reason != "HTTPError"
-                words = error.message.replace("/metrics", "/health", 1) if silent else error.message
-                raise ProbeError(error.reason, words) from None
-    await replica.get("/health", _SMALL)
+            if error.reason == "HTTPError":
+                raise
+            # With the path of the next probe, /health: a status must not change with the path of the request.
+            raise ProbeError(error.reason, error.message.replace("/metrics", "/health", 1)) from None
+    await client.get("/health", _SMALL)
 
 
-async def _models(replica: ReplicaEndpoint, api_key: str | None) -> Models:
+async def _list_models(client: ReplicaClient, api_key: str | None) -> Models:
     try:
-        asked = replace(replica, headers=authorization(api_key)) if api_key else replica
-        body = await asked.get("/v1/models", _SMALL)
-    except ProbeError as error:
+        authorized = replace(client, headers=authorization(api_key)) if api_key else client
+        body = await authorized.get("/v1/models", _SMALL)
+    except UnexpectedStatusError as error:
         if error.reason == "Unauthorized":
-            raise ProbeError("Unauthorized", f"{error.message}: {_key_advice(api_key)}") from None
+            raise ProbeError("Unauthorized", f"{error.message}: {_key_remedy(api_key)}") from None
         raise
-    models = parsed_models(body)
+    models = parse_models(body)
     if models is None:
         raise ProbeError("HTTPError", "/v1/models answered with something that is no list of models")
     return models
 
 
 def authorization(api_key: str | None) -> dict[str, str]:
-    """The header that carries the key.
+    """Return the header that carries the API key; no header without a key.
 
     Raises:
-        ProbeError: no header can.
+        ProbeError: the key holds characters that no header can carry.
     """
     if not api_key:
         return {}
     if not (api_key.isascii() and api_key.isprintable()):
-        advice = "a line break at the end of the Secret's value is the usual cause"
-        raise ProbeError("Unauthorized", f"the API key holds characters that no HTTP header carries: {advice}")
+        remedy = "a line break at the end of the Secret's value is the usual cause"
+        raise ProbeError("Unauthorized", f"the API key holds characters that no HTTP header carries: {remedy}")
     return {"authorization": f"Bearer {api_key}"}
 
 
-def _key_advice(api_key: str | None) -> str:
+def _key_remedy(api_key: str | None) -> str:
     if api_key:
         return "the key of security.apiKeySecretRef is not the one that this replica was started with"
     return "set security.apiKeySecretRef to the Secret that holds the API key of the replicas"
 
 
-def _listed(before: ReplicaHealth, models: Models, served_names: tuple[str, ...]) -> ReplicaHealth:
-    """Healthy when every wanted name is listed; the longest context is that of the first wanted name that tells it."""
+def _health_of(models: Models, served_names: tuple[str, ...], before: ReplicaHealth) -> ReplicaHealth:
+    """Return `Serving` when every expected name is listed, with the longest context of the first name that has one."""
     missing = [name for name in served_names if name not in models.names]
     lengths = (models.max_model_lens.get(name) for name in served_names or models.names)
     health = replace(
@@ -126,16 +129,16 @@ def _listed(before: ReplicaHealth, models: Models, served_names: tuple[str, ...]
     if not missing:
         return health
     listed = ", ".join(models.names[:8]) or "nothing"
-    words = " ".join(f"/v1/models lacks {', '.join(missing[:8])}; it lists {listed}".split())
-    return replace(health, reason="ModelNotServed", message=words[:1024])
+    message = " ".join(f"/v1/models lacks {', '.join(missing[:8])}; it lists {listed}".split())
+    return replace(health, reason="ModelNotServed", message=message[:1024])
 
 
-async def _with_facts(replica: ReplicaEndpoint, health: ReplicaHealth) -> ReplicaHealth:
-    """`health` with version and capacity; a replica that does not tell them serves all the same."""
+async def _with_version_and_capacity(client: ReplicaClient, health: ReplicaHealth) -> ReplicaHealth:
+    """Add version and capacity to `health`; a replica without them serves nevertheless."""
     version, capacity = health.version, ReplicaCapacity(health.kv_cache_tokens, health.concurrency)
     try:
-        version = parsed_version(await replica.get("/version", _SMALL))
-        capacity = parsed_capacity(await replica.get("/metrics", METRICS_LIMIT))
+        version = parse_version(await client.get("/version", _SMALL))
+        capacity = parse_capacity(await client.get("/metrics", METRICS_LIMIT))
     except ProbeError:
         pass
     return replace(health, version=version, kv_cache_tokens=capacity.kv_cache_tokens, concurrency=capacity.concurrency)

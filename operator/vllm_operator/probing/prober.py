@@ -1,4 +1,4 @@
-"""Asks one replica once: what it is asked for this time, with which key, and who is told of the answer."""
+"""Probe one replica once, and hand its answers to the results and to the stall detector."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import ProbeError, ReplicaEndpoint, replica_client
+from vllm_operator.probing.http import ProbeError, ReplicaClient, new_session
 from vllm_operator.probing.probe import authorization, probe
-from vllm_operator.probing.probe_queue import ProbedReplica
-from vllm_operator.probing.results import ProbeResults, told
+from vllm_operator.probing.replica import ProbedReplica
+from vllm_operator.probing.results import ProbeResults, effective_health
 from vllm_operator.probing.stall_detector import StallDetector
 from vllm_operator.probing.targets import ProbeTarget
-from vllm_operator.probing.timing import REFRESH_SECONDS
 
 
 class Prober:
-    """Asks replicas over connections that they share with the completions of `stalls`.
+    """Probe replicas over connections that the synthetic completions share.
 
     Args:
-        stalls: looks after the engines of those that answer.
-        results: takes the answers.
+        stalls: receives the engine counters of the replicas that answer.
+        results: receives the answers.
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
-        on_probe: told what came of a probe, and its seconds; must not block.
+        on_probe: called with the result and the seconds of each probe; must not block.
     """
 
     def __init__(
@@ -41,47 +40,45 @@ class Prober:
         self._clock = clock
         self._timeout = timeout
         self._on_probe = on_probe
-        self._client: aiohttp.ClientSession | None = None
+        self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, watched: ProbedReplica) -> None:
-        """Ask a replica, and let its answer count, unless the question has changed meanwhile."""
+    async def probe(self, replica: ProbedReplica) -> None:
+        """Probe a replica, and report the answer unless the target changed while the probe ran."""
         now = self._clock()
-        refresh = now >= watched.refresh_at
-        numbers: list[bytes] | None = [] if self._stalls.wants_numbers(watched) else None
-        health = await self._probe(watched.target, told(watched.health, ""), refresh, numbers)
+        refresh = now >= replica.result.refresh_at
+        metrics: list[bytes] | None = [] if self._stalls.wants_sample(replica) else None
+        health = await self._probe(replica.target, effective_health(replica.result.health, ""), refresh, metrics)
         self._on_probe(health.reason, self._clock() - now)
-        if watched.urgent:
+        if replica.slot.is_void:
             return
-        if health.healthy and numbers is not None:
-            self._look(watched, b"".join(numbers))
-        if refresh and health.healthy:
-            watched.refresh_at = now + REFRESH_SECONDS
-        self._results.answered(watched, health, now)
+        if health.is_healthy and metrics is not None:
+            self._sample(replica, b"".join(metrics))
+        self._results.on_answer(replica, health, now, refreshed=refresh)
 
     async def _probe(
-        self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, numbers: list[bytes] | None
+        self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, metrics: list[bytes] | None
     ) -> ReplicaHealth:
-        self._client = self._client or replica_client()
+        self._session = self._session or new_session()
         try:
-            key = target.current_key()
+            api_key = target.current_key()
         except Exception as error:
             # Only the type: the text of the error may hold the key.
-            words = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
-            return replace(known, reason="Unauthorized", message=words)
-        asked = (target.base_url, target.served_names, key, known)
-        take = None if numbers is None else numbers.append
-        return await probe(self._client, *asked, refresh=refresh, numbers=take, timeout=self._timeout)
+            message = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
+            return replace(known, reason="Unauthorized", message=message)
+        arguments = (target.base_url, target.served_names, api_key, known)
+        on_metrics = None if metrics is None else metrics.append
+        return await probe(self._session, *arguments, refresh=refresh, on_metrics=on_metrics, timeout=self._timeout)
 
-    def _look(self, watched: ProbedReplica, numbers: bytes) -> None:
-        """Look after the engine of a replica that answers."""
-        assert self._client is not None
-        replica = ReplicaEndpoint(self._client, watched.target.base_url, self._timeout)
+    def _sample(self, replica: ProbedReplica, metrics: bytes) -> None:
+        assert self._session is not None
+        client = ReplicaClient(self._session, replica.target.base_url, self._timeout)
         try:
-            self._stalls.saw(watched, numbers, replica, authorization(watched.target.current_key()))
+            headers = authorization(replica.target.current_key())
         except ProbeError:
-            pass  # the key has just become unusable, which the next probe tells
+            return  # the key has become unusable since, which the next probe reports
+        self._stalls.on_metrics(replica, metrics, client, headers)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            await self._client.close()
+        if self._session is not None:
+            await self._session.close()

@@ -1,4 +1,4 @@
-"""What vLLM's answers say, read from bodies that may hold anything."""
+"""Parse vLLM's answers, whose bodies may hold anything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 
 MAX_MODELS = 64
+"""Names of `/v1/models` that are kept."""
+
 METRICS_LIMIT = 4 * 1024 * 1024
-"""Most bytes of `/metrics` that are read; vLLM 0.32 sends 50 KB for one engine."""
+"""Longest body of `/metrics` that is read, in bytes; vLLM 0.32 sends 50 KB for one engine."""
 
 _NAME_LENGTH = 253
 _VERSION = re.compile(r"[\w.+\-]{1,64}")
@@ -21,7 +23,7 @@ _LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """`/v1/models`: every listed name, and the longest context in tokens of each that tells it."""
+    """The listed names of `/v1/models`, and the longest context in tokens of each name that has one."""
 
     names: tuple[str, ...]
     max_model_lens: dict[str, int]
@@ -29,14 +31,14 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaCapacity:
-    """What the KV cache holds, over all engines of a replica: tokens, and requests of the longest context at once."""
+    """The KV cache over all engines of a replica, in tokens and in requests of the longest context that fit at once."""
 
     kv_cache_tokens: int | None = None
     concurrency: int | None = None
 
 
-def parsed_models(body: bytes) -> Models | None:
-    """Read `{"object": "list", "data": [{"id": "...", "max_model_len": 8192}, ...]}`; None when it is no such list."""
+def parse_models(body: bytes) -> Models | None:
+    """Read `{"object": "list", "data": [{"id": "...", "max_model_len": 8192}, ...]}`; None for another body."""
     document = _json(body)
     entries = document.get("data") if isinstance(document, dict) else None
     if not isinstance(entries, list):
@@ -49,14 +51,14 @@ def parsed_models(body: bytes) -> Models | None:
     )
 
 
-def parsed_version(body: bytes) -> str | None:
-    """Read `{"version": "0.32.0"}`; None when it is something else."""
+def parse_version(body: bytes) -> str | None:
+    """Read `{"version": "0.32.0"}`; None for another body."""
     document = _json(body)
     version = document.get("version") if isinstance(document, dict) else None
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
-def parsed_capacity(body: bytes) -> ReplicaCapacity:
+def parse_capacity(body: bytes) -> ReplicaCapacity:
     """Read the labels of `vllm:cache_config_info`, one series for each engine of the replica.
 
     Older versions lack `kv_cache_size_tokens`: there it is `num_gpu_blocks` x `block_size`.
@@ -69,18 +71,18 @@ def parsed_capacity(body: bytes) -> ReplicaCapacity:
 
 
 def _tokens(labels: dict[bytes, bytes]) -> int | None:
-    told = _whole(labels.get(b"kv_cache_size_tokens"))
+    tokens = _whole(labels.get(b"kv_cache_size_tokens"))
     blocks, size = _whole(labels.get(b"num_gpu_blocks")), _whole(labels.get(b"block_size"))
-    return told if told is not None else blocks * size if blocks and size else None
+    return tokens if tokens is not None else blocks * size if blocks and size else None
 
 
 def _total(values: list[int | None]) -> int | None:
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _whole(label: bytes | None) -> int | None:
-    """`2048.0` -> 2048; None for `None` and for junk."""
+    """Read a whole number: `2048.0` -> 2048; None for `None` and for junk."""
     try:
         value = float(label or b"")
     except ValueError:

@@ -1,29 +1,60 @@
-"""Which answers count, and who is told of them."""
+"""Decide which probe results are accepted, and report the servers whose health changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.probe_queue import ProbedReplica
-from vllm_operator.probing.stall_detector import ANSWERING, forget_engine
+from vllm_operator.probing.stall_detector import reset_engine
+from vllm_operator.probing.timing import REFRESH_SECONDS
+
+if TYPE_CHECKING:
+    from vllm_operator.probing.replica import ProbedReplica
 
 
-def told(health: ReplicaHealth, stalled: str, *, hearsay: bool = False) -> ReplicaHealth:
-    """What counts: `health` as the API server of the replica tells it, unless its engine is known to be frozen.
+@dataclass(eq=False, slots=True)
+class ProbeResult:
+    """The last accepted result of one replica. Only `ProbeResults` writes to it.
 
-    A replica that cannot be reached is told as such, whatever was known of its engine before.
+    Attributes:
+        health: the last accepted result.
+        has_served: the replica has served at least once.
+        unconfirmed_failure: failure of the last probe of a serving replica, until a second probe confirms it.
+        unready_since: time at which Kubernetes reported a serving replica as not Ready; None once a probe that started
+            later has answered.
+        timed_out: the last probe ran into its timeout.
+        refresh_at: time from which a probe requests version and capacity again.
     """
-    if health.reason not in ANSWERING:
+
+    health: ReplicaHealth = field(default_factory=ReplicaHealth)
+    has_served: bool = False
+    unconfirmed_failure: ReplicaHealth | None = None
+    unready_since: float | None = None
+    timed_out: bool = False
+    refresh_at: float = 0.0
+
+
+def effective_health(health: ReplicaHealth, stall: str, *, from_status: bool = False) -> ReplicaHealth:
+    """Return `health` as the replica's API server shows it, or as `Stalled` when its engine is known to be stalled.
+
+    A replica that cannot be reached keeps that reason, whatever is known of its engine.
+
+    Args:
+        health: the result of a probe, or the last accepted one.
+        stall: message of the stall; empty when the engine is not known to be stalled.
+        from_status: only the status reports the stall.
+    """
+    if not health.is_answering:
         return health
-    from_status = bool(stalled) and hearsay
-    return replace(health, reason="Stalled" if stalled else "Serving", message=stalled, from_status=from_status)
+    is_reported = bool(stall) and from_status
+    return replace(health, reason="Stalled" if stall else "Serving", message=stall, from_status=is_reported)
 
 
 class ProbeResults:
-    """Keeps the last answer of each replica that counts, and tells which servers changed.
+    """Keep the last accepted result of each replica, and report the servers whose health changed.
 
     Args:
         on_change: called with the key of a server when the health of one of its pods changed; must not block.
@@ -32,45 +63,63 @@ class ProbeResults:
     def __init__(self, on_change: Callable[[Key], None]) -> None:
         self._on_change = on_change
 
-    def answered(self, watched: ProbedReplica, health: ReplicaHealth, asked: float) -> None:
-        """Take the answer to a question that was asked at `asked`."""
-        self._take(watched, health)
-        if watched.unready_since is not None and watched.unready_since <= asked:
-            watched.unready_since = None
-            self._on_change(watched.target.key)  # also when it answers as ever: a status waits for that
+    def on_answer(self, replica: ProbedReplica, health: ReplicaHealth, started: float, *, refreshed: bool) -> None:
+        """Judge the answer to a probe.
 
-    def turned(self, watched: ProbedReplica, now: float) -> None:
-        """Kubernetes has changed its mind. Of one that it calls unready a first bad answer counts, for the kubelet got
-        none either; without one it is to be asked at once, as `unready_since` then tells."""
-        watched.unready_since = None
-        if watched.target.ready or watched.health.reason not in ANSWERING:
+        Args:
+            replica: the replica that answered.
+            health: the outcome of the probe.
+            started: time at which the probe started, in monotonic seconds.
+            refreshed: the probe requested version and capacity too.
+        """
+        result = replica.result
+        if refreshed and health.is_healthy:
+            result.refresh_at = started + REFRESH_SECONDS
+        self._judge(replica, health)
+        if result.unready_since is not None and result.unready_since <= started:
+            result.unready_since = None
+            self._on_change(replica.target.key)  # also when nothing changed: a status waits for this answer
+
+    def on_readiness_change(self, replica: ProbedReplica, now: float) -> None:
+        """Take in that Kubernetes reports another readiness of the replica.
+
+        One failure of a replica that is not Ready is accepted, since the kubelet got no answer either. Without a
+        failure, `unready_since` is set: the replica must be probed at once.
+        """
+        result = replica.result
+        result.unready_since = None
+        if replica.target.ready or not result.health.is_answering:
             return
-        if watched.doubt is not None:
-            self._take(watched, watched.doubt)
+        if result.unconfirmed_failure is not None:
+            self._judge(replica, result.unconfirmed_failure)
             return
-        watched.unready_since = now
+        result.unready_since = now
 
-    def retell(self, watched: ProbedReplica) -> None:
-        """The engine of a replica froze, or went on."""
-        self._tell(watched, told(watched.health, watched.stalled, hearsay=watched.hearsay))
+    def on_stall_change(self, replica: ProbedReplica) -> None:
+        """Take in that the engine of the replica stalled, or makes progress again."""
+        self._publish(replica, replica.result.health)
 
-    def _take(self, watched: ProbedReplica, health: ReplicaHealth) -> None:
-        """Let an answer count, unless it is the first bad one of a serving replica that Kubernetes calls ready: that
-        waits for a second."""
-        watched.silent = health.reason == "Timeout"
-        counts = health.healthy or watched.doubted or not watched.target.ready
-        if watched.health.reason in ANSWERING and not counts:
-            watched.doubt = health
+    def _judge(self, replica: ProbedReplica, health: ReplicaHealth) -> None:
+        """Accept a probe result.
+
+        The first failure of a replica that is serving and Ready is held back until a second probe confirms it.
+        """
+        result = replica.result
+        result.timed_out = health.reason == "Timeout"
+        is_conclusive = health.is_healthy or result.unconfirmed_failure is not None or not replica.target.ready
+        if result.health.is_answering and not is_conclusive:
+            result.unconfirmed_failure = health
             return
-        if not health.healthy:
-            watched.unready_since = None
-        if health.reason == "ConnectionRefused":  # its process is gone, and its engine with it
-            forget_engine(watched)
-        watched.doubt = None
-        watched.served = watched.served or health.healthy
-        self._tell(watched, told(health, watched.stalled, hearsay=watched.hearsay))
+        if not health.is_healthy:
+            result.unready_since = None
+        if health.reason == "ConnectionRefused":  # its process has ended, and its engine with it
+            reset_engine(replica)
+        result.unconfirmed_failure = None
+        result.has_served = result.has_served or health.is_healthy
+        self._publish(replica, health)
 
-    def _tell(self, watched: ProbedReplica, health: ReplicaHealth) -> None:
-        changed, watched.health = health != watched.health, health
-        if changed and not watched.gone:
-            self._on_change(watched.target.key)
+    def _publish(self, replica: ProbedReplica, health: ReplicaHealth) -> None:
+        result, stall = replica.result, replica.stall
+        before, result.health = result.health, effective_health(health, stall.message, from_status=stall.from_status)
+        if before != result.health and not replica.slot.is_removed:
+            self._on_change(replica.target.key)

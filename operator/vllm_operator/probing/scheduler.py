@@ -1,4 +1,4 @@
-"""When each replica is asked, and how many at once: slow and silent ones delay nobody."""
+"""Start the probe of each replica when it is due, so that slow and silent replicas do not delay the others."""
 
 from __future__ import annotations
 
@@ -6,136 +6,171 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from vllm_operator.probing.probe_queue import ProbedReplica, ProbeQueue
+from vllm_operator.probing.probe_queue import ProbeQueue
 from vllm_operator.probing.timing import next_probe
+
+if TYPE_CHECKING:
+    from vllm_operator.probing.replica import ProbedReplica
 
 logger = logging.getLogger(__name__)
 
 CONCURRENCY = 250
-"""Probes at once, apart from those of silent replicas."""
+"""Probes that run at once, those in the slow queue not counted."""
 
-SILENT_TIMES = 4
-"""How many times more silent replicas may be waited for: a thousand of them are all asked within a timeout, that is ten
-seconds, and when the network comes back they are seen as soon."""
+SLOW_QUEUE_FACTOR = 4
+"""Size of the slow queue, as a multiple of the concurrency. The operator waits for a thousand silent replicas at once:
+each of them is probed within one timeout of ten seconds, and detected as fast when the network returns."""
 
-PATIENCE_SECONDS = 0.5
-"""After that a probe no longer holds a place that others wait for. When the network to thousands of replicas is cut,
-twice `CONCURRENCY` of them a second may be found silent before the others lose their pace."""
+SLOW_SECONDS = 0.5
+"""Seconds after which a probe moves to the slow queue and frees its place. When the network to thousands of replicas is
+cut, twice `CONCURRENCY` of them can become silent per second before the others are probed late."""
+
+
+@dataclass(eq=False, slots=True)
+class ScheduleSlot:
+    """The schedule of one replica. Only `ProbeScheduler` writes to it.
+
+    Attributes:
+        task: the probe that runs; None while none runs.
+        queue: the queue in which it runs; None while none runs.
+        is_void: the target changed while the probe ran: its answer does not count, and the next probe is due at once.
+        is_removed: the replica is no longer probed.
+    """
+
+    task: asyncio.Task[None] | None = None
+    queue: ProbeQueue | None = None
+    is_void: bool = False
+    is_removed: bool = False
 
 
 class ProbeScheduler:
-    """Starts the probe of each replica when it is due and has a place, and plans the next one when it has ended.
+    """Start the probe of each replica when it is due and has a place, and schedule the next one when it has ended.
 
     Args:
-        ask: asks a replica once; each time in a short task of its own.
+        probe: probes a replica once; each call runs in a short task.
         clock: monotonic seconds.
-        concurrency: probes at once, apart from those that have to be waited for.
+        concurrency: probes that run at once, those in the slow queue not counted.
     """
 
     def __init__(
-        self, ask: Callable[[ProbedReplica], Coroutine[Any, Any, None]], clock: Callable[[], float], concurrency: int
+        self, probe: Callable[[ProbedReplica], Coroutine[Any, Any, None]], clock: Callable[[], float], concurrency: int
     ) -> None:
-        self._ask = ask
+        self._probe = probe
         self._clock = clock
-        self._quick = ProbeQueue(concurrency)
-        self._silent = ProbeQueue(concurrency * SILENT_TIMES)
+        self._fast = ProbeQueue(concurrency)
+        self._slow = ProbeQueue(concurrency * SLOW_QUEUE_FACTOR)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._wake_at = math.inf
-        self.stopped = False
-        """Nothing is planned any more."""
+        self.is_stopped = False
+        """No further probe is scheduled."""
 
-    def plan_now(self, watched: ProbedReplica) -> None:
-        """Ask the replica as soon as there is a place."""
-        self._plan(watched, self._clock())
+    def schedule_now(self, replica: ProbedReplica) -> None:
+        """Probe the replica as soon as there is a place."""
+        self._schedule(replica, self._clock())
 
-    def plan_next(self, watched: ProbedReplica) -> None:
-        """Ask the replica in its turn."""
-        now = self._clock()
-        if watched.unready_since is not None:  # what has just ended began before
-            self._plan(watched, now)
+    def schedule_next(self, replica: ProbedReplica) -> None:
+        """Probe the replica when its interval has passed, or at once when Kubernetes reports it as not Ready since."""
+        now, result = self._clock(), replica.result
+        if result.unready_since is not None:  # the probe that has just ended began before
+            self._schedule(replica, now)
             return
-        due = next_probe(watched.target, watched.health, served=watched.served, doubted=watched.doubted, now=now)
-        self._plan(watched, due)
+        unconfirmed = result.unconfirmed_failure is not None
+        due = next_probe(replica.target, result.health, has_served=result.has_served, unconfirmed=unconfirmed, now=now)
+        self._schedule(replica, due)
 
-    def _plan(self, watched: ProbedReplica, due: float) -> None:
-        (self._silent if watched.silent else self._quick).add(watched, due)
+    def _schedule(self, replica: ProbedReplica, due: float) -> None:
+        queue, other = (self._slow, self._fast) if replica.result.timed_out else (self._fast, self._slow)
+        other.remove(replica)
+        queue.add(replica, due)
         if due < self._wake_at:
             self._wake.set()
 
-    def drop(self, watched: ProbedReplica) -> None:
-        """Ask the replica no more."""
-        watched.gone = True
-        watched.ticket = 0
-        if watched.task is not None:
-            watched.task.cancel()
+    def restart(self, replica: ProbedReplica) -> None:
+        """Void the probe that runs, if any, and probe the replica for its changed target at once."""
+        if replica.slot.task is None:
+            self.schedule_now(replica)
+        else:  # the end of that probe schedules the next one
+            replica.slot.is_void = True
 
-    async def turn(self) -> None:
-        """Start what is due, and wait until something else is."""
+    def remove(self, replica: ProbedReplica) -> None:
+        """Stop probing the replica."""
+        replica.slot.is_removed = True
+        self._fast.remove(replica)
+        self._slow.remove(replica)
+        if replica.slot.task is not None:
+            replica.slot.task.cancel()
+
+    async def run_once(self) -> None:
+        """Start the probes that are due, and wait until others are."""
         self._wake.clear()
-        seconds = self.tick()
+        seconds = self.start_due()
         try:
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
-    def tick(self) -> float:
+    def start_due(self) -> float:
         """Start every probe that is due and has a place; return the seconds until the next one is due."""
         now = self._clock()
-        for slow in self._quick.overstayed(now - PATIENCE_SECONDS):
-            self._silent.enter(slow, now)
-        for lane in (self._quick, self._silent):
-            while (watched := lane.take(now)) is not None:
-                self._start(watched)
-        self._wake_at = min(self._dues(), default=math.inf)
+        for replica in self._fast.running_since(now - SLOW_SECONDS):
+            self._fast.leave(replica)
+            self._slow.enter(replica, now)
+            replica.slot.queue = self._slow
+        for queue in (self._fast, self._slow):
+            while (due := queue.pop_due(now)) is not None:
+                self._start(due, queue)
+        self._wake_at = min(self._wake_times(), default=math.inf)
         return max(self._wake_at - now, 0.0)
 
-    def _dues(self) -> Iterator[float]:
-        """When there is something to do in each lane; a full one of silent replicas waits for an end."""
-        for lane in (self._quick, self._silent):
-            due = lane.next_due()
-            if due is not None and not lane.full:
-                yield due
-            elif due is not None and lane is self._quick:
-                yield max(due, lane.next_place(PATIENCE_SECONDS))
+    def _wake_times(self) -> Iterator[float]:
+        """Yield the time at which each queue has work; a full slow queue has none until one of its probes ends."""
+        if (due := self._fast.next_due()) is not None:
+            yield max(due, self._fast.next_place(SLOW_SECONDS)) if self._fast.is_full else due
+        if (due := self._slow.next_due()) is not None and not self._slow.is_full:
+            yield due
 
-    def _start(self, watched: ProbedReplica) -> None:
-        watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.target.key} {watched.target.pod}")
-        self._tasks.add(watched.task)
-        watched.task.add_done_callback(lambda task: self._ended(task, watched))
+    def _start(self, replica: ProbedReplica, queue: ProbeQueue) -> None:
+        target, slot = replica.target, replica.slot
+        slot.queue = queue
+        slot.task = asyncio.create_task(self._probe(replica), name=f"probe {target.key} {target.pod}")
+        self._tasks.add(slot.task)
+        slot.task.add_done_callback(lambda task: self._on_probe_end(task, replica))
 
-    def _ended(self, task: asyncio.Task[None], watched: ProbedReplica) -> None:
-        assert watched.lane is not None
-        if watched.lane.full:
+    def _on_probe_end(self, task: asyncio.Task[None], replica: ProbedReplica) -> None:
+        slot = replica.slot
+        assert slot.queue is not None
+        if slot.queue.is_full:
             self._wake.set()  # others wait for the place
-        watched.lane.leave(watched)
+        slot.queue.leave(replica)
+        slot.queue = slot.task = None
         self._tasks.discard(task)
-        watched.task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s: probe of %s broke", watched.target.key, watched.target.pod, exc_info=error)
-        if watched.gone or self.stopped:
+            logger.error("%s: probe of %s broke", replica.target.key, replica.target.pod, exc_info=error)
+        if slot.is_removed or self.is_stopped:
             return
-        if watched.urgent:
-            watched.urgent = False
-            self.plan_now(watched)
+        if slot.is_void:
+            slot.is_void = False
+            self.schedule_now(replica)
         else:
-            self.plan_next(watched)
+            self.schedule_next(replica)
 
     def stop(self) -> None:
-        """Let whoever waits for a `turn` go on, and plan nothing more."""
-        self.stopped = True
+        """Let the caller of `run_once` continue, and schedule no further probe."""
+        self.is_stopped = True
         self._wake.set()
 
-    def cancel(self) -> None:
-        """Take back every probe that runs."""
-        self.stopped = True
+    def cancel_running(self) -> None:
+        """Stop, and cancel every probe that runs."""
+        self.is_stopped = True
         for task in self._tasks:
             task.cancel()
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until every probe that runs has ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -1,179 +1,235 @@
-"""Finds replicas whose engine is frozen: looks at their numbers now and then, and asks those that stand still."""
+"""Detect stalled engines: sample the engine counters of each replica, and test an engine that makes no progress."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
-from vllm_operator.probing.http import ReplicaEndpoint
-from vllm_operator.probing.probe_queue import ProbedReplica
+from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
+from vllm_operator.probing.http import ReplicaClient
 from vllm_operator.probing.stall_heuristics import (
-    UNASKABLE_SECONDS,
+    REFUSED_SECONDS,
     StallState,
     StallSuspicion,
-    answered,
-    is_due,
+    has_progressed,
+    is_completion_due,
     is_idle,
-    is_idle_due,
-    looked,
-    moved,
-    postponed,
-    refused,
-    went_on,
+    is_idle_completion_due,
+    on_answer,
+    on_progress,
+    on_refusal,
+    on_sample,
+    restart_observation,
 )
-from vllm_operator.probing.synthetic_completion import POLL_SECONDS, CompletionFinding, CompletionRequest, ask
+from vllm_operator.probing.synthetic_completion import CompletionResult, SyntheticCompletion
+from vllm_operator.probing.targets import ProbeTarget
 
-ASKED_AT_ONCE = 64
-"""Completions that wait at the same time, of all replicas."""
+if TYPE_CHECKING:
+    from vllm_operator.probing.replica import ProbedReplica
 
-ANSWERING = frozenset({"Serving", "Stalled"})
-"""Reasons of a replica whose API server is well."""
+MAX_COMPLETIONS = 64
+"""Synthetic completions that wait at the same time, of all replicas."""
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False, slots=True)
+class StallRecord:
+    """The engine of one replica, as far as it was observed. Only this module writes to it.
+
+    Attributes:
+        state: samples of the engine counters, and the times that follow from them.
+        message: what shows that the engine is stalled, in one line; empty while it is not known to be stalled.
+        from_status: only the status reports the stall; this process has not tested the engine yet.
+        completion: the synthetic completion that waits for an answer; None without one.
+    """
+
+    state: StallState = field(default_factory=StallState)
+    message: str = ""
+    from_status: bool = False
+    completion: asyncio.Task[None] | None = None
+
+
 class StallDetector:
-    """Watches the engines of replicas that answer.
+    """Watch the engines of the replicas that answer.
 
     Args:
-        on_change: called with a replica whose engine froze or went on.
+        on_change: called with a replica whose engine stalled, or makes progress again.
         clock: monotonic seconds.
-        poll: seconds between two looks while a completion waits.
-        on_completion: told the verdict of each completion, also of one whose replica has gone meanwhile.
+        deadline: seconds for a synthetic completion of an engine that may be stalled.
+        poll: seconds between two samples while a synthetic completion waits.
+        on_completion: called with the verdict of each synthetic completion, also when its replica is gone since.
     """
 
     def __init__(
         self,
         on_change: Callable[[ProbedReplica], None],
         clock: Callable[[], float],
-        poll: float = POLL_SECONDS,
-        on_completion: Callable[[str], None] = lambda verdict: None,
+        deadline: float,
+        poll: float,
+        on_completion: Callable[[str], None],
     ) -> None:
         self._on_change = on_change
         self._clock = clock
+        self._deadline = deadline
         self._poll = poll
         self._on_completion = on_completion
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def wants_numbers(self, watched: ProbedReplica) -> bool:
-        """Whether it is time for another look at the numbers of a replica that was answering."""
-        if watched.target.synthetic_completion == "Never" or watched.asking is not None or watched.doubted:
-            return False
-        if watched.health.reason not in (ANSWERING | {"NotProbed"} if watched.stalled else ANSWERING):
-            return False
-        return bool(watched.stalled) or self._clock() >= watched.memory.look_after
+    def new_record(self, target: ProbeTarget) -> StallRecord:
+        """Return the record of a new replica: stalled, when the status reports that, until its engine is tested."""
+        state = StallState(deadline=self._deadline)
+        return StallRecord(state, message=target.reported_stall, from_status=bool(target.reported_stall))
 
-    def saw(self, watched: ProbedReplica, numbers: bytes, replica: ReplicaEndpoint, headers: Mapping[str, str]) -> None:
-        """Take in the numbers of a replica that has just answered, and ask it for a completion if they are suspicious;
-        the answer is waited for in the background."""
-        pulse = parsed_pulse(numbers)
-        now, before = self._clock(), watched.memory.pulse
-        if pulse is None:
-            watched.memory = postponed(watched.memory, now, UNASKABLE_SECONDS)
+    def wants_sample(self, replica: ProbedReplica) -> bool:
+        """Return whether the next probe of a replica is to read the engine counters.
+
+        It is when the replica answered its last probe and the last sample is old enough; of a stalled engine, always.
+        """
+        stall, result = replica.stall, replica.result
+        if replica.target.synthetic_completion == "Never" or stall.completion is not None:
+            return False
+        if result.unconfirmed_failure is not None:
+            return False
+        if stall.message:
+            return result.health.is_answering or result.health.reason == "NotProbed"
+        return result.health.is_answering and self._clock() >= stall.state.next_sample_at
+
+    def on_metrics(
+        self, replica: ProbedReplica, metrics: bytes, client: ReplicaClient, headers: Mapping[str, str]
+    ) -> None:
+        """Take a sample of a replica that has just answered, and test an engine that may be stalled in the background.
+
+        Args:
+            replica: the replica.
+            metrics: the body of its `/metrics`.
+            client: sends requests to it.
+            headers: sent with a synthetic completion.
+        """
+        counters = parse_engine_counters(metrics)
+        stall, now = replica.stall, self._clock()
+        before = stall.state.counters
+        if counters is None:
+            stall.state = restart_observation(stall.state, now, REFUSED_SECONDS)
             return
-        watched.memory, suspicion = looked(watched.memory, pulse, now)
-        if watched.stalled and before is not None and moved(before, pulse):
-            self._tell(watched, "")
-        if (wanted := _wanted(watched, suspicion, before, pulse, now)) and len(self._tasks) < ASKED_AT_ONCE:
-            self._start(watched, _question(watched, wanted, pulse, replica, headers, self._poll))
+        stall.state, suspicion = on_sample(stall.state, counters, now)
+        if stall.message and before is not None and has_progressed(before, counters):
+            self._set_stall(replica, "")
+        suspicion = _suspicion_to_test(replica, suspicion, before, counters, now)
+        if suspicion is not None and len(self._tasks) < MAX_COMPLETIONS:
+            reason = "it holds requests" if suspicion.has_requests else "it looks idle"
+            logger.debug("%s: %s: the engine is tested: %s", replica.target.key, replica.target.pod, reason)
+            self._start(replica, self._completion(replica, suspicion, counters, client, headers))
 
-    async def settle(self) -> None:
-        """Wait until every completion has been answered or given up."""
+    def _completion(
+        self,
+        replica: ProbedReplica,
+        suspicion: StallSuspicion,
+        counters: EngineCounters,
+        client: ReplicaClient,
+        headers: Mapping[str, str],
+    ) -> SyntheticCompletion:
+        names = replica.target.served_names or replica.result.health.served_models
+        return SyntheticCompletion(
+            client=client,
+            model=next(iter(names), ""),
+            counters=counters,
+            engine=suspicion.engine,
+            deadline=replica.stall.state.deadline,
+            headers=headers,
+            poll=self._poll,
+        )
+
+    async def wait_until_idle(self) -> None:
+        """Wait until every synthetic completion has ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """Take all completions back."""
+        """Cancel all synthetic completions."""
         for task in self._tasks:
             task.cancel()
-        await self.settle()
+        await self.wait_until_idle()
 
-    def _start(self, watched: ProbedReplica, question: CompletionRequest) -> None:
-        name = f"completion {watched.target.key} {watched.target.pod}"
-        watched.asking = asyncio.create_task(self._ask(watched, question), name=name)
-        self._tasks.add(watched.asking)
-        watched.asking.add_done_callback(lambda task: self._ended(task, watched))
+    def _start(self, replica: ProbedReplica, completion: SyntheticCompletion) -> None:
+        name = f"completion {replica.target.key} {replica.target.pod}"
+        task = asyncio.create_task(self._test(replica, completion), name=name)
+        replica.stall.completion = task
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._on_completion_end(task, replica))
 
-    async def _ask(self, watched: ProbedReplica, question: CompletionRequest) -> None:
-        asked = watched.target.expectation
-        finding = await ask(question)
-        self._on_completion(finding.verdict)
-        if watched.gone or watched.target.expectation != asked:
+    async def _test(self, replica: ProbedReplica, completion: SyntheticCompletion) -> None:
+        expectation = replica.target.expectation
+        result = await completion.request()
+        self._on_completion(result.verdict)
+        if replica.slot.is_removed or replica.target.expectation != expectation:
             return
-        logger.debug("%s: %s: completion: %s", watched.target.key, watched.target.pod, finding.verdict)
-        watched.memory = _remembered(watched.memory, finding, self._clock())
-        if finding.verdict != "Unclear":
-            # The words stay while the state does: a status changes only with the state.
-            self._tell(watched, (watched.stalled or finding.words) if finding.verdict == "Stalled" else "")
+        logger.debug("%s: %s: completion: %s", replica.target.key, replica.target.pod, result.verdict)
+        stall = replica.stall
+        stall.state = _state_after(stall.state, result, self._clock())
+        if result.verdict == "Stalled":
+            # The message stays while the stall lasts: a status changes only with the state.
+            self._set_stall(replica, stall.message or result.message)
+        elif result.verdict != "Unclear":
+            self._set_stall(replica, "")
 
-    def _tell(self, watched: ProbedReplica, stalled: str) -> None:
-        changed = watched.hearsay or watched.stalled != stalled
-        watched.stalled, watched.hearsay = stalled, False
-        if changed:
-            self._on_change(watched)
+    def _set_stall(self, replica: ProbedReplica, message: str) -> None:
+        stall = replica.stall
+        is_change = stall.from_status or stall.message != message
+        stall.message, stall.from_status = message, False
+        if is_change:
+            self._on_change(replica)
 
-    def _ended(self, task: asyncio.Task[None], watched: ProbedReplica) -> None:
+    def _on_completion_end(self, task: asyncio.Task[None], replica: ProbedReplica) -> None:
         self._tasks.discard(task)
-        watched.asking = None
+        replica.stall.completion = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s: completion of %s broke", watched.target.key, watched.target.pod, exc_info=error)
+            logger.error("%s: completion of %s broke", replica.target.key, replica.target.pod, exc_info=error)
 
 
-def forget_engine(watched: ProbedReplica) -> None:
-    """Take back the completion of a replica that is no longer watched, or has begun anew: whatever asks that one
-    is seen from the start."""
-    watched.memory = StallState(deadline=watched.memory.deadline, proven=True)
-    watched.stalled, watched.hearsay = "", False
-    if watched.asking is not None:
-        watched.asking.cancel()
+def reset_engine(replica: ProbedReplica) -> None:
+    """Forget the engine of a replica that is removed or whose process has ended, and cancel its completion.
+
+    The engine that starts next is observed from its start, so it counts as seen working.
+    """
+    stall = replica.stall
+    stall.state = StallState(deadline=stall.state.deadline, seen_working=True)
+    stall.message, stall.from_status = "", False
+    if stall.completion is not None:
+        stall.completion.cancel()
 
 
-def _wanted(
-    watched: ProbedReplica,
+def _suspicion_to_test(
+    replica: ProbedReplica,
     suspicion: StallSuspicion | None,
     before: EngineCounters | None,
-    pulse: EngineCounters,
+    counters: EngineCounters,
     now: float,
 ) -> StallSuspicion | None:
-    """The suspicion that a completion is to clear up; one that was called stalled is asked until it answers."""
-    if watched.stalled:
-        return suspicion or StallSuspicion(None, loaded=False)
-    if not is_due(watched.memory, now):
+    """Return the suspicion that a synthetic completion is to clear up now, if any.
+
+    An engine that is reported as stalled is tested until it answers.
+    """
+    stall = replica.stall
+    if stall.message:
+        return suspicion or StallSuspicion(None)
+    if not is_completion_due(stall.state, now):
         return None
-    asks_idle = watched.target.synthetic_completion == "Always" and is_idle_due(watched.memory, now)
-    if suspicion is None and asks_idle and is_idle(before, pulse):
-        return StallSuspicion(None, loaded=False)
+    tests_idle = replica.target.synthetic_completion == "Always" and is_idle_completion_due(stall.state, now)
+    if suspicion is None and tests_idle and is_idle(before, counters):
+        return StallSuspicion(None)
     return suspicion
 
 
-def _question(
-    watched: ProbedReplica,
-    wanted: StallSuspicion,
-    pulse: EngineCounters,
-    replica: ReplicaEndpoint,
-    headers: Mapping[str, str],
-    poll: float,
-) -> CompletionRequest:
-    names = watched.target.served_names or watched.health.served_models
-    return CompletionRequest(
-        replica=replica,
-        model=next(iter(names), ""),
-        pulse=pulse,
-        engine=wanted.engine,
-        deadline=watched.memory.deadline,
-        headers=headers,
-        poll=poll,
-    )
-
-
-def _remembered(memory: StallState, finding: CompletionFinding, now: float) -> StallState:
-    match finding.verdict:
+def _state_after(state: StallState, result: CompletionResult, now: float) -> StallState:
+    match result.verdict:
         case "Answered":
-            return answered(memory, finding.pulse, now)
+            return on_answer(state, result.counters, now)
         case "Moving":
-            return went_on(memory, finding.pulse, now)
+            return on_progress(state, result.counters, now)
         case "Refused":
-            return refused(memory, now)
-    return postponed(memory, now)
+            return on_refusal(state, now)
+    return restart_observation(state, now)

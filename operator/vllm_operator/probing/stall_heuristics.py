@@ -1,4 +1,7 @@
-"""When an engine looks frozen: pure, from two looks at its numbers. Only a completion then tells (`completion.py`)."""
+"""Suspect an engine of being stalled, from two samples of its counters: pure functions.
+
+Only a synthetic completion confirms the suspicion (`synthetic_completion`).
+"""
 
 from __future__ import annotations
 
@@ -6,174 +9,221 @@ from dataclasses import dataclass, replace
 
 from vllm_operator.probing.engine_counters import EngineCounters
 
-LOOK_SECONDS = 9.0
-"""Pause between two looks: a little below the usual probe interval, so that they come with every probe of that pace."""
+SAMPLE_SECONDS = 9.0
+"""Shortest time between two samples: a little below the usual probe interval, so that each such probe takes one."""
 
 STILL_SECONDS = 8.0
-"""How long all numbers of an engine must have stood still: a step of a busy one takes seconds at most."""
+"""Seconds for which all counters of an engine must have stood still: a step of a busy engine takes seconds at most."""
 
 DEADLINE_SECONDS = 20.0
-"""How long a completion may take, and the numbers stand still, before the engine is called stalled."""
+"""Seconds without an answer to a completion and without progress after which an engine is reported as stalled."""
 
 MAX_DEADLINE_SECONDS = 120.0
+"""The longest deadline of an engine with long steps."""
 
-ASK_AGAIN_SECONDS = 19.0
-"""Pause after a completion that a busy engine let wait, and the pace of `Always`: a little below two usual probe
-intervals, so that whatever freezes right after an answer is asked 20 s later and stalled after 40."""
+COMPLETION_PAUSE_SECONDS = 19.0
+"""Pause after a completion that a busy engine let wait, and interval of `Always`: a little below two usual probe
+intervals, so that an engine that stalls right after an answer is tested 20 s later and reported after 40 s."""
 
-UNASKABLE_SECONDS = 600.0
-"""When to try again a replica that refuses every kind of completion, such as one that transcribes speech."""
+REFUSED_SECONDS = 600.0
+"""Pause before another completion of a replica that refuses every kind, such as one that transcribes speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class StallSuspicion:
-    """An engine that looks frozen.
+    """An engine that may be stalled.
 
     Attributes:
-        engine: the data-parallel engine that stands still; None when all of the replica do.
-        loaded: the engine itself says that it holds requests.
+        engine: the data-parallel engine that stands still; None when all engines of the replica do.
+        has_requests: the engine itself reports that it holds requests.
     """
 
     engine: str | None
-    loaded: bool
+    has_requests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StallState:
-    """What is kept of a replica between two looks; times are monotonic seconds.
+    """The observation of one replica's engines between two samples. Times are monotonic seconds.
 
     Attributes:
-        pulse: the last look, `at` its time; None before the first, and after a completion.
-        still_since: since when the numbers stand still although there is work; None while they move.
-        quiet: open connections that are known to be no unanswered requests; None before anything is known.
-        deadline: how long this replica's completion may take: a slow one that recovered by itself gets more time.
-        ask_after: no completion before this time.
-        idle_after: none of an engine that is only idle before this time.
-        proven: the engine was seen to work, or the replica to start. One that was there before this process may have
-            been frozen all the time, with clients that wait for ever: nothing about them will change.
+        counters: the last sample; None before the first, and after a completion without an answer.
+        sampled_at: time of the last sample.
+        still_since: time since which the counters stand still although there is work; None while they move.
+        idle_connections: open connections that are known to carry no unanswered request; None while that is unknown.
+        deadline: seconds for a completion of this replica; a slow engine that recovered by itself gets more time.
+        completion_after: no completion is requested before this time.
+        idle_completion_after: no completion of an engine that is only idle is requested before this time.
+        seen_working: the engine was seen to work, or the replica to start. An engine that ran before this process
+            started may have been stalled all the time, with clients that wait without end: its counters never change.
     """
 
-    pulse: EngineCounters | None = None
-    at: float = 0.0
+    counters: EngineCounters | None = None
+    sampled_at: float = 0.0
     still_since: float | None = None
-    quiet: float | None = None
+    idle_connections: float | None = None
     deadline: float = DEADLINE_SECONDS
-    ask_after: float = 0.0
-    idle_after: float = 0.0
-    proven: bool = False
+    completion_after: float = 0.0
+    idle_completion_after: float = 0.0
+    seen_working: bool = False
 
     @property
-    def look_after(self) -> float:
-        """When to look again."""
-        if self.pulse is None:  # to look before there may be a question is of no use
-            return max(self.at, self.ask_after)
-        return self.at + LOOK_SECONDS
+    def next_sample_at(self) -> float:
+        """Time from which the next sample is useful."""
+        if self.counters is None:  # a sample serves nothing while no completion may follow
+            return max(self.sampled_at, self.completion_after)
+        return self.sampled_at + SAMPLE_SECONDS
 
 
-def moved(before: EngineCounters, after: EngineCounters, engine: str | None = None) -> bool:
-    """Whether `engine`, or any engine, has done anything between two looks."""
-    if before.process != after.process:
+def has_progressed(before: EngineCounters, after: EngineCounters, engine: str | None = None) -> bool:
+    """Return whether `engine`, or any engine when it is None, has done something between two samples."""
+    if before.process_start != after.process_start:
         return True
     if engine is not None:
-        return before.engines.get(engine) != after.engines.get(engine)
-    return before.engines != after.engines
+        return before.progress.get(engine) != after.progress.get(engine)
+    return before.progress != after.progress
 
 
-def looked(memory: StallState, pulse: EngineCounters, now: float) -> tuple[StallState, StallSuspicion | None]:
-    """Take in a look: what is kept from now on, and the suspicion that arises, if any.
+def on_sample(state: StallState, counters: EngineCounters, now: float) -> tuple[StallState, StallSuspicion | None]:
+    """Take in a sample; return the next state and the suspicion that arises, if any.
 
-    Suspicious is an engine with requests at both looks, none of whose numbers has moved in between. When the numbers
-    tell of no requests, because they froze while it was idle, open connections stand for them; and a request that ended
-    without any engine's doing was given up by its client. One that was never seen to work is asked once.
+    An engine is suspicious when it has requests in both samples and none of its counters has moved in between. An
+    engine that stalled while it was idle reports no requests: open connections stand for them. So does a request that
+    ended although no engine moved: its client gave it up. An engine that was never seen to work is tested once.
     """
-    before = memory.pulse
-    if before is None or before.process != pulse.process:
-        quiet = pulse.connections if memory.quiet is None or before is not None else memory.quiet
-        proven = memory.proven or before is not None  # it began anew
-        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=quiet, proven=proven), None
-    found = _suspicion(memory, before, pulse)
-    if found is None:
-        return replace(memory, pulse=pulse, at=now, still_since=None, quiet=_quiet(memory, pulse), proven=True), None
-    since = memory.at if memory.still_since is None else memory.still_since
-    kept = replace(memory, pulse=pulse, at=now, still_since=since)
-    return kept, found if now - since >= STILL_SECONDS else None
+    before = state.counters
+    if before is None or before.process_start != counters.process_start:
+        connections = counters.connections
+        if state.idle_connections is not None and before is None:
+            connections = state.idle_connections
+        seen_working = state.seen_working or before is not None  # the process has started again
+        return replace(
+            state,
+            counters=counters,
+            sampled_at=now,
+            still_since=None,
+            idle_connections=connections,
+            seen_working=seen_working,
+        ), None
+    suspicion = _suspicion(state, before, counters)
+    if suspicion is None:
+        return replace(
+            state,
+            counters=counters,
+            sampled_at=now,
+            still_since=None,
+            idle_connections=_idle_connections(state, counters),
+            seen_working=True,
+        ), None
+    since = state.sampled_at if state.still_since is None else state.still_since
+    after = replace(state, counters=counters, sampled_at=now, still_since=since)
+    return after, suspicion if now - since >= STILL_SECONDS else None
 
 
-def _suspicion(memory: StallState, before: EngineCounters, after: EngineCounters) -> StallSuspicion | None:
-    for engine, held in after.held.items():
-        if held > 0 and before.held.get(engine, 0) > 0 and not moved(before, after, engine):
-            return StallSuspicion(engine if len(after.engines) > 1 else None, loaded=True)
-    if moved(before, after):
+def _suspicion(state: StallState, before: EngineCounters, after: EngineCounters) -> StallSuspicion | None:
+    for engine, requests in after.requests.items():
+        if requests > 0 and before.requests.get(engine, 0) > 0 and not has_progressed(before, after, engine):
+            return StallSuspicion(engine if len(after.progress) > 1 else None, has_requests=True)
+    if has_progressed(before, after):
         return None
-    given_up = after.answered > before.answered
-    if not memory.proven or given_up or (_unanswered(memory, before) and _unanswered(memory, after)):
-        return StallSuspicion(None, loaded=False)
+    given_up = after.finished > before.finished
+    if (
+        not state.seen_working
+        or given_up
+        or (_has_waiting_clients(state, before) and _has_waiting_clients(state, after))
+    ):
+        return StallSuspicion(None)
     return None
 
 
-def _unanswered(memory: StallState, pulse: EngineCounters) -> bool:
-    return pulse.connections is not None and memory.quiet is not None and pulse.connections > memory.quiet
+def _has_waiting_clients(state: StallState, counters: EngineCounters) -> bool:
+    if counters.connections is None or state.idle_connections is None:
+        return False
+    return counters.connections > state.idle_connections
 
 
-def _quiet(memory: StallState, pulse: EngineCounters) -> float | None:
-    """Fewer connections mean nothing at any time. More of them do so only once a completion was answered beside them:
-    an engine that freezes between two requests shows movement and no held request at the look after that."""
-    if pulse.connections is None or memory.quiet is None:
-        return pulse.connections
-    return min(memory.quiet, pulse.connections)
+def _idle_connections(state: StallState, counters: EngineCounters) -> float | None:
+    """Lower the baseline of idle connections when fewer are open, and never raise it.
+
+    An engine that stalls between two requests has made progress and reports no request in the next sample, so an
+    increase alone proves nothing. Only `on_answer` raises the baseline.
+    """
+    if counters.connections is None or state.idle_connections is None:
+        return counters.connections
+    return min(state.idle_connections, counters.connections)
 
 
-def is_due(memory: StallState, now: float) -> bool:
-    """Whether a completion may be asked for again."""
-    return now >= memory.ask_after
+def is_completion_due(state: StallState, now: float) -> bool:
+    """Return whether a completion may be requested again."""
+    return now >= state.completion_after
 
 
 def is_idle(before: EngineCounters | None, after: EngineCounters) -> bool:
-    """Whether an engine neither moves nor says that it holds requests: only a completion tells how it is."""
-    return before is not None and not moved(before, after) and not any(after.held.values())
+    """Return whether an engine neither moves nor reports requests: only a completion shows its health."""
+    return before is not None and not has_progressed(before, after) and not any(after.requests.values())
 
 
-def is_idle_due(memory: StallState, now: float) -> bool:
-    """Whether an engine that is only idle may be asked again."""
-    return now >= memory.idle_after
+def is_idle_completion_due(state: StallState, now: float) -> bool:
+    """Return whether a completion of an engine that is only idle may be requested again."""
+    return now >= state.idle_completion_after
 
 
-def answered(memory: StallState, pulse: EngineCounters | None, now: float) -> StallState:
-    """The engine answered a completion; `pulse` is a look after that. Two more looks must find it standing still before
-    it is suspicious again, and that is pause enough: one that freezes right after its answer is found as fast."""
+def on_answer(state: StallState, counters: EngineCounters | None, now: float) -> StallState:
+    """Take in that the engine answered a completion.
+
+    Two more samples must find the engine still before it is suspicious again. That is pause enough: an engine that
+    stalls right after its answer is found as fast.
+
+    Args:
+        state: the observation so far.
+        counters: a sample that was taken after the answer.
+        now: monotonic seconds.
+    """
     return replace(
-        _patient(memory, now),
-        pulse=pulse,
-        at=now,
+        _with_longer_deadline(state, now),
+        counters=counters,
+        sampled_at=now,
         still_since=None,
-        quiet=pulse.connections if pulse else memory.quiet,
-        idle_after=now + ASK_AGAIN_SECONDS,
-        proven=True,
+        idle_connections=counters.connections if counters else state.idle_connections,
+        idle_completion_after=now + COMPLETION_PAUSE_SECONDS,
+        seen_working=True,
     )
 
 
-def went_on(memory: StallState, pulse: EngineCounters | None, now: float) -> StallState:
-    """The numbers moved while the completion waited: the engine is busy."""
-    again = now + ASK_AGAIN_SECONDS
-    return replace(_patient(memory, now), pulse=pulse, at=now, still_since=None, ask_after=again, proven=True)
+def on_progress(state: StallState, counters: EngineCounters | None, now: float) -> StallState:
+    """Take in that the counters moved while the completion waited: the engine is busy."""
+    return replace(
+        _with_longer_deadline(state, now),
+        counters=counters,
+        sampled_at=now,
+        still_since=None,
+        completion_after=now + COMPLETION_PAUSE_SECONDS,
+        seen_working=True,
+    )
 
 
-def _patient(memory: StallState, now: float) -> StallState:
-    """An engine that stood still and went on by itself has long steps: from now on it gets twice that time."""
-    held = memory.pulse is not None and any(memory.pulse.held.values())
-    if memory.still_since is None or not (memory.proven or held):  # one that was found idle rightly stood still
-        return memory
-    return replace(memory, deadline=min(max(memory.deadline, 2 * (now - memory.still_since)), MAX_DEADLINE_SECONDS))
+def _with_longer_deadline(state: StallState, now: float) -> StallState:
+    """Give an engine that stood still and went on by itself twice that time from now on: its steps are long."""
+    has_requests = state.counters is not None and any(state.counters.requests.values())
+    if state.still_since is None or not (state.seen_working or has_requests):  # an idle engine stands still rightly
+        return state
+    longer = min(max(state.deadline, 2 * (now - state.still_since)), MAX_DEADLINE_SECONDS)
+    return replace(state, deadline=longer)
 
 
-def refused(memory: StallState, now: float) -> StallState:
-    """The model takes no such request, so nothing will ever prove its engine."""
-    return replace(postponed(memory, now, UNASKABLE_SECONDS), proven=True)
+def on_refusal(state: StallState, now: float) -> StallState:
+    """Take in that the model accepts no completion, so nothing will ever show that its engine works."""
+    return replace(restart_observation(state, now, REFUSED_SECONDS), seen_working=True)
 
 
-def postponed(memory: StallState, now: float, seconds: float = 0.0) -> StallState:
-    """Nothing came of the question: all is looked at anew, and no completion is asked for before `seconds` have passed.
+def restart_observation(state: StallState, now: float, seconds: float = 0.0) -> StallState:
+    """Drop the last sample after a completion that decided nothing.
 
-    Requests of ours that were given up count as such, so a comparison with an earlier look would be false.
+    vLLM counts the operator's cancelled requests as finished, so a comparison with an earlier sample would be false.
+
+    Args:
+        state: the observation so far.
+        now: monotonic seconds.
+        seconds: no completion is requested before they have passed.
     """
-    return replace(memory, pulse=None, at=now, still_since=None, ask_after=now + seconds)
+    return replace(state, counters=None, sampled_at=now, still_since=None, completion_after=now + seconds)

@@ -1,4 +1,4 @@
-"""One token asked of an engine that may be frozen: `/health` and `/v1/models` do not ask the engine, this does."""
+"""Test an engine with a one-token completion: `/health` and `/v1/models` answer without the engine, this does not."""
 
 from __future__ import annotations
 
@@ -8,146 +8,157 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from vllm_operator.probing.engine_counters import EngineCounters, parsed_pulse
-from vllm_operator.probing.http import ProbeError, ReplicaEndpoint
+from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
+from vllm_operator.probing.http import ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import METRICS_LIMIT
-from vllm_operator.probing.stall_heuristics import moved
+from vllm_operator.probing.stall_heuristics import has_progressed
 
 POLL_SECONDS = 4.0
-"""How often the numbers are looked at while a completion waits."""
+"""Seconds between two samples while a completion waits."""
 
 RANK_HEADER = "x-data-parallel-rank"
-"""Sends a request to one engine of several (vLLM 0.10 and later)."""
+"""Header that sends a request to one engine of several (vLLM 0.10 and later)."""
 
-_ANSWER = 1024 * 1024
-_FULL = {429, 503}
+_LIMIT = 1024 * 1024
+_QUEUE_FULL = {429, 503}
+_NO_COMPLETIONS = {400, 404, 405, 501}
 
 CompletionVerdict = Literal["Answered", "Moving", "Stalled", "Refused", "Unclear"]
-"""Answered: the engine lives. Moving: it is busy. Stalled: no answer, and no number moved. Refused: the model takes no
-such request. Unclear: the replica could not be asked, so nothing is known."""
+"""Outcome of a synthetic completion.
+
+`Answered`: the engine works. `Moving`: it is busy. `Stalled`: no answer, and no counter moved. `Refused`: the model
+accepts no such request. `Unclear`: the replica could not be reached, so nothing is known.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionFinding:
-    """What came of a completion.
+class CompletionResult:
+    """The outcome of a synthetic completion.
 
     Attributes:
         verdict: see there.
-        pulse: the last look at the numbers, if there was one after the completion began.
-        words: for `Stalled`, what was seen, in one line.
+        counters: the last sample that was taken after the completion began; None without one.
+        message: of `Stalled`, what shows it, in one line.
     """
 
     verdict: CompletionVerdict
-    pulse: EngineCounters | None = None
-    words: str = ""
+    counters: EngineCounters | None = None
+    message: str = ""
+
+
+async def read_counters(client: ReplicaClient) -> EngineCounters | None:
+    """Read the engine counters of a replica; None when it exports none.
+
+    Raises:
+        ProbeError: the replica gave no usable answer.
+    """
+    return parse_engine_counters(await client.get("/metrics", METRICS_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionRequest:
-    """A completion to ask for.
+class SyntheticCompletion:
+    """A one-token completion that tests an engine.
 
     Attributes:
-        replica: whom to ask.
-        headers: for the completion alone: the API key.
+        client: sends requests to the replica.
         model: served name.
-        pulse: the numbers as they stood before.
-        engine: the data-parallel engine that is under suspicion; None for the whole replica.
-        deadline: seconds after which an engine that neither answered nor moved is stalled.
-        poll: seconds between two looks meanwhile.
+        counters: the sample that raised the suspicion.
+        engine: the data-parallel engine under suspicion; None for the whole replica.
+        deadline: seconds without an answer and without progress after which the engine is stalled.
+        headers: sent with the completion alone: the API key.
+        poll: seconds between two samples while the completion waits.
     """
 
-    replica: ReplicaEndpoint
+    client: ReplicaClient
     model: str
-    pulse: EngineCounters
+    counters: EngineCounters
     engine: str | None
     deadline: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     poll: float = POLL_SECONDS
 
+    async def request(self) -> CompletionResult:
+        """Request one token, sample the counters until it arrives, and leave no request behind.
 
-async def look(replica: ReplicaEndpoint) -> EngineCounters | None:
-    """The numbers of a replica as they are now; None when it tells none.
-
-    Raises:
-        ProbeError: it cannot be asked.
-    """
-    return parsed_pulse(await replica.get("/metrics", METRICS_LIMIT))
-
-
-async def ask(question: CompletionRequest) -> CompletionFinding:
-    """Ask for one token, and watch the numbers until it comes. Whatever happens, no request is left behind.
-
-    A busy engine lets the completion wait in its queue: as soon as a number moves, the request is taken back. So that a
-    network that is cut is not taken for a frozen engine, every look must be answered, too.
-    """
-    request = asyncio.create_task(_complete(question))
-    try:
-        return await _watched(question, request)
-    finally:
-        # Closing the connection makes vLLM abort the request, also one that it has not begun yet.
-        request.cancel()
-        await asyncio.gather(request, return_exceptions=True)
-
-
-async def _watched(question: CompletionRequest, request: asyncio.Task[int]) -> CompletionFinding:
-    begun, turned_away = time.monotonic(), 0
-    while True:
-        await asyncio.wait({request}, timeout=question.poll) if not turned_away else await asyncio.sleep(question.poll)
+        A busy engine lets the completion wait in its queue: it is cancelled as soon as a counter moves. The replica
+        must answer every sample, so that a network that is cut does not pass for a stalled engine.
+        """
+        request = asyncio.create_task(self._complete())
         try:
-            if request.done() and not turned_away:
-                status = request.result()
-                if status not in _FULL:
-                    return await _ended(question, status)
-                turned_away = status
-            pulse = await look(question.replica)
-        except ProbeError:
-            return CompletionFinding("Unclear")
-        if pulse is None:
-            return CompletionFinding("Unclear")
-        if moved(question.pulse, pulse, question.engine):
-            return CompletionFinding("Moving", pulse)
-        if turned_away and not any(pulse.held.values()):
-            return CompletionFinding("Unclear")  # not for a full queue, so who knows by whom
-        if request.done() and not turned_away:
-            continue  # it came while the numbers were looked at
-        if time.monotonic() - begun >= question.deadline:
-            return CompletionFinding("Stalled", pulse, _words(question.deadline, turned_away))
+            return await self._poll_until_decided(request)
+        finally:
+            # Closing the connection makes vLLM abort the request, also one that it has not begun yet.
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+
+    async def _poll_until_decided(self, request: asyncio.Task[int]) -> CompletionResult:
+        begun = time.monotonic()
+        rejected_with: int | None = None
+        while True:
+            await _wait(request if rejected_with is None else None, self.poll)
+            try:
+                if rejected_with is None and request.done():
+                    if (status := request.result()) not in _QUEUE_FULL:
+                        return await self._result_of(status)
+                    rejected_with = status
+                counters = await read_counters(self.client)
+            except ProbeError:
+                return CompletionResult("Unclear")
+            if (decided := self._judge(counters, rejected_with)) is not None:
+                return decided
+            if rejected_with is None and request.done():
+                continue  # it was answered during the sample
+            if time.monotonic() - begun >= self.deadline:
+                return CompletionResult("Stalled", counters, _stall_message(self.deadline, rejected_with))
+
+    def _judge(self, counters: EngineCounters | None, rejected_with: int | None) -> CompletionResult | None:
+        """Return the outcome that a sample shows while the completion has no answer; None while it shows none."""
+        if counters is None:
+            return CompletionResult("Unclear")
+        if has_progressed(self.counters, counters, self.engine):
+            return CompletionResult("Moving", counters)
+        if rejected_with is not None and not any(counters.requests.values()):
+            return CompletionResult("Unclear")  # no queue is full here, so something in front of the engine rejects
+        return None
+
+    async def _result_of(self, status: int) -> CompletionResult:
+        if status == 200:
+            return CompletionResult("Answered", await read_counters(self.client))
+        return CompletionResult("Refused" if 400 <= status < 500 else "Unclear")
+
+    async def _complete(self) -> int:
+        """Return the HTTP status of a one-token completion, or of an embedding when the model completes nothing.
+
+        Raises:
+            ProbeError: there was no HTTP answer.
+        """
+        generation = {"model": self.model, "prompt": "Hi", "max_tokens": 1, "temperature": 0}
+        status = await self._post("/v1/completions", generation)
+        if status in _NO_COMPLETIONS:
+            return await self._post("/v1/embeddings", {"model": self.model, "input": "Hi"})
+        return status
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> int:
+        headers = dict(self.headers)
+        if self.engine is not None:
+            headers[RANK_HEADER] = self.engine
+        # The samples keep the deadline, since they also show what else happened; this is longer in any case.
+        timeout = self.deadline * 2 + 60
+        try:
+            await replace(self.client, headers=headers).post(path, body, _LIMIT, timeout)
+        except UnexpectedStatusError as error:
+            return error.status
+        return 200
 
 
-async def _ended(question: CompletionRequest, status: int) -> CompletionFinding:
-    if status == 200:
-        return CompletionFinding("Answered", await look(question.replica))
-    return CompletionFinding("Refused" if 400 <= status < 500 else "Unclear")
+async def _wait(request: asyncio.Task[int] | None, seconds: float) -> None:
+    """Wait for `seconds`, or until the request has ended when it is given."""
+    if request is None:
+        await asyncio.sleep(seconds)
+    else:
+        await asyncio.wait({request}, timeout=seconds)
 
 
-def _words(seconds: float, turned_away: int) -> str:
-    answer = f"was turned away with {turned_away} for" if turned_away else "got no answer within"
+def _stall_message(seconds: float, rejected_with: int | None) -> str:
+    answer = "got no answer within" if rejected_with is None else f"was turned away with {rejected_with} for"
     return f"/health answers 200, but a one-token completion {answer} {seconds:g} s and no counter of the engine moved"
-
-
-async def _complete(question: CompletionRequest) -> int:
-    """The HTTP status of a one-token completion; that of an embedding for a model that completes nothing.
-
-    Raises:
-        ProbeError: there was no answer of HTTP's.
-    """
-    generation = {"model": question.model, "prompt": "Hi", "max_tokens": 1, "temperature": 0}
-    status = await _post(question, "/v1/completions", generation)
-    if status in {400, 404, 405, 501}:
-        return await _post(question, "/v1/embeddings", {"model": question.model, "input": "Hi"})
-    return status
-
-
-async def _post(question: CompletionRequest, path: str, body: Mapping[str, Any]) -> int:
-    headers = dict(question.headers)
-    if question.engine is not None:
-        headers[RANK_HEADER] = question.engine
-    # The deadline is kept by the looks, which also tell what else happened.
-    longest = question.deadline * 2 + 60
-    try:
-        await replace(question.replica, headers=headers).post(path, body, _ANSWER, longest)
-    except ProbeError as error:
-        if error.status is None:
-            raise
-        return error.status
-    return 200

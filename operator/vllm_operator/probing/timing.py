@@ -1,4 +1,4 @@
-"""When a replica is asked next: pure, in seconds of a monotonic clock."""
+"""The due time of the next probe: pure functions of seconds of a monotonic clock."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.targets import ProbeTarget
 
 RETRY_SECONDS = 1.0
-"""Pace of asking a replica that is starting, and pause before a failure is confirmed."""
+"""Interval of the probes of a replica that is starting, and delay before a failure is confirmed by a second probe."""
 
 REFRESH_SECONDS = 600.0
-"""How often a serving replica is asked again for what hardly changes: its version and capacity."""
+"""Interval at which a serving replica is asked again for the values that hardly change: version and capacity."""
 
 
-def next_probe(target: ProbeTarget, health: ReplicaHealth, *, served: bool, doubted: bool, now: float) -> float:
-    """When to ask next.
+def next_probe(target: ProbeTarget, health: ReplicaHealth, *, has_served: bool, unconfirmed: bool, now: float) -> float:
+    """Return the due time of the next probe.
 
     Args:
-        health: the last answer that counts.
-        served: the replica has served at least once.
-        doubted: the last probe of a serving replica failed and waits to be confirmed.
+        target: the replica.
+        health: its last accepted result.
+        has_served: the replica has served at least once.
+        unconfirmed: the last probe of a serving replica failed and waits for confirmation.
+        now: monotonic seconds.
     """
-    starting = not served or health.reason == "ConnectionRefused"  # refused: its container starts again
-    if doubted or starting:
+    is_starting = not has_served or health.reason == "ConnectionRefused"  # refused: its container starts again
+    if unconfirmed or is_starting:
         return now + min(RETRY_SECONDS, target.interval)
     return next_slot(target.uid, target.interval, now)
 
 
 def next_slot(uid: str, interval: float, now: float) -> float:
-    """The next slot of this pod: every `interval` seconds, shifted by a hash of its uid, at least half of it away."""
+    """Return the next time slot of a pod that is at least half an interval away.
+
+    A pod has one slot every `interval` seconds. A hash of its UID shifts the slots, so that the probes of many pods
+    spread over the interval.
+    """
     shift = zlib.crc32(uid.encode()) / 2**32 * interval
     slot = (math.floor((now - shift) / interval) + 1) * interval + shift
     return slot if slot - now >= interval / 2 else slot + interval

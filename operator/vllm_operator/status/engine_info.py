@@ -39,7 +39,7 @@ def engine_info(assessment: Assessment) -> dict[str, Any]:
 def _answering(assessment: Assessment) -> list[ReplicaHealth]:
     """Return the healthy probe results of the serving replicas."""
     results = (assessment.inputs.health.get(replica.pod) for replica in assessment.serving)
-    return [health for health in results if health is not None and health.healthy]
+    return [health for health in results if health is not None and health.is_healthy]
 
 
 def _versions(answering: Iterable[ReplicaHealth]) -> str:

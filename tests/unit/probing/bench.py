@@ -1,4 +1,4 @@
-"""A prober whose clock is turned by hand, and what its tests watch: replicas on loopback."""
+"""Probes of replicas on loopback, with a clock that the tests turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERVAL = 10.0
 
 
 class Bench:
-    """A prober whose time passes when the test says so."""
+    """A probe manager whose time passes when a test lets it pass."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -24,10 +24,13 @@ class Bench:
     async def pass_time(self, seconds: float) -> None:
         """Let `seconds` pass in steps of half a second, and every probe end."""
         for _ in range(int(seconds * 2) + 1):
-            self.prober.tick()
-            await self.prober.settle()
+            self._start_due()
+            await self.prober.wait_until_idle()
             self.now += 0.5
         self.now -= 0.5
+
+    def _start_due(self) -> None:
+        self.prober._scheduler.start_due()
 
     def reason(self, pod: str = "pod-a") -> str:
         return self.prober.health(KEY)[pod].reason

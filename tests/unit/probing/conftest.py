@@ -1,4 +1,4 @@
-"""A stand-in replica on loopback, what asks it, and a prober whose clock is turned by hand."""
+"""A fake replica on loopback, a session, and probes with a clock that the tests turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import Bench
-from vllm_operator.probing.http import replica_client
+from vllm_operator.probing.http import new_session
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ async def vllm() -> AsyncIterator[FakeVLLM]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with replica_client() as made:
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with new_session() as made:
         yield made
 
 

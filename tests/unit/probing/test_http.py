@@ -14,20 +14,20 @@ from typing import Any
 import aiohttp
 import pytest
 
-from vllm_operator.probing.http import ProbeError, ReplicaEndpoint, failure, replica_client
+from vllm_operator.probing.http import ProbeError, ReplicaClient, connection_error, new_session
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LIMIT = 1000
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with replica_client() as made:
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with new_session() as made:
         yield made
 
 
 class RawServer:
-    """Speaks just enough HTTP to close, reset or forget a connection at a chosen moment.
+    """A server that speaks just enough HTTP to close, reset or forget a connection at a chosen moment.
 
     Args:
         answers: requests that are answered on one connection; the next one is met by `then`.
@@ -54,10 +54,10 @@ class RawServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
 
-    def replica(self, client: aiohttp.ClientSession, **more: Any) -> ReplicaEndpoint:
-        """This server as a replica."""
+    def client(self, session: aiohttp.ClientSession, **more: Any) -> ReplicaClient:
+        """Return a client of this server."""
         port = self._server.sockets[0].getsockname()[1]
-        return ReplicaEndpoint(client, f"http://127.0.0.1:{port}", timeout=5, **more)
+        return ReplicaClient(session, f"http://127.0.0.1:{port}", timeout=5, **more)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -82,15 +82,15 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def ask(replica: ReplicaEndpoint, method: str) -> bytes:
+async def request(replica: ReplicaClient, method: str) -> bytes:
     if method == "GET":
         return await replica.get("/path", LIMIT)
     return await replica.post("/path", {"max_tokens": 1}, LIMIT, 5)
 
 
-async def test_post_sends_json_with_the_headers_of_the_replica(client: aiohttp.ClientSession):
+async def test_post_sends_json_with_the_headers_of_the_replica(session: aiohttp.ClientSession):
     async with RawServer() as server:
-        replica = server.replica(client, headers={"authorization": "Bearer k"})
+        replica = server.client(session, headers={"authorization": "Bearer k"})
         assert await replica.post("/v1/completions", {"prompt": "ä", "max_tokens": 1}, LIMIT, 5) == b"ok"
     ((head, body),) = server.requests
     assert head.startswith(b"POST /v1/completions HTTP/1.1\r\n")
@@ -99,34 +99,34 @@ async def test_post_sends_json_with_the_headers_of_the_replica(client: aiohttp.C
     assert json.loads(body) == {"prompt": "ä", "max_tokens": 1}
 
 
-async def test_post_has_a_timeout_of_its_own(client: aiohttp.ClientSession):
+async def test_post_has_its_own_timeout(session: aiohttp.ClientSession):
     async with RawServer(answers=0, then=lambda writer: None) as server:
         with pytest.raises(ProbeError, match=r"^/v1/completions: no answer within 0\.1 s$") as caught:
-            await server.replica(client).post("/v1/completions", {}, LIMIT, 0.1)
+            await server.client(session).post("/v1/completions", {}, LIMIT, 0.1)
     assert caught.value.reason == "Timeout"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_answer_beyond_the_limit_is_an_error(client: aiohttp.ClientSession, method: str):
+async def test_answer_beyond_the_limit_is_an_error(session: aiohttp.ClientSession, method: str):
     long = b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n" + b"x" * 1001
     async with RawServer(answer=long) as server:
         with pytest.raises(ProbeError, match="/path answered with more than 1000 bytes"):
-            await ask(server.replica(client), method)
+            await request(server.client(session), method)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_status_other_than_200_is_an_error(client: aiohttp.ClientSession, method: str):
+async def test_status_other_than_200_is_an_error(session: aiohttp.ClientSession, method: str):
     async with RawServer(answer=b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n") as server:
         with pytest.raises(ProbeError, match="/path answered 500") as caught:
-            await ask(server.replica(client), method)
+            await request(server.client(session), method)
     assert caught.value.reason == "HTTPError"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_idle_connection_that_the_replica_closed_is_no_failure(client: aiohttp.ClientSession, method: str):
+async def test_idle_connection_that_the_replica_closed_is_no_failure(session: aiohttp.ClientSession, method: str):
     async with RawServer(idle=0.1) as server:
         for _ in range(3):
-            assert await ask(server.replica(client), method) == b"ok"
+            assert await request(server.client(session), method) == b"ok"
             await asyncio.sleep(0.3)
     assert server.connections == 3
 
@@ -134,47 +134,47 @@ async def test_idle_connection_that_the_replica_closed_is_no_failure(client: aio
 @pytest.mark.parametrize("then", [asyncio.StreamWriter.close, reset])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_request_that_crosses_the_closing_of_its_connection_is_sent_again(
-    client: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
+    session: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
 ):
     async with RawServer(answers=1, then=then) as server:
         for _ in range(4):
-            assert await ask(server.replica(client), method) == b"ok"
+            assert await request(server.client(session), method) == b"ok"
     assert len(server.requests) == 7  # each but the first met a connection about to be closed
 
 
 @pytest.mark.parametrize("then", [asyncio.StreamWriter.close, reset])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_replica_that_always_closes_is_unreachable_after_a_second_try(
-    client: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
+    session: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
 ):
     async with RawServer(answers=0, then=then) as server:
         with pytest.raises(ProbeError, match="/path: the connection was closed without an answer") as caught:
-            await ask(server.replica(client), method)
+            await request(server.client(session), method)
     assert caught.value.reason == "Unreachable"
     assert len(server.requests) == 2
 
 
-async def test_address_that_swallows_connections_is_a_timeout(client: aiohttp.ClientSession):
+async def test_address_that_swallows_connections_is_a_timeout(session: aiohttp.ClientSession):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         for _ in range(4):  # with its queue full the system drops every further SYN, as a firewall does
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        replica = ReplicaEndpoint(client, f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.5)
+        replica = ReplicaClient(session, f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.5)
         with pytest.raises(ProbeError, match=r"^/health: no answer within 0\.5 s$") as caught:
             await replica.get("/health", LIMIT)
     assert caught.value.reason == "Timeout"
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
-def test_operator_without_files_left_blames_itself(code: int):
-    error = failure(aiohttp.ClientOSError(code, "Too many open files"), "/health", 10)
+def test_exhausted_file_limit_of_the_operator_is_named(code: int):
+    error = connection_error(aiohttp.ClientOSError(code, "Too many open files"), "/health", 10)
     assert error.reason == "Unreachable"
     assert "the operator may open no more files" in error.message
 
 
-async def test_get_and_post_share_one_connection(client: aiohttp.ClientSession):
+async def test_get_and_post_share_one_connection(session: aiohttp.ClientSession):
     async with RawServer() as server:
         for method in ("GET", "POST", "GET", "POST"):
-            assert await ask(server.replica(client), method) == b"ok"
+            assert await request(server.client(session), method) == b"ok"
     assert server.connections == 1

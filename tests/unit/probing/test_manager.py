@@ -1,4 +1,4 @@
-"""The prober against servers on loopback: which replicas it asks, how it starts and ends."""
+"""Probes of servers on loopback: which replicas are probed, how probing starts and ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.probing.manager import ProbeManager
 
 
-async def test_new_replica_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
+async def test_new_replica_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     assert bench.reason() == "NotProbed"
     await bench.pass_time(0)
@@ -21,41 +21,41 @@ async def test_new_replica_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
     assert bench.changes == [KEY]
 
 
-async def test_removed_replica_is_forgotten_and_asked_no_more(bench: Bench, vllm: FakeVLLM):
+async def test_removed_replica_is_no_longer_probed(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     bench.prober.sync(KEY, [])
     await bench.pass_time(30)
     assert bench.prober.health(KEY) == {}
-    assert vllm.asked["/health"] == 1
+    assert vllm.requests["/health"] == 1
 
 
-async def test_replica_removed_while_it_is_asked_tells_nothing(bench: Bench, vllm: FakeVLLM):
+async def test_replica_removed_during_its_probe_reports_no_change(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
-    bench.prober.tick()
+    bench._start_due()
     bench.prober.sync(KEY, [])
-    await bench.prober.settle()
+    await bench.prober.wait_until_idle()
     assert bench.changes == []
 
 
-async def test_same_targets_again_keep_health_and_pace(bench: Bench, vllm: FakeVLLM):
+async def test_unchanged_targets_keep_health_and_schedule(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     for _ in range(5):
         bench.prober.sync(KEY, [target(vllm)])
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
-    assert vllm.asked["/health"] == 1
+    assert vllm.requests["/health"] == 1
 
 
-async def test_pod_of_the_same_name_and_another_uid_is_unknown_at_first(bench: Bench, vllm: FakeVLLM):
+async def test_pod_of_the_same_name_and_another_uid_starts_as_not_probed(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     bench.prober.sync(KEY, [target(vllm, uid="another")])
     assert bench.reason() == "NotProbed"
 
 
-async def test_changed_question_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
+async def test_changed_served_names_are_probed_at_once(bench: Bench, vllm: FakeVLLM):
     first = target(vllm)
     bench.prober.sync(KEY, [first])
     await bench.pass_time(0)
@@ -64,24 +64,24 @@ async def test_changed_question_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
     assert bench.reason() == "ModelNotServed"
 
 
-async def test_listener_that_breaks_stops_nothing(vllm: FakeVLLM):
+async def test_failing_callback_does_not_stop_the_probes(vllm: FakeVLLM):
     def broken(key: Key) -> None:
-        raise RuntimeError("listener")
+        raise RuntimeError("callback")
 
     prober = ProbeManager(broken)
     prober.sync(KEY, [target(vllm, interval=0.1)])
     running = asyncio.create_task(prober.run())
-    await until(lambda: vllm.asked["/health"] >= 3)
+    await until(lambda: vllm.requests["/health"] >= 3)
     prober.stop()
     await running
 
 
-async def test_stop_ends_probes_that_run_and_closes_connections(vllm: FakeVLLM):
+async def test_stop_cancels_running_probes_and_closes_connections(vllm: FakeVLLM):
     vllm.delay = 60
     prober = ProbeManager(lambda key: None)
     prober.sync(KEY, [target(vllm)])
     running = asyncio.create_task(prober.run())
-    await until(lambda: vllm.asked["/health"] == 1)
+    await until(lambda: vllm.requests["/health"] == 1)
     begun = time.monotonic()
     prober.stop()
     await running
@@ -89,23 +89,23 @@ async def test_stop_ends_probes_that_run_and_closes_connections(vllm: FakeVLLM):
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe ")]
 
 
-async def test_cancelled_run_ends_clean(vllm: FakeVLLM):
+async def test_cancelled_run_leaves_no_task(vllm: FakeVLLM):
     vllm.delay = 60
     prober = ProbeManager(lambda key: None)
     prober.sync(KEY, [target(vllm)])
     running = asyncio.create_task(prober.run())
-    await until(lambda: vllm.asked["/health"] == 1)
+    await until(lambda: vllm.requests["/health"] == 1)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe ")]
 
 
-async def test_idle_prober_wakes_for_a_new_target(vllm: FakeVLLM):
+async def test_idle_scheduler_wakes_for_a_new_target(vllm: FakeVLLM):
     prober = ProbeManager(lambda key: None)
     running = asyncio.create_task(prober.run())
     await asyncio.sleep(0.05)
     prober.sync(KEY, [target(vllm)])
-    await until(lambda: prober.health(KEY)["pod-a"].healthy)
+    await until(lambda: prober.health(KEY)["pod-a"].is_healthy)
     prober.stop()
     await running

@@ -1,4 +1,4 @@
-"""One probe of one replica, against a server on loopback."""
+"""One probe of one server on loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import replica_client
+from vllm_operator.probing.http import new_session
 from vllm_operator.probing.probe import probe
 
 WANTED = ("mistral-7b",)
@@ -33,8 +33,8 @@ def address(server: asyncio.Server) -> str:
     return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def test_serving_replica_tells_version_models_and_capacity(vllm: FakeVLLM, client: aiohttp.ClientSession):
-    assert await probe(client, vllm.url, WANTED, None) == ReplicaHealth(
+async def test_serving_replica_has_version_models_and_capacity(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    assert await probe(session, vllm.url, WANTED, None) == ReplicaHealth(
         reason="Serving",
         served_models=("mistral-7b",),
         version="0.32.0",
@@ -44,63 +44,61 @@ async def test_serving_replica_tells_version_models_and_capacity(vllm: FakeVLLM,
     )
 
 
-async def test_known_capacity_is_not_asked_again(vllm: FakeVLLM, client: aiohttp.ClientSession):
-    known = await probe(client, vllm.url, WANTED, None)
+async def test_known_capacity_is_not_requested_again(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    known = await probe(session, vllm.url, WANTED, None)
     for _ in range(5):
-        assert await probe(client, vllm.url, WANTED, None, known) == known
-    assert vllm.asked == {"/health": 6, "/v1/models": 6, "/version": 1, "/metrics": 1}
+        assert await probe(session, vllm.url, WANTED, None, known) == known
+    assert vllm.requests == {"/health": 6, "/v1/models": 6, "/version": 1, "/metrics": 1}
 
 
-async def test_replica_that_comes_back_is_asked_for_its_capacity_again(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_capacity_is_requested_again_after_a_failure(vllm: FakeVLLM, session: aiohttp.ClientSession):
     down = ReplicaHealth("ConnectionRefused", "refused", version="0.31.0", kv_cache_tokens=1)
-    health = await probe(client, vllm.url, WANTED, None, down)
+    health = await probe(session, vllm.url, WANTED, None, down)
     assert (health.version, health.kv_cache_tokens) == ("0.32.0", 2_097_152)
 
 
-async def test_replica_without_metrics_serves_all_the_same(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_replica_without_metrics_serves(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.status = {"/metrics": 404, "/version": 404}
-    health = await probe(client, vllm.url, WANTED, None)
-    assert health.healthy
+    health = await probe(session, vllm.url, WANTED, None)
+    assert health.is_healthy
     assert health.kv_cache_tokens is None
 
 
-async def test_all_probes_of_a_replica_share_one_connection(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_all_probes_of_a_replica_share_one_connection(vllm: FakeVLLM, session: aiohttp.ClientSession):
     for _ in range(5):
-        await probe(client, vllm.url, WANTED, None, None)
+        await probe(session, vllm.url, WANTED, None, None)
     assert vllm.connections == 1
 
 
-async def test_replica_that_lacks_the_served_name_is_named_with_what_it_lists(
-    vllm: FakeVLLM, client: aiohttp.ClientSession
-):
-    health = await probe(client, vllm.url, ("mistral-7b", "alias"), None)
+async def test_missing_served_name_is_reported_with_the_listed_names(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    health = await probe(session, vllm.url, ("mistral-7b", "alias"), None)
     assert health.reason == "ModelNotServed"
     assert health.message == "/v1/models lacks alias; it lists mistral-7b"
 
 
-async def test_missing_key_is_unauthorized_with_the_way_out(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_missing_key_is_unauthorized_with_the_remedy(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.api_key = "s3cret"
-    health = await probe(client, vllm.url, WANTED, None)
+    health = await probe(session, vllm.url, WANTED, None)
     assert health.reason == "Unauthorized"
     assert "set security.apiKeySecretRef" in health.message
 
 
-async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.api_key = "s3cret"
-    health = await probe(client, vllm.url, WANTED, "another")
+    health = await probe(session, vllm.url, WANTED, "another")
     assert health.reason == "Unauthorized"
     assert "another" not in health.message
     assert "s3cret" not in health.message
 
 
-async def test_key_goes_to_models_alone(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_key_goes_to_models_alone(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.api_key = "s3cret"
-    assert (await probe(client, vllm.url, WANTED, "s3cret")).healthy
+    assert (await probe(session, vllm.url, WANTED, "s3cret")).is_healthy
     assert {path for path, key in vllm.authorizations if key} == {"/v1/models"}
 
 
-async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, client: aiohttp.ClientSession):
-    health = await probe(client, vllm.url, WANTED, "s3cret\n")
+async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    health = await probe(session, vllm.url, WANTED, "s3cret\n")
     assert health.reason == "Unauthorized"
     assert "line break" in health.message
     assert "s3cret" not in health.message
@@ -109,45 +107,45 @@ async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, client: aiohtt
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])
 @pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
 async def test_other_status_is_an_http_error_and_redirects_are_not_followed(
-    vllm: FakeVLLM, client: aiohttp.ClientSession, path: str, status: int
+    vllm: FakeVLLM, session: aiohttp.ClientSession, path: str, status: int
 ):
     vllm.status, vllm.headers = {path: status}, {"location": f"{vllm.url}/elsewhere"}
-    health = await probe(client, vllm.url, WANTED, None)
+    health = await probe(session, vllm.url, WANTED, None)
     assert (health.reason, health.message) == ("HTTPError", f"{path} answered {status}")
-    assert "/elsewhere" not in vllm.asked
+    assert "/elsewhere" not in vllm.requests
 
 
 @pytest.mark.parametrize(
     "body",
     [b"<html>", b"[1, 2]", b'{"data": 7}', b"\x00\xff", b"[" * 100_000, b"x" * 10_000_000, gzip.compress(b" " * 10**7)],
 )
-async def test_junk_for_models_is_an_http_error(vllm: FakeVLLM, client: aiohttp.ClientSession, body: bytes):
+async def test_junk_for_models_is_an_http_error(vllm: FakeVLLM, session: aiohttp.ClientSession, body: bytes):
     vllm.body = {"/v1/models": body}
-    health = await probe(client, vllm.url, WANTED, None)
+    health = await probe(session, vllm.url, WANTED, None)
     assert health.reason == "HTTPError"
     assert "/v1/models" in health.message
 
 
-async def test_junk_for_health_version_and_metrics_is_harmless(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_junk_for_health_version_and_metrics_is_harmless(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.body = {"/health": b"\xff" * 1000, "/version": b"[]", "/metrics": b"\xff{" * 3_000_000}
-    health = await probe(client, vllm.url, WANTED, None)
+    health = await probe(session, vllm.url, WANTED, None)
     assert (health.reason, health.version, health.kv_cache_tokens) == ("Serving", None, None)
 
 
 async def test_closed_port_is_connection_refused_and_keeps_what_was_known(
-    vllm: FakeVLLM, client: aiohttp.ClientSession
+    vllm: FakeVLLM, session: aiohttp.ClientSession
 ):
-    known = await probe(client, vllm.url, WANTED, None)
+    known = await probe(session, vllm.url, WANTED, None)
     await vllm.stop()
-    health = await probe(client, vllm.url, WANTED, None, known)
+    health = await probe(session, vllm.url, WANTED, None, known)
     assert (health.reason, health.message) == ("ConnectionRefused", "/health: connection refused")
     assert health.version == "0.32.0"
 
 
-async def test_silence_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_silence_is_a_timeout(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.delay = 5
     begun = time.monotonic()
-    health = await probe(client, vllm.url, WANTED, None, timeout=0.2)
+    health = await probe(session, vllm.url, WANTED, None, timeout=0.2)
     assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
     assert time.monotonic() - begun < 2
 
@@ -162,49 +160,49 @@ async def test_silence_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSessio
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "HTTPError"),
     ],
 )
-async def test_answer_that_is_no_http_never_raises(client: aiohttp.ClientSession, answer: bytes, reason: Any):
+async def test_answer_other_than_http_never_raises(session: aiohttp.ClientSession, answer: bytes, reason: Any):
     async with await raw_server(answer) as server:
-        health = await probe(client, address(server), WANTED, None, timeout=2)
+        health = await probe(session, address(server), WANTED, None, timeout=2)
     assert health.reason == reason
     assert health.message.startswith("/health")
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1", "", "http://127.0.0.1:99999", "http://"])
-async def test_address_that_is_none_never_raises(client: aiohttp.ClientSession, url: str):
-    health = await probe(client, url, WANTED, None, timeout=2)
+async def test_unusable_address_never_raises(session: aiohttp.ClientSession, url: str):
+    health = await probe(session, url, WANTED, None, timeout=2)
     assert (health.reason, health.message) == ("Unreachable", "/health: the pod has no usable address")
 
 
 async def test_proxies_of_the_environment_are_not_used(vllm: FakeVLLM, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    async with replica_client() as client:
-        assert (await probe(client, vllm.url, WANTED, None)).healthy
+    async with new_session() as session:
+        assert (await probe(session, vllm.url, WANTED, None)).is_healthy
 
 
-async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.headers = {"set-cookie": "session=1; Path=/"}
-    await probe(client, vllm.url, WANTED, None)
+    await probe(session, vllm.url, WANTED, None)
     assert vllm.cookies == {None}
 
 
-async def test_numbers_are_asked_for_in_place_of_health(vllm: FakeVLLM, client: aiohttp.ClientSession):
-    known = await probe(client, vllm.url, WANTED, None)
+async def test_metrics_are_requested_in_place_of_health(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    known = await probe(session, vllm.url, WANTED, None)
     taken: list[bytes] = []
-    assert await probe(client, vllm.url, WANTED, None, known, numbers=taken.append) == known
+    assert await probe(session, vllm.url, WANTED, None, known, on_metrics=taken.append) == known
     assert b"vllm:num_requests_running" in b"".join(taken)
-    assert (vllm.asked["/health"], vllm.asked["/metrics"]) == (1, 2)
+    assert (vllm.requests["/health"], vllm.requests["/metrics"]) == (1, 2)
 
 
-async def test_server_without_numbers_is_asked_for_its_health_after_all(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_health_is_requested_when_metrics_are_missing(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.status = {"/metrics": 404}
     taken: list[bytes] = []
-    assert (await probe(client, vllm.url, WANTED, None, numbers=taken.append)).healthy
-    assert (taken, vllm.asked["/health"]) == ([], 1)
+    assert (await probe(session, vllm.url, WANTED, None, on_metrics=taken.append)).is_healthy
+    assert (taken, vllm.requests["/health"]) == ([], 1)
 
 
-async def test_silence_of_the_numbers_is_a_timeout(vllm: FakeVLLM, client: aiohttp.ClientSession):
+async def test_silence_of_metrics_is_a_timeout_of_health(vllm: FakeVLLM, session: aiohttp.ClientSession):
     vllm.delay = 5
-    health = await probe(client, vllm.url, WANTED, None, timeout=0.2, numbers=lambda _: None)
+    health = await probe(session, vllm.url, WANTED, None, timeout=0.2, on_metrics=lambda _: None)
     assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
-    assert vllm.asked["/health"] == 0
+    assert vllm.requests["/health"] == 0

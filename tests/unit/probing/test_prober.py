@@ -1,4 +1,4 @@
-"""What a replica is asked for, with which key, and whether the question still stands when it has answered."""
+"""The requests of a probe, their API key, and answers that a changed target voids."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import KEY, Bench, target
 
 
-async def test_capacity_is_asked_again_after_ten_minutes(bench: Bench, vllm: FakeVLLM):
+async def test_capacity_is_requested_again_after_ten_minutes(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm, interval=60)])
     await bench.pass_time(700)
-    assert vllm.asked["/metrics"] == 2
+    assert vllm.requests["/metrics"] == 2
 
 
-async def test_answer_to_a_question_that_changed_meanwhile_is_void(bench: Bench, vllm: FakeVLLM):
+async def test_answer_is_void_when_the_target_changed_during_the_probe(bench: Bench, vllm: FakeVLLM):
     first = target(vllm)
     bench.prober.sync(KEY, [first])
-    bench.prober.tick()
+    bench._start_due()
     bench.prober.sync(KEY, [replace(first, served_names=("renamed",))])
-    await bench.prober.settle()
+    await bench.prober.wait_until_idle()
     assert bench.reason() == "NotProbed"
     await bench.pass_time(0)
     assert bench.reason() == "ModelNotServed"
 
 
-async def test_key_that_cannot_be_read_is_told_and_stops_nothing(bench: Bench, vllm: FakeVLLM):
+async def test_unreadable_key_is_reported_and_stops_no_other_probe(bench: Bench, vllm: FakeVLLM):
     def unreadable() -> str:
         raise KeyError("s3cret")
 

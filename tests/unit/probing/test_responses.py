@@ -1,32 +1,32 @@
-"""Reading what vLLM answers."""
+"""Parse vLLM's answers."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.helpers.fake_vllm import RECORDED_METRICS
-from vllm_operator.probing.responses import ReplicaCapacity, parsed_capacity, parsed_models, parsed_version
+from vllm_operator.probing.responses import ReplicaCapacity, parse_capacity, parse_models, parse_version
 
 
-def test_recorded_metrics_tell_tokens_and_concurrency():
-    assert parsed_capacity(RECORDED_METRICS.encode()) == ReplicaCapacity(kv_cache_tokens=2_097_152, concurrency=2048)
+def test_recorded_metrics_hold_tokens_and_concurrency():
+    assert parse_capacity(RECORDED_METRICS.encode()) == ReplicaCapacity(kv_cache_tokens=2_097_152, concurrency=2048)
 
 
 def test_engines_of_a_data_parallel_replica_add_up():
     series = 'vllm:cache_config_info{{engine="{}",kv_cache_max_concurrency="4.5",kv_cache_size_tokens="1000"}} 1.0\n'
-    assert parsed_capacity((series.format(0) + series.format(1)).encode()) == ReplicaCapacity(2000, 8)
+    assert parse_capacity((series.format(0) + series.format(1)).encode()) == ReplicaCapacity(2000, 8)
 
 
-def test_older_version_without_tokens_tells_them_by_blocks():
-    assert parsed_capacity(b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0\n') == ReplicaCapacity(
+def test_older_version_without_tokens_counts_blocks():
+    assert parse_capacity(b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0\n') == ReplicaCapacity(
         1600, None
     )
 
 
 @pytest.mark.parametrize("value", ["None", "", "nan", "inf", "-1", "1e300", "many"])
-def test_junk_labels_tell_no_capacity(value: str):
+def test_junk_labels_are_no_capacity(value: str):
     body = f'vllm:cache_config_info{{kv_cache_size_tokens="{value}",kv_cache_max_concurrency="{value}"}} 1.0\n'
-    assert parsed_capacity(body.encode()) == ReplicaCapacity(None, None)
+    assert parse_capacity(body.encode()) == ReplicaCapacity(None, None)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_junk_labels_tell_no_capacity(value: str):
     ],
 )
 def test_body_that_is_no_list_of_models_is_none(body: bytes):
-    assert parsed_models(body) is None
+    assert parse_models(body) is None
 
 
 def test_entries_that_are_no_models_are_left_out():
-    models = parsed_models(
+    models = parse_models(
         b'{"data": [7, {}, {"id": 3}, {"id": "a", "max_model_len": true}, {"id": "b", "max_model_len": 9}]}'
     )
     assert models is not None
@@ -61,8 +61,8 @@ def test_entries_that_are_no_models_are_left_out():
     "body", [b'{"version": 3}', b"[]", b"junk", b'{"version": "a b"}', b'{"version": "' + b"9" * 999 + b'"}']
 )
 def test_odd_version_is_none(body: bytes):
-    assert parsed_version(body) is None
+    assert parse_version(body) is None
 
 
 def test_version_of_a_development_build_is_read():
-    assert parsed_version(b'{"version": "0.32.1.dev12+g1a2b3c4.cpu"}') == "0.32.1.dev12+g1a2b3c4.cpu"
+    assert parse_version(b'{"version": "0.32.1.dev12+g1a2b3c4.cpu"}') == "0.32.1.dev12+g1a2b3c4.cpu"

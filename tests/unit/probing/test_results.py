@@ -1,4 +1,4 @@
-"""Which answers count, and who is told of them."""
+"""Accepted and unconfirmed probe results, and the changes that are reported."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import INTERVAL, KEY, Bench, target
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.results import told
+from vllm_operator.probing.results import effective_health
 
 
-async def test_only_changes_are_told(bench: Bench, vllm: FakeVLLM):
+async def test_only_changes_are_reported(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(100)
     assert bench.changes == [KEY]
-    assert 9 <= vllm.asked["/health"] <= 12
-    assert vllm.asked["/metrics"] == 1
+    assert 9 <= vllm.requests["/health"] <= 12
+    assert vllm.requests["/metrics"] == 1
 
 
-async def test_replica_that_becomes_ready_is_seen_within_a_second(bench: Bench, vllm: FakeVLLM):
+async def test_replica_that_starts_to_serve_is_seen_within_a_second(bench: Bench, vllm: FakeVLLM):
     await vllm.stop()
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(5)
@@ -31,46 +31,46 @@ async def test_replica_that_becomes_ready_is_seen_within_a_second(bench: Bench, 
     assert bench.changes == [KEY, KEY]
 
 
-async def test_single_failed_probe_of_a_serving_replica_does_not_count(bench: Bench, vllm: FakeVLLM):
+async def test_single_failure_of_a_serving_replica_is_not_accepted(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
-    while vllm.asked["/health"] < 2:
+    while vllm.requests["/health"] < 2:
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
     vllm.status = {}
     await bench.pass_time(1)
-    assert vllm.asked["/health"] == 3
+    assert vllm.requests["/health"] == 3
     assert bench.reason() == "Serving"
     assert bench.changes == [KEY]
 
 
 @pytest.mark.parametrize("failure", ["ConnectionRefused", "Timeout", "HTTPError", "ModelNotServed", "Unauthorized"])
-async def test_failure_that_a_second_probe_confirms_counts(bench: Bench, vllm: FakeVLLM, failure: str):
+async def test_failure_that_a_second_probe_confirms_is_accepted(bench: Bench, vllm: FakeVLLM, failure: str):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    await spoil(vllm, failure)
+    await break_down(vllm, failure)
     await bench.pass_time(1.5 * INTERVAL + 1)
     assert bench.reason() == failure
     assert bench.changes == [KEY, KEY]
 
 
-async def test_replica_that_lost_its_readiness_is_asked_at_once(bench: Bench, vllm: FakeVLLM):
-    """Who waits for the answer is told of it also when it is the same as ever."""
+async def test_replica_that_is_no_longer_ready_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
+    """The answer is reported also when it is the same as before: a status waits for it."""
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
     assert bench.prober.status_delay(KEY)
     await bench.pass_time(0)
-    assert vllm.asked["/health"] == 2
+    assert vllm.requests["/health"] == 2
     assert bench.prober.status_delay(KEY) is None
     assert bench.changes == [KEY, KEY]
     await bench.pass_time(100)
-    assert vllm.asked["/health"] <= 13
+    assert vllm.requests["/health"] <= 13
     assert bench.changes == [KEY, KEY]
 
 
-async def test_one_bad_answer_counts_when_kubernetes_gets_none_either(bench: Bench, vllm: FakeVLLM):
+async def test_one_failure_is_accepted_of_a_replica_that_is_not_ready(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.delay = 60
@@ -78,14 +78,14 @@ async def test_one_bad_answer_counts_when_kubernetes_gets_none_either(bench: Ben
     await bench.pass_time(0)
     assert bench.reason() == "Timeout"
     assert bench.prober.status_delay(KEY) is None
-    assert vllm.asked["/health"] == 2
+    assert vllm.requests["/health"] == 2
 
 
-async def test_doubt_counts_as_soon_as_the_readiness_is_lost(bench: Bench, vllm: FakeVLLM):
+async def test_unconfirmed_failure_is_accepted_when_readiness_is_lost(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
-    while vllm.asked["/health"] < 2:
+    while vllm.requests["/health"] < 2:
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
     bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
@@ -93,7 +93,7 @@ async def test_doubt_counts_as_soon_as_the_readiness_is_lost(bench: Bench, vllm:
     assert bench.prober.status_delay(KEY) is None
 
 
-async def test_status_waits_no_longer_than_a_probe_may_take(bench: Bench, vllm: FakeVLLM):
+async def test_status_is_delayed_by_one_probe_at_most(bench: Bench, vllm: FakeVLLM):
     bench.prober.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
@@ -103,7 +103,7 @@ async def test_status_waits_no_longer_than_a_probe_may_take(bench: Bench, vllm: 
     assert bench.prober.status_delay(KEY) is None
 
 
-async def spoil(vllm: FakeVLLM, failure: str) -> None:
+async def break_down(vllm: FakeVLLM, failure: str) -> None:
     match failure:
         case "ConnectionRefused":
             await vllm.stop()
@@ -117,8 +117,8 @@ async def spoil(vllm: FakeVLLM, failure: str) -> None:
             vllm.api_key = "s3cret"
 
 
-def test_unreachable_replica_is_told_as_such_whatever_its_engine_did() -> None:
+def test_unreachable_replica_keeps_its_reason_whatever_its_engine_does() -> None:
     silent = ReplicaHealth("Timeout", "/health: no answer within 10 s")
-    assert told(silent, "frozen") == silent
-    assert told(ReplicaHealth("Serving"), "frozen") == ReplicaHealth("Stalled", "frozen")
-    assert told(ReplicaHealth("Stalled", "frozen"), "") == ReplicaHealth("Serving")
+    assert effective_health(silent, "no answer") == silent
+    assert effective_health(ReplicaHealth("Serving"), "no answer") == ReplicaHealth("Stalled", "no answer")
+    assert effective_health(ReplicaHealth("Stalled", "no answer"), "") == ReplicaHealth("Serving")

@@ -1,4 +1,4 @@
-"""Thousands of replicas, some of which fall silent, in a time that is turned by hand; and a few on loopback."""
+"""Schedules of thousands of fake replicas, some of them silent, with a clock that the tests turn; a few on loopback."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class FakeFleet:
 
     Attributes:
         delays: base URL -> seconds until it answers; those that need longer than the timeout are silent.
-        asked: base URL -> when it was asked.
+        probed: base URL -> times of its probes.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.delays: dict[str, float] = {}
-        self.asked: defaultdict[str, list[float]] = defaultdict(list)
+        self.probed: defaultdict[str, list[float]] = defaultdict(list)
         self.most_at_once = 0
         self._waiting: dict[asyncio.Future[None], float] = {}
         self.prober = ProbeManager(lambda key: None, clock=lambda: self.now)
-        monkeypatch.setattr(prober, "replica_client", FakeClient)
+        monkeypatch.setattr(prober, "new_session", FakeSession)
         monkeypatch.setattr(prober, "probe", self._probe)
 
-    async def _probe(self, client: object, url: str, *known: Any, **_: Any) -> ReplicaHealth:
-        self.asked[url].append(self.now)
+    async def _probe(self, session: object, url: str, *known: Any, **_: Any) -> ReplicaHealth:
+        self.probed[url].append(self.now)
         delay = self.delays.get(url, QUICK)
         answered = asyncio.get_running_loop().create_future()
         self._waiting[answered] = self.now + min(delay, TIMEOUT)
@@ -60,9 +60,9 @@ class FakeFleet:
             self.now += STEP
 
     async def _settle(self) -> None:
-        """Let all happen that happens now: whoever ends may leave a place for another."""
+        """Run probes until none can start: one that ends may leave a place for another."""
         while True:
-            self.prober.tick()
+            self.prober._scheduler.start_due()
             await _turns()
             if not self._answer():
                 return
@@ -75,8 +75,8 @@ class FakeFleet:
             answered.set_result(None)
         return len(due)
 
-    def watch(self, count: int) -> list[str]:
-        """Watch so many replicas."""
+    def add(self, count: int) -> list[str]:
+        """Probe `count` replicas and return their pods."""
         targets = [
             ProbeTarget(KEY, f"http://{index}", f"uid-{index}", f"http://{index}", (), INTERVAL)
             for index in range(count)
@@ -85,17 +85,17 @@ class FakeFleet:
         return [target.pod for target in targets]
 
     def reasons(self, pods: list[str]) -> set[str]:
-        """What is known of these."""
+        """Return the reasons of these replicas."""
         health = self.prober.health(KEY)
         return {health[pod].reason for pod in pods}
 
-    def longest_pause(self, pods: list[str], since: float) -> float:
-        """The longest time that one of these was not asked."""
-        pauses = []
+    def longest_gap(self, pods: list[str], since: float) -> float:
+        """Return the longest time between two probes of one of these."""
+        gaps = []
         for pod in pods:
-            times = [since, *[at for at in self.asked[pod] if at >= since], self.now]
-            pauses.append(max(after - before for before, after in pairwise(times)))
-        return max(pauses)
+            times = [since, *[at for at in self.probed[pod] if at >= since], self.now]
+            gaps.append(max(after - before for before, after in pairwise(times)))
+        return max(gaps)
 
 
 async def _turns() -> None:
@@ -103,8 +103,8 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-class FakeClient:
-    """Has nothing to close."""
+class FakeSession:
+    """A session without connections."""
 
     async def close(self) -> None:
         """Nothing."""
@@ -116,18 +116,18 @@ async def fleet(monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
 
 
 async def test_probes_are_spread_over_the_interval(fleet: FakeFleet):
-    pods = fleet.watch(2000)
+    pods = fleet.add(2000)
     await fleet.pass_time(2 * INTERVAL)
     begun = fleet.now
     await fleet.pass_time(INTERVAL)
-    asked = [at for pod in pods for at in fleet.asked[pod] if at >= begun]
-    assert abs(len(asked) - 2000) <= 80
-    slots = [round((at - begun) / STEP) for at in asked]
+    times = [at for pod in pods for at in fleet.probed[pod] if at >= begun]
+    assert abs(len(times) - 2000) <= 80
+    slots = [round((at - begun) / STEP) for at in times]
     assert max(slots.count(slot) for slot in set(slots)) < 2 * 2000 * STEP / INTERVAL
 
 
-async def test_sudden_silence_of_half_of_them_is_seen_and_delays_no_other(fleet: FakeFleet):
-    pods = fleet.watch(2000)
+async def test_sudden_silence_of_half_is_seen_and_delays_no_other(fleet: FakeFleet):
+    pods = fleet.add(2000)
     await fleet.pass_time(2 * INTERVAL)
     gone, others = pods[:1000], pods[1000:]
     cut = fleet.now
@@ -136,12 +136,12 @@ async def test_sudden_silence_of_half_of_them_is_seen_and_delays_no_other(fleet:
     assert fleet.reasons(gone) == {"Timeout"}
     await fleet.pass_time(60)
     assert fleet.reasons(others) == {"Serving"}
-    assert fleet.longest_pause(others, cut) <= INTERVAL + 2 * STEP
-    assert fleet.longest_pause(gone, cut + 30) <= 2 * (INTERVAL + TIMEOUT)
+    assert fleet.longest_gap(others, cut) <= INTERVAL + 2 * STEP
+    assert fleet.longest_gap(gone, cut + 30) <= 2 * (INTERVAL + TIMEOUT)
 
 
 async def test_silence_of_all_is_seen_within_a_minute_and_so_is_its_end(fleet: FakeFleet):
-    pods = fleet.watch(2000)
+    pods = fleet.add(2000)
     await fleet.pass_time(2 * INTERVAL)
     fleet.delays = dict.fromkeys(pods, 3600.0)
     await fleet.pass_time(59)
@@ -152,19 +152,19 @@ async def test_silence_of_all_is_seen_within_a_minute_and_so_is_its_end(fleet: F
 
 
 async def test_slow_replicas_delay_no_other(fleet: FakeFleet):
-    pods = fleet.watch(2000)
+    pods = fleet.add(2000)
     await fleet.pass_time(2 * INTERVAL)
     slow, others = pods[:1000], pods[1000:]
     begun = fleet.now
     fleet.delays = dict.fromkeys(slow, 9.0)
     await fleet.pass_time(60)
     assert fleet.reasons(pods) == {"Serving"}
-    assert fleet.longest_pause(others, begun) <= INTERVAL + 2 * STEP
-    assert fleet.longest_pause(slow, begun) <= 2 * INTERVAL + 9 + 2 * STEP
+    assert fleet.longest_gap(others, begun) <= INTERVAL + 2 * STEP
+    assert fleet.longest_gap(slow, begun) <= 2 * INTERVAL + 9 + 2 * STEP
 
 
-async def test_thousands_of_new_replicas_are_not_asked_all_at_once(fleet: FakeFleet):
-    pods = fleet.watch(2000)
+async def test_thousands_of_new_replicas_are_not_probed_all_at_once(fleet: FakeFleet):
+    pods = fleet.add(2000)
     await fleet.pass_time(1)
     assert fleet.reasons(pods) == {"Serving"}
     assert fleet.most_at_once == CONCURRENCY
@@ -178,9 +178,9 @@ async def test_silent_replicas_do_not_delay_others():
         prober = ProbeManager(lambda key: None, timeout=60, concurrency=3)
         prober.sync(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
         running = asyncio.create_task(prober.run())
-        await until(lambda: all(server.asked["/health"] for server in servers))
-        before = servers[-1].asked["/health"]
-        # The silent ones hold their places for a minute: whoever waits for one of them is not asked in time.
-        await until(lambda: servers[-1].asked["/health"] - before >= 4, seconds=30)
+        await until(lambda: all(server.requests["/health"] for server in servers))
+        before = servers[-1].requests["/health"]
+        # The silent ones keep their places for a minute: a replica that waits for one of these is probed late.
+        await until(lambda: servers[-1].requests["/health"] - before >= 4, seconds=30)
         prober.stop()
         await running

@@ -1,4 +1,4 @@
-"""How a replica is asked, read off the pod itself."""
+"""Probe endpoints, read from pods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def probe(one: dict[str, Any], default: tuple[str, ...] = ("default",)) -> PodEn
     return found
 
 
-def test_running_replica_is_asked_at_its_address() -> None:
+def test_running_replica_is_probed_at_its_address() -> None:
     assert probe(pod()) == PodEndpoint(
         "mistral-1", "p1", "http://10.0.0.7:8000", ("Mistral-7B-Instruct-v0.3",), None, False
     )
@@ -36,12 +36,12 @@ def test_ipv6_address_is_bracketed() -> None:
 
 
 @pytest.mark.parametrize(("ip", "state"), [(None, "running"), ("", "running"), ("10.0.0.7", "waiting")])
-def test_replica_that_cannot_answer_is_not_asked(ip: str | None, state: str) -> None:
+def test_replica_that_cannot_answer_is_not_probed(ip: str | None, state: str) -> None:
     assert pod_endpoint(pod(ip, state), ()) is None
 
 
 @pytest.mark.parametrize("bare", [{"metadata": {"name": "a"}}, {"metadata": {"name": "a"}, "spec": {}, "status": {}}])
-def test_pod_that_has_just_been_made_is_not_asked(bare: dict[str, Any]) -> None:
+def test_new_pod_is_not_probed(bare: dict[str, Any]) -> None:
     assert pod_endpoint(bare, ()) is None
 
 
@@ -59,11 +59,11 @@ NAMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("fields", "names"), [row[1:] for row in NAMES], ids=[row[0] for row in NAMES])
-def test_replica_is_asked_for_what_it_was_told_to_serve(fields: dict[str, Any], names: tuple[str, ...]) -> None:
+def test_served_names_are_those_of_the_pod(fields: dict[str, Any], names: tuple[str, ...]) -> None:
     assert probe(pod(**fields)).served_names == names
 
 
-def test_replica_without_names_is_asked_for_the_servers() -> None:
+def test_pod_without_names_gets_the_default_names() -> None:
     one = pod()
     one["spec"]["containers"][1]["args"] = ["--model", "x"]
 
@@ -76,7 +76,7 @@ def test_api_key_is_that_of_the_pod() -> None:
     assert probe(pod(**fields)).api_key == ("keys", "old")
 
 
-def test_port_that_the_user_moved_is_asked() -> None:
+def test_named_port_of_the_pod_is_probed() -> None:
     one = pod()
     one["spec"]["containers"][1]["ports"] = [
         {"name": "metrics", "containerPort": 9},

@@ -33,7 +33,7 @@ def engine_state(pod: Pod, inputs: StatusInputs, previous: Object | None) -> Rep
     health = inputs.health.get(pod.name, NO_PROBE_RESULT)
     if health.reason == "NotProbed":
         return _not_probed(pod, inputs, previous)
-    if health.healthy:
+    if health.is_healthy:
         return _healthy(pod)
     if health.reason == "Stalled":
         return ReplicaState("Stalled", ENGINE_STALLED, health.message)

@@ -57,7 +57,7 @@ class FakeProber:
         return self.delay
 
     def unresponsive(self) -> list[Key]:
-        return [KEY for health in self.healths.values() if not health.healthy]
+        return [KEY for health in self.healths.values() if not health.is_healthy]
 
     @property
     def replicas(self) -> int:

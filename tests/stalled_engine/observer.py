@@ -1,4 +1,4 @@
-"""The operator's own prober, with its real pace and deadlines, beside one real replica."""
+"""The operator's probes of one real replica, with their real intervals and deadlines."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KEY = Key("llm", "mistral")
 POD = "mistral-5f9c6d7b8-x2k7b"
 
 
-class Watcher:
-    """Notes what the prober says of the replica, and when.
+class Observer:
+    """Record each health of the replica, with its time.
 
     Attributes:
         seen: (seconds since the start, health), one for each change.
@@ -28,7 +28,7 @@ class Watcher:
     def __init__(self, url: str, completion: CompletionMode, interval: float) -> None:
         self._begun = time.monotonic()
         self.seen: list[tuple[float, ReplicaHealth]] = []
-        self.prober = ProbeManager(self._note)
+        self.prober = ProbeManager(self._on_change)
         self.prober.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
 
     @property
@@ -37,31 +37,31 @@ class Watcher:
 
     @property
     def reasons(self) -> list[str]:
-        """What the replica was called, in order."""
+        """The reasons of the replica's health, in order."""
         return [health.reason for _, health in self.seen]
 
     async def until(self, reason: str, seconds: float = 120.0) -> float:
-        """Seconds until the replica is called `reason`."""
+        """Return the seconds until the replica's health is `reason`."""
         begun = time.monotonic()
         async with asyncio.timeout(seconds):
             while self.health.reason != reason:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         return time.monotonic() - begun
 
-    def _note(self, _: Key) -> None:
+    def _on_change(self, _: Key) -> None:
         self.seen.append((time.monotonic() - self._begun, self.health))
 
 
 @asynccontextmanager
-async def watching(
+async def observing(
     url: str, completion: CompletionMode = "WhenSuspicious", interval: float = 10.0
-) -> AsyncIterator[Watcher]:
-    """A watcher that has seen its replica serve."""
-    watcher = Watcher(url, completion, interval)
-    running = asyncio.create_task(watcher.prober.run())
+) -> AsyncIterator[Observer]:
+    """Yield an observer that has seen its replica serve."""
+    observer = Observer(url, completion, interval)
+    running = asyncio.create_task(observer.prober.run())
     try:
-        await watcher.until("Serving")
-        yield watcher
+        await observer.until("Serving")
+        yield observer
     finally:
-        watcher.prober.stop()
+        observer.prober.stop()
         await running
