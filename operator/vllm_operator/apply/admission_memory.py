@@ -16,7 +16,7 @@ ADMISSION_RECHECK_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What the API server stored instead of a manifest.
+    """The object that the API server stored instead of a manifest.
 
     Attributes:
         manifest_hash: hash of the manifest.

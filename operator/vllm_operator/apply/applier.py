@@ -78,10 +78,7 @@ class Applier:
         """
         if error := history.namespace_error(owner.uid):
             raise error
-        children = ChildApplier(self._client, self._store, key, owner, history)
-        # A defect in one child must not stop the others, so exceptions are raised only when all have ended.
-        ended = await asyncio.gather(*(children.apply(manifest) for manifest in manifests), return_exceptions=True)
-        pairs = list(zip(manifests, _raise_defects(ended), strict=True))
+        pairs = await _apply_all(ChildApplier(self._client, self._store, key, owner, history), manifests)
         _raise_if_namespace_terminates(history, owner, pairs)
         if written := [manifest.kind for manifest, result in pairs if isinstance(result, Written)]:
             logger.info("%s: applied %s", key, ", ".join(written))
@@ -166,14 +163,18 @@ class Applier:
         return live is not None and bool(foreign_entries(live))
 
 
-def _raise_defects(ended: Iterable[ChildResult | BaseException]) -> list[ChildResult]:
-    """Return the results of all children, or raise the first exception among them."""
+async def _apply_all(children: ChildApplier, manifests: Sequence[Manifest]) -> list[tuple[Manifest, ChildResult]]:
+    """Apply all manifests at once; return each with its result.
+
+    A defect in one child must not stop the others, so its exception is raised when all have ended.
+    """
+    ended = await asyncio.gather(*(children.apply(manifest) for manifest in manifests), return_exceptions=True)
     results: list[ChildResult] = []
     for result in ended:
         if isinstance(result, BaseException):
             raise result
         results.append(result)
-    return results
+    return list(zip(manifests, results, strict=True))
 
 
 def _raise_if_namespace_terminates(

@@ -89,7 +89,7 @@ class ApplyResult:
         kinds_gone: optional kinds that the API server no longer serves, or whose CRD is being deleted.
         failure: the error that a retry may overcome. The other attributes are then those of the last result without a
             failure, since a failure takes no earlier refusal back.
-        owner_gone: the server was deleted or replaced meanwhile.
+        owner_gone: the server was deleted or replaced during its reconcile.
     """
 
     problems: tuple[Problem, ...] = ()
