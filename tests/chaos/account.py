@@ -13,8 +13,8 @@ from tools.harness.operator_process import OperatorProcess, die_with_parent
 
 LAUNCH = """
 import os, pathlib
-from vllm_operator.cluster import session
-session.ACCOUNT = pathlib.Path(os.environ["ACCOUNT_OF_THE_TEST"])
+from vllm_operator.kube import connection
+connection.SERVICE_ACCOUNT_DIR = pathlib.Path(os.environ["ACCOUNT_OF_THE_TEST"])
 from vllm_operator.__main__ import main
 main()
 """

@@ -20,7 +20,7 @@ BOUND_SECONDS = 4.0
 """Far below the 20 s after which a call ends by itself."""
 
 LAUNCH = f"""
-from vllm_operator.control import liveness
+from vllm_operator.controller import liveness
 liveness.LONGEST_RECONCILE_SECONDS = {BOUND_SECONDS}
 from vllm_operator.__main__ import main
 main()

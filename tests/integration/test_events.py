@@ -7,7 +7,7 @@ import time
 from tests.integration.servers import Servers
 from tools.harness.kube import KIND, Object
 from tools.harness.operator_process import OperatorProcess
-from vllm_operator.kube.event_correlator import BURST
+from vllm_operator.kube.event_correlator import MAX_TOKENS
 
 GOOD: Object = {"engine": {"maxModelLen": 1024, "extraArgs": []}}
 REPEATED: Object = {"engine": {"maxModelLen": 1024, "extraArgs": ["--max-model-len=2048"]}}
@@ -53,8 +53,8 @@ def test_night_of_trouble_is_a_few_events_with_the_right_counts(servers: Servers
 
 def test_events_of_a_noisy_server_are_limited(servers: Servers, operator: OperatorProcess) -> None:
     servers.create("noisy", GOOD)
-    for _ in range(BURST):
+    for _ in range(MAX_TOKENS):
         servers.patch("noisy", REPEATED)
         servers.patch("noisy", GOOD)
     versions = sum(event["count"] for event in recorded(servers))
-    assert BURST <= versions <= BURST + 1
+    assert MAX_TOKENS <= versions <= MAX_TOKENS + 1

@@ -135,7 +135,7 @@ class Manager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._events.finish()
+        await self._events.flush()
         if self._elector is not None:
             await self._elector.release()
         await self._endpoints.stop()

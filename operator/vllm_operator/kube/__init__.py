@@ -1,1 +1,1 @@
-"""Everything that talks to the API server: session, caches, apply and prune, references, status, events."""
+"""Speak to the Kubernetes API server: transport, leader election, Events, and pure helpers for objects."""

@@ -1,4 +1,4 @@
-"""The calls that the operator makes to the API server. No retries here: the queue backs off."""
+"""Call the API server. The client never retries: the work queue backs off."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from vllm_operator.kube.kinds import Kind
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 FORCE_PARAMETERS = {"force": "true", "fieldValidation": "Ignore"}
-"""To warn of repeated fields the API server would parse each body a second time, a tenth of its work for an apply.
-What the schema does not have an apply refuses in any case."""
+"""Query of every apply. Validation would only add warnings of duplicate fields, for which the API server parses each
+body twice, a tenth of its work for an apply. An apply refuses unknown fields in any case."""
 CALL_TIMEOUT_SECONDS = 20.0
 LIST_PAGE_SIZE = 500
 SHARED_CALL_SLOTS = 16
-"""Calls at once, apart from one for each pass. Each has a connection, which takes 200 kB and a TLS handshake."""
+"""Concurrent calls, in addition to one for each reconcile. Each has a connection: 200 kB and a TLS handshake."""
 RELEASE_AFTER_SECONDS = 3.0
-"""A call that takes longer lets another one go."""
+"""Seconds after which a call releases its permit to another one."""
 
 CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
-"""RuntimeError: the session was closed to be renewed."""
+"""Exceptions of a call without an answer. RuntimeError: the session was closed to be renewed."""
 
 Body = Mapping[str, Any]
 
 
 class Listing(NamedTuple):
-    """A complete list, and the resource version at which it was true."""
+    """A complete list and its resource version."""
 
     items: list[dict[str, Any]]
     version: str
 
 
 class ApiClient:
-    """Reads and writes single objects; every failure is an ApiError.
+    """Read and write objects. Every failure is an `ApiError`.
 
     Args:
         connection: the shared session.
-        may_write: asked before every write, so that a leader that lost its lease writes nothing.
+        may_write: returns whether this process leads. It is called before every write, so that a leader that lost its
+            Lease writes nothing.
     """
 
     def __init__(self, connection: Connection, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -55,10 +56,13 @@ class ApiClient:
         self._bulkhead = SharedBulkhead(SHARED_CALL_SLOTS, RELEASE_AFTER_SECONDS)
 
     async def get(self, kind: Kind, namespace: str, name: str, *, cached: bool = False) -> dict[str, Any] | None:
-        """One object; None when it does not exist.
+        """Return one object; None when it does not exist.
 
         Args:
-            cached: take what the API server has in its own cache, which may be a moment behind: etcd is not asked.
+            kind: its kind.
+            namespace: its namespace.
+            name: its name.
+            cached: read from the cache of the API server, not from etcd. It may lag behind by a moment.
         """
         parameters = {"resourceVersion": "0"} if cached else None
         try:
@@ -69,7 +73,7 @@ class ApiClient:
             raise
 
     async def get_path(self, path: str) -> dict[str, Any] | None:
-        """What the API server answers to a GET of `path`; None for 404."""
+        """Return the JSON object at a path; None for 404."""
         try:
             return await self._request("GET", path)
         except ApiError as error:
@@ -78,11 +82,11 @@ class ApiClient:
             raise
 
     async def get_text(self, path: str, parameters: Mapping[str, str]) -> str:
-        """What the API server answers to a GET of `path` that is no JSON, such as a log."""
+        """Return the text at a path, such as a log."""
         return (await self._send("GET", path, parameters=parameters)).decode(errors="replace")
 
     async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
-        """All objects of a kind, in chunks; None for a kind that is not served."""
+        """Return all objects of a kind, read page by page; None for a kind that is not served."""
         items: list[dict[str, Any]] = []
         parameters = {"limit": str(LIST_PAGE_SIZE), **({"labelSelector": selector} if selector else {})}
         while True:
@@ -91,13 +95,13 @@ class ApiClient:
                 return None
             items += page.get("items", [])
             metadata = page.get("metadata", {})
-            following = metadata.get("continue")
-            if not following:
+            continuation = metadata.get("continue")
+            if not continuation:
                 return Listing(items, str(metadata.get("resourceVersion", "")))
-            parameters["continue"] = following
+            parameters["continue"] = continuation
 
     async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """One chunk of a list; empty when the kind does not exist."""
+        """Return one page of a list; empty for a kind that is not served."""
         try:
             return await self._request("GET", path, parameters=parameters)
         except ApiError as error:
@@ -106,12 +110,12 @@ class ApiClient:
             raise
 
     async def stream(self, path: str, parameters: Mapping[str, str], silent_seconds: float) -> AsyncGenerator[bytes]:
-        """What the API server sends to a GET that lasts, in pieces of any size, until it ends it.
+        """Yield the response to a long GET, in pieces of any size, until the API server ends it.
 
         Args:
-            path: what to get.
+            path: the path to get.
             parameters: its query.
-            silent_seconds: after so long without a piece the connection is given up.
+            silent_seconds: seconds without a piece after which the connection is closed.
 
         Raises:
             ApiError: the API server refused it, or the connection broke.
@@ -127,10 +131,10 @@ class ApiClient:
                 async for piece in response.content.iter_any():
                     yield piece
         except CONNECTION_ERRORS as error:
-            raise await self._unreachable(error) from error
+            raise await self._no_answer(error) from error
 
     async def apply(self, kind: Kind, body: Body, *, subresource: str | None = None) -> dict[str, Any]:
-        """Server-side apply as the operator's one field manager; the answer is the object as it now is."""
+        """Apply a manifest by force as the field manager of the operator; return the stored object."""
         metadata = body["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"], subresource)
         return await self._request(
@@ -138,7 +142,7 @@ class ApiClient:
         )
 
     async def apply_as(self, manager: str, kind: Kind, body: Body) -> dict[str, Any]:
-        """Server-side apply under another name, to hand a field over."""
+        """Apply a manifest by force as another field manager, for an ownership transfer."""
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
         return await self._request(
             "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, **FORCE_PARAMETERS}
@@ -147,27 +151,35 @@ class ApiClient:
     async def merge_patch(
         self, kind: Kind, namespace: str, name: str, patch: Body, manager: str, subresource: str | None = None
     ) -> dict[str, Any]:
-        """A JSON merge patch (RFC 7386): objects merge, lists are replaced."""
+        """Send a JSON merge patch (RFC 7386): objects merge, lists are replaced. Return the stored object."""
         path = kind.path(namespace, name, subresource)
         return await self._request("PATCH", path, patch, content_type=MERGE_PATCH, parameters={"fieldManager": manager})
 
     async def create(self, kind: Kind, namespace: str, body: Body) -> dict[str, Any]:
-        """Create an object."""
+        """Create an object; return it as it is stored."""
         return await self._request("POST", kind.path(namespace), body, parameters={"fieldManager": MANAGER})
 
     async def replace(self, kind: Kind, body: Body) -> dict[str, Any]:
-        """Replace an object, unless it changed since it was read."""
+        """Replace an object; return it as it is stored.
+
+        Raises:
+            ApiError: a conflict (409) when it changed since it was read.
+        """
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
         return await self._request("PUT", path, body, parameters={"fieldManager": MANAGER})
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> Body:
-        """Delete exactly the object with this UID; one that is gone or replaced already is left alone.
+        """Delete the object with this UID. An object that is gone or replaced already stays as it is.
 
         Args:
-            grace_seconds: how long a pod may take to end; None leaves that to the pod.
+            kind: its kind.
+            namespace: its namespace.
+            name: its name.
+            uid: its UID.
+            grace_seconds: seconds that a pod may take to end; None for the grace period of the pod.
 
         Returns:
-            The API server's answer: a pod that is about to end, or a Status; empty when there was nothing to delete.
+            The response: a pod that is about to end, or a Status; empty when there was nothing to delete.
         """
         options: dict[str, Any] = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         if grace_seconds is not None:
@@ -188,7 +200,7 @@ class ApiClient:
         content_type: str = "application/json",
         parameters: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        return _decoded(await self._send(method, path, body, content_type=content_type, parameters=parameters))
+        return _parse(await self._send(method, path, body, content_type=content_type, parameters=parameters))
 
     async def _send(
         self,
@@ -207,8 +219,8 @@ class ApiClient:
                 self._connection.session.request(
                     method,
                     self._connection.server + path,
-                    # A YAML parser reads what is applied; for JSON the escapes mean the same.
-                    data=None if body is None else _Fenced(to_yaml_safe_json(body), self._may_write),
+                    # The API server reads applies with a YAML parser; in JSON the escapes have the same meaning.
+                    data=None if body is None else _FencedBody(to_yaml_safe_json(body), self._may_write),
                     headers={"Content-Type": content_type} if body is not None else None,
                     params=parameters,
                     timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS),
@@ -216,23 +228,23 @@ class ApiClient:
             ):
                 raw = await response.read()
         except CONNECTION_ERRORS as error:
-            raise await self._unreachable(error) from error
+            raise await self._no_answer(error) from error
         if response.status == 401:
             await self._connection.renew()
         if response.status >= 400:
             raise _error(response.status, raw, response.headers.get("Retry-After"))
         return raw
 
-    async def _unreachable(self, error: Exception) -> ApiError:
+    async def _no_answer(self, error: Exception) -> ApiError:
         return NoAnswerError(
             "Unreachable", f"the API server cannot be reached: {await self._connection.on_failed_call(error)}"
         )
 
 
-class _Fenced(aiohttp.BytesPayload):
-    """A body that asks once more whether it may be sent: a leader can freeze while a connection is made for it.
+class _FencedBody(aiohttp.BytesPayload):
+    """A request body that checks again that this process leads: it can be suspended while it connects.
 
-    aiohttp sends the headers together with the body, so that the API server sees nothing of the request.
+    aiohttp sends the headers together with the body, so a request that is stopped here does not reach the API server.
     """
 
     def __init__(self, value: bytes, may_write: Callable[[], bool]) -> None:
@@ -245,7 +257,7 @@ class _Fenced(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-def _decoded(raw: bytes) -> dict[str, Any]:
+def _parse(raw: bytes) -> dict[str, Any]:
     try:
         return parse_json(raw)
     except (ValueError, RecursionError) as error:
@@ -253,11 +265,12 @@ def _decoded(raw: bytes) -> dict[str, Any]:
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
+    """Return the error of a response, from its Status object where the body holds one."""
     reason, message, causes = "Unknown", raw[:1024].decode(errors="replace"), frozenset[str]()
     try:
-        answer = orjson.loads(raw)
-        reason, message = str(answer.get("reason") or reason), str(answer.get("message") or message)
-        causes = frozenset(str(cause.get("reason")) for cause in (answer.get("details") or {}).get("causes") or ())
+        body = orjson.loads(raw)
+        reason, message = str(body.get("reason") or reason), str(body.get("message") or message)
+        causes = frozenset(str(cause.get("reason")) for cause in (body.get("details") or {}).get("causes") or ())
     except (orjson.JSONDecodeError, AttributeError, TypeError):
         pass
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None

@@ -1,4 +1,4 @@
-"""Objects as compact bytes: a parsed Kubernetes object takes ten times the memory of its JSON."""
+"""Convert objects to JSON and back, compressed: a parsed Kubernetes object takes ten times the memory of its JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from typing import Any
 import orjson
 from isal import isal_zlib
 
+_NOT_PRINTABLE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
+"""UTF-8 of the characters that JSON leaves as they are, and that YAML does not print (YAML 1.1, 5.1) or reads as a line
+break."""
+
+COMPRESS_ABOVE_BYTES = 2048
+"""Shorter JSON is not compressed: to compress and decompress it would take longer than all other work on it."""
+
 
 def to_json(value: Mapping[str, Any]) -> bytes:
-    """The value as JSON."""
+    """Return the value as JSON."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
@@ -20,20 +27,16 @@ def to_json(value: Mapping[str, Any]) -> bytes:
         return json.dumps(value).encode()
 
 
-_NOT_PRINTABLE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
-"""UTF-8 of what YAML does not print (YAML 1.1, 5.1) or takes for a line break, and JSON leaves as it is."""
-
-
 def to_yaml_safe_json(value: Mapping[str, Any]) -> bytes:
-    """The value as JSON that a YAML parser reads as the same value: server-side apply is parsed as YAML."""
+    """Return the value as JSON that a YAML parser reads as the same value, as the API server parses an apply."""
     return _NOT_PRINTABLE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), to_json(value))
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
-    """The object that `raw` holds.
+    """Return the object of a JSON text.
 
     Raises:
-        ValueError: no JSON object.
+        ValueError: it is no JSON object.
     """
     try:
         value = orjson.loads(raw)
@@ -45,17 +48,13 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     return value
 
 
-COMPRESS_ABOVE_BYTES = 2048
-"""JSON up to this size is kept as it is: to squeeze and unsqueeze it takes longer than all else that is done to it."""
-
-
 def compress_json(value: Mapping[str, Any]) -> bytes:
-    """The value as JSON, compressed where it is worth it: to a third of its size, four times as fast as zlib does."""
+    """Return the value as JSON, compressed when it is long: to a third of its size, four times as fast as zlib."""
     raw = to_json(value)
     return raw if len(raw) <= COMPRESS_ABOVE_BYTES else isal_zlib.compress(raw, level=0)
 
 
 def parse_compressed(raw: bytes) -> dict[str, Any]:
-    """What `compress_json` was given."""
+    """Return the value that `compress_json` got."""
     # No zlib stream begins with a brace: the low four bits of its first byte name the method, 8; a brace has 11.
     return parse_json(raw if raw.startswith(b"{") else isal_zlib.decompress(raw))

@@ -1,4 +1,4 @@
-"""The authenticated connections that kopf and the operator's own calls share."""
+"""Keep the authenticated connections to the API server, which kopf and the operator's own calls share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.request_metrics import OnRequest, RequestMetrics
 from vllm_operator.kube.tls_errors import describe_tls_error
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 USER_AGENT = f"vllm-operator/{__version__}"
 TOKEN_AGE_SECONDS = 60.0
-"""How long a token is used before its file is read again: the kubelet replaces it about every hour."""
-RENEW_SECONDS = 2.0
-"""Shortest time between two readings of credentials that are refused."""
+"""Seconds after which the token is read again from its file: the kubelet replaces it about every hour."""
+MIN_RENEW_INTERVAL_SECONDS = 2.0
+"""Seconds between two reads of refused credentials at least."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,15 @@ class LoginError(VLLMOperatorError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where the API server is, and as whom to talk to it.
+    """The address of the API server and the credentials for it.
 
     Attributes:
-        authority: where the CA stands by which the API server is known, for messages.
-        contents: all that was read, to tell whether it has changed.
+        server: URL of the API server.
+        context: TLS context with its CA, and with the client certificate, if there is one.
+        headers: headers of every request.
+        authority: where the CA of the API server comes from, for messages.
+        contents: everything that was read, to detect a change.
+        middlewares: aiohttp middlewares that authenticate requests.
     """
 
     server: str
@@ -51,101 +55,107 @@ class Credentials:
 
 
 class Connection:
-    """The connections to the API server and the session that may use them. Both can be replaced while in use.
+    """The connections to the API server and the session over them. Both can be replaced while in use.
 
     Args:
-        on_call: told of every call, those of kopf included.
-        recovery: told what they say about the API server.
+        on_request: called after every request, those of kopf included.
+        availability: receives the result of every request.
+
+    Attributes:
+        server: URL of the API server.
+        session: session for the calls of the operator.
     """
 
-    def __init__(self, on_call: OnRequest, recovery: ApiServerAvailability) -> None:
-        self._meter = RequestMetrics(on_call, recovery)
-        self._take(_credentials())
+    def __init__(self, on_request: OnRequest, availability: ApiServerAvailability) -> None:
+        self._metrics = RequestMetrics(on_request, availability)
+        self._use(_read_credentials())
         self._renewed = float("-inf")
 
     async def renew(self) -> None:
-        """Read the credentials again: they were refused, or the API server's certificate was not trusted.
+        """Read the credentials again after they were refused, or after a certificate was not trusted.
 
-        When they have changed, what is under way on the old connections fails. Else the connections stay: of several
-        API servers, one may still show an old certificate.
+        When they have changed, calls on the old connections fail. Otherwise the connections stay: of several API
+        servers, one may still present an old certificate.
         """
         now = time.monotonic()
-        if now - self._renewed < RENEW_SECONDS:
+        if now - self._renewed < MIN_RENEW_INTERVAL_SECONDS:
             return
         self._renewed = now
         try:
-            credentials = _credentials()
+            credentials = _read_credentials()
         except LoginError as error:
             logger.warning("the credentials cannot be read again: %s", error)
             return
         if credentials.contents == self._credentials.contents:
             return
-        logger.info("the credentials have changed: connecting anew to %s", credentials.server)
+        logger.info("the credentials have changed: connecting again to %s", credentials.server)
         old = self.session
-        self._take(credentials)
+        self._use(credentials)
         await old.close()
 
     async def on_failed_call(self, error: Exception) -> str:
-        """Take note that a call was not answered; returns what to say of it."""
+        """Return the message for a call without an answer; read the credentials again after a TLS error."""
         if isinstance(error, aiohttp.ClientSSLError):
             await self.renew()
         return describe_tls_error(error, self._credentials.authority)
 
     def new_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
-        """Another session over the same connections, which its user may close: they stay."""
-        return self._session(middlewares, owns=False)
+        """Return another session over the same connections, which stay open when the session is closed."""
+        return self._session(middlewares, owns_connector=False)
 
     async def close(self) -> None:
         """Close the session and the connections."""
         await self.session.close()
 
-    def _take(self, credentials: Credentials) -> None:
+    def _use(self, credentials: Credentials) -> None:
         self.server, self._credentials = credentials.server, credentials
         self._connector = aiohttp.TCPConnector(limit=0, ssl=credentials.context)
-        self.session = self._session((), owns=True)
+        self.session = self._session((), owns_connector=True)
 
-    def _session(self, middlewares: Sequence[aiohttp.ClientMiddlewareType], owns: bool) -> aiohttp.ClientSession:
+    def _session(
+        self, middlewares: Sequence[aiohttp.ClientMiddlewareType], owns_connector: bool
+    ) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=self._connector,
-            connector_owner=owns,
+            connector_owner=owns_connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={**self._credentials.headers, "User-Agent": USER_AGENT},
-            middlewares=(*middlewares, *self._credentials.middlewares, self._meter),
+            middlewares=(*middlewares, *self._credentials.middlewares, self._metrics),
         )
 
 
 def in_cluster() -> bool:
-    """True in a pod with a service account."""
-    return (ACCOUNT / "token").exists()
+    """Return whether this process runs in a pod with a service account."""
+    return (SERVICE_ACCOUNT_DIR / "token").exists()
 
 
-def _credentials() -> Credentials:
-    """By service account in a pod, else by kubeconfig.
+def _read_credentials() -> Credentials:
+    """Return the credentials of the service account in a pod, else of the kubeconfig.
 
     Raises:
-        LoginError: no credentials; the message says where they are looked for.
+        LoginError: there are none; the message says where they are expected.
     """
-    return _from_account() if in_cluster() else _from_kubeconfig()
+    return _from_service_account() if in_cluster() else _from_kubeconfig()
 
 
-def _from_account() -> Credentials:
+def _from_service_account() -> Credentials:
     # The variables rather than the name: cluster DNS may not work yet.
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://{f'[{host}]' if host and ':' in host else host or 'kubernetes.default.svc'}:{port}"
-    authority = ACCOUNT / "ca.crt"
+    authority = SERVICE_ACCOUNT_DIR / "ca.crt"
     try:
-        # In this order: what is replaced in between is taken for changed the next time.
+        # In this order: a file that is replaced in between counts as changed the next time.
         contents = (server, authority.read_bytes())
         context = ssl.create_default_context(cafile=str(authority))
     except (OSError, ssl.SSLError) as error:
         raise LoginError(f"the service account's ca.crt cannot be used: {error}") from error
-    return Credentials(server, context, {}, str(authority), contents, (_TokenFile(ACCOUNT / "token"),))
+    return Credentials(server, context, {}, str(authority), contents, (_TokenFile(SERVICE_ACCOUNT_DIR / "token"),))
 
 
 def _from_kubeconfig() -> Credentials:
     try:
         info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-        contents = (info, _files(info)) if info else None
+        contents = (info, _file_contents(info)) if info else None
         context = info.as_ssl_context() if info else None
     except Exception as error:
         # kopf reads the file without checks: a broken one fails in any way.
@@ -161,14 +171,14 @@ def _from_kubeconfig() -> Credentials:
     return Credentials(info.server.rstrip("/"), context, info.as_http_headers(), authority, contents)
 
 
-def _files(info: kopf.ConnectionInfo) -> tuple[bytes, ...]:
-    """What the files hold that a kubeconfig names."""
+def _file_contents(info: kopf.ConnectionInfo) -> tuple[bytes, ...]:
+    """Return the contents of the files that a kubeconfig names."""
     paths = (info.ca_path, info.certificate_path, info.private_key_path)
     return tuple(Path(os.fsdecode(path)).read_bytes() for path in paths if path)
 
 
 class _TokenFile:
-    """aiohttp middleware that sends the service account's token as it stands in its file."""
+    """aiohttp middleware that sends the current token of the service account."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -186,13 +196,13 @@ class _TokenFile:
         self._read_at = float("-inf")
         if (newer := self.current()) == token:
             return response
-        # It was replaced since it was last read.
+        # The kubelet replaced it since the last read.
         response.close()
         request.headers["Authorization"] = f"Bearer {newer}"
         return await handler(request)
 
     def current(self) -> str:
-        """The token, read again when the last reading is a minute old."""
+        """Return the token, read again when the last read is a minute old."""
         now = time.monotonic()
         if now - self._read_at >= TOKEN_AGE_SECONDS:
             try:

@@ -1,4 +1,4 @@
-"""What happened to one server: which occurrences are the same, and how many may be written. No I/O."""
+"""Correlate what happens to one server into Events, and limit how many are written. No I/O."""
 
 from __future__ import annotations
 
@@ -10,46 +10,54 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-NOTE_BYTES = 1024
-SIMILAR = 10
-"""Different notes of one reason that get an Event each; further ones share one, as client-go has it."""
+EventType = Literal["Normal", "Warning"]
 
-_POD = re.compile(r"-[bcdf-hj-np-tv-xz24-9]{4,10}-[bcdf-hj-np-tv-xz24-9]{5}(?![a-z0-9])")
-"""What Kubernetes appends to a Deployment's name for its pods: the same cause in the next pod is no other event."""
+MAX_MESSAGE_BYTES = 1024
+"""Bytes of the message of an Event, a limit of the API server."""
 
-COMBINED = "(combined from similar events): "
+MAX_SIMILAR_EVENTS = 10
+"""Messages of one type and reason that get an Event each. Further ones share one, as in client-go."""
+
+_POD_SUFFIX = re.compile(r"-[bcdf-hj-np-tv-xz24-9]{4,10}-[bcdf-hj-np-tv-xz24-9]{5}(?![a-z0-9])")
+"""The suffix that Kubernetes appends to a Deployment's name for its pods. The same cause in the next pod gets no other
+Event."""
+
+COMBINED_PREFIX = "(combined from similar events): "
 REMEMBERED = timedelta(hours=1)
 """As long as the API server keeps an Event."""
 
-BURST = 25
+MAX_TOKENS = 25
 REFILL_SECONDS = 300.0
-"""Writes for one server: the limits of client-go's own filter."""
+"""Writes for one server: at most MAX_TOKENS at once, then one every REFILL_SECONDS, the limits of client-go."""
 
 
 @dataclass
 class CorrelatedEvent:
-    """Something that happens again and again: one Event.
+    """One Event, which counts what happens again and again.
 
     Attributes:
         name: name of the Event, the same after a restart of the operator.
-        first: when it was first seen by this process.
-        last: when it was last seen.
-        waiting: times that are not in the Event yet.
-        written: count of the Event as far as this process wrote it; 0 before.
+        type: `Normal` or `Warning`.
+        reason: CamelCase reason.
+        message: the last message.
+        first: time of the first occurrence in this process.
+        last: time of the last occurrence.
+        pending: occurrences that are not written yet.
+        count: count of the Event as this process wrote it last; 0 before.
     """
 
     name: str
-    kind: Literal["Normal", "Warning"]
+    type: EventType
     reason: str
-    note: str
+    message: str
     first: datetime
     last: datetime
-    waiting: int = 0
-    written: int = 0
+    pending: int = 0
+    count: int = 0
 
 
 class EventCorrelator:
-    """The occurrences of one server.
+    """The Events of one server.
 
     Args:
         namespace: its namespace.
@@ -58,61 +66,56 @@ class EventCorrelator:
         clock: monotonic time in seconds.
 
     Attributes:
-        writing: held by who writes: two writers would count from the same number.
+        write_lock: held during a write: two writers would start from the same count.
     """
 
     def __init__(self, namespace: str, server: str, uid: str, clock: Callable[[], float]) -> None:
         self.namespace, self.server, self.uid = namespace, server, uid
-        self.writing = asyncio.Lock()
+        self.write_lock = asyncio.Lock()
         self._clock = clock
-        self._known: dict[str, CorrelatedEvent] = {}
-        self._tokens, self._counted = float(BURST), clock()
+        self._events: dict[str, CorrelatedEvent] = {}
+        self._tokens, self._refilled_at = float(MAX_TOKENS), clock()
 
-    @property
-    def names(self) -> tuple[str, str]:
-        """Namespace and name of the server."""
-        return self.namespace, self.server
+    def observe(self, event_type: EventType, reason: str, message: str, now: datetime) -> CorrelatedEvent:
+        """Count an occurrence; return its Event, in which it is pending."""
+        self._forget_expired(now)
+        shortened = truncate(message)
+        name = self._name(event_type, reason, _POD_SUFFIX.sub("", shortened))
+        if name not in self._events and self._similar(event_type, reason) >= MAX_SIMILAR_EVENTS:
+            shortened = truncate(COMBINED_PREFIX + message)
+            name = self._name(event_type, reason, COMBINED_PREFIX)
+        event = self._events.setdefault(name, CorrelatedEvent(name, event_type, reason, shortened, now, now))
+        event.message, event.last, event.pending = shortened, now, event.pending + 1
+        return event
 
-    def note(self, kind: Literal["Normal", "Warning"], reason: str, words: str, now: datetime) -> CorrelatedEvent:
-        """Count one more occurrence of this; it waits to be written."""
-        self._forget_old(now)
-        note = cut(words)
-        name = self._name(kind, reason, _POD.sub("", note))
-        if name not in self._known and self._similar(kind, reason) >= SIMILAR:
-            note = cut(COMBINED + words)
-            name = self._name(kind, reason, COMBINED)
-        found = self._known.setdefault(name, CorrelatedEvent(name, kind, reason, note, now, now))
-        found.note, found.last, found.waiting = note, now, found.waiting + 1
-        return found
+    def pending(self) -> list[CorrelatedEvent]:
+        """Return the Events with occurrences that are not written yet."""
+        return [event for event in self._events.values() if event.pending]
 
-    def waiting(self) -> list[CorrelatedEvent]:
-        """What is not written yet."""
-        return [occurrence for occurrence in self._known.values() if occurrence.waiting]
-
-    def may_write(self) -> bool:
-        """Whether one more write is within the limits; it counts."""
+    def take_token(self) -> bool:
+        """Return whether the rate limit allows one more write, which then counts."""
         now = self._clock()
-        self._tokens = min(BURST, self._tokens + (now - self._counted) / REFILL_SECONDS)
-        self._counted = now
+        self._tokens = min(MAX_TOKENS, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
+        self._refilled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
-    def _name(self, kind: str, reason: str, note: str) -> str:
-        words = "\0".join((self.uid, kind, reason, note))
-        return f"{self.server}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+    def _name(self, event_type: str, reason: str, message: str) -> str:
+        content = "\0".join((self.uid, event_type, reason, message))
+        return f"{self.server}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
-    def _similar(self, kind: str, reason: str) -> int:
-        return sum((other.kind, other.reason) == (kind, reason) for other in self._known.values())
+    def _similar(self, event_type: str, reason: str) -> int:
+        return sum((event.type, event.reason) == (event_type, reason) for event in self._events.values())
 
-    def _forget_old(self, now: datetime) -> None:
-        for name, known in list(self._known.items()):
-            if not known.waiting and now - known.last > REMEMBERED:
-                del self._known[name]
+    def _forget_expired(self, now: datetime) -> None:
+        for name, event in list(self._events.items()):
+            if not event.pending and now - event.last > REMEMBERED:
+                del self._events[name]
 
 
-def cut(words: str) -> str:
-    """`words` in at most NOTE_BYTES bytes."""
-    raw = words.encode()
-    return words if len(raw) <= NOTE_BYTES else raw[: NOTE_BYTES - 3].decode(errors="ignore") + "…"
+def truncate(message: str) -> str:
+    """Return the message in at most MAX_MESSAGE_BYTES bytes of UTF-8."""
+    raw = message.encode()
+    return message if len(raw) <= MAX_MESSAGE_BYTES else raw[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "…"

@@ -1,4 +1,4 @@
-"""Events on the VLLMServer, for `kubectl describe`: what repeats is counted in one Event, and nothing floods."""
+"""Record Events on VLLMServers for `kubectl describe`: one Event counts repetitions, and writes are rate limited."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from vllm_operator.api.names import API_VERSION, KIND, MANAGER
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.event_correlator import CorrelatedEvent, EventCorrelator
+from vllm_operator.kube.event_correlator import CorrelatedEvent, EventCorrelator, EventType
+from vllm_operator.kube.fields import format_timestamp
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import EVENT
 
 COMPONENT = "vllm-operator"
-PAUSE_SECONDS = 30.0
-"""How often is looked for occurrences that were not written at once."""
+FLUSH_INTERVAL_SECONDS = 30.0
+"""Seconds between two writes of the occurrences that the rate limit held back."""
 
-STOP_SECONDS = 3.0
+FLUSH_TIMEOUT_SECONDS = 3.0
+"""Seconds for the last writes before the process ends."""
 
 logger = logging.getLogger(__name__)
 
 
 class EventRecorder:
-    """Records events. An event is a courtesy: when it cannot be written, the log says so and nothing else fails.
+    """Record Events. A failure to write one is logged, and has no other effect.
 
-    Written to the core API: `kubectl describe` sorts by `lastTimestamp`, which events.k8s.io does not take.
+    Events go to the core API: `kubectl describe` sorts by `lastTimestamp`, which events.k8s.io does not have.
 
     Args:
         client: the API client.
@@ -38,109 +40,122 @@ class EventRecorder:
     def __init__(self, client: ApiClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._ledgers: dict[Key, EventCorrelator] = {}
+        self._correlators: dict[Key, EventCorrelator] = {}
 
     async def record(
         self,
         key: Key,
         metadata: Mapping[str, Any],
-        kind: Literal["Normal", "Warning"],
+        event_type: EventType,
         reason: str,
-        note: str,
+        message: str,
         now: datetime,
     ) -> None:
-        """Record that something happened to a server; at once unless too much has happened to it lately."""
-        ledger = self._ledgers.get(key)
-        if ledger is None or ledger.uid != metadata["uid"]:
-            ledger = self._ledgers[key] = EventCorrelator(
+        """Record an occurrence on a server, at once unless the rate limit of the server holds it back.
+
+        Args:
+            key: the key of the server.
+            metadata: its metadata.
+            event_type: `Normal` or `Warning`.
+            reason: CamelCase reason.
+            message: the message, of which at most 1,024 bytes are written.
+            now: the present time.
+        """
+        correlator = self._correlators.get(key)
+        if correlator is None or correlator.uid != metadata["uid"]:
+            correlator = self._correlators[key] = EventCorrelator(
                 metadata["namespace"], metadata["name"], metadata["uid"], self._clock
             )
-        occurrence = ledger.note(kind, reason, note, now)
-        if ledger.may_write():
-            await self._write(ledger, occurrence)
+        event = correlator.observe(event_type, reason, message, now)
+        if correlator.take_token():
+            await self._write(correlator, event)
 
     def forget(self, key: Key) -> None:
-        """Drop what is known of a server that is gone."""
-        self._ledgers.pop(key, None)
+        """Forget the Events of a server that is gone."""
+        self._correlators.pop(key, None)
 
     async def run(self) -> None:
-        """Write what had to wait, until cancelled."""
+        """Write the occurrences that the rate limit held back, until cancelled."""
         while True:
-            await asyncio.sleep(PAUSE_SECONDS)
-            for ledger, occurrence in self._waiting():
-                if ledger.may_write():
-                    await self._write(ledger, occurrence)
+            await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
+            for correlator, event in self._pending():
+                if correlator.take_token():
+                    await self._write(correlator, event)
 
-    async def finish(self) -> None:
-        """Write all that waits before the process ends, so that every count is right; gives up after a moment."""
+    async def flush(self) -> None:
+        """Write all pending occurrences before the process ends, for at most FLUSH_TIMEOUT_SECONDS."""
         try:
-            async with asyncio.timeout(STOP_SECONDS):
-                for ledger, occurrence in self._waiting():
-                    await self._write(ledger, occurrence)
+            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
+                for correlator, event in self._pending():
+                    await self._write(correlator, event)
         except TimeoutError:
             logger.warning("some events were not recorded before the end")
 
-    def _waiting(self) -> Iterator[tuple[EventCorrelator, CorrelatedEvent]]:
-        for ledger in list(self._ledgers.values()):
-            yield from ((ledger, occurrence) for occurrence in ledger.waiting())
+    def _pending(self) -> Iterator[tuple[EventCorrelator, CorrelatedEvent]]:
+        for correlator in list(self._correlators.values()):
+            yield from ((correlator, event) for event in correlator.pending())
 
-    async def _write(self, ledger: EventCorrelator, occurrence: CorrelatedEvent) -> None:
-        async with ledger.writing:
-            times, occurrence.waiting = occurrence.waiting, 0
+    async def _write(self, correlator: EventCorrelator, event: CorrelatedEvent) -> None:
+        """Write the pending occurrences of an Event; after a failure they are pending again."""
+        async with correlator.write_lock:
+            added, event.pending = event.pending, 0
             try:
-                if times:
-                    occurrence.written = await self._written(ledger, occurrence, times)
+                if added:
+                    event.count = await self._add(correlator, event, added)
             except ApiError as error:
-                occurrence.waiting += times
-                logger.warning("%s/%s: event %s was not recorded: %s", *ledger.names, occurrence.reason, error)
+                event.pending += added
+                logger.warning(
+                    "%s/%s: event %s was not recorded: %s", correlator.namespace, correlator.server, event.reason, error
+                )
 
-    async def _written(self, ledger: EventCorrelator, occurrence: CorrelatedEvent, times: int) -> int:
-        """Count `times` more in the Event; returns its count. Events live an hour: one that is gone is made anew."""
-        known = occurrence.written
-        if not known:
+    async def _add(self, correlator: EventCorrelator, event: CorrelatedEvent, added: int) -> int:
+        """Add occurrences to the Event; return its new count.
+
+        The API server deletes Events after an hour: one that is gone is created again.
+        """
+        count = event.count
+        if not count:
             try:
-                await self._client.create(EVENT, ledger.namespace, _event(ledger, occurrence, times))
-                return times
+                return await self._create(correlator, event, added)
             except ApiError as error:
                 if error.status != 409:
                     raise
-            # Of an operator before this one.
-            live = await self._client.get(EVENT, ledger.namespace, occurrence.name) or {}
-            known = int(live.get("count") or 1)
-        news = {"count": known + times, "lastTimestamp": _stamp(occurrence.last), "message": occurrence.note}
+            # An earlier operator process created it.
+            live = await self._client.get(EVENT, correlator.namespace, event.name) or {}
+            count = int(live.get("count") or 1)
+        patch = {"count": count + added, "lastTimestamp": format_timestamp(event.last), "message": event.message}
         try:
-            await self._client.merge_patch(EVENT, ledger.namespace, occurrence.name, news, MANAGER)
+            await self._client.merge_patch(EVENT, correlator.namespace, event.name, patch, MANAGER)
         except ApiError as error:
             if error.status != 404:
                 raise
-            await self._client.create(EVENT, ledger.namespace, _event(ledger, occurrence, times))
-            return times
-        return known + times
+            return await self._create(correlator, event, added)
+        return count + added
+
+    async def _create(self, correlator: EventCorrelator, event: CorrelatedEvent, count: int) -> int:
+        await self._client.create(EVENT, correlator.namespace, _body(correlator, event, count))
+        return count
 
 
-def _event(ledger: EventCorrelator, occurrence: CorrelatedEvent, times: int) -> dict[str, Any]:
+def _body(correlator: EventCorrelator, event: CorrelatedEvent, count: int) -> dict[str, Any]:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
-        "metadata": {"namespace": ledger.namespace, "name": occurrence.name},
-        "type": occurrence.kind,
-        "reason": occurrence.reason,
-        "message": occurrence.note,
-        "count": times,
-        "firstTimestamp": _stamp(occurrence.first),
-        "lastTimestamp": _stamp(occurrence.last),
+        "metadata": {"namespace": correlator.namespace, "name": event.name},
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message,
+        "count": count,
+        "firstTimestamp": format_timestamp(event.first),
+        "lastTimestamp": format_timestamp(event.last),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": os.environ.get("HOSTNAME", COMPONENT)[:128],
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "namespace": ledger.namespace,
-            "name": ledger.server,
-            "uid": ledger.uid,
+            "namespace": correlator.namespace,
+            "name": correlator.server,
+            "uid": correlator.uid,
         },
     }
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The key of one server."""
+"""Identify one VLLMServer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """One server: its namespace and its instance label, which pods and children carry too."""
+    """The namespace and the instance label of one server. Its pods and children carry the label too."""
 
     namespace: str
     instance: str

@@ -1,4 +1,4 @@
-"""The kinds that the operator reads and writes, and their URLs."""
+"""List the kinds that the operator reads and writes, with their URLs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from vllm_operator.api.names import GROUP, KIND, PLURAL, VERSION
 
 @dataclass(frozen=True)
 class Kind:
-    """A namespaced kind of the API server."""
+    """A namespaced kind.
+
+    Attributes:
+        name: its name in CamelCase.
+        group: its API group; empty for the core group.
+        version: its version.
+        plural: its name in URLs.
+        optional: whether its CRD may be missing.
+    """
 
     name: str
     group: str
@@ -20,14 +28,14 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """`group/version`, or the version alone for the core group."""
+        """Return `group/version`, or the version alone for the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """URL path of the collection, of one object, or of its subresource."""
+        """Return the URL path of the collection, of one object, or of its subresource."""
         parts = ["/apis" if self.group else "/api", self.api_version]
         parts += ["namespaces", namespace] if namespace else []
-        # A name comes from a manifest: it must not lead to another object.
+        # A name comes from the user: it must not lead to another object.
         return "/".join([*parts, self.plural, *[quote(part, safe="") for part in (name, subresource) if part]])
 
 
@@ -43,7 +51,7 @@ MONITORING_API = "monitoring.coreos.com/v1"
 POD_MONITOR = "PodMonitor"
 PROMETHEUS_RULE = "PrometheusRule"
 MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
-"""Kinds of prometheus-operator that this operator uses where their CRDs are installed."""
+"""Kinds of prometheus-operator, which this operator uses where their CRDs are installed."""
 
 CHILD_KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -57,10 +65,10 @@ CHILD_KINDS: dict[str, Kind] = {
         Kind(PROMETHEUS_RULE, "monitoring.coreos.com", "v1", "prometheusrules", optional=True),
     )
 }
-"""Kinds of which a server has at most one child each."""
+"""Kinds of children by name. A server has at most one child of each."""
 
 KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
-"""Children of which nobody reads the status: one that holds its manifest still is no news."""
+"""Children whose status the operator does not read: one that still matches its manifest needs no reconcile."""
 
 OPTIONAL_KINDS = tuple(kind for kind in CHILD_KINDS.values() if kind.optional)
 WATCHED_KINDS = (SERVER, POD, *CHILD_KINDS.values())

@@ -1,4 +1,4 @@
-"""A child as it is to be applied: what `render` makes and `cluster` writes; neither knows the other."""
+"""Hold a rendered child, which `desired` renders and `apply` applies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from vllm_operator.kube.codec import parse_compressed
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A rendered child: its kind, name and hash, and the object to apply as compressed JSON.
+    """A rendered child. It is kept as long as its server exists, so its object is compressed.
 
-    Every server keeps its manifests for as long as it lives, so they are kept small.
+    Attributes:
+        kind: kind of the child.
+        name: its name.
+        hash: hash of the object, which the child carries as an annotation.
+        raw: the object to apply, from `compress_json`.
     """
 
     kind: str
@@ -22,5 +26,5 @@ class Manifest:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The object to apply; a new one at each call."""
+        """Return the object to apply, a new one at each call."""
         return parse_compressed(self.raw)

@@ -1,4 +1,4 @@
-"""Read the events about one object; events are neither watched nor cached, for a cluster has very many."""
+"""Read the Events of one object. They are not watched, because a cluster has very many."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MAX_EVENTS = 100
 
 
 async def list_events_of(client: ApiClient, namespace: str, uid: str) -> list[Object]:
-    """The events about the object with this UID, in no order.
+    """Return the Events of the object with this UID, in no order, at most MAX_EVENTS.
 
     Raises:
-        ApiError: they cannot be read.
+        ApiError: the Events cannot be read.
     """
     parameters = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(MAX_EVENTS)}
     page = await client.list_page(EVENT.path(namespace), parameters)

@@ -1,4 +1,4 @@
-"""Read the last lines of a container's log. The API server asks the kubelet, so it may take its time."""
+"""Read the end of a container's log. The API server requests it from the kubelet, which can take seconds."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from vllm_operator.kube.kinds import POD
 
 TAIL_LINES = 200
 LIMIT_BYTES = 256 * 1024
-"""A line may be of any length."""
+"""Bytes at most, since a line can have any length."""
 
 
 async def read_log_tail(client: ApiClient, namespace: str, pod: str, container: str, previous: bool) -> str:
-    """The end of a container's log.
+    """Return the end of a container's log: TAIL_LINES lines, at most LIMIT_BYTES.
 
     Args:
-        client: the API server.
+        client: the API client.
         namespace: namespace of the pod.
         pod: its name.
         container: name of the container.
-        previous: the log of its former run.
+        previous: read the log of its former run.
 
     Raises:
-        ApiError: the log cannot be read; 400 and 404 when it is gone.
+        ApiError: the log cannot be read; the status is 400 or 404 when it is gone.
     """
     parameters = {
         "container": container,

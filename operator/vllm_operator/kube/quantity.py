@@ -1,4 +1,4 @@
-"""Kubernetes quantities as exact numbers (apimachinery `pkg/api/resource`)."""
+"""Parse Kubernetes quantities into exact numbers (apimachinery `pkg/api/resource`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = {**_BINARY, **_DECIMAL}
 
 
 def parse_quantity(value: object) -> Decimal | None:
-    """The number behind a quantity such as `16Gi`, `500m`, `1e3` or `2`; None when it is none."""
+    """Return the number of a quantity such as `16Gi`, `500m`, `1e3` or `2`; None when it is invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value)

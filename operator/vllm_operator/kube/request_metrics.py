@@ -1,4 +1,4 @@
-"""Which calls are made, for the metrics: every request of the shared session, those of kopf included."""
+"""Measure every request of the shared session, those of kopf included."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from vllm_operator.kube.availability import ApiServerAvailability
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 DISCOVERY = "discovery"
-"""Resource of the calls that ask what the API server serves."""
+"""Resource that discovery requests count under."""
 
 
 class OnRequest(Protocol):
-    """Told of every call: verb and resource as in the rules of a Role, HTTP status if any, seconds to the answer."""
+    """Called after every request: verb and resource as in the rules of a Role, HTTP status if any, seconds."""
 
-    def __call__(self, verb: str, resource: str, code: int | None, seconds: float, /) -> None:
-        """Must not block."""
+    def __call__(self, verb: str, resource: str, status: int | None, seconds: float, /) -> None:
+        """Count the request; must not block."""
 
 
 class RequestMetrics:
-    """aiohttp middleware that tells of every call. A watch counts when its answer begins.
+    """An aiohttp middleware that reports every request. A watch counts when its response begins.
 
     Args:
-        on_call: told for the metrics.
-        recovery: told what the call says about the API server.
+        on_request: called for the metrics.
+        availability: receives the result of the request.
     """
 
-    def __init__(self, on_call: OnRequest, recovery: ApiServerAvailability) -> None:
-        self._on_call = on_call
-        self._recovery = recovery
+    def __init__(self, on_request: OnRequest, availability: ApiServerAvailability) -> None:
+        self._on_request = on_request
+        self._availability = availability
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        began, code = time.perf_counter(), None
+        started, status = time.perf_counter(), None
         path = request.url.raw_path
         verb, resource = rbac_verb_and_resource(request.method, path, request.url.raw_query_string)
         try:
             response = await handler(request)
-            code = response.status
-            self._recovery.on_response(verb, path, code)
+            status = response.status
+            self._availability.on_response(verb, path, status)
             return response
         except (aiohttp.ClientConnectionError, OSError) as error:
-            # An answer that does not come in time may be this object's own trouble.
+            # A response that does not come in time may be the fault of this object alone.
             if isinstance(error, aiohttp.ConnectionTimeoutError) or not isinstance(error, TimeoutError):
-                self._recovery.on_no_connection()
+                self._availability.on_no_connection()
             raise
         finally:
-            self._on_call(verb, resource, code, time.perf_counter() - began)
+            self._on_request(verb, resource, status, time.perf_counter() - started)
 
 
 def rbac_verb_and_resource(method: str, path: str, query: str) -> tuple[str, str]:
-    """Verb and resource of a request, as RBAC names them: `get` and `pods/log`."""
+    """Return verb and resource of a request in the terms of RBAC, such as `get` and `pods/log`."""
     parts = path.strip("/").split("/")
     parts = parts[3:] if parts[0] == "apis" else parts[2:]
     if len(parts) > 2 and parts[0] == "namespaces":

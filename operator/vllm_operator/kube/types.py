@@ -1,4 +1,4 @@
-"""Types of Kubernetes objects."""
+"""Name the type of Kubernetes objects."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ async def scene(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=found.context).start()
     port = runner.addresses[0][1]
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
-    monkeypatch.setattr(module, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(module, "MIN_RENEW_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT_DIR", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -51,7 +51,7 @@ def kubeconfig(server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "kubeconfig"
     path.write_text(config(server.url, "old"))
     monkeypatch.setenv("KUBECONFIG", str(path))
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MIN_RENEW_INTERVAL_SECONDS", 0.0)
     return path
 
 
@@ -137,7 +137,7 @@ async def test_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
 async def test_refused_credentials_are_read_only_so_often(
     server: FakeApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
+    monkeypatch.setattr(module, "MIN_RENEW_INTERVAL_SECONDS", 60.0)
     connection = Connection(lambda *_: None, ApiServerAvailability())
     await connection.renew()
     session = connection.session
