@@ -12,7 +12,7 @@ IMAGE ?= localhost/vllm-operator:dev
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 ## --- the two commands
 
@@ -36,11 +36,12 @@ setup: $(UV) ## Install the Python environment
 ## --- checks and tests
 
 .PHONY: check
-check: setup ## Format, lint, types, layers
+check: setup ## Format, lint, types, layers, workflows
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) python -m tools.lint_workflows
 
 .PHONY: unit
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
@@ -85,6 +86,16 @@ fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q
+
+.PHONY: changelog
+changelog: setup ## Show the section of the changelog that the fragments in changelog.d/ make
+	$(RUN) towncrier build --draft --version next
+
+.PHONY: release
+release: setup ## Do the local part of a release, and say what is left (VERSION=0.2.0, RELEASE_IMAGE=registry/name:tag)
+	@$(RUN) python -m tools.release ready "$(VERSION)"
+	$(MAKE) check unit
+	@$(RUN) python -m tools.release prepare "$(VERSION)"
 
 .PHONY: release-snapshot
 release-snapshot: setup ## Keep what this version renders, for the next one's upgrade test (VERSION=0.2.0): tests/upgrade/released/

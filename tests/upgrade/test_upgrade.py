@@ -17,7 +17,9 @@ from vllm_operator.desired.rendering.manifests import TEMPLATES
 
 LAST = versions()[-1]
 SNAPSHOTS = list(load(LAST))
-CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
+REPOSITORY = Path(__file__).parents[2]
+CHANGELOG = (REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "changelog.d").glob("*.md")))
+"""The changelog, and the fragments of its next section."""
 
 
 def difference(before: Json | None, after: Json | None) -> str:
@@ -43,7 +45,7 @@ def test_unchanged_server_keeps_its_pods(one: Snapshot) -> None:
     if not acknowledged_restart(LAST):
         assert not restarts(one), (
             f"the upgrade from {LAST} restarts the pods of {one.name}: undo it, or give the reason in "
-            f"{snapshots.RESTARTS.name} and in CHANGELOG.md\n{restarts(one)}"
+            f"{snapshots.RESTARTS.name} and in changelog.d/\n{restarts(one)}"
         )
 
 
@@ -67,7 +69,7 @@ def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot
 def test_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:
     reason = acknowledged_restart(LAST)
     if reason:
-        assert f"Restarts pods: {reason}" in CHANGELOG.read_text()
+        assert any(f"Restarts pods: {reason}" in path.read_text() for path in CHANGELOG)
         assert any(restarts(one) for one in SNAPSHOTS), f"remove {LAST} from {snapshots.RESTARTS.name}"
 
 

@@ -98,6 +98,12 @@ PROGRAMS = {
             remote=True,
         ),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
+        Program(
+            "actionlint",
+            settings.ACTIONLINT,
+            packages=("github.com/rhysd/actionlint/cmd/actionlint",),
+            remote=True,
+        ),
     )
 }
 
@@ -106,7 +112,7 @@ TOOLS = {
     **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
     "containerd": "containerd",
     "ctr": "containerd",
-    **{name: name for name in ("coredns", "promtool", "prometheus", "kubeconform", "kind")},
+    **{name: name for name in ("coredns", "promtool", "prometheus", "kubeconform", "kind", "actionlint")},
 }
 
 CRD_MODULES = {

@@ -12,6 +12,7 @@ PROMETHEUS = "0.316.0"
 PROMETHEUS_OPERATOR = "0.85.0"
 KUBECONFORM = "0.8.0"
 KIND = "0.33.0"
+ACTIONLINT = "1.7.12"
 DEBIAN = "bookworm"
 
 REPOSITORY = Path(__file__).resolve().parents[2]

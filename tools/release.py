@@ -1,0 +1,302 @@
+"""`python -m tools.release`: prepare a release on this machine, and build its files.
+
+    ready VERSION                 refuse a tree or a version that cannot be released
+    prepare VERSION               version, changelog, snapshot, wheel, install file, checksums; then say what is left
+    artefacts --version V         wheel and install file of a version that the source has already, into dist/
+    checksums                     dist/SHA256SUMS
+    notes --version V             the section of the changelog
+
+docs/contributing/releasing.md describes a whole release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.localcluster import settings
+
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+VERSION_LINES = {
+    "pyproject.toml": re.compile(r'^version = "([^"]+)"$', re.MULTILINE),
+    "operator/vllm_operator/__init__.py": re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE),
+}
+"""Where the version can stand; at least one of them holds it."""
+
+MARKER = "<!-- towncrier release notes start -->\n"
+SECTION = re.compile(r"^## .*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+CATEGORY = re.compile(r"^### ([^\n]+)\n(.*?)(?=^### |\Z)", re.MULTILINE | re.DOTALL)
+INSTALL_FILE = "vllm-operator.yaml"
+CHECKSUMS = "SHA256SUMS"
+
+Run = Callable[[Sequence[str]], str]
+
+
+class ReleaseError(Exception):
+    """Something that keeps a release from being made; the message says what to do."""
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a command in the repository and return its output; its errors go to the terminal."""
+    done = subprocess.run(command, cwd=settings.REPOSITORY, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ReleaseError(f"`{' '.join(command)}` failed with exit code {done.returncode}: see above")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The repository, or a copy of its layout in a test.
+
+    Attributes:
+        root: folder of the repository.
+        run: runs a command in it and returns its output.
+    """
+
+    root: Path
+    run: Run
+
+    @property
+    def changelog(self) -> Path:
+        """The changelog."""
+        return self.root / "CHANGELOG.md"
+
+    @property
+    def dist(self) -> Path:
+        """The folder of the built files."""
+        return self.root / "dist"
+
+    def version(self) -> str:
+        """Return the version of the source.
+
+        Raises:
+            ReleaseError: two files name different versions, or none names one.
+        """
+        found = {name: self._version_in(name) for name in VERSION_LINES}
+        versions = {version for version in found.values() if version}
+        if len(versions) != 1:
+            raise ReleaseError(f"the version must stand in one place, and is {found}: correct it")
+        return versions.pop()
+
+    def set_version(self, version: str) -> None:
+        """Write the version wherever one stands."""
+        self.version()
+        for name, pattern in VERSION_LINES.items():
+            path = self.root / name
+            text = path.read_text()
+            path.write_text(pattern.sub(lambda found: found[0].replace(found[1], version), text, count=1))
+
+    def _version_in(self, name: str) -> str:
+        found = VERSION_LINES[name].search((self.root / name).read_text())
+        return found[1] if found else ""
+
+
+def check_ready(tree: Tree, version: str, released: Sequence[str]) -> None:
+    """Refuse what cannot be released.
+
+    Args:
+        tree: the repository.
+        version: the version to release.
+        released: versions that have an upgrade snapshot, the newest last.
+
+    Raises:
+        ReleaseError: the first reason found.
+    """
+    if not VERSION.fullmatch(version):
+        raise ReleaseError(f"{version!r} is no version such as 0.2.0: run `make release VERSION=0.2.0`")
+    if tree.run(["git", "status", "--porcelain"]).strip():
+        raise ReleaseError("the tree is not clean: commit or stash your changes first")
+    if tree.run(["git", "tag", "--list", f"v{version}"]).strip():
+        raise ReleaseError(f"the tag v{version} exists: choose the next version")
+    if released and _numbers(version) < _numbers(released[-1]):
+        raise ReleaseError(f"{version} is older than {released[-1]}, which has a snapshot in tests/upgrade/released")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def update_changelog(text: str, version: str, date: str, fragments: str) -> str:
+    """Return the changelog with the section of a version, dated, and with the entries of the fragments.
+
+    Args:
+        text: the changelog.
+        version: the version to release.
+        date: its date, such as 2026-03-02.
+        fragments: the section that towncrier makes of the fragments; empty without fragments.
+
+    Raises:
+        ReleaseError: the marker is missing, the version has a dated section, or there is nothing to say.
+    """
+    if MARKER not in text:
+        raise ReleaseError(f"CHANGELOG.md lacks the line {MARKER.strip()}: put it before the newest section")
+    head, _, tail = text.partition(MARKER)
+    heading = f"## {version} ({date})\n"
+    unreleased = f"## {version} (unreleased)\n"
+    if unreleased in tail:
+        section = next(part for part in SECTION.findall(tail) if part.startswith(unreleased))
+        merged = merge_entries(section.replace(unreleased, heading), fragments)
+        before, _, after = tail.partition(section)
+        return head + MARKER + before + merged + (f"\n{after}" if after else "")
+    if f"## {version} (" in tail:
+        raise ReleaseError(f"CHANGELOG.md has a section for {version} already: choose the next version")
+    if not fragments:
+        raise ReleaseError("changelog.d holds no fragment: a release without a change for users needs none")
+    return f"{head}{MARKER}\n{merge_entries(heading, fragments)}\n{tail.lstrip()}"
+
+
+def merge_entries(section: str, fragments: str) -> str:
+    """Return a section with the entries of the fragments at the end of their categories; new categories come last."""
+    merged = section.rstrip() + "\n"
+    for name, entries in CATEGORY.findall(fragments):
+        entries = entries.strip()
+        found = next((match for match in CATEGORY.finditer(merged) if match[1] == name), None)
+        if found is None:
+            merged += f"\n### {name}\n\n{entries}\n"
+        else:
+            rest = merged[found.end() :]
+            merged = merged[: found.end()].rstrip() + f"\n{entries}\n" + (f"\n{rest}" if rest else "")
+    return merged
+
+
+def notes(text: str, version: str) -> str:
+    """Return the section of a version without its heading.
+
+    Raises:
+        ReleaseError: there is none, or it is not dated.
+    """
+    for section in SECTION.findall(text):
+        heading, _, body = section.partition("\n")
+        if re.fullmatch(rf"## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", heading):
+            return str(body.strip()) + "\n"
+    raise ReleaseError(f"CHANGELOG.md has no dated section for {version}: run `make release VERSION={version}`")
+
+
+def fragments(tree: Tree, version: str) -> str:
+    """Return what towncrier makes of the fragments; empty when there are none."""
+    if not any(path.name != "README.md" for path in (tree.root / "changelog.d").glob("*.md")):
+        return ""
+    return tree.run([_sibling("towncrier"), "build", "--draft", "--version", version])
+
+
+def build_artefacts(tree: Tree, version: str, image: str) -> None:
+    """Build wheel and install file into an empty dist/.
+
+    Raises:
+        ReleaseError: the source has another version, or a build fails.
+    """
+    if tree.version() != version:
+        raise ReleaseError(
+            f"the source is version {tree.version()}, not {version}: run `make release VERSION={version}`"
+        )
+    shutil.rmtree(tree.dist, ignore_errors=True)
+    tree.run([_uv(), "build", "--wheel", "--quiet", "--out-dir", str(tree.dist)])
+    (tree.dist / ".gitignore").unlink(missing_ok=True)
+    output = str(tree.dist / INSTALL_FILE)
+    tree.run([sys.executable, "-m", "vllm_operator", "manifests", "--image", image, "--output", output])
+
+
+def write_checksums(folder: Path) -> str:
+    """Write SHA256SUMS over the files of a folder, in the format of sha256sum, and return it."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(CHECKSUMS))
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / CHECKSUMS).write_text("".join(lines))
+    return "".join(lines)
+
+
+def prepare(tree: Tree, version: str, image: str, date: str) -> str:
+    """Do the local part of a release and return what is left to do."""
+    entries = fragments(tree, version)
+    tree.changelog.write_text(update_changelog(tree.changelog.read_text(), version, date, entries))
+    for path in (tree.root / "changelog.d").glob("*.md"):
+        if path.name != "README.md":
+            path.unlink()
+    tree.set_version(version)
+    tree.run([_uv(), "lock", "--quiet"])
+    tree.run([sys.executable, "-m", "tools.release_snapshot", version])
+    build_artefacts(tree, version, image)
+    sums = write_checksums(tree.dist)
+    return f"""\
+{sums}
+{version} is prepared in your tree and in dist/. What is left:
+
+  git diff                                    # review version, changelog and snapshot
+  git add -A && git commit -m "Release {version}"
+  git tag -a v{version} -m "v{version}"       # -s signs it
+  git push origin HEAD v{version}             # starts .github/workflows/release.yml
+  then review the draft release on GitHub, and publish it
+
+To undo everything instead: git restore . && git clean -d changelog.d tests/upgrade/released
+"""
+
+
+def _uv() -> str:
+    found = os.environ.get("UV") or shutil.which("uv")
+    if not found:
+        raise ReleaseError("uv is not on the PATH: run this by `make release`")
+    return found
+
+
+def _sibling(program: str) -> str:
+    """Return the path of a program in the environment of this Python."""
+    return str(Path(sys.executable).with_name(program))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    top = argparse.ArgumentParser(prog="python -m tools.release")
+    commands = top.add_subparsers(dest="command", required=True)
+    for name in ("ready", "prepare"):
+        command = commands.add_parser(name)
+        command.add_argument("version")
+    prepared = commands.choices["prepare"]
+    built = commands.add_parser("artefacts")
+    commands.add_parser("checksums")
+    noted = commands.add_parser("notes")
+    for command in (built, noted):
+        command.add_argument("--version", required=True)
+    for command in (prepared, built):
+        command.add_argument("--image", default=os.environ.get("RELEASE_IMAGE", ""))
+    return top
+
+
+def execute(arguments: argparse.Namespace, tree: Tree) -> str:
+    """Run one command and return what it prints."""
+    if arguments.command == "checksums":
+        return write_checksums(tree.dist)
+    version: str = arguments.version
+    if arguments.command == "notes":
+        return notes(tree.changelog.read_text(), version)
+    if arguments.command == "artefacts":
+        build_artefacts(tree, version, arguments.image or f"vllm-operator:{version}")
+        return ""
+    from tests.upgrade.snapshots import versions
+
+    check_ready(tree, version, versions())
+    if arguments.command == "ready":
+        return ""
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return prepare(tree, version, arguments.image or f"vllm-operator:{version}", today)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error is one sentence."""
+    try:
+        sys.stdout.write(execute(parser().parse_args(arguments), Tree(settings.REPOSITORY, run)))
+    except ReleaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
