@@ -95,3 +95,13 @@ def test_ci_covers_each_supported_python() -> None:
 
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
     assert f'requires-python = ">={versions[0]}"' in pyproject
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=short)
+def test_issue_forms_have_what_github_requires(path: Path) -> None:
+    form = yaml.safe_load(path.read_text())
+
+    assert {"name", "description", "body"} <= set(form)
+    assert all(field["type"] in {"markdown", "textarea", "input"} for field in form["body"])
+    identifiers = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+    assert len(set(identifiers)) == len(identifiers) > 0
