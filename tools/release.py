@@ -75,6 +75,11 @@ class Tree:
         """The folder of the built files."""
         return self.root / "dist"
 
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the upgrade snapshots, one for each version."""
+        return self.root / "tests" / "upgrade" / "released"
+
     def version(self) -> str:
         """Return the version of the source.
 
@@ -100,13 +105,8 @@ class Tree:
         return found[1] if found else ""
 
 
-def check_ready(tree: Tree, version: str, released: Sequence[str]) -> None:
-    """Refuse what cannot be released.
-
-    Args:
-        tree: the repository.
-        version: the version to release.
-        released: versions that have an upgrade snapshot, the newest last.
+def check_ready(tree: Tree, version: str) -> None:
+    """Refuse a version that cannot be released from this tree.
 
     Raises:
         ReleaseError: the first reason found.
@@ -117,8 +117,9 @@ def check_ready(tree: Tree, version: str, released: Sequence[str]) -> None:
         raise ReleaseError("the tree is not clean: commit or stash your changes first")
     if tree.run(["git", "tag", "--list", f"v{version}"]).strip():
         raise ReleaseError(f"the tag v{version} exists: choose the next version")
-    if released and _numbers(version) < _numbers(released[-1]):
-        raise ReleaseError(f"{version} is older than {released[-1]}, which has a snapshot in tests/upgrade/released")
+    newest = max((path.name for path in tree.snapshots.iterdir() if path.is_dir()), key=_numbers, default=version)
+    if _numbers(version) < _numbers(newest):
+        raise ReleaseError(f"{version} is older than {newest}, which has a snapshot in tests/upgrade/released")
 
 
 def _numbers(version: str) -> list[int]:
@@ -279,9 +280,7 @@ def execute(arguments: argparse.Namespace, tree: Tree) -> str:
     if arguments.command == "artefacts":
         build_artefacts(tree, version, arguments.image or f"vllm-operator:{version}")
         return ""
-    from tests.upgrade.snapshots import versions
-
-    check_ready(tree, version, versions())
+    check_ready(tree, version)
     if arguments.command == "ready":
         return ""
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
