@@ -8,10 +8,11 @@ from typing import Any
 
 from tests.helpers.pods import deployment
 from vllm_operator.api.problem import Problem
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.assessment import assess
 from vllm_operator.status.build import build_status
-from vllm_operator.status.inputs import Observation, StatusInputs
+from vllm_operator.status.inputs import StatusInputs
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVING = ReplicaHealth(
@@ -30,7 +31,7 @@ def inputs(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None 
     """Return the status inputs of a server with these pods, all of which serve unless `health` says otherwise."""
     wanted = changes.pop("wanted", len(pods))
     names = [pod["metadata"]["name"] for pod in pods]
-    observed = Observation(
+    snapshot = Snapshot(
         deployment=changes.pop("deployment", deployment(wanted)),
         claim=changes.pop("claim", None),
         autoscaler=changes.pop("autoscaler", None),
@@ -52,12 +53,12 @@ def inputs(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None 
         "now": NOW,
     }
     probed = dict.fromkeys(names, SERVING) | dict(health or {})
-    return StatusInputs(**(defaults | changes), observed=observed, health=probed)
+    return StatusInputs(**(defaults | changes), snapshot=snapshot, health=probed)
 
 
-def status_of(observed: StatusInputs) -> dict[str, Any]:
+def status_of(inputs: StatusInputs) -> dict[str, Any]:
     """Return the status that these inputs give."""
-    return build_status(assess(observed))
+    return build_status(assess(inputs))
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

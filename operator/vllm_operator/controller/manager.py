@@ -16,9 +16,11 @@ from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
 from vllm_operator.controller.metrics import GaugeValues, Metrics
-from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
+from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
+from vllm_operator.controller.server_state import ServerStates
+from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError, VLLMOperatorError
 from vllm_operator.informers.discovery import OptionalKinds
@@ -29,7 +31,7 @@ from vllm_operator.informers.relister import Relister
 from vllm_operator.informers.store import Store
 from vllm_operator.informers.watch_source import RetryPolicy, WatchSource
 from vllm_operator.investigation.log_reader import ContainerLogReader
-from vllm_operator.investigation.lookups import LookupRunner, answer
+from vllm_operator.investigation.lookups import LookupRunner, run_lookup
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
@@ -39,6 +41,7 @@ from vllm_operator.kube.kinds import OPTIONAL_KINDS, SERVER, WATCHED_KINDS, Kind
 from vllm_operator.kube.leader_election import LeaderElector
 from vllm_operator.kube.pod_logs import read_log_tail
 from vllm_operator.probing.manager import ProbeManager
+from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.settings import Settings
 
 LEASE_NAME = "vllm-operator"
@@ -79,21 +82,24 @@ class Manager:
             on_change=self.enqueue, on_probe=self._metrics.count_probe, on_completion=self._metrics.count_completion
         )
         self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self.enqueue)
-        self._lookups = LookupRunner(partial(answer, self._client), self.enqueue, time.monotonic)
+        self._lookups = LookupRunner(partial(run_lookup, self._client), self.enqueue, time.monotonic)
         self._events = EventRecorder(self._client, time.monotonic)
+        applier = Applier(self._client, self._store, time.monotonic)
+        owners = (self._log_reader.forget, self._lookups.forget, self._events.forget, self._probes.forget)
+        self._servers = ServerStates(applier.new_history, time.monotonic, owners)
         self._reconciler = Reconciler(
-            ReconcilerDependencies(
-                client=self._client,
-                store=self._store,
-                children=Applier(self._client, self._store, time.monotonic),
-                references=ReferenceResolver(self._client, time.monotonic),
-                capabilities=self._optional_kinds,
-                prober=self._probes,
-                diagnoses=self._log_reader,
-                events=self._events,
-                lookups=self._lookups,
-                on_heal=self._metrics.count_stalled_restart,
+            store=self._store,
+            servers=self._servers,
+            optional_kinds=self._optional_kinds,
+            references=ReferenceResolver(self._client, time.monotonic),
+            applier=applier,
+            probes=self._probes,
+            log_reader=self._log_reader,
+            lookups=self._lookups,
+            remediator=Remediator(
+                self._client, self._store, self._probes, self._events, self._metrics.count_stalled_restart
             ),
+            status_writer=StatusWriter(self._client, self._store, self._events),
             runbooks=settings.runbooks,
         )
         self._queue: WorkQueue[Key] = WorkQueue(
@@ -149,7 +155,7 @@ class Manager:
         if not self._store.process_watch_event(kind.name, event_type, body):
             return
         for key in {key for key in (former, key_of(kind.name, body)) if key}:
-            if kind is not SERVER and self._reconciler.settles(key):
+            if kind is not SERVER and self._servers.is_settling(key):
                 self._queue.add_after(key, MERGE_SECONDS)
             else:
                 self.enqueue(key)
@@ -291,7 +297,7 @@ class Manager:
     def _on_recovery(self) -> None:
         """Retry at once what failed while the API server was away."""
         logger.info("the API server answers again")
-        self._reconciler.retry_failed_writes()
+        self._servers.retry_failed_writes()
         self._queue.reset_backoff()
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:

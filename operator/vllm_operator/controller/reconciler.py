@@ -1,291 +1,249 @@
-"""One pass over one server: parse, plan, render, apply, observe, judge. Events only wake it."""
+"""Reconcile one VLLMServer: apply its children, sync its probes, write its status. Watch events only enqueue it."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from vllm_operator.api.names import child_name, selector_labels
-from vllm_operator.api.problem import Problem
+from vllm_operator.api.names import selector_labels
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.result import ApplyResult
-from vllm_operator.apply.write_history import WriteHistory
-from vllm_operator.controller.reference_resolver import ReferenceResolver
+from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
-from vllm_operator.controller.snapshot import observe
-from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
-from vllm_operator.controller.status_writer import write_status
-from vllm_operator.desired.server_summary import ServerSummary
-from vllm_operator.desired.state import DesiredState, DesiredStateCache
+from vllm_operator.controller.server_state import ServerState, ServerStates
+from vllm_operator.controller.status_writer import StatusWriter
+from vllm_operator.desired.state import DesiredState
 from vllm_operator.informers.discovery import OptionalKinds
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.informers.store import Store
 from vllm_operator.investigation.log_reader import ContainerLogReader
 from vllm_operator.investigation.lookups import LookupRunner
-from vllm_operator.investigation.stuck_objects import questions
-from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.event_recorder import EventRecorder
+from vllm_operator.investigation.stuck_objects import lookups_for
+from vllm_operator.kube.fields import get_map
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CLAIM
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import PodEndpoint, ProbeTarget, pod_endpoint
 from vllm_operator.remediation.policy import BACKOFF_SECONDS, with_decision
 from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.status.assessment import Assessment, assess
-from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.events import status_events
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import stalled_message
 from vllm_operator.status.settling import is_settling, settling_delay
 from vllm_operator.validation.claim_checks import claim_problems
 
-MISSING_AGAIN_SECONDS = 5.0
-"""When to look again for a Secret or a claim that is missing: they are not watched."""
+MISSING_REFERENCE_SECONDS = 5.0
+"""Delay until a missing Secret or claim is read again: they are not watched."""
 
-REFUSED_AGAIN_SECONDS = 30.0
-"""When to try again what the API server refused or another owner holds."""
+REFUSED_SECONDS = 30.0
+"""Delay until the operator retries a write that the API server refused, or whose object another owner holds."""
 
-REFERENCES_AGAIN_SECONDS = 60.0
-"""When to look again whether the Secrets are still there."""
+REFERENCES_SECONDS = 60.0
+"""Interval at which the referenced Secrets are read again."""
 
-logger = logging.getLogger(__name__)
+
+def utc_now() -> datetime:
+    """Return the present time in UTC."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
-class ReconcilerDependencies:
-    """What a pass reads and writes."""
-
-    client: ApiClient
-    store: Store
-    children: Applier
-    references: ReferenceResolver
-    capabilities: OptionalKinds
-    prober: ProbeManager
-    diagnoses: ContainerLogReader
-    events: EventRecorder
-    lookups: LookupRunner
-    on_heal: Callable[[], None] = lambda: None
-    """Called for each pod that is deleted because its engine is frozen."""
-
-
 class Reconciler:
-    """Brings servers to what their specs ask for, and tells the truth about them."""
+    """Reconcile servers.
 
-    def __init__(
-        self,
-        cluster: ReconcilerDependencies,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        runbooks: str = "",
-    ) -> None:
-        self._cluster = cluster
-        self._clock = clock
-        self._healing = Remediator(cluster.client, cluster.store, cluster.prober, cluster.events, cluster.on_heal)
-        self._desired = DesiredStateCache(runbooks)
-        self._rate_limiters: dict[Key, SpecRateLimiter] = {}
-        self._unsettled: dict[Key, datetime] = {}
-        """Since when Kubernetes' controllers have yet to answer to a change."""
-        self._histories: dict[Key, WriteHistory] = {}
-        """The earlier writes of each server's children."""
+    Attributes:
+        store: the caches, from which the snapshots are taken.
+        servers: the memory about each server.
+        optional_kinds: the optional kinds that the cluster has.
+        references: finds missing Secrets and claims.
+        applier: writes the children.
+        probes: probes the replicas.
+        log_reader: reads the logs of failed containers in the background.
+        lookups: runs the lookups in the background.
+        remediator: deletes the pods of stalled engines.
+        status_writer: writes the status and records Events.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty without any.
+        clock: returns the present time in UTC.
+    """
+
+    store: Store
+    servers: ServerStates
+    optional_kinds: OptionalKinds
+    references: ReferenceResolver
+    applier: Applier
+    probes: ProbeManager
+    log_reader: ContainerLogReader
+    lookups: LookupRunner
+    remediator: Remediator
+    status_writer: StatusWriter
+    runbooks: str = ""
+    clock: Callable[[], datetime] = utc_now
 
     async def reconcile(self, key: Key) -> Requeue:
-        """One pass over the server of `key`; returns the seconds after which to look again, if any.
+        """Bring the server of `key` towards its desired state, and write its status.
 
         Raises:
-            ApiError: something that may pass, or a namespace that ends.
+            ApiError: a failure that a retry may cure, or the refusal of a namespace that is being terminated.
         """
-        body = self._cluster.store.server(key)
-        if body is None or body["metadata"].get("deletionTimestamp"):
-            self._forget(key)
-            return Requeue.never()
-        version = (body["metadata"].get("uid"), body["metadata"].get("generation"))
-        if delay := self._rate_limiters.setdefault(key, SpecRateLimiter(time.monotonic)).delay(version):
+        version = self.store.spec_version(key)
+        if version is not None and (delay := self.servers[key].rate_limiter.delay(version)):
             return Requeue.after(delay)
-        desired = self._desired.get(key, body, self._cluster.capabilities.installed)
-        if unfit := claim_problems(desired.claim, self._claim(key, body)):
-            desired = replace(desired, problems=unfit)
-        missing = await self._cluster.references.problems(key.namespace, desired.references)
-        outcome = await self._apply(key, desired, missing)
-        if outcome.owner_gone:
+        before = self.store.snapshot(key)
+        if before is None:
+            self.servers.forget(key)
+            return Requeue.never()
+        state = self.servers[key]
+        desired = self._desired(state, before)
+        references = await self.references.check(key.namespace, desired.references)
+        applied = await self._apply(key, state, desired, references)
+        # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
+        snapshot = self.store.snapshot(key, before)
+        if applied.owner_gone or snapshot is None:
             return Requeue.now()
-        await self._probe(key, desired)
-        remarks = () if missing else await self._cluster.references.notes(key.namespace, desired.references)
-        facts = self._facts(key, body, desired, missing, outcome)
-        facts = replace(facts, notes=facts.notes + remarks)
-        assessment = assess(facts)
-        pause = self._settling_pause(key, assessment)
-        if pause is None:
-            heals = desired.server.restart_stalled and outcome.failure is None
-            pause = await self._judge(key, body["metadata"], assessment, heals=heals)
-        if not self._cluster.store.has_same_spec(body):
-            # An answer brought another spec, and its event will tell nothing new.
+        self.probes.sync(key, await self._probe_targets(key, snapshot, desired))
+        assessment = assess(self._status_inputs(key, before.server, snapshot, desired, references, applied))
+        may_remediate = desired.server.restart_stalled and applied.failure is None
+        requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
+        if self.store.spec_version(key) != version:
+            # The answer to a write brought another spec, whose watch event will be ignored.
             return Requeue.now()
-        if outcome.failure is not None:
-            raise outcome.failure
-        if outcome.edited_concurrently:
+        if applied.failure is not None:
+            raise applied.failure
+        if applied.edited_concurrently:
             return Requeue.now()
-        return Requeue.earliest(Requeue(pause), Requeue(_again(desired, missing, outcome)))
+        return Requeue.earliest(requeue, _recheck(desired, references, applied))
 
-    def retry_failed_writes(self) -> None:
-        """Send every failed write again in the next reconcile of its server: a common cause may be gone."""
-        for history in self._histories.values():
-            history.retry_failed()
+    def _desired(self, state: ServerState, snapshot: Snapshot) -> DesiredState:
+        desired = state.desired(snapshot.server, self.optional_kinds.installed, self.runbooks)
+        problems = claim_problems(desired.claim, snapshot.claim)
+        return replace(desired, problems=problems) if problems else desired
 
-    def settles(self, key: Key) -> bool:
-        """True while a status waits for Kubernetes' controllers, whose answers come in bursts."""
-        return key in self._unsettled
-
-    async def _judge(
-        self, key: Key, metadata: Mapping[str, Any], assessment: Assessment, *, heals: bool
-    ) -> float | None:
-        """Write the status, and delete the pod of a frozen engine where that is wanted and allowed."""
-        if not heals:
-            await self._report(key, metadata, assessment)
-            return None
-        decision = self._healing.decide(assessment)
-        assessment = with_decision(assessment, decision)
-        # Counted before it is done: whoever takes over from here deletes rather too little than too much.
-        reported = await self._report(key, metadata, assessment)
-        if decision.delete is None:
-            return decision.requeue_after
-        if not reported:
-            return None
-        await self._healing.delete(key, metadata, decision.delete.pod, assessment)
-        return BACKOFF_SECONDS
-
-    def _forget(self, key: Key) -> None:
-        self._cluster.prober.sync(key, ())
-        self._cluster.diagnoses.forget(key)
-        self._cluster.events.forget(key)
-        self._cluster.lookups.forget(key)
-        self._desired.forget(key)
-        self._rate_limiters.pop(key, None)
-        self._unsettled.pop(key, None)
-        self._histories.pop(key, None)
-
-    def _claim(self, key: Key, body: Mapping[str, Any]) -> Object | None:
-        name = child_name(body["metadata"]["name"], "cache")
-        return self._cluster.store.get(CLAIM.name, key.namespace, name)
-
-    async def _apply(self, key: Key, desired: DesiredState, missing: tuple[Problem, ...]) -> ApplyResult:
-        """Bring the children to the plan; a server that is refused or paused keeps those that it has."""
+    async def _apply(
+        self, key: Key, state: ServerState, desired: DesiredState, references: ReferenceCheck
+    ) -> ApplyResult:
+        """Apply the children; a server that is refused or paused keeps those that it has."""
         server = desired.server
-        if desired.problems or missing or server.paused:
+        if desired.problems or references.missing or server.paused:
             return ApplyResult()
-        history = self._histories.setdefault(key, self._cluster.children.new_history())
-        outcome = await self._cluster.children.apply(
-            key, server, history, desired.manifests, self._cluster.capabilities.lacking
-        )
-        for kind in outcome.kinds_gone:
-            self._cluster.capabilities.mark_missing(kind)
-        return outcome
+        unknown_kinds = self.optional_kinds.lacking
+        applied = await self.applier.apply(key, server, state.writes, desired.manifests, unknown_kinds)
+        for kind in applied.kinds_gone:
+            self.optional_kinds.mark_missing(kind)
+        return applied
 
-    async def _probe(self, key: Key, desired: DesiredState) -> None:
-        """Tell the prober which replicas there are."""
-        endpoints = (pod_endpoint(pod, desired.served_names) for pod in self._cluster.store.pods(key))
-        targets = [await self._target(key, endpoint, desired.server) for endpoint in endpoints if endpoint]
-        self._cluster.prober.sync(key, targets)
+    async def _probe_targets(self, key: Key, snapshot: Snapshot, desired: DesiredState) -> list[ProbeTarget]:
+        server, status = desired.server, get_map(snapshot.server, "status")
+        return [
+            ProbeTarget(
+                key=key,
+                pod=endpoint.pod,
+                uid=endpoint.uid,
+                base_url=endpoint.base_url,
+                served_names=endpoint.served_names,
+                interval=server.probe_interval,
+                synthetic_completion=server.synthetic_completion,
+                # A new leader starts from the stalled engines in the status.
+                reported_stall=stalled_message(status, endpoint.pod),
+                ready=endpoint.ready,
+                api_key=await self._api_key(key, endpoint),
+            )
+            for endpoint in (pod_endpoint(pod, desired.served_names) for pod in snapshot.pods)
+            if endpoint
+        ]
 
-    async def _target(self, key: Key, endpoint: PodEndpoint, server: ServerSummary) -> ProbeTarget:
+    async def _api_key(self, key: Key, endpoint: PodEndpoint) -> str | None:
         reference = endpoint.api_key
-        api_key = await self._cluster.references.secret_value(key.namespace, *reference) if reference else None
-        return ProbeTarget(
-            key=key,
-            pod=endpoint.pod,
-            uid=endpoint.uid,
-            base_url=endpoint.base_url,
-            served_names=endpoint.served_names,
-            interval=server.probe_interval,
-            synthetic_completion=server.synthetic_completion,
-            reported_stall=self._stalled(key, endpoint.pod),
-            ready=endpoint.ready,
-            api_key=api_key,
-        )
+        return await self.references.secret_value(key.namespace, *reference) if reference else None
 
-    def _stalled(self, key: Key, pod: str) -> str:
-        """What the status says of a frozen engine: a new leader starts from there."""
-        status = (self._cluster.store.server(key) or {}).get("status") or {}
-        return stalled_message(status, pod)
-
-    def _settling_pause(self, key: Key, assessment: Assessment) -> float | None:
-        """Seconds to wait before a status says something lasting; None when it does now."""
-        facts = assessment.inputs
-        if facts.problems:
-            self._unsettled.pop(key, None)
-            return None
-        if not is_settling(facts.observed):
-            self._unsettled.pop(key, None)
-            return earliest(self._cluster.diagnoses.pause(key), self._cluster.prober.status_delay(key))
-        # A clock that was set back begins anew.
-        since = self._unsettled[key] = min(self._unsettled.get(key, facts.now), facts.now)
-        waited = (facts.now - since).total_seconds()
-        pause = settling_delay(assessment, waited)
-        if pause is None:
-            del self._unsettled[key]
-        return pause
-
-    async def _report(self, key: Key, metadata: Mapping[str, Any], assessment: Assessment) -> bool:
-        """Judge what is seen and write the status, when it says something new; False when it cannot be told."""
-        status, facts = build_status(assessment), assessment.inputs
-        if not needs_write(facts.previous, status):
-            return True
-        if not await write_status(self._cluster.client, self._cluster.store, metadata, status):
-            return False
-        for notice in status_events(facts.previous, status):
-            logger.info("%s: %s: %s", key, notice.reason, notice.note)
-            await self._cluster.events.record(key, metadata, notice.type, notice.reason, notice.note, facts.now)
-        return True
-
-    def _facts(
-        self, key: Key, body: Object, desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult
+    def _status_inputs(
+        self,
+        key: Key,
+        reconciled: Object,
+        snapshot: Snapshot,
+        desired: DesiredState,
+        references: ReferenceCheck,
+        applied: ApplyResult,
     ) -> StatusInputs:
-        metadata, server = body["metadata"], desired.server
-        # The cache may hold a newer spec by now, which is the next pass's; but the newest status.
-        newest = self._cluster.store.newest_server(body) or body
-        previous = newest.get("status") or {}
-        # A spec that could not be carried out yet was not observed: nobody may take the status for its own.
-        carried_out = outcome.failure is None
-        observed = observe(self._cluster.store, key, metadata["name"], server.cache_claim)
+        """Collect the status inputs.
+
+        Args:
+            key: the server's key.
+            reconciled: the VLLMServer whose spec was reconciled; the snapshot may hold a newer one.
+            snapshot: the objects after the apply.
+            desired: the desired state.
+            references: the check of the references.
+            applied: the result of the apply.
+        """
+        metadata, server, previous = reconciled["metadata"], desired.server, get_map(snapshot.server, "status")
+        # While the apply fails, `observedGeneration` stays: nobody may take the status for that of the new spec.
+        generation = metadata.get("generation", 0) if applied.failure is None else previous.get("observedGeneration", 0)
         return StatusInputs(
-            generation=metadata.get("generation", 0) if carried_out else previous.get("observedGeneration", 0),
+            generation=generation,
             previous=previous,
-            problems=desired.problems + missing + outcome.problems,
-            notes=desired.warnings + outcome.conflicts + outcome.admission_changes.notes,
+            problems=desired.problems + references.missing + applied.problems,
+            notes=desired.warnings + applied.conflicts + applied.admission_changes.notes + references.warnings,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
-            # What a policy makes of the number is what is wanted: to wait for another would never end.
-            wanted_replicas=None if outcome.admission_changes.replicas_overridden else server.replicas,
+            # A number that an admission policy sets is the wanted one: a wait for another would never end.
+            wanted_replicas=None if applied.admission_changes.replicas_overridden else server.replicas,
             cache_claim=server.cache_claim,
             downloads=server.downloads,
             missing_crds=server.missing_crds,
             monitoring=server.monitoring,
-            observed=observed,
-            health=self._cluster.prober.health(key),
-            now=self._clock(),
-            monitoring_refusals=outcome.monitoring_refusals,
-            log_diagnoses=self._cluster.diagnoses.of(key, observed),
+            snapshot=snapshot,
+            health=self.probes.health(key),
+            now=self.clock(),
+            monitoring_refusals=applied.monitoring_refusals,
+            log_diagnoses=self.log_reader.diagnoses(key, snapshot),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
-            lookup_results=self._cluster.lookups.of(key, questions(observed)),
+            lookup_results=self.lookups.results(key, lookups_for(snapshot)),
         )
 
+    async def _publish(self, key: Key, state: ServerState, assessment: Assessment, *, may_remediate: bool) -> Requeue:
+        """Write the status, unless a better one is expected soon; delete the pod of a stalled engine where allowed."""
+        delay = self._status_delay(key, state, assessment)
+        if delay is not None:
+            return Requeue.after(delay)
+        if not may_remediate:
+            await self.status_writer.write(key, assessment)
+            return Requeue.never()
+        decision = self.remediator.decide(assessment)
+        assessment = with_decision(assessment, decision)
+        # The status counts a deletion before it happens: a successor then deletes one pod too few, not one too many.
+        written = await self.status_writer.write(key, assessment)
+        if decision.delete is None:
+            return Requeue(decision.requeue_after)
+        if not written:
+            return Requeue.never()
+        await self.remediator.delete(key, decision.delete.pod, assessment)
+        return Requeue.after(BACKOFF_SECONDS)
 
-def earliest(*pauses: float | None) -> float | None:
-    """The shortest of some pauses; None when there is none."""
-    return min((pause for pause in pauses if pause is not None), default=None)
+    def _status_delay(self, key: Key, state: ServerState, assessment: Assessment) -> float | None:
+        """Return the seconds for which a status is worth waiting for; None to write it now."""
+        inputs = assessment.inputs
+        if not inputs.problems and is_settling(inputs.snapshot):
+            delay = settling_delay(assessment, state.settling_seconds(inputs.now))
+            if delay is None:
+                state.settling_since = None
+            return delay
+        state.settling_since = None
+        if inputs.problems:
+            return None
+        delays = (self.log_reader.status_delay(key), self.probes.status_delay(key))
+        return min((delay for delay in delays if delay is not None), default=None)
 
 
-def _again(desired: DesiredState, missing: tuple[Problem, ...], outcome: ApplyResult) -> float | None:
-    if missing:
-        return MISSING_AGAIN_SECONDS
-    if outcome.needs_recheck:
-        return REFUSED_AGAIN_SECONDS
-    return earliest(
-        REFERENCES_AGAIN_SECONDS if desired.references else None,
-        ADMISSION_RECHECK_SECONDS if outcome.admission_changes.notes else None,
+def _recheck(desired: DesiredState, references: ReferenceCheck, applied: ApplyResult) -> Requeue:
+    """Return when to reconcile again for causes that bring no watch event when they go."""
+    if references.missing:
+        return Requeue.after(MISSING_REFERENCE_SECONDS)
+    if applied.needs_recheck:
+        return Requeue.after(REFUSED_SECONDS)
+    return Requeue.earliest(
+        Requeue.after(REFERENCES_SECONDS) if desired.references else Requeue.never(),
+        Requeue.after(ADMISSION_RECHECK_SECONDS) if applied.admission_changes.notes else Requeue.never(),
     )

@@ -1,4 +1,4 @@
-"""Does what a manifest refers to exist? Secrets are read by name, never listed."""
+"""Check that the Secrets and claims that a spec refers to exist. Secrets are read by name, never listed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,46 @@ from vllm_operator.kube.kinds import CLAIM, SECRET, Kind
 from vllm_operator.validation.references import Reference
 
 FOUND_SECONDS = 60.0
+"""How long the content of an object is used before it is read again."""
+
 MISSING_SECONDS = 5.0
-"""How long an answer is believed: one that refuses a manifest must go soon after the cause."""
+"""The same for an object that is missing or unreadable: a spec must be accepted soon after its cause is gone."""
 
 
 @dataclass(frozen=True)
-class _Answer:
+class ReferenceCheck:
+    """The result of a check.
+
+    Attributes:
+        missing: objects and keys that are missing or unreadable; each names the field and the remedy.
+        warnings: remarks on claims that several pods use and only one node can mount; none while anything is missing.
+    """
+
+    missing: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _CachedRead:
+    """One object as it was read.
+
+    Attributes:
+        keys: keys of a Secret; None when the object does not exist or cannot be read.
+        values: values of a Secret by key.
+        expires_at: end of its use, in monotonic seconds.
+        denied: message of the API server that refuses the read; empty when it does not.
+        access_modes: access modes of a claim.
+    """
+
     keys: frozenset[str] | None
     values: dict[str, str]
-    until: float
+    expires_at: float
     denied: str = ""
-    modes: tuple[str, ...] = ()
+    access_modes: tuple[str, ...] = ()
 
 
 class ReferenceResolver:
-    """Looks referenced objects up, and remembers the answer for a while.
+    """Read referenced objects, and keep what was read for a while.
 
     Args:
         client: the API client.
@@ -39,75 +64,84 @@ class ReferenceResolver:
     def __init__(self, client: ApiClient, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._answers: dict[tuple[str, str, str], _Answer] = {}
+        self._reads: dict[tuple[str, str, str], _CachedRead] = {}
 
-    async def problems(self, namespace: str, references: Iterable[Reference]) -> tuple[Problem, ...]:
-        """What is missing, each with the field that names it and the way out."""
-        found = [await self._problem(namespace, reference) for reference in references]
-        return tuple(problem for problem in found if problem)
+    async def check(self, namespace: str, references: Iterable[Reference]) -> ReferenceCheck:
+        """Check the references of one server.
 
-    async def notes(self, namespace: str, references: Iterable[Reference]) -> tuple[str, ...]:
-        """What may go wrong with claims that are there: one that only one node may mount, and several pods use."""
+        Raises:
+            ApiError: the API server did not answer; a refused read is a problem of the spec instead.
+        """
+        references = tuple(references)
+        problems = [await self._problem(namespace, reference) for reference in references]
+        if missing := tuple(problem for problem in problems if problem):
+            return ReferenceCheck(missing)
         shared = [reference for reference in references if reference.sharing_problem]
-        modes = [(await self._answer(CLAIM, namespace, reference.name)).modes for reference in shared]
-        return tuple(
-            f"{one.field}: PersistentVolumeClaim {one.name} is {', '.join(its)}, so {one.sharing_problem}"
-            for one, its in zip(shared, modes, strict=True)
-            if is_exclusive(its)
-        )
+        warnings = [await self._warning(namespace, reference) for reference in shared]
+        return ReferenceCheck(warnings=tuple(warning for warning in warnings if warning))
 
     async def secret_value(self, namespace: str, name: str, key: str) -> str | None:
-        """A key of a Secret, for the prober; None when it is missing."""
-        return (await self._answer(SECRET, namespace, name)).values.get(key)
+        """Return the value of a key of a Secret; None when it is missing."""
+        return (await self._read(SECRET, namespace, name)).values.get(key)
 
     async def _problem(self, namespace: str, reference: Reference) -> Problem | None:
         kind = SECRET if reference.kind == "Secret" else CLAIM
-        answer = await self._answer(kind, namespace, reference.name)
-        what = f"{reference.kind} {reference.name}"
-        if answer.denied:
-            return Problem(f"{reference.kind}Unreadable", f"{reference.field}: {what} cannot be read: {answer.denied}")
-        if answer.keys is None:
+        read = await self._read(kind, namespace, reference.name)
+        described = f"{reference.kind} {reference.name}"
+        if read.denied:
+            return Problem(
+                f"{reference.kind}Unreadable", f"{reference.field}: {described} cannot be read: {read.denied}"
+            )
+        if read.keys is None:
             return Problem(
                 f"{reference.kind}NotFound",
-                f"{reference.field}: {what} does not exist in namespace {namespace}: create it, or name another",
+                f"{reference.field}: {described} does not exist in namespace {namespace}: create it, or name another",
             )
-        if reference.key is not None and reference.key not in answer.keys:
-            self._answers.pop((kind.name, namespace, reference.name), None)
-            has = ", ".join(sorted(answer.keys)) or "none"
+        if reference.key is not None and reference.key not in read.keys:
+            self._reads.pop((kind.name, namespace, reference.name), None)
+            keys = ", ".join(sorted(read.keys)) or "none"
             return Problem(
                 "SecretKeyNotFound",
-                f"{reference.field}: {what} has no key {reference.key} (its keys: {has}): add it, or name another key",
+                f"{reference.field}: {described} has no key {reference.key} (its keys: {keys}): "
+                "add it, or name another key",
             )
         return None
 
-    async def _answer(self, kind: Kind, namespace: str, name: str) -> _Answer:
-        identity = (kind.name, namespace, name)
-        known = self._answers.get(identity)
-        if known is not None and known.until > self._clock():
-            return known
-        answer = await self._look_up(kind, namespace, name)
-        self._answers[identity] = answer
-        self._forget_old()
-        return answer
+    async def _warning(self, namespace: str, reference: Reference) -> str | None:
+        """Return a remark on a claim that several pods use and only one node can mount; None for other claims."""
+        modes = (await self._read(CLAIM, namespace, reference.name)).access_modes
+        if not is_exclusive(modes):
+            return None
+        claim = f"PersistentVolumeClaim {reference.name}"
+        return f"{reference.field}: {claim} is {', '.join(modes)}, so {reference.sharing_problem}"
 
-    async def _look_up(self, kind: Kind, namespace: str, name: str) -> _Answer:
+    async def _read(self, kind: Kind, namespace: str, name: str) -> _CachedRead:
+        identity = (kind.name, namespace, name)
+        known = self._reads.get(identity)
+        if known is not None and known.expires_at > self._clock():
+            return known
+        read = self._reads[identity] = await self._read_live(kind, namespace, name)
+        self._forget_expired()
+        return read
+
+    async def _read_live(self, kind: Kind, namespace: str, name: str) -> _CachedRead:
         try:
             body = await self._client.get(kind, namespace, name)
         except ApiError as error:
             if error.status != 403:
                 raise
-            return _Answer(None, {}, self._clock() + MISSING_SECONDS, denied=error.message)
+            return _CachedRead(None, {}, self._clock() + MISSING_SECONDS, denied=error.message)
         if body is None:
-            return _Answer(None, {}, self._clock() + MISSING_SECONDS)
+            return _CachedRead(None, {}, self._clock() + MISSING_SECONDS)
         data: dict[str, Any] = (body.get("data") or {}) if kind is SECRET else {}
         values = {key: _decoded(value) for key, value in data.items()}
         modes = tuple((body.get("spec") or {}).get("accessModes") or ()) if kind is CLAIM else ()
-        return _Answer(frozenset(data), values, self._clock() + FOUND_SECONDS, modes=modes)
+        return _CachedRead(frozenset(data), values, self._clock() + FOUND_SECONDS, access_modes=modes)
 
-    def _forget_old(self) -> None:
-        """Nothing secret stays in memory longer than it is believed."""
+    def _forget_expired(self) -> None:
+        """Drop expired reads, so that no secret stays in memory for longer than it is used."""
         now = self._clock()
-        self._answers = {identity: answer for identity, answer in self._answers.items() if answer.until > now}
+        self._reads = {identity: read for identity, read in self._reads.items() if read.expires_at > now}
 
 
 def _decoded(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,24 +69,3 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
     return DesiredState(
         short, (), spec_warnings(server.spec), wanted, desired_claim(server), plan.served_names, manifests
     )
-
-
-class DesiredStateCache:
-    """Remembers the last answer per server: a pass on an unchanged server renders nothing."""
-
-    def __init__(self, runbooks: str = "") -> None:
-        self._runbooks = runbooks
-        self._known: dict[Hashable, tuple[tuple[Any, ...], DesiredState]] = {}
-
-    def get(self, key: Hashable, body: Mapping[str, Any], installed: frozenset[str]) -> DesiredState:
-        """The desired state of `body`, worked out again only when something that it depends on changed."""
-        metadata = body["metadata"]
-        cause = (metadata["uid"], metadata.get("generation"), installed)
-        known = self._known.get(key)
-        if known is None or known[0] != cause:
-            known = self._known[key] = (cause, desired_state(body, installed, self._runbooks))
-        return known[1]
-
-    def forget(self, key: Hashable) -> None:
-        """Drop what is remembered of a server that is gone."""
-        self._known.pop(key, None)

@@ -8,9 +8,11 @@ from typing import Any
 
 from vllm_operator.api.names import child_name
 from vllm_operator.informers.entry import Entry, is_unlabelled, key_of
+from vllm_operator.informers.snapshot import Parser, Snapshot, cache_claim_name
 from vllm_operator.informers.tombstones import Tombstones, is_later
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
+from vllm_operator.kube.kinds import CLAIM, DEPLOYMENT, KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
 from vllm_operator.kube.types import Object
 
 
@@ -112,32 +114,47 @@ class Store:
             self._forget(kind, entry)
         return {entry.key for entry in known if entry.key}
 
-    def server(self, key: Key) -> Object | None:
-        """Return the VLLMServer of `key`."""
-        return next((entry.body for entry in self._group(key, SERVER.name).values()), None)
+    def snapshot(self, key: Key, earlier: Snapshot | None = None) -> Snapshot | None:
+        """Return the objects of a server as they are now, parsed; None when it does not exist or is being deleted.
 
-    def newest_server(self, body: Object) -> Object | None:
-        """Return the newest state of the VLLMServer `body`: `body` itself, unparsed, while it is the newest."""
-        metadata = body["metadata"]
-        entry = self._objects[SERVER.name].get((metadata["namespace"], metadata["name"]))
-        if entry is not None and (entry.uid, entry.version) == (metadata["uid"], metadata.get("resourceVersion")):
-            return body
-        return entry.body if entry else None
+        Another server that has taken the name since an earlier snapshot does not count.
+
+        Args:
+            key: the server's key.
+            earlier: the snapshot that the reconcile began with. Objects that have not changed since are taken from
+                it instead of being parsed again, and its spec names the claim.
+        """
+        entry = self._living_server(key)
+        if entry is None or (earlier and entry.uid != get_str(earlier.server, "metadata", "uid")):
+            return None
+        parse = Parser(earlier).parse
+        server, pods = parse(entry), self._group(key, POD.name)
+
+        def child(kind: str, name: str | None) -> Object | None:
+            cached = self._objects[kind].get((key.namespace, name)) if name else None
+            return parse(cached) if cached else None
+
+        return Snapshot(
+            server=server,
+            deployment=child(DEPLOYMENT.name, key.instance),
+            claim=child(CLAIM.name, cache_claim_name(earlier.server if earlier else server)),
+            autoscaler=child("HorizontalPodAutoscaler", key.instance),
+            pods=tuple(parse(pods[pod]) for pod in sorted(pods)),
+        )
+
+    def spec_version(self, key: Key) -> tuple[str, int] | None:
+        """Return UID and generation of a server; None when it does not exist or is being deleted."""
+        entry = self._living_server(key)
+        return None if entry is None else (entry.uid, entry.generation)
 
     def has_version(self, kind: Kind, version: str) -> bool:
         """Return whether the store holds an object of the kind in this very resource version."""
         return bool(version) and version in self._versions[kind.name]
 
-    def has_same_spec(self, body: Object) -> bool:
-        """Return whether the VLLMServer `body` still exists with the same UID and generation."""
-        metadata = body["metadata"]
-        entry = self._objects[SERVER.name].get((metadata["namespace"], metadata["name"]))
-        return entry is not None and (entry.uid, entry.generation) == (metadata["uid"], metadata.get("generation", 0))
-
     def has_server(self, key: Key, uid: str) -> bool:
         """Return whether the VLLMServer of `key` has this UID and is not being deleted."""
-        entry = next(iter(self._group(key, SERVER.name).values()), None)
-        return entry is not None and entry.uid == uid and not entry.deleting
+        entry = self._living_server(key)
+        return entry is not None and entry.uid == uid
 
     def lacks_status(self, key: Key) -> bool:
         """Return whether the server exists and has no status yet."""
@@ -177,11 +194,6 @@ class Store:
         """Return the names of the objects of a kind that belong to the server."""
         return list(self._group(key, kind))
 
-    def pods(self, key: Key) -> tuple[Object, ...]:
-        """Return the pods of the server, parsed, sorted by name."""
-        pods = self._group(key, POD.name)
-        return tuple(pods[name].body for name in sorted(pods))
-
     def servers(self) -> list[Key]:
         """Return the keys of all servers."""
         return [Key(namespace, child_name(name)) for namespace, name in self._objects[SERVER.name]]
@@ -197,6 +209,10 @@ class Store:
     def _may_be_read(self, entry: Entry) -> bool:
         """Return whether a server may exist whose reconcile reads this unlabelled object; unknown counts as yes."""
         return entry.key is None or bool(self._group(entry.key, SERVER.name))
+
+    def _living_server(self, key: Key) -> Entry | None:
+        entry = next(iter(self._group(key, SERVER.name).values()), None)
+        return None if entry is None or entry.deleting else entry
 
     def _group(self, key: Key, kind: str) -> dict[str, Entry]:
         members = self._members.get(key)

@@ -1,4 +1,4 @@
-"""Looks up what is stuck without explanation, beside the passes, rarely and never much at once."""
+"""Run lookups in the background, rate limited. A new result enqueues its server."""
 
 from __future__ import annotations
 
@@ -17,100 +17,107 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.object_events import list_events_of
 from vllm_operator.kube.pod_logs import read_log_tail
 
-AGAIN_SECONDS = 15.0
-"""From one reading to the next, as long as the state lasts; twice as long whenever the answer was the same."""
+REPEAT_SECONDS = 15.0
+"""Delay from one read to the next while the state lasts; doubled whenever the result is the same."""
 
-LONGEST_SECONDS = {"log": 60.0, "events": 600.0}
+MAX_REPEAT_SECONDS = {"log": 60.0, "events": 600.0}
+"""Longest delay between two reads, by source."""
 
-AT_ONCE = 10
-"""Readings in one turn; a turn lasts a second and more."""
-
+READS_PER_TURN = 10
 TURN_SECONDS = 1.0
+"""Shortest time from one turn to the next."""
 
-Read = Callable[[Key, Lookup, Diagnosis | None], Awaitable[Diagnosis]]
-"""Answers a question; is given what the reading before told."""
+RunLookup = Callable[[Key, Lookup, Diagnosis | None], Awaitable[Diagnosis]]
+"""Runs a lookup: the server's key, the lookup, the result of its previous read."""
 
 
-async def answer(client: ApiClient, key: Key, question: Lookup, before: Diagnosis | None) -> Diagnosis:
-    """Answer a question from a log, or from the events of an object.
+async def run_lookup(client: ApiClient, key: Key, lookup: Lookup, previous: Diagnosis | None) -> Diagnosis:
+    """Read a log, or the Events of an object, and return the cause or the stage that they show.
 
     Raises:
-        ApiError: it cannot be read.
+        ApiError: the log or the Events cannot be read.
     """
-    if question.what == "log":
-        return find_stage(await read_log_tail(client, key.namespace, question.name, question.container, False), before)
-    return diagnose_events(question.kind, await list_events_of(client, key.namespace, question.uid))
+    if lookup.source == "log":
+        log = await read_log_tail(client, key.namespace, lookup.name, lookup.container, False)
+        return find_stage(log, previous)
+    return diagnose_events(lookup.kind, await list_events_of(client, key.namespace, lookup.uid))
 
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _RunningLookup:
+class _ScheduledLookup:
     key: Key
-    question: Lookup
+    lookup: Lookup
     due: float
-    pause: float = AGAIN_SECONDS
-    answer: Diagnosis | None = None
+    repeat: float = REPEAT_SECONDS
+    result: Diagnosis | None = None
 
 
 class LookupRunner:
-    """Answers to the questions of servers.
+    """Run the lookups of all servers and keep their results.
 
     Args:
-        read: answers a question.
-        on_change: called with the server of a new answer.
+        run_lookup: runs one lookup.
+        on_change: called with the key of a server that has a new result.
         clock: monotonic time in seconds.
     """
 
-    def __init__(self, read: Read, on_change: Callable[[Key], None], clock: Callable[[], float]) -> None:
-        self._read = read
+    def __init__(self, run_lookup: RunLookup, on_change: Callable[[Key], None], clock: Callable[[], float]) -> None:
+        self._run_lookup = run_lookup
         self._on_change = on_change
         self._clock = clock
-        self._entries: dict[Key, dict[str, _RunningLookup]] = {}
-        self._asked = asyncio.Event()
+        self._scheduled: dict[Key, dict[str, _ScheduledLookup]] = {}
+        """Lookups by server and UID of the object."""
+        self._has_lookups = asyncio.Event()
 
-    def of(self, key: Key, questions: Iterable[Lookup]) -> dict[str, Diagnosis]:
-        """UID -> the answer, as far as there is one; the others are looked up in the background."""
-        before, now = self._entries.pop(key, {}), self._clock()
-        entries: dict[str, _RunningLookup] = {}
-        for question in questions:
-            known = before.get(question.uid)
-            same = known is not None and known.question == question
-            entries[question.uid] = known if same and known else _RunningLookup(key, question, now + question.delay)
-        if entries:
-            self._entries[key] = entries
-            self._asked.set()
-        return {uid: entry.answer for uid, entry in entries.items() if entry.answer is not None}
+    def results(self, key: Key, lookups: Iterable[Lookup]) -> dict[str, Diagnosis]:
+        """Return UID -> result, as far as there is one; run the other lookups in the background.
+
+        Lookups of the server that are no longer in `lookups` end.
+        """
+        before, now = self._scheduled.pop(key, {}), self._clock()
+        scheduled: dict[str, _ScheduledLookup] = {}
+        for lookup in lookups:
+            known = before.get(lookup.uid)
+            same = known is not None and known.lookup == lookup
+            scheduled[lookup.uid] = known if same and known else _ScheduledLookup(key, lookup, now + lookup.delay)
+        if scheduled:
+            self._scheduled[key] = scheduled
+            self._has_lookups.set()
+        return {uid: entry.result for uid, entry in scheduled.items() if entry.result is not None}
 
     def forget(self, key: Key) -> None:
-        """Drop what is known of a server that is gone."""
-        self._entries.pop(key, None)
+        """Forget a server that is gone."""
+        self._scheduled.pop(key, None)
 
     async def run(self) -> None:
-        """Look up until cancelled; sleeps while nobody asks."""
+        """Run lookups until cancelled; sleep while there are none."""
         while True:
-            await self._asked.wait()
-            await asyncio.gather(*(self._look_up(entry) for entry in self._due()))
-            if not self._entries:
-                self._asked.clear()
+            await self._has_lookups.wait()
+            await asyncio.gather(*(self._run(entry) for entry in self._due()))
+            if not self._scheduled:
+                self._has_lookups.clear()
             await asyncio.sleep(TURN_SECONDS)
 
-    def _due(self) -> list[_RunningLookup]:
+    def _due(self) -> list[_ScheduledLookup]:
+        """Return the lookups of this turn, longest due first."""
         now = self._clock()
-        due = [entry for entries in self._entries.values() for entry in entries.values() if entry.due <= now]
-        return sorted(due, key=lambda entry: entry.due)[:AT_ONCE]
+        due = [entry for entries in self._scheduled.values() for entry in entries.values() if entry.due <= now]
+        return sorted(due, key=lambda entry: entry.due)[:READS_PER_TURN]
 
-    async def _look_up(self, entry: _RunningLookup) -> None:
+    async def _run(self, entry: _ScheduledLookup) -> None:
+        lookup, previous = entry.lookup, entry.result
         try:
-            found = await self._read(entry.key, entry.question, entry.answer)
+            result = await self._run_lookup(entry.key, lookup, previous)
         except ApiError as error:
-            logger.info("%s: %s of %s cannot be read: %s", entry.key, entry.question.what, entry.question.name, error)
-            found = entry.answer or NO_DIAGNOSIS
-        same = entry.answer is not None and found == entry.answer
-        entry.pause = min(2 * entry.pause, LONGEST_SECONDS[entry.question.what]) if same else AGAIN_SECONDS
-        entry.due = self._clock() + entry.pause
-        current = self._entries.get(entry.key, {}).get(entry.question.uid)
-        if current is entry and found != entry.answer:
-            entry.answer = found
+            logger.info("%s: %s of %s cannot be read: %s", entry.key, lookup.source, lookup.name, error)
+            result = previous or NO_DIAGNOSIS
+        longer = min(2 * entry.repeat, MAX_REPEAT_SECONDS[lookup.source])
+        entry.repeat = longer if result == previous else REPEAT_SECONDS
+        entry.due = self._clock() + entry.repeat
+        current = self._scheduled.get(entry.key, {}).get(lookup.uid)
+        if current is entry and result != previous:
+            entry.result = result
             self._on_change(entry.key)

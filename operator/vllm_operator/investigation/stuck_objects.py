@@ -1,4 +1,4 @@
-"""What has to be looked up beside the passes, because neither the watches nor the engine tell it."""
+"""List the lookups that explain stuck objects: extra reads of a log or of Events."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get, get_int, get_str
 from vllm_operator.kube.types import Object
-from vllm_operator.status.inputs import Observation
 from vllm_operator.status.replicas.pod import Pod, read_pod
 from vllm_operator.status.replicas.pod_states import (
     FIRST_SIGNAL_EXIT_CODE,
@@ -20,7 +20,7 @@ from vllm_operator.status.replicas.pod_states import (
 )
 
 START_SECONDS = 15.0
-"""From when a start is first seen to the first reading of its log: a small model serves by then."""
+"""Delay before the log of a starting container is read for the first time: a small model serves by then."""
 
 CREATE_SECONDS = 20.0
 BIND_SECONDS = 10.0
@@ -30,65 +30,71 @@ PULL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Lookup:
-    """One thing that wants an explanation.
+    """One extra read, about one object in one state.
 
     Attributes:
-        kind: of the object that it is about.
-        what: what is read: the log of a container that starts, or the events of the object.
+        kind: kind of the object.
+        source: the log of a starting container, or the Events of the object.
         uid: UID of the object.
-        name: its name.
-        container: the container whose log is read.
-        run: tells this state of the object from those before and after it.
-        delay: seconds from when the state is first seen to the first reading: most states pass before.
+        name: name of the object.
+        container: the container whose log is read; empty for Events.
+        state: identifies this state of the object among those before and after it.
+        delay: seconds between the first sight of the state and the first read: most states end before.
     """
 
     kind: Literal["Pod", "PersistentVolumeClaim"]
-    what: Literal["log", "events"]
+    source: Literal["log", "events"]
     uid: str
     name: str
     container: str
-    run: str
+    state: str
     delay: float
 
 
-def questions(observed: Observation) -> Iterator[Lookup]:
-    """The questions that a server raises; none when every replica serves and the claim is bound."""
-    pods = [read_pod(body) for body in observed.pods if not _ends(body)]
+def lookups_for(snapshot: Snapshot) -> Iterator[Lookup]:
+    """Yield the lookups for a server; none when every replica serves and its claim is bound."""
+    pods = [read_pod(body) for body in snapshot.pods if not _is_ending(body)]
     for pod in pods:
-        if not pod.ready and (question := _of_pod(pod)):
-            yield question
-    claim = observed.claim
-    if claim is not None and get_str(claim, "status", "phase") == "Pending" and _is_waited_for(claim, pods):
+        if not pod.ready and (lookup := _pod_lookup(pod)):
+            yield lookup
+    claim = snapshot.claim
+    if claim is not None and get_str(claim, "status", "phase") == "Pending" and _is_awaited(claim, pods):
         uid, name = get_str(claim, "metadata", "uid"), get_str(claim, "metadata", "name")
         yield Lookup("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
 
 
-def _ends(body: Object) -> bool:
-    return bool(get_str(body, "metadata", "deletionTimestamp")) or get_str(body, "status", "phase") in {
-        "Failed",
-        "Succeeded",
-    }
+def _is_ending(body: Object) -> bool:
+    ended = get_str(body, "status", "phase") in {"Failed", "Succeeded"}
+    return ended or bool(get_str(body, "metadata", "deletionTimestamp"))
 
 
-def _is_waited_for(claim: Object, pods: list[Pod]) -> bool:
-    """The scheduler holds a pod back, or has chosen its node and waits for the volume there."""
-    chosen = get_str(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
-    return bool(chosen) or any(get_str(pod.scheduled, "status") == "False" for pod in pods)
+def _is_awaited(claim: Object, pods: list[Pod]) -> bool:
+    """Return whether the scheduler holds a pod back, or has chosen a node and waits for the claim's volume there."""
+    node = get_str(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
+    return bool(node) or any(get_str(pod.scheduled, "status") == "False" for pod in pods)
 
 
-def _of_pod(pod: Pod) -> Lookup | None:
+def _pod_lookup(pod: Pod) -> Lookup | None:
     if unscheduled(pod) or invalid_container(pod):
         return None
     if image_not_pulled(pod):
-        return _events(pod, "pull", PULL_SECONDS)
+        return _events_lookup(pod, "pull", PULL_SECONDS)
     if found := crashed_container(pod):
-        end = found[1]
-        killed = get_int(end, "exitCode") >= FIRST_SIGNAL_EXIT_CODE and get_str(end, "reason") != "OOMKilled"
-        return (
-            _events(pod, get_str(end, "containerID") or get_str(end, "finishedAt"), KILLED_SECONDS) if killed else None
-        )
+        return _kill_lookup(pod, found[1])
     if creating(pod):
-        return _events(pod, "create", CREATE_SECONDS)
+        return _events_lookup(pod, "create", CREATE_SECONDS)
+    return _start_lookup(pod)
+
+
+def _kill_lookup(pod: Pod, termination: Object) -> Lookup | None:
+    """Look up who killed a container; the kubelet reports an OOM kill in the termination itself."""
+    if get_int(termination, "exitCode") < FIRST_SIGNAL_EXIT_CODE or get_str(termination, "reason") == "OOMKilled":
+        return None
+    run = get_str(termination, "containerID") or get_str(termination, "finishedAt")
+    return _events_lookup(pod, run, KILLED_SECONDS)
+
+
+def _start_lookup(pod: Pod) -> Lookup | None:
     running = get(pod.main.state, "running") if pod.main else None
     if not running or not pod.main or pod.main.started:
         return None
@@ -96,8 +102,8 @@ def _of_pod(pod: Pod) -> Lookup | None:
     return Lookup("Pod", "log", _uid(pod), pod.name, pod.main.name, f"start {run}", START_SECONDS)
 
 
-def _events(pod: Pod, run: str, delay: float) -> Lookup:
-    return Lookup("Pod", "events", _uid(pod), pod.name, "", run, delay)
+def _events_lookup(pod: Pod, state: str, delay: float) -> Lookup:
+    return Lookup("Pod", "events", _uid(pod), pod.name, "", state, delay)
 
 
 def _uid(pod: Pod) -> str:

@@ -71,6 +71,10 @@ class ProbeManager:
         if after:
             self._servers[key] = after
 
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone: its replicas are no longer probed."""
+        self.sync(key, ())
+
     def _replica(self, known: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
         """Return the replica of a target: a new one, or `known` with its target updated."""
         if known is not None and known.target.uid == target.uid:

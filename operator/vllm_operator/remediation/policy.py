@@ -137,8 +137,8 @@ def not_owned(case: RemediationCase) -> Blocker | None:
 
     The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
     """
-    pod = next((pod for pod in case.inputs.observed.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
-    deployment = get_str(case.inputs.observed.deployment, "metadata", "name")
+    pod = next((pod for pod in case.inputs.snapshot.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
+    deployment = get_str(case.inputs.snapshot.deployment, "metadata", "name")
     replica_set = f"{deployment}-{get_str(pod, 'metadata', 'labels', 'pod-template-hash')}"
     owners = get_list(pod, "metadata", "ownerReferences")
     if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == replica_set for owner in owners):
@@ -201,7 +201,7 @@ def one_at_a_time(case: RemediationCase) -> Blocker | None:
     begun = case.restarts[-1] - timedelta(seconds=CLOCK_SLACK_SECONDS)
     created = {
         get_str(pod, "metadata", "name"): get_str(pod, "metadata", "creationTimestamp")
-        for pod in case.inputs.observed.pods
+        for pod in case.inputs.snapshot.pods
     }
     for replica in case.assessment.replicas:
         moment = parse_time(created.get(replica.pod, ""))

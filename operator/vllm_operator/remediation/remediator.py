@@ -1,11 +1,10 @@
-"""Deletes the pods of frozen engines, as `remediation.policy` decides."""
+"""Delete the pods of stalled engines, as `remediation.policy` decides."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
@@ -21,26 +20,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Remediator:
-    """What a deletion takes."""
+    """Decide about the stalled engines of a server, and delete their pods.
+
+    Attributes:
+        client: sends the deletions.
+        store: the caches, which receive the answers.
+        probes: shows how many replicas of all servers are unresponsive.
+        events: records an Event for each deletion.
+        on_delete: called after each deletion.
+    """
 
     client: ApiClient
     store: Store
-    prober: ProbeManager
+    probes: ProbeManager
     events: EventRecorder
     on_delete: Callable[[], None] = lambda: None
-    """Called after each deletion."""
 
     def decide(self, assessment: Assessment) -> Decision:
-        """What is to be done for a server, in view of all servers."""
-        unresponsive = self.prober.unresponsive()
-        return decide(assessment, FleetHealth(self.prober.replicas, len(unresponsive), len(set(unresponsive))))
+        """Decide about one server, with the health of all servers in view."""
+        unresponsive = self.probes.unresponsive()
+        return decide(assessment, FleetHealth(self.probes.replicas, len(unresponsive), len(set(unresponsive))))
 
-    async def delete(self, key: Key, metadata: Mapping[str, Any], pod: str, assessment: Assessment) -> None:
-        """Delete a pod that was decided upon, once the status counts it.
+    async def delete(self, key: Key, pod: str, assessment: Assessment) -> None:
+        """Delete a pod that `decide` chose, after the status that counts the deletion was written.
 
         Args:
             key: the server's key.
-            metadata: of the server.
             pod: name of the pod.
             assessment: the assessment that counts this deletion.
 
@@ -52,9 +57,12 @@ class Remediator:
             return
         answer = await self.client.delete(POD, key.namespace, pod, live["metadata"]["uid"], GRACE_SECONDS)
         if answer.get("kind") == POD.name:
-            self.store.put(POD.name, answer)  # so that no pass takes it for a living one meanwhile
+            # With its deletion timestamp: else the next reconcile could still count the pod as a living one.
+            self.store.put(POD.name, answer)
         self.on_delete()
-        number = len(recent_restarts(assessment.inputs))
-        note = f"{pod}: deleted, for its engine is frozen (number {number} of {PER_HOUR} in an hour)"
+        inputs = assessment.inputs
+        number = len(recent_restarts(inputs))
+        note = f"{pod}: deleted, because its engine is stalled (number {number} of {PER_HOUR} in an hour)"
         logger.warning("%s: %s", key, note)
-        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, assessment.inputs.now)
+        metadata = inputs.snapshot.server["metadata"]
+        await self.events.record(key, metadata, "Warning", "EngineRestarted", note, inputs.now)

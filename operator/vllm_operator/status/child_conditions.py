@@ -15,7 +15,7 @@ def cache_ready(assessment: Assessment) -> ConditionResult | None:
     name = assessment.inputs.cache_claim
     if name is None:
         return None
-    claim = assessment.inputs.observed.claim
+    claim = assessment.inputs.snapshot.claim
     if claim is None:
         message = f"claim {name} does not exist: create it, or wait until the operator creates it"
         return ConditionResult("False", "ClaimMissing", message)
@@ -47,7 +47,7 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
     """Return what the HorizontalPodAutoscaler reports on its own work; None without one."""
     if not assessment.inputs.autoscaling:
         return None
-    autoscaler = assessment.inputs.observed.autoscaler
+    autoscaler = assessment.inputs.snapshot.autoscaler
     if autoscaler is None:
         return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
     for kind in ("AbleToScale", "ScalingActive"):

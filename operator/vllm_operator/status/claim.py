@@ -23,7 +23,7 @@ def unbound_claim(inputs: StatusInputs) -> ConditionResult | None:
 
     Until the lookup of its Events has a result, the cause in the previous status stays.
     """
-    claim = inputs.observed.claim
+    claim = inputs.snapshot.claim
     if claim is None or get_str(claim, "status", "phase") in {"Bound", "Lost"}:
         return None
     found = inputs.lookup_results.get(get_str(claim, "metadata", "uid"))

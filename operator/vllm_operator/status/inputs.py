@@ -8,18 +8,9 @@ from datetime import datetime
 
 from vllm_operator.api.problem import Problem
 from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
-
-
-@dataclass(frozen=True)
-class Observation:
-    """The live children of one server as the informers hold them; None where a child does not exist."""
-
-    deployment: Object | None = None
-    claim: Object | None = None
-    autoscaler: Object | None = None
-    pods: tuple[Object, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class StatusInputs:
         downloads: vLLM downloads the model at its start (Hugging Face), so loading may mean downloading.
         missing_crds: CRDs of optional kinds that monitoring needs and the cluster lacks.
         monitoring: scraping or alerts are wanted.
-        observed: the live children.
+        snapshot: the cached objects of the server, read after the apply.
         health: pod name -> its last probe result.
         now: the time of this reconcile (UTC).
         wanted_replicas: replicas that the spec asks for; None while the autoscaler decides.
@@ -62,7 +53,7 @@ class StatusInputs:
     downloads: bool
     missing_crds: tuple[str, ...]
     monitoring: bool
-    observed: Observation
+    snapshot: Snapshot
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     now: datetime = datetime.min
     wanted_replicas: int | None = None

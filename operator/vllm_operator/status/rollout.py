@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 
 from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get, get_condition, get_int, get_list, get_str
 from vllm_operator.kube.types import Object
-from vllm_operator.status.inputs import Observation, StatusInputs
+from vllm_operator.status.inputs import StatusInputs
 
 _REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
 _DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
@@ -47,7 +48,7 @@ class RolloutState:
 
 def rollout_state(inputs: StatusInputs) -> RolloutState:
     """Read the rollout from the Deployment; without one all counts are 0 and nothing is complete."""
-    deployment = inputs.observed.deployment
+    deployment = inputs.snapshot.deployment
     if deployment is None:
         return RolloutState(False, max(inputs.wanted_replicas or 0, 0), 0, 0, 0, False, False, False, "", "")
     status = get(deployment, "status")
@@ -106,12 +107,12 @@ def _revision(message: str, counts: tuple[int, int, int], inputs: StatusInputs) 
         return ""
     revisions = [
         (get_str(pod, "metadata", "creationTimestamp"), get_str(pod, "metadata", "labels", "pod-template-hash"))
-        for pod in get_list({"pods": inputs.observed.pods}, "pods")
+        for pod in get_list({"pods": inputs.snapshot.pods}, "pods")
     ]
     return max(revisions)[1] if revisions else ""
 
 
-def is_late(observed: Observation) -> bool:
+def is_late(snapshot: Snapshot) -> bool:
     """Return True when the pods did not become available within the Deployment's progress deadline."""
-    progress = get_condition(observed.deployment, "Progressing")
+    progress = get_condition(snapshot.deployment, "Progressing")
     return get_str(progress, "reason") == _DEADLINE_EXCEEDED

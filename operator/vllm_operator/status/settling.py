@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get, get_condition, get_int, get_list, get_str
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.build import build_status, needs_write
-from vllm_operator.status.inputs import Observation
 
 SETTLE_SECONDS = 5.0
 """Seconds for which every status waits: one that is out of date within a second is a write too many."""
@@ -36,7 +36,7 @@ def settling_delay(assessment: Assessment, waited_seconds: float) -> float | Non
     """
     if waited_seconds < SETTLE_SECONDS:
         return SETTLE_SECONDS - waited_seconds
-    if waited_seconds >= MAX_SETTLE_SECONDS or not _are_controllers_behind(assessment.inputs.observed):
+    if waited_seconds >= MAX_SETTLE_SECONDS or not _are_controllers_behind(assessment.inputs.snapshot):
         return None
     status, previous = build_status(assessment), assessment.inputs.previous
     if needs_write(previous, status) and _is_transient_change(previous, status):
@@ -44,16 +44,16 @@ def settling_delay(assessment: Assessment, waited_seconds: float) -> float | Non
     return None
 
 
-def is_settling(observed: Observation) -> bool:
+def is_settling(snapshot: Snapshot) -> bool:
     """Return True until the Deployment's controller has observed its spec and made the pods that it asks for."""
-    deployment = observed.deployment
-    return deployment is None or not _has_reacted(deployment, len(observed.pods), "replicas", "updatedReplicas")
+    deployment = snapshot.deployment
+    return deployment is None or not _has_reacted(deployment, len(snapshot.pods), "replicas", "updatedReplicas")
 
 
-def _are_controllers_behind(observed: Observation) -> bool:
+def _are_controllers_behind(snapshot: Snapshot) -> bool:
     """Return True while controllers have work that waits for nothing; a rollout waits for its replicas to serve."""
-    deployment = observed.deployment
-    return deployment is not None and not _has_reacted(deployment, len(observed.pods), "replicas")
+    deployment = snapshot.deployment
+    return deployment is not None and not _has_reacted(deployment, len(snapshot.pods), "replicas")
 
 
 def _has_reacted(deployment: Mapping[str, Any], pods: int, *count_fields: str) -> bool:

@@ -1,4 +1,4 @@
-"""Does what a manifest refers to exist? Each answer is believed for a while."""
+"""References of a spec are checked; each object that was read is used for a while."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Scene:
         self.api, self.clock = FakeApiClient(), FakeClock()
         self.references = ReferenceResolver(self.api, self.clock)  # type: ignore[arg-type]
 
-    async def reasons(self, *asked: Reference) -> list[str]:
-        return [problem.reason for problem in await self.references.problems("llm", asked or (TOKEN,))]
+    async def reasons(self, *references: Reference) -> list[str]:
+        return [problem.reason for problem in (await self.references.check("llm", references or (TOKEN,))).missing]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def scene() -> Scene:
     return Scene()
 
 
-async def test_what_exists_is_no_problem(scene: Scene) -> None:
+async def test_existing_objects_are_no_problem(scene: Scene) -> None:
     scene.api.hold(secret(token="x"))
     scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}})
 
@@ -44,7 +44,7 @@ async def test_what_exists_is_no_problem(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("modes", "sharing", "notes"),
+    ("modes", "sharing", "warnings"),
     [
         (
             ["ReadWriteOnce"],
@@ -56,12 +56,15 @@ async def test_what_exists_is_no_problem(scene: Scene) -> None:
         ([], "it breaks", ()),
     ],
 )
-async def test_claim_of_one_node_that_several_pods_use_is_remarked(
-    scene: Scene, modes: list[str], sharing: str, notes: tuple[str, ...]
+async def test_claim_of_one_node_that_several_pods_use_is_a_warning(
+    scene: Scene, modes: list[str], sharing: str, warnings: tuple[str, ...]
 ) -> None:
     scene.api.hold({"kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": {"accessModes": modes}})
 
-    assert await scene.references.notes("llm", [TOKEN, replace(CLAIM, sharing_problem=sharing)]) == notes
+    scene.api.hold(secret(token="x"))
+    checked = await scene.references.check("llm", [TOKEN, replace(CLAIM, sharing_problem=sharing)])
+
+    assert checked.warnings == warnings
 
 
 @pytest.mark.parametrize(
@@ -71,34 +74,34 @@ async def test_claim_of_one_node_that_several_pods_use_is_remarked(
         (CLAIM, "PersistentVolumeClaimNotFound", "spec.model.uri: PersistentVolumeClaim models does not exist"),
     ],
 )
-async def test_what_is_missing_is_named_with_its_field(
+async def test_missing_object_is_named_with_its_field(
     scene: Scene, reference: Reference, reason: str, what: str
 ) -> None:
-    (problem,) = await scene.references.problems("llm", [reference])
+    (problem,) = (await scene.references.check("llm", [reference])).missing
 
     assert problem.reason == reason
     assert problem.message.startswith(what)
     assert "create it" in problem.message
 
 
-async def test_missing_key_is_named_with_the_keys_that_there_are(scene: Scene) -> None:
+async def test_missing_key_is_named_with_the_existing_keys(scene: Scene) -> None:
     scene.api.hold(secret(b="hunter2", a="hunter3"))
-    (problem,) = await scene.references.problems("llm", [TOKEN])
+    (problem,) = (await scene.references.check("llm", [TOKEN])).missing
 
     assert problem.reason == "SecretKeyNotFound"
     assert "has no key token (its keys: a, b)" in problem.message
     assert "hunter" not in problem.message
 
 
-async def test_what_may_not_be_read_is_said_in_the_api_servers_words(scene: Scene) -> None:
+async def test_refused_read_is_a_problem_with_the_api_servers_message(scene: Scene) -> None:
     scene.api.errors["get", "Secret"] = ApiError(403, "Forbidden", "secrets is forbidden")
-    (problem,) = await scene.references.problems("llm", [TOKEN])
+    (problem,) = (await scene.references.check("llm", [TOKEN])).missing
 
     assert problem.reason == "SecretUnreadable"
     assert "secrets is forbidden" in problem.message
 
 
-async def test_no_answer_is_no_problem_of_the_manifest(scene: Scene) -> None:
+async def test_missing_answer_is_an_error_and_no_problem_of_the_spec(scene: Scene) -> None:
     scene.api.errors["get", "Secret"] = ApiError(500, "InternalError", "no")
 
     with pytest.raises(ApiError):
@@ -106,7 +109,7 @@ async def test_no_answer_is_no_problem_of_the_manifest(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(("held", "seconds"), [(True, FOUND_SECONDS), (False, MISSING_SECONDS)])
-async def test_answer_is_believed_for_its_time(scene: Scene, held: bool, seconds: float) -> None:
+async def test_object_is_read_again_after_its_time(scene: Scene, held: bool, seconds: float) -> None:
     if held:
         scene.api.hold(secret(token="x"))
     asked = []
@@ -118,7 +121,7 @@ async def test_answer_is_believed_for_its_time(scene: Scene, held: bool, seconds
     assert asked == [1, 1, 2]
 
 
-async def test_missing_key_is_looked_for_at_once_again(scene: Scene) -> None:
+async def test_missing_key_is_read_again_at_once(scene: Scene) -> None:
     scene.api.hold(secret(other="x"))
     assert await scene.reasons() == ["SecretKeyNotFound"]
     scene.api.hold(secret(token="x"))
@@ -126,14 +129,14 @@ async def test_missing_key_is_looked_for_at_once_again(scene: Scene) -> None:
     assert await scene.reasons() == []
 
 
-async def test_secrets_of_one_name_in_two_namespaces_are_two(scene: Scene) -> None:
-    await scene.references.problems("llm", [TOKEN])
-    await scene.references.problems("other", [TOKEN])
+async def test_secrets_of_one_name_in_two_namespaces_are_read_separately(scene: Scene) -> None:
+    await scene.references.check("llm", [TOKEN])
+    await scene.references.check("other", [TOKEN])
 
     assert len(scene.api.requests) == 2
 
 
-async def test_prober_gets_the_value_and_asks_no_second_time(scene: Scene) -> None:
+async def test_value_of_a_checked_secret_is_returned_without_another_read(scene: Scene) -> None:
     scene.api.hold(secret(token="hunter2"))
     await scene.reasons()
 
@@ -142,7 +145,7 @@ async def test_prober_gets_the_value_and_asks_no_second_time(scene: Scene) -> No
     assert len(scene.api.requests) == 1
 
 
-async def test_value_that_is_no_text_is_none_that_could_be_sent(scene: Scene) -> None:
+async def test_value_that_is_not_utf8_text_is_empty(scene: Scene) -> None:
     body = secret()
     body["data"] = {"token": base64.b64encode(b"\xff\xfe").decode(), "broken": "%%%"}
     scene.api.hold(body)
@@ -151,7 +154,7 @@ async def test_value_that_is_no_text_is_none_that_could_be_sent(scene: Scene) ->
     assert await scene.references.secret_value("llm", "hf", "broken") == ""
 
 
-async def test_nothing_secret_is_kept_longer_than_it_is_believed(scene: Scene) -> None:
+async def test_no_secret_is_kept_longer_than_its_time(scene: Scene) -> None:
     scene.api.hold(secret(token="hunter2"))
     await scene.reasons()
     scene.clock.now += FOUND_SECONDS

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import body
-from vllm_operator.desired import state
-from vllm_operator.desired.state import DesiredState, DesiredStateCache, desired_state
+from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 NONE: frozenset[str] = frozenset()
@@ -55,75 +54,9 @@ def test_refused_manifest_still_says_what_it_refers_to() -> None:
     assert [reference.name for reference in found.references] == ["keys"]
 
 
-class Counted:
-    """Counts how often a desired state is worked out."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times = 0
-        self.states = DesiredStateCache()
-        monkeypatch.setattr(state, "desired_state", self._work_out)
-
-    def _work_out(self, *arguments: Any) -> DesiredState:
-        self.times += 1
-        return desired_state(*arguments)
-
-    def get(self, one: dict[str, Any], installed: frozenset[str] = NONE, key: str = "a") -> DesiredState:
-        return self.states.get(key, one, installed)
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    return Counted(monkeypatch)
-
-
-def test_unchanged_server_is_not_worked_out_again(counted: Counted) -> None:
-    first = counted.get(body())
-    touched = body()
-    touched["metadata"].update(resourceVersion="2", labels={"a": "b"})
-    touched["status"] = {"phase": "Serving"}
-
-    assert counted.get(touched) is first
-    assert counted.times == 1
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"one": body(generation=2)},
-        {"one": body(uid="another")},
-        {"installed": MONITORING_KINDS},
-        {"key": "b"},
-    ],
-    ids=["generation", "uid", "installed kinds", "server"],
-)
-def test_what_it_depends_on_makes_it_anew(counted: Counted, change: dict[str, Any]) -> None:
-    counted.get(body())
-    counted.get(**{"one": body(), **change})
-
-    assert counted.times == 2
-
-
-def test_alerts_link_to_the_runbooks_that_the_operator_was_told_of() -> None:
-    states = DesiredStateCache("https://wiki.example/%s.md")
-    found = states.get("llm/mistral", body(), MONITORING_KINDS)
+def test_alerts_link_to_the_runbooks_of_the_operator_settings() -> None:
+    found = desired_state(body(), MONITORING_KINDS, "https://wiki.example/%s.md")
     (rule,) = [manifest.body for manifest in found.manifests if manifest.kind == "PrometheusRule"]
     alerts = [entry for entry in rule["spec"]["groups"][0]["rules"] if "alert" in entry]
     assert alerts
     assert all(entry["annotations"]["runbook_url"] == f"https://wiki.example/{entry['alert']}.md" for entry in alerts)
-
-
-def test_server_that_is_gone_is_forgotten(counted: Counted) -> None:
-    counted.get(body())
-    counted.states.forget("a")
-    counted.states.forget("never seen")
-    counted.get(body())
-
-    assert counted.times == 2
-
-
-def test_servers_do_not_push_each_other_out(counted: Counted) -> None:
-    for _ in range(2):
-        counted.get(body("a"), key="a")
-        counted.get(body("b"), key="b")
-
-    assert counted.times == 2

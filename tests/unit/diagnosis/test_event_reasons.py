@@ -13,7 +13,6 @@ from tests.helpers.pods import (
     crashed_pod,
     deleted_pod,
     deployment,
-    loading_pod,
     pod,
     ready_pod,
     rolling,
@@ -24,9 +23,8 @@ from tests.helpers.pods import (
 from tests.helpers.status_inputs import NOW, SERVING, condition_of, conditions, inputs, status_of
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.diagnosis.event_reasons import diagnose_events
-from vllm_operator.investigation.stuck_objects import questions
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.inputs import Observation, StatusInputs
+from vllm_operator.status.inputs import StatusInputs
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
 UID = f"uid-of-{NAME}"
@@ -88,57 +86,6 @@ def test_events_of_a_claim_tell_the_failure_first():
 def test_secrets_in_events_are_masked():
     found = diagnose_events("Pod", [event("FailedMount", "MountVolume: token hf_AbCdEfGhIjKlMn")])
     assert "hf_AbC" not in found.message
-
-
-def asked(*pods: dict[str, Any], claim: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
-    found = questions(Observation(deployment=deployment(1), claim=claim, pods=pods))
-    return [(question.kind, question.what, question.uid) for question in found]
-
-
-STUCK = [
-    (pod(), "events"),
-    (waiting_pod("ImagePullBackOff", "401 Unauthorized"), "events"),
-    (crashed_pod(termination(137)), "events"),
-    (loading_pod(), "log"),
-]
-PLAIN = [
-    ready_pod(),
-    scheduling_pod(),
-    deleted_pod(),
-    waiting_pod("CreateContainerConfigError", 'secret "hf" not found'),
-    crashed_pod(termination(1)),
-    crashed_pod(termination(137, reason="OOMKilled")),
-]
-
-
-@pytest.mark.parametrize(("body", "what"), STUCK)
-def test_what_nothing_else_tells_is_looked_up(body: dict[str, Any], what: str):
-    assert asked(body) == [("Pod", what, UID)]
-
-
-@pytest.mark.parametrize("body", PLAIN)
-def test_what_tells_itself_is_not_looked_up(body: dict[str, Any]):
-    assert asked(body) == []
-
-
-def test_only_a_claim_without_a_volume_is_looked_up():
-    waits = scheduling_pod(message=UNBOUND)
-    assert asked(waits, claim=CLAIM) == [("PersistentVolumeClaim", "events", "claim")]
-    assert asked(waits, claim={**CLAIM, "status": {"phase": "Bound"}}) == []
-
-
-def test_claim_that_no_pod_waits_for_is_not_looked_up():
-    assert asked(claim=CLAIM) == []
-    chosen = {"volume.kubernetes.io/selected-node": "gpu-3"}
-    wanted = {**CLAIM, "metadata": {**CLAIM["metadata"], "annotations": chosen}}
-    assert asked(claim=wanted) == [("PersistentVolumeClaim", "events", "claim")]
-
-
-def test_next_run_of_a_container_is_another_question():
-    again = loading_pod()
-    again["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "2026-03-02T09:30:00Z"
-    first, second = (next(questions(Observation(pods=(body,)))) for body in (loading_pod(), again))
-    assert first != second
 
 
 def found(body: dict[str, Any], reason: str, message: str) -> StatusInputs:

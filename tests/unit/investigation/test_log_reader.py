@@ -1,4 +1,4 @@
-"""Logs are read once per failure, beside the passes, and wake the server when they tell something new."""
+"""Logs are read once per failure, in the background; a new diagnosis enqueues the server."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import pytest
 
 from tests.helpers.pods import container as container_status
 from tests.helpers.pods import crashed_pod, deployment, loading_pod, ready_pod, rolling, termination, with_container
-from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError, NoAnswerError
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.investigation import log_reader
-from vllm_operator.investigation.log_reader import AT_ONCE, FIRST_WORDS_SECONDS, ContainerLogReader
+from vllm_operator.investigation.log_reader import CONCURRENT_READS, FIRST_LOG_SECONDS, ContainerLogReader
 from vllm_operator.kube.key import Key
-from vllm_operator.status.inputs import Observation
 
 KEY = Key("llm", "mistral")
 TOO_LONG = "User-specified max_model_len (9) is greater than the derived max_model_len (max_position_embeddings=8)"
 
 
 def crashed(name: str = "a", run: str = "containerd://1", **more: Any) -> dict[str, Any]:
-    """A pod whose container died."""
+    """Return a pod whose container crashed."""
     body = crashed_pod({**termination(1), "containerID": run, **more}, name)
     body["metadata"]["uid"] = f"uid-{name}"
     return body
 
 
-def seen(*pods: dict[str, Any], late: bool = False) -> Observation:
-    """A server with these pods."""
+def snapshot(*pods: dict[str, Any], late: bool = False) -> Snapshot:
+    """Return the snapshot of a server with these pods."""
     condition = rolling("ProgressDeadlineExceeded") if late else rolling()
-    return Observation(deployment=deployment(len(pods), conditions=[condition]), pods=pods)
+    return Snapshot(deployment=deployment(len(pods), conditions=[condition]), pods=pods)
 
 
-class Logs:
-    """Stands for the API server: remembers what was asked."""
+class FakeLogs:
+    """Return prepared logs, and remember the reads."""
 
     def __init__(self, *answers: str | ApiError) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[str, str, str, bool]] = []
+        self.reads: list[tuple[str, str, str, bool]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def read(self, namespace: str, pod: str, container: str, previous: bool) -> str:
-        self.asked.append((namespace, pod, container, previous))
+        self.reads.append((namespace, pod, container, previous))
         await self.gate.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, ApiError):
@@ -54,143 +54,143 @@ class Logs:
 
 
 @asynccontextmanager
-async def running(logs: Logs) -> AsyncIterator[tuple[ContainerLogReader, list[Key]]]:
-    """Diagnoses at work, and the servers that they woke."""
-    woken: list[Key] = []
-    known = ContainerLogReader(logs.read, woken.append)
-    task = asyncio.create_task(known.run())
-    yield known, woken
+async def running(logs: FakeLogs) -> AsyncIterator[tuple[ContainerLogReader, list[Key]]]:
+    """Run a log reader; yield it and the keys that it enqueued."""
+    enqueued: list[Key] = []
+    reader = ContainerLogReader(logs.read, enqueued.append)
+    task = asyncio.create_task(reader.run())
+    yield reader, enqueued
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def settled() -> None:
-    """Let every task come to rest."""
+async def run_tasks() -> None:
+    """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_failure_is_read_once_and_wakes_its_server() -> None:
-    logs = Logs(TOO_LONG)
-    async with running(logs) as (known, woken):
-        assert known.of(KEY, seen(crashed())) == {}
-        await settled()
+async def test_log_of_a_failure_is_read_once_and_enqueues_its_server() -> None:
+    logs = FakeLogs(TOO_LONG)
+    async with running(logs) as (reader, enqueued):
+        assert reader.diagnoses(KEY, snapshot(crashed())) == {}
+        await run_tasks()
 
-        assert known.of(KEY, seen(crashed()))["a"].reason == "ContextTooLong"
-        await settled()
-    assert logs.asked == [("llm", "a", "vllm", True)]
-    assert woken == [KEY]
-
-
-async def test_next_failure_is_read_again_and_the_old_diagnosis_stays_until_then() -> None:
-    logs = Logs(TOO_LONG, "KeyError: 'x'")
-    async with running(logs) as (known, woken):
-        known.of(KEY, seen(crashed()))
-        await settled()
-
-        assert known.of(KEY, seen(crashed(run="containerd://2")))["a"].reason == "ContextTooLong"
-        await settled()
-        assert known.of(KEY, seen(crashed(run="containerd://2")))["a"] == Diagnosis("", "KeyError: 'x'")
-    assert woken == [KEY, KEY]
+        assert reader.diagnoses(KEY, snapshot(crashed()))["a"].reason == "ContextTooLong"
+        await run_tasks()
+    assert logs.reads == [("llm", "a", "vllm", True)]
+    assert enqueued == [KEY]
 
 
-async def test_same_cause_again_wakes_nobody() -> None:
-    async with running(Logs(TOO_LONG)) as (known, woken):
+async def test_log_of_the_next_failure_is_read_and_the_old_diagnosis_stays_until_then() -> None:
+    logs = FakeLogs(TOO_LONG, "KeyError: 'x'")
+    async with running(logs) as (reader, enqueued):
+        reader.diagnoses(KEY, snapshot(crashed()))
+        await run_tasks()
+
+        assert reader.diagnoses(KEY, snapshot(crashed(run="containerd://2")))["a"].reason == "ContextTooLong"
+        await run_tasks()
+        assert reader.diagnoses(KEY, snapshot(crashed(run="containerd://2")))["a"] == Diagnosis("", "KeyError: 'x'")
+    assert enqueued == [KEY, KEY]
+
+
+async def test_same_cause_again_enqueues_nothing() -> None:
+    async with running(FakeLogs(TOO_LONG)) as (reader, enqueued):
         for run in ("containerd://1", "containerd://2", "containerd://3"):
-            known.of(KEY, seen(crashed(run=run)))
-            await settled()
-    assert woken == [KEY]
+            reader.diagnoses(KEY, snapshot(crashed(run=run)))
+            await run_tasks()
+    assert enqueued == [KEY]
 
 
-async def test_container_that_has_not_restarted_yet_is_read_itself() -> None:
-    logs = Logs(TOO_LONG)
+async def test_log_of_a_container_that_has_not_restarted_is_not_that_of_its_previous_run() -> None:
+    logs = FakeLogs(TOO_LONG)
     dead = with_container(crashed(), container_status({"terminated": {**termination(1), "containerID": "c"}}))
-    async with running(logs) as (known, _):
-        known.of(KEY, seen(dead))
-        await settled()
-    assert logs.asked == [("llm", "a", "vllm", False)]
+    async with running(logs) as (reader, _):
+        reader.diagnoses(KEY, snapshot(dead))
+        await run_tasks()
+    assert logs.reads == [("llm", "a", "vllm", False)]
 
 
 @pytest.mark.parametrize("body", [loading_pod(), ready_pod(), crashed(reason="OOMKilled")])
 async def test_no_log_is_read_without_need(body: dict[str, Any]) -> None:
-    logs = Logs(TOO_LONG)
-    async with running(logs) as (known, _):
-        assert known.of(KEY, seen(body)) == {}
-        await settled()
-    assert logs.asked == []
+    logs = FakeLogs(TOO_LONG)
+    async with running(logs) as (reader, _):
+        assert reader.diagnoses(KEY, snapshot(body)) == {}
+        await run_tasks()
+    assert logs.reads == []
 
 
-async def test_pass_never_waits_and_only_some_logs_are_read_at_once() -> None:
-    logs = Logs(TOO_LONG)
+async def test_diagnoses_return_at_once_and_a_few_logs_are_read_at_a_time() -> None:
+    logs = FakeLogs(TOO_LONG)
     logs.gate.clear()
     pods = [crashed(f"pod-{number}") for number in range(20)]
-    async with running(logs) as (known, _):
-        assert known.of(KEY, seen(*pods)) == {}
-        await settled()
-        assert len(logs.asked) == AT_ONCE
+    async with running(logs) as (reader, _):
+        assert reader.diagnoses(KEY, snapshot(*pods)) == {}
+        await run_tasks()
+        assert len(logs.reads) == CONCURRENT_READS
         logs.gate.set()
-        await settled()
-        assert len(known.of(KEY, seen(*pods))) == 20
+        await run_tasks()
+        assert len(reader.diagnoses(KEY, snapshot(*pods))) == 20
 
 
-async def test_pod_that_recovered_or_went_is_forgotten_and_not_read() -> None:
-    logs = Logs(TOO_LONG)
-    async with running(logs) as (known, woken):
-        known.of(KEY, seen(crashed()))
-        known.of(KEY, seen(ready_pod("a")))
-        known.of(KEY, seen(crashed()))
-        known.forget(KEY)
-        await settled()
-        assert known.of(KEY, seen()) == {}
-    assert (logs.asked, woken) == ([], [])
+async def test_log_of_a_pod_that_recovered_or_is_gone_is_not_read() -> None:
+    logs = FakeLogs(TOO_LONG)
+    async with running(logs) as (reader, enqueued):
+        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.diagnoses(KEY, snapshot(ready_pod("a")))
+        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.forget(KEY)
+        await run_tasks()
+        assert reader.diagnoses(KEY, snapshot()) == {}
+    assert (logs.reads, enqueued) == ([], [])
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-async def test_log_that_cannot_be_read_is_not_asked_for_again(status: int) -> None:
-    logs = Logs(ApiError(status, "No", "no"))
-    async with running(logs) as (known, _):
-        known.of(KEY, seen(crashed()))
-        await settled()
-        assert known.of(KEY, seen(crashed())) == {"a": Diagnosis("", "")}
-    assert len(logs.asked) == 1
+async def test_refused_read_is_not_retried(status: int) -> None:
+    logs = FakeLogs(ApiError(status, "No", "no"))
+    async with running(logs) as (reader, _):
+        reader.diagnoses(KEY, snapshot(crashed()))
+        await run_tasks()
+        assert reader.diagnoses(KEY, snapshot(crashed())) == {"a": NO_DIAGNOSIS}
+    assert len(logs.reads) == 1
 
 
-async def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_reader, "PAUSE_SECONDS", 0.0)
-    logs = Logs(NoAnswerError("Unreachable", "no"), ApiError(500, "Internal", "no"), TOO_LONG)
-    async with running(logs) as (known, _):
-        known.of(KEY, seen(crashed()))
-        await settled()
-        assert known.of(KEY, seen(crashed()))["a"].reason == "ContextTooLong"
-    assert len(logs.asked) == 3
+async def test_failed_read_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "RETRY_SECONDS", 0.0)
+    logs = FakeLogs(NoAnswerError("Unreachable", "no"), ApiError(500, "Internal", "no"), TOO_LONG)
+    async with running(logs) as (reader, _):
+        reader.diagnoses(KEY, snapshot(crashed()))
+        await run_tasks()
+        assert reader.diagnoses(KEY, snapshot(crashed()))["a"].reason == "ContextTooLong"
+    assert len(logs.reads) == 3
 
 
-async def test_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
-    logs = Logs("HTTP Error 429 thrown while requesting HEAD /x")
-    async with running(logs) as (known, _):
+async def test_log_of_a_start_that_takes_too_long_is_read_once_while_it_runs() -> None:
+    logs = FakeLogs("HTTP Error 429 thrown while requesting HEAD /x")
+    async with running(logs) as (reader, _):
         for _ in range(2):
-            known.of(KEY, seen(loading_pod("a"), late=True))
-            await settled()
-        assert known.of(KEY, seen(loading_pod("a"), late=True))["a"].reason == "RateLimited"
-    assert logs.asked == [("llm", "a", "vllm", False)]
+            reader.diagnoses(KEY, snapshot(loading_pod("a"), late=True))
+            await run_tasks()
+        assert reader.diagnoses(KEY, snapshot(loading_pod("a"), late=True))["a"].reason == "RateLimited"
+    assert logs.reads == [("llm", "a", "vllm", False)]
 
 
-async def test_first_log_of_a_replica_is_worth_a_short_wait() -> None:
-    logs, now = Logs(TOO_LONG), [100.0]
+async def test_status_waits_shortly_for_the_first_log_of_a_replica() -> None:
+    logs, now = FakeLogs(TOO_LONG), [100.0]
     logs.gate.clear()
-    known = ContainerLogReader(logs.read, lambda key: None, lambda: now[0])
-    task = asyncio.create_task(known.run())
+    reader = ContainerLogReader(logs.read, lambda key: None, lambda: now[0])
+    task = asyncio.create_task(reader.run())
 
-    assert known.pause(KEY) is None
-    known.of(KEY, seen(crashed()))
-    await settled()
-    assert known.pause(KEY) == FIRST_WORDS_SECONDS
-    now[0] += FIRST_WORDS_SECONDS
-    assert known.pause(KEY) is None  # a node that does not answer holds up no status
+    assert reader.status_delay(KEY) is None
+    reader.diagnoses(KEY, snapshot(crashed()))
+    await run_tasks()
+    assert reader.status_delay(KEY) == FIRST_LOG_SECONDS
+    now[0] += FIRST_LOG_SECONDS
+    assert reader.status_delay(KEY) is None  # a node that does not answer delays no status any longer
 
     now[0] = 100.0
     logs.gate.set()
-    await settled()
-    assert known.pause(KEY) is None
+    await run_tasks()
+    assert reader.status_delay(KEY) is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -153,6 +153,6 @@ def test_ready_is_never_true_beside_a_refusal_or_a_missing_replica(seen: StatusI
 @given(st.lists(odd, max_size=3), odd, odd)
 def test_objects_of_any_shape_never_raise(bodies: list[Any], owner: Any, previous: Any):
     seen = inputs(deployment=owner if isinstance(owner, dict) else None)
-    observed = replace(seen.observed, pods=tuple(body for body in bodies if isinstance(body, dict)))
+    snapshot = replace(seen.snapshot, pods=tuple(body for body in bodies if isinstance(body, dict)))
     before = previous if isinstance(previous, dict) else {}
-    Status.model_validate(status_of(replace(seen, observed=observed, previous=before)))
+    Status.model_validate(status_of(replace(seen, snapshot=snapshot, previous=before)))

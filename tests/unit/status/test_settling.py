@@ -73,7 +73,7 @@ def dying(body: Json) -> Json:
 def test_answer_is_waited_for_in_any_case(case: str) -> None:
     found = (ON_THE_WAY | TOLD)[case]()
 
-    assert is_settling(found.observed)
+    assert is_settling(found.snapshot)
     assert settling_delay(assess(found), 0.0) == SETTLE_SECONDS
     assert settling_delay(assess(found), SETTLE_SECONDS - 1) == 1
 
@@ -96,7 +96,7 @@ def test_rollout_that_waits_for_its_replicas_is_not_waited_for() -> None:
     body["status"] |= {"replicas": 1, "updatedReplicas": 0}
     found = inputs(ready_pod("old"), wanted=1, previous=WAITS, deployment=body)
 
-    assert is_settling(found.observed)
+    assert is_settling(found.snapshot)
     assert settling_delay(assess(found), SETTLE_SECONDS) is None
 
 
@@ -104,7 +104,7 @@ def test_controller_that_cannot_make_pods_has_answered() -> None:
     body = behind()
     body["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
 
-    assert not is_settling(inputs(wanted=1, deployment=body).observed)
+    assert not is_settling(inputs(wanted=1, deployment=body).snapshot)
 
 
 def test_refusal_after_a_wait_is_told() -> None:

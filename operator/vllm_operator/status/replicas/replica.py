@@ -79,7 +79,7 @@ class Replica:
 def assess_replicas(inputs: StatusInputs) -> tuple[Replica, ...]:
     """Judge every pod of the server; worst first, then by name."""
     previous = {get_str(entry, "pod"): entry for entry in get_list(inputs.previous, "replicaStatuses")}
-    replicas = [_assess(body, inputs, previous) for body in inputs.observed.pods]
+    replicas = [_assess(body, inputs, previous) for body in inputs.snapshot.pods]
     return tuple(sorted(replicas, key=lambda replica: (_RANK[replica.phase], replica.pod)))
 
 
@@ -109,7 +109,7 @@ def _read_with_diagnosis(body: Object, inputs: StatusInputs, previous: Object | 
     if looked_up is None:
         looked_up = stage_from_status(previous) or events_diagnosis_from_status(previous)
     from_log = inputs.log_diagnoses.get(get_str(body, "metadata", "name"))
-    return read_pod(body, from_log or log_diagnosis_from_status(previous, is_late(inputs.observed)), looked_up)
+    return read_pod(body, from_log or log_diagnosis_from_status(previous, is_late(inputs.snapshot)), looked_up)
 
 
 def _state(pod: Pod, inputs: StatusInputs, previous: Object | None) -> ReplicaState:

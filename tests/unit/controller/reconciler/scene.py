@@ -1,8 +1,8 @@
-"""A reconciler over an API server in memory, and a server with a frozen engine."""
+"""A reconciler with an API server in memory, and a server with a stalled engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +11,11 @@ from tests.helpers.pods import deployment, ready_pod
 from tests.helpers.specs import MODEL, body
 from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.metrics import Metrics
-from vllm_operator.controller.reconciler import Reconciler, ReconcilerDependencies
+from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
+from vllm_operator.controller.server_state import ServerStates
+from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
@@ -23,24 +25,25 @@ from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.targets import ProbeTarget
+from vllm_operator.remediation.remediator import Remediator
 
 KEY = Key("llm", "mistral")
 TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
-FROZEN = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
+STALLED = ReplicaHealth("Stalled", "/health answers 200, but a one-token completion got no answer within 20 s")
 
 
-async def unread(namespace: str, pod: str, container: str, previous: bool) -> str:
-    """No log is read in a pass."""
+async def read_no_log(namespace: str, pod: str, container: str, previous: bool) -> str:
+    """Fail: a reconcile reads no log itself."""
     raise AssertionError
 
 
-async def unasked(*_: Any) -> Diagnosis:
-    """Nothing is looked up in a pass."""
+async def run_no_lookup(*_: Any) -> Diagnosis:
+    """Fail: a reconcile runs no lookup itself."""
     raise AssertionError
 
 
-class FakeProber:
-    """Remembers whom it is to ask."""
+class FakeProbes:
+    """Remembers the probe targets, and returns prepared results."""
 
     def __init__(self) -> None:
         self.targets: dict[Key, list[ProbeTarget]] = {}
@@ -49,6 +52,9 @@ class FakeProber:
 
     def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
         self.targets[key] = list(targets)
+
+    def forget(self, key: Key) -> None:
+        self.targets.pop(key, None)
 
     def health(self, key: Key) -> dict[str, ReplicaHealth]:
         return self.healths
@@ -65,81 +71,90 @@ class FakeProber:
 
 
 class Scene:
-    """A reconciler over an API server in memory; the clock moves on by a minute with every pass."""
+    """A reconciler with an API server in memory; the clock advances by a minute with every reconcile."""
 
     def __init__(self, **spec: Any) -> None:
         self.api = FakeApiClient()
-        self.capabilities = OptionalKinds(self.api)  # type: ignore[arg-type]
+        self.optional_kinds = OptionalKinds(self.api)  # type: ignore[arg-type]
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
         self.metrics = Metrics()
         self.start()
-        self.wants(**spec)
+        self.set_spec(**spec)
 
     def start(self) -> None:
-        """Start the operator: its caches hold what the API server holds, and it knows nothing else."""
-        self.store, self.prober = Store(), FakeProber()
+        """Start the operator: its caches hold the objects of the API server, and it remembers nothing."""
+        self.store, self.probes = Store(), FakeProbes()
         for (kind, _), held in self.api.objects.items():
             self.store.put(kind, held)
         clock, api = FakeClock(), self.api
+        applier, events = Applier(api, self.store, clock), EventRecorder(api, clock)  # type: ignore[arg-type]
+        probes: Any = self.probes
+        log_reader = ContainerLogReader(read_no_log, lambda _: None)
+        lookups = LookupRunner(run_no_lookup, lambda _: None, clock)
+        owners = (log_reader.forget, lookups.forget, events.forget, self.probes.forget)
+        self.servers = ServerStates(applier.new_history, clock, owners)
         self.reconciler = Reconciler(
-            ReconcilerDependencies(
-                client=api,  # type: ignore[arg-type]
-                store=self.store,
-                children=Applier(api, self.store, clock),  # type: ignore[arg-type]
-                references=ReferenceResolver(api, clock),  # type: ignore[arg-type]
-                capabilities=self.capabilities,
-                prober=self.prober,  # type: ignore[arg-type]
-                diagnoses=ContainerLogReader(unread, lambda _: None),
-                events=EventRecorder(api, clock),  # type: ignore[arg-type]
-                lookups=LookupRunner(unasked, lambda _: None, clock),
-                on_heal=self.metrics.count_stalled_restart,
-            ),
+            store=self.store,
+            servers=self.servers,
+            optional_kinds=self.optional_kinds,
+            references=ReferenceResolver(api, clock),  # type: ignore[arg-type]
+            applier=applier,
+            probes=probes,
+            log_reader=log_reader,
+            lookups=lookups,
+            remediator=Remediator(api, self.store, probes, events, self.metrics.count_stalled_restart),  # type: ignore[arg-type]
+            status_writer=StatusWriter(api, self.store, events),  # type: ignore[arg-type]
             clock=lambda: self.now,
         )
 
-    def wants(self, generation: int = 1, **spec: Any) -> None:
-        """Have the server ask for this."""
+    def set_spec(self, generation: int = 1, **spec: Any) -> None:
+        """Set the spec of the server, or create it."""
         self.store.put("VLLMServer", self.api.hold({**self.server, **body(generation=generation, **spec)}))
 
     @property
     def server(self) -> dict[str, Any]:
+        """The live VLLMServer; empty before it exists."""
         return self.api.objects.get(("VLLMServer", "mistral"), {})
 
     def condition(self, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition as it was written."""
+        """Return status and reason of a condition as it was written."""
         found = next(entry for entry in self.server["status"]["conditions"] if entry["type"] == kind)
         return found["status"], found["reason"]
 
-    async def passes(self, times: int = 1) -> Requeue:
-        again = Requeue.never()
+    async def reconcile(self, times: int = 1) -> Requeue:
+        """Reconcile the server, each time a minute later; return the result of the last time."""
+        requeue = Requeue.never()
         for _ in range(times):
             self.now += timedelta(minutes=1)
-            again = await self.reconciler.reconcile(KEY)
-        return again
+            requeue = await self.reconciler.reconcile(KEY)
+        return requeue
 
     @property
     def applied(self) -> list[str]:
+        """Kinds of the applies so far, sorted."""
         return sorted(kind for verb, kind, _ in self.api.requests if verb == "apply")
 
 
-def frozen_scene(**spec: Any) -> Scene:
-    """A server with two ready pods of which the first is frozen."""
-    scene = Scene(**{"replicas": 2, **spec})
+def stalled_scene(pods: Sequence[str] = ("a", "b"), **spec: Any) -> Scene:
+    """Return a server with ready pods, the first of which has a stalled engine."""
+    scene = Scene(**{"replicas": len(pods), **spec})
     labels = {"app.kubernetes.io/instance": "mistral", "app.kubernetes.io/managed-by": "vllm-operator"}
-    for name in ("a", "b"):
+    for name in pods:
         pod = ready_pod(name)
         owner = [{"kind": "ReplicaSet", "name": "mistral-5f9c6d7b8", "controller": True}]
         pod["status"]["podIP"] = "10.0.0.7"
         pod["metadata"]["labels"] |= labels
         pod["metadata"] |= {"namespace": "llm", "ownerReferences": owner}
         scene.store.put("Pod", scene.api.hold({"kind": "Pod", **pod}))
-    scene.prober.healths = {"a": FROZEN, "b": ReplicaHealth("Serving")}
+    scene.probes.healths = dict.fromkeys(pods, ReplicaHealth("Serving")) | {pods[0]: STALLED}
     return scene
 
 
-async def settled(scene: Scene) -> None:
-    """Have the Deployment's controller answer to what was applied."""
-    await scene.passes()
+async def settle(scene: Scene) -> None:
+    """Apply the children, and have the Deployment's controller answer."""
+    await scene.reconcile()
     live = scene.api.objects["Deployment", "mistral"]
-    live = {**live, "status": deployment(2)["status"] | {"observedGeneration": live["metadata"].get("generation", 0)}}
+    replicas = len(scene.store.names(KEY, "Pod"))
+    status = deployment(replicas)["status"] | {"observedGeneration": live["metadata"].get("generation", 0)}
+    live = {**live, "status": status}
     scene.store.put("Deployment", scene.api.hold(live))

@@ -1,0 +1,95 @@
+"""The memory of the operator about each server between two reconciles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from vllm_operator.apply.write_history import WriteHistory
+from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
+from vllm_operator.desired.state import DesiredState, desired_state
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.types import Object
+
+
+@dataclass
+class ServerState:
+    """The memory about one server.
+
+    Attributes:
+        writes: the earlier writes of its children.
+        rate_limiter: limits how often its spec is applied.
+        settling_since: when its status began to wait for Kubernetes' controllers; None while it does not wait.
+    """
+
+    writes: WriteHistory
+    rate_limiter: SpecRateLimiter
+    settling_since: datetime | None = None
+    _desired: DesiredState | None = None
+    _desired_for: object = None
+    """Everything that the desired state depends on."""
+
+    def desired(self, server: Object, installed: frozenset[str], runbooks: str) -> DesiredState:
+        """Return the desired state of a VLLMServer, computed again only when something that it depends on changed.
+
+        Args:
+            server: the VLLMServer as the API server sends it.
+            installed: optional kinds that the cluster has.
+            runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
+        """
+        metadata = server["metadata"]
+        depends_on = (metadata["uid"], metadata.get("generation"), installed, runbooks)
+        if self._desired is None or self._desired_for != depends_on:
+            self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
+        return self._desired
+
+    def settling_seconds(self, now: datetime) -> float:
+        """Start to settle, unless that has begun already; return the seconds since then.
+
+        A clock that was set back starts again at zero.
+        """
+        self.settling_since = min(self.settling_since or now, now)
+        return (now - self.settling_since).total_seconds()
+
+
+class ServerStates:
+    """The states of all servers by key; a server without one gets a new one.
+
+    Args:
+        new_history: returns the empty write history of a new server.
+        clock: monotonic time in seconds.
+        owners: called with the key of a server that is gone, by which other objects forget it too.
+    """
+
+    def __init__(
+        self,
+        new_history: Callable[[], WriteHistory],
+        clock: Callable[[], float],
+        owners: Iterable[Callable[[Key], None]] = (),
+    ) -> None:
+        self._new_history = new_history
+        self._clock = clock
+        self._owners = tuple(owners)
+        self._states: dict[Key, ServerState] = {}
+
+    def __getitem__(self, key: Key) -> ServerState:
+        if key not in self._states:
+            self._states[key] = ServerState(self._new_history(), SpecRateLimiter(self._clock))
+        return self._states[key]
+
+    def is_settling(self, key: Key) -> bool:
+        """Return whether the status waits for Kubernetes' controllers, whose watch events come in bursts."""
+        state = self._states.get(key)
+        return state is not None and state.settling_since is not None
+
+    def retry_failed_writes(self) -> None:
+        """Send every failed write again in the next reconcile of its server: their common cause may be gone."""
+        for state in self._states.values():
+            state.writes.retry_failed()
+
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone, here and in every other object that remembers it."""
+        self._states.pop(key, None)
+        for forget in self._owners:
+            forget(key)

@@ -1,0 +1,124 @@
+"""The memory about servers: the desired state is computed once per generation, and one call forgets a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.fakes import FakeClock
+from tests.helpers.specs import body
+from vllm_operator.apply.repair_limiter import RepairLimiter
+from vllm_operator.apply.write_history import WriteHistory
+from vllm_operator.controller import server_state
+from vllm_operator.controller.server_state import ServerStates
+from vllm_operator.desired.state import DesiredState, desired_state
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import MONITORING_KINDS
+
+KEY = Key("llm", "mistral")
+OTHER = Key("llm", "other")
+NONE: frozenset[str] = frozenset()
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def server_states(*owners: Callable[[Key], None]) -> ServerStates:
+    clock = FakeClock()
+    return ServerStates(lambda: WriteHistory(RepairLimiter(clock), clock), clock, owners)
+
+
+class CountedStates:
+    """Server states that count how often a desired state is computed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        self.states = server_states()
+        monkeypatch.setattr(server_state, "desired_state", self._compute)
+
+    def _compute(self, *arguments: Any) -> DesiredState:
+        self.times += 1
+        return desired_state(*arguments)
+
+    def desired(self, server: dict[str, Any], installed: frozenset[str] = NONE, key: Key = KEY) -> DesiredState:
+        return self.states[key].desired(server, installed, "")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> CountedStates:
+    return CountedStates(monkeypatch)
+
+
+def test_desired_state_of_an_unchanged_server_is_computed_once(counted: CountedStates) -> None:
+    first = counted.desired(body())
+    touched = body()
+    touched["metadata"].update(resourceVersion="2", labels={"a": "b"})
+    touched["status"] = {"phase": "Serving"}
+
+    assert counted.desired(touched) is first
+    assert counted.times == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"server": body(generation=2)},
+        {"server": body(uid="another")},
+        {"installed": MONITORING_KINDS},
+        {"key": OTHER},
+    ],
+    ids=["generation", "uid", "installed kinds", "server"],
+)
+def test_change_of_a_dependency_computes_the_desired_state_again(
+    counted: CountedStates, change: dict[str, Any]
+) -> None:
+    counted.desired(body())
+    counted.desired(**{"server": body(), **change})
+
+    assert counted.times == 2
+
+
+def test_server_that_is_gone_is_forgotten_here_and_by_every_owner(counted: CountedStates) -> None:
+    forgotten: list[Key] = []
+    counted.states = server_states(forgotten.append, forgotten.append)
+    counted.desired(body())
+    counted.states.forget(KEY)
+    counted.states.forget(OTHER)
+    counted.desired(body())
+
+    assert counted.times == 2
+    assert forgotten == [KEY, KEY, OTHER, OTHER]
+
+
+def test_server_settles_from_the_first_call_until_it_is_reset() -> None:
+    states = server_states()
+    assert not states.is_settling(KEY)
+    assert states[KEY].settling_seconds(NOW) == 0
+    assert states[KEY].settling_seconds(NOW + timedelta(seconds=3)) == 3
+    assert states.is_settling(KEY)
+
+    states[KEY].settling_since = None
+    assert not states.is_settling(KEY)
+
+
+def test_clock_that_is_set_back_starts_settling_again() -> None:
+    state = server_states()[KEY]
+    state.settling_seconds(NOW)
+    assert state.settling_seconds(NOW - timedelta(hours=1)) == 0
+    assert state.settling_seconds(NOW - timedelta(hours=1) + timedelta(seconds=2)) == 2
+
+
+def test_servers_do_not_share_a_rate_limit() -> None:
+    states = server_states()
+    while not states[KEY].rate_limiter.delay(object()):
+        pass
+    assert states[OTHER].rate_limiter.delay(object()) == 0.0
+
+
+def test_server_that_is_created_again_starts_with_a_full_rate_limit() -> None:
+    states = server_states()
+    while not states[KEY].rate_limiter.delay(object()):
+        pass
+    states.forget(KEY)
+    assert states[KEY].rate_limiter.delay(object()) == 0.0
