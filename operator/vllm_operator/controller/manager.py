@@ -63,7 +63,8 @@ class Manager:
     Attributes:
         connection: the connections to the API server.
         namespaces: the namespaces that are served.
-        failed: set when a background task has ended by itself, so that a new process must replace this one.
+        failed: whether a background task has ended by itself, so that a new process must replace this one.
+        stop_flag: set when the manager has failed, so that kopf stops, and when it has stopped.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -108,7 +109,8 @@ class Manager:
         self._metrics.register_gauges(self._gauge_values)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
-        self.failed = asyncio.Event()
+        self.failed = False
+        self.stop_flag = asyncio.Event()
 
     async def listen(self) -> None:
         """Open the HTTP endpoints first, so that an address that is taken ends the process with a message.
@@ -146,6 +148,7 @@ class Manager:
             await self._elector.release()
         await self._endpoints.stop()
         await self.connection.close()
+        self.stop_flag.set()
 
     def on_watch_event(self, kind: Kind, event_type: str, body: Mapping[str, Any]) -> None:
         """Take over a watch event, and enqueue its server; both servers where a label has changed."""
@@ -216,7 +219,7 @@ class Manager:
         return self._elector is None or self._elector.is_held()
 
     def _liveness_failure(self) -> str:
-        return liveness_failure(task_ended=self.failed.is_set(), longest_reconcile=self._queue.longest_reconcile)
+        return liveness_failure(task_ended=self.failed, longest_reconcile=self._queue.longest_reconcile)
 
     async def _run_queue(self) -> None:
         """Reconcile while this process leads; a standby only fills its caches and its queue."""
@@ -304,4 +307,5 @@ class Manager:
         if task.cancelled():
             return
         logger.error("the task %s ended", task.get_name(), exc_info=task.exception())
-        self.failed.set()
+        self.failed = True
+        self.stop_flag.set()

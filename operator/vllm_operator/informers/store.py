@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping, Set
 from typing import Any
 
 from vllm_operator.api.names import child_name
@@ -92,16 +92,11 @@ class Store:
             version: resource version of the list; a stale list does not hold what is newer.
         """
         listed = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]): body for body in bodies}
-        touched: set[Key] = set()
-        for identity, known in list(self._objects[kind].items()):
-            body = listed.get(identity)
-            if is_later(known.version, version) and (body is None or body["metadata"].get("uid") != known.uid):
-                listed.pop(identity, None)
-            elif body is None and known.uid in before:
-                touched |= {known.key} if known.key else set()
-                self._tombstones.add(known.uid, version)
-                self._forget(kind, known)
+        touched = self._remove_unlisted(kind, listed, before, version)
         for identity, body in listed.items():
+            known = self._objects[kind].get(identity)
+            if known is not None and known.uid != body["metadata"].get("uid") and is_later(known.version, version):
+                continue  # The list is older than the object that has taken this name.
             former = self.key(kind, *identity)
             if self.put(kind, body):
                 touched |= {key for key in (former, key_of(kind, body)) if key}
@@ -205,6 +200,19 @@ class Store:
     def phases(self) -> Counter[str]:
         """Return the number of servers by phase; `none` before the first status."""
         return Counter(entry.phase or "none" for entry in self._objects[SERVER.name].values())
+
+    def _remove_unlisted(
+        self, kind: str, listed: Container[tuple[str, str]], before: Set[str], version: str
+    ) -> set[Key]:
+        """Forget the objects that a list lacks, unless they are newer; return the keys of their servers."""
+        touched: set[Key] = set()
+        for identity, known in list(self._objects[kind].items()):
+            if identity in listed or known.uid not in before or is_later(known.version, version):
+                continue
+            touched |= {known.key} if known.key else set()
+            self._tombstones.add(known.uid, version)
+            self._forget(kind, known)
+        return touched
 
     def _may_be_read(self, entry: Entry) -> bool:
         """Return whether a server may exist whose reconcile reads this unlabelled object; unknown counts as yes."""

@@ -46,17 +46,23 @@ async def operate(settings: Settings) -> None:
     try:
         await manager.listen()
         await manager.namespaces.wait_until_readable()
-        await kopf.operator(
-            registry=register(manager),
-            settings=operator_settings(),
-            standalone=True,
-            # kopf would look up the user, and the user of a pod need not have a name.
-            identity="vllm-operator",  # type: ignore[arg-type]  # a NewType that kopf does not export
-            # kopf watches nothing, so it needs no namespaces, and asks for no right in the cluster.
-            clusterwide=True,
-            stop_flag=manager.failed,
-        )
+        await run_kopf(manager)
     finally:
         await manager.stop()
-    if manager.failed.is_set():
+    if manager.failed:
         raise StoppedError("a part of the operator ended, see the error above: start the operator again")
+
+
+async def run_kopf(manager: Manager) -> None:
+    """Let kopf start the manager, and stop it at a signal or when its stop flag is set."""
+    await kopf.operator(
+        registry=register(manager),
+        settings=operator_settings(),
+        standalone=True,
+        # kopf would look up the user, and the user of a pod need not have a name.
+        identity="vllm-operator",  # type: ignore[arg-type]  # a NewType that kopf does not export
+        # kopf watches nothing, so it needs no namespaces, and no rights in the cluster.
+        clusterwide=True,
+        # The manager sets this flag when it has stopped, too: kopf waits 5 s for its own task that waits for the flag.
+        stop_flag=manager.stop_flag,
+    )

@@ -270,13 +270,6 @@ async def test_delay_that_the_api_server_requests_is_not_cut_short() -> None:
     assert scene.delays == [0.0]
 
 
-def test_delays_vary_by_their_jitter() -> None:
-    policy = RetryPolicy(Scene().sleep)
-    delays = {policy.delay(3) for _ in range(20)}
-    assert len(delays) > 1
-    assert all(0.64 <= delay <= 0.96 for delay in delays)
-
-
 async def test_bookmark_soon_after_a_list_is_ignored() -> None:
     scene = Scene([event("BOOKMARK", 170)], [])
     await scene.play()
