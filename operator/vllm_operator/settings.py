@@ -1,4 +1,4 @@
-"""Settings of the operator process."""
+"""Define the settings of the operator process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line decides.
+    """The settings that the command line sets.
 
     Attributes:
-        namespaces: the namespaces to serve; none for the whole cluster.
+        namespaces: the namespaces to serve; empty for the whole cluster.
         listen: `host:port` of /healthz, /readyz and /metrics.
-        workers: servers that are worked on at once.
-        lease_namespace: namespace of the Lease by which one of several operators leads; None to lead without one.
-        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
+        workers: servers that are reconciled at once.
+        lease_namespace: namespace of the Lease for leader election; None for no election.
+        runbooks: URL of the runbooks that alerts link to, with `%s` for the name of the alert; empty for no links.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -29,12 +29,14 @@ class Settings:
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:
-    """Namespace of the Lease: the wanted one, the pod's own, the first that is served; None without election.
+    """Return the namespace of the Lease: the wanted one, else the pod's own, else the first served one.
+
+    Without leader election, return None.
 
     Args:
-        elect: what the user asked for; None means in a pod only.
+        elect: the user's choice; None for an election in a pod only.
         wanted: the namespace that the user asked for, if any.
-        served: the namespaces that are served; none for all.
+        served: the namespaces that are served; empty for all.
     """
     own = pod_namespace()
     if elect is False or (elect is None and own is None):
@@ -43,7 +45,7 @@ def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Seque
 
 
 def pod_namespace() -> str | None:
-    """Namespace of the pod that this process runs in; None outside of a cluster."""
+    """Return the namespace of the pod that this process runs in; None outside of a cluster."""
     try:
         return NAMESPACE_FILE.read_text().strip() or None
     except OSError:

@@ -1,7 +1,7 @@
-"""Leader election by a Lease (coordination.k8s.io/v1), with the rules and times of client-go's leaderelection.
+"""Elect a leader with a Lease (coordination.k8s.io/v1), by the rules and times of client-go's leaderelection.
 
-The leader may write until RENEW_DEADLINE_SECONDS after its last renewal; another may take over only after
-DURATION_SECONDS. A frozen leader therefore finds out that it may no longer write before it writes.
+The leader may write until RENEW_DEADLINE_SECONDS after its last renewal. Another process may lead only after
+DURATION_SECONDS. So a leader that was suspended stops writing before another one starts.
 """
 
 from __future__ import annotations
@@ -17,24 +17,27 @@ from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.kinds import LEASE
 
-DURATION_SECONDS = 15
+LEASE_DURATION_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10.0
-RETRY_SECONDS = 2.0
-STANDBY_SECONDS = 1.0
-"""How often a standby looks: so much later than the leader's end its 15 seconds begin, and it sees a release."""
+RENEW_INTERVAL_SECONDS = 2.0
+STANDBY_INTERVAL_SECONDS = 1.0
+"""Seconds between two reads by a standby, which bound how late it sees a release or counts the duration from."""
 
 logger = logging.getLogger(__name__)
 
 
 class LeaderElector:
-    """One holder at a time.
+    """Acquire, renew and release a Lease, which one process holds at a time.
 
     Args:
-        client: the API client; these calls are exempt from the rule that only the leader writes.
+        client: an API client that may write without leading.
         namespace: namespace of the Lease.
         name: its name.
-        identity: who we are; different for every process.
-        clock: monotonic seconds, which go on while a process is frozen.
+        identity: name of this process; different for every process.
+        clock: monotonic time in seconds, which continues while the process is suspended.
+
+    Attributes:
+        acquired: set once this process leads.
     """
 
     def __init__(self, client: ApiClient, namespace: str, name: str, identity: str, clock: Callable[[], float]) -> None:
@@ -43,34 +46,34 @@ class LeaderElector:
         self._name = name
         self._identity = identity
         self._clock = clock
-        self._renewed = float("-inf")
-        self._seen: str | None = None
-        """Resource version that was seen last."""
-        self._expires = float("-inf")
-        """When the lease expires, by our own clock, if it stays as it was seen."""
+        self._renewed_at = float("-inf")
+        self._seen_version: str | None = None
+        """Resource version of the Lease at the last read."""
+        self._expires_at = float("-inf")
+        """When the Lease expires, by our own clock, unless its holder renews it."""
         self.acquired = asyncio.Event()
 
     def is_held(self) -> bool:
-        """True while we may write."""
-        return self._clock() - self._renewed < RENEW_DEADLINE_SECONDS
+        """Return whether this process may write."""
+        return self._clock() - self._renewed_at < RENEW_DEADLINE_SECONDS
 
     async def run(self) -> None:
-        """Acquire and renew until cancelled. Ends when the lease was lost: the process is then to be restarted."""
+        """Acquire and renew the Lease until cancelled. Returns when it was lost: the process must then restart."""
         while True:
             try:
-                await self._try()
+                await self._acquire_or_renew()
             except ApiError as error:
                 logger.warning("lease %s/%s: %s", self._namespace, self._name, error)
             if self.acquired.is_set() and not self.is_held():
                 logger.error("the lease was lost: another operator may lead now")
                 return
-            await asyncio.sleep(self._pause())
+            await asyncio.sleep(self._delay())
 
     async def release(self) -> None:
-        """Let another take over at once."""
+        """Release the Lease, so that another process can lead at once."""
         if not self.is_held():
             return
-        self._renewed = float("-inf")
+        self._renewed_at = float("-inf")
         try:
             live = await self._client.get(LEASE, self._namespace, self._name)
             if live is not None and live["spec"].get("holderIdentity") == self._identity:
@@ -79,16 +82,16 @@ class LeaderElector:
         except ApiError as error:
             logger.warning("the lease was not released: %s", error)
 
-    def _pause(self) -> float:
-        """Seconds until the next renewal or look; a standby looks at the very moment at which the lease expires."""
+    def _delay(self) -> float:
+        """Return the seconds until the next renewal or read; a standby reads at the moment when the Lease expires."""
         if self.acquired.is_set():
-            return RETRY_SECONDS * random.uniform(0.8, 1.2)
-        pause = STANDBY_SECONDS * random.uniform(0.8, 1.2)
-        left = self._expires - self._clock()
-        return left if 0 < left < pause else pause
+            return RENEW_INTERVAL_SECONDS * random.uniform(0.8, 1.2)
+        delay = STANDBY_INTERVAL_SECONDS * random.uniform(0.8, 1.2)
+        left = self._expires_at - self._clock()
+        return left if 0 < left < delay else delay
 
-    async def _try(self) -> None:
-        asked = self._clock()
+    async def _acquire_or_renew(self) -> None:
+        requested_at = self._clock()
         live = await self._client.get(LEASE, self._namespace, self._name)
         if live is not None and not self._is_free(live):
             return
@@ -98,31 +101,31 @@ class LeaderElector:
             if error.status != 409:
                 raise
             return
-        # From before the request: the API server's own time of renewal is later.
-        self._renewed = asked
+        # The time before the request: the API server's own time of the renewal is later.
+        self._renewed_at = requested_at
         if not self.acquired.is_set():
             logger.info("leading as %s", self._identity)
             self.acquired.set()
 
     def _is_free(self, live: dict[str, Any]) -> bool:
-        """Ours, released, or unchanged for its whole duration by our own clock: clocks of others prove nothing."""
+        """Return whether the Lease is ours, released, or expired by our own clock: other clocks may be wrong."""
         spec = live.get("spec") or {}
         version = live["metadata"].get("resourceVersion")
-        if self._seen != version:
-            self._seen = version
-            self._expires = self._clock() + float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
-        return spec.get("holderIdentity") in {self._identity, "", None} or self._clock() >= self._expires
+        if self._seen_version != version:
+            self._seen_version = version
+            self._expires_at = self._clock() + float(spec.get("leaseDurationSeconds") or LEASE_DURATION_SECONDS)
+        return spec.get("holderIdentity") in {self._identity, "", None} or self._clock() >= self._expires_at
 
     async def _write(self, live: dict[str, Any] | None) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        former = (live or {}).get("spec") or {}
-        takes_over = former.get("holderIdentity") != self._identity
+        previous = (live or {}).get("spec") or {}
+        is_new_holder = previous.get("holderIdentity") != self._identity
         spec = {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": DURATION_SECONDS,
-            "acquireTime": now if takes_over else former.get("acquireTime", now),
+            "leaseDurationSeconds": LEASE_DURATION_SECONDS,
+            "acquireTime": now if is_new_holder else previous.get("acquireTime", now),
             "renewTime": now,
-            "leaseTransitions": int(former.get("leaseTransitions") or 0) + (1 if takes_over and live else 0),
+            "leaseTransitions": int(previous.get("leaseTransitions") or 0) + (1 if is_new_holder and live else 0),
         }
         if live is not None:
             await self._client.replace(LEASE, {**live, "spec": spec})
