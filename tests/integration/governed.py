@@ -81,7 +81,7 @@ LOOKS: dict[str, Look] = {
 NO_CHILD = {
     "health.probeIntervalSeconds": "it reaches the operator's own prober",
     "health.syntheticCompletion": "it reaches the operator's own prober",
-    "health.restartStalled": "it decides what the operator does with a frozen replica",
+    "health.restartStalled": "it decides what the operator does with a stalled replica",
     "paused": "it keeps the operator from the children; the status says so",
     "version": "it tells which flags and metrics vLLM has: children differ only where those do",
 }

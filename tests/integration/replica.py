@@ -26,11 +26,11 @@ class FakeReplica(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, address: str, version: str, metrics: str, *, frozen: bool) -> None:
+    def __init__(self, address: str, version: str, metrics: str, *, stalled: bool) -> None:
         super().__init__((address, 8000), _Handler)
         self.asked: list[str] = []
         self.completions: list[Object] = []
-        self.frozen = frozen
+        self.stalled = stalled
         self.closing = threading.Event()
         self.answers: Mapping[str, str] = {
             "/health": "",
@@ -54,7 +54,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.completions.append(json.loads(body))
-        if self.server.frozen:
+        if self.server.stalled:
             self.server.closing.wait(120)
         else:
             self._answer("{}")
@@ -73,10 +73,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def fake_replica(
-    address: str, version: str = "0.32.0", metrics: str = IDLE, *, frozen: bool = False
+    address: str, version: str = "0.32.0", metrics: str = IDLE, *, stalled: bool = False
 ) -> Iterator[FakeReplica]:
-    """A stand-in that answers at port 8000 of this address; one that is frozen answers all but completions."""
-    with FakeReplica(address, version, metrics, frozen=frozen) as server:
+    """A stand-in that answers at port 8000 of this address; one that is stalled answers all but completions."""
+    with FakeReplica(address, version, metrics, stalled=stalled) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server

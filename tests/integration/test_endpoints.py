@@ -77,7 +77,7 @@ def test_calls_are_counted_as_the_api_server_counts_them(scene: Scene) -> None:
     servers.kube.eventually(equal, within=20)
 
 
-def test_frozen_process_is_not_alive(scene: Scene) -> None:
+def test_suspended_process_is_not_alive(scene: Scene) -> None:
     """The endpoints live in the loop that does the work: when that hangs, the kubelet's probe fails."""
     process = scene.process
     assert process.process is not None

@@ -9,9 +9,9 @@ import pytest
 
 from tests.integration import fields
 from tests.integration.fields import Change, leaves, merged, nested
-from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine, run_pod
 from tests.integration.replica import FakeReplica, fake_replica
 from tests.integration.servers import MODEL, Servers
+from tests.integration.stalled_replica import restarted_for_a_stalled_engine, run_pod, stalled_replica
 from tools.harness.kube import KIND, Kube, Object
 from tools.harness.operator_process import OperatorProcess
 
@@ -188,7 +188,7 @@ def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Serv
     assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
 
 
-def test_restart_stalled_deletes_the_pod_of_a_frozen_engine(servers: Servers, operator: OperatorProcess) -> None:
-    with frozen_replica(LOOPBACK):
-        server = restarted_for_a_frozen_engine(servers, operator, "frozen", LOOPBACK)
+def test_restart_stalled_deletes_the_pod_of_a_stalled_engine(servers: Servers, operator: OperatorProcess) -> None:
+    with stalled_replica(LOOPBACK):
+        server = restarted_for_a_stalled_engine(servers, operator, "stalled", LOOPBACK)
     assert len(server["status"]["stalledRestarts"]) == 1

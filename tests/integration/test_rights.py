@@ -10,8 +10,8 @@ import pytest
 from kubernetes.dynamic.exceptions import NotFoundError
 
 from tests.helpers.alone import install_crd, plane_or_skip
-from tests.integration.frozen import frozen_replica, restarted_for_a_frozen_engine
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
+from tests.integration.stalled_replica import restarted_for_a_stalled_engine, stalled_replica
 from tools.harness import rights
 from tools.harness.control_plane import Plane
 from tools.harness.crds import install_monitoring_crds
@@ -167,9 +167,9 @@ def test_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
     scene.kube.eventually(asked, within=WITHIN)
 
 
-def test_pod_of_a_frozen_engine_is_deleted(scene: Scene) -> None:
-    with frozen_replica(LOOPBACK):
-        restarted_for_a_frozen_engine(scene.servers, scene.process, "frozen", LOOPBACK)
+def test_pod_of_a_stalled_engine_is_deleted(scene: Scene) -> None:
+    with stalled_replica(LOOPBACK):
+        restarted_for_a_stalled_engine(scene.servers, scene.process, "stalled", LOOPBACK)
 
 
 def test_what_is_refused_once_more_after_a_restart_is_counted_in_the_same_event(scene: Scene) -> None:

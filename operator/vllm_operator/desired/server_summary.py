@@ -26,7 +26,7 @@ class ServerSummary:
         paused: its children are left alone.
         probe_interval: seconds between two probes of a replica.
         synthetic_completion: when the operator requests a synthetic completion of a replica.
-        restart_stalled: the pod of a frozen engine is deleted.
+        restart_stalled: the operator deletes the pod of a stalled engine.
         replicas: replicas that the spec asks for; None while an autoscaler decides.
         autoscaling: an autoscaler is wanted.
         cache_claim: name of the claim that holds the cache; None without one.

@@ -125,11 +125,11 @@ def _only(pod: Object, what: str) -> int:
     return found[0]
 
 
-def freeze(pid: int) -> None:
+def suspend(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
 
 
-def thaw(pid: int) -> None:
+def resume(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 

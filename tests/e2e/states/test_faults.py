@@ -10,7 +10,7 @@ from tests.e2e.states import nodes
 from tests.e2e.states.case import Case, Expected
 from tests.e2e.states.conftest import RECORDER, Begin
 from tests.e2e.states.servers import server
-from tests.e2e.states.victim import GROUP, MESSAGE, NAME, frozen, pod, serving, spoil, victim
+from tests.e2e.states.victim import GROUP, MESSAGE, NAME, pod, serving, spoil, suspended, victim
 from tools.harness.kube import KIND, Object
 
 __all__ = ["serving", "victim"]
@@ -54,11 +54,11 @@ def test_address_that_a_firewall_makes_unreachable(victim: Case) -> None:
     goes_through(victim, trouble, expected, fault=lambda: nodes.cut_off(address), cure=nodes.let_through)
 
 
-def test_api_server_that_is_frozen(victim: Case) -> None:
+def test_api_server_that_is_suspended(victim: Case) -> None:
     process = nodes.api_server(pod(victim))
-    with frozen(process):
+    with suspended(process):
         mark = victim.watch.mark(NAME)
-        victim.suffers(GROUP, "API server process SIGSTOPped", lambda: nodes.freeze(process))
+        victim.suffers(GROUP, "API server process SIGSTOPped", lambda: nodes.suspend(process))
         victim.shows(
             Expected(
                 "Failed", "Timeout", ("Stalled", "Timeout"),
@@ -69,7 +69,7 @@ def test_api_server_that_is_frozen(victim: Case) -> None:
         told = {seen.status["message"] for seen in victim.watch.since(NAME, mark)}
         assert len(told) == 1, f"something milder came before the cause: {told}"
         victim.survives_a_restart_of_the_operator()
-    victim.heals(lambda: nodes.thaw(process))
+    victim.heals(lambda: nodes.resume(process))
 
 
 def test_engine_process_that_is_killed(victim: Case) -> None:

@@ -79,7 +79,7 @@ def spoil(case: Case, order: str) -> None:
 def traffic(address: str) -> Iterator[None]:
     """Clients that ask one thing after the other; whether they are answered is none of their business.
 
-    There are several, so that the engine holds a request at any moment: one that freezes between two requests is idle.
+    There are several, so that the engine holds a request at any moment: one suspended between two requests is idle.
     """
     over = threading.Event()
 
@@ -104,9 +104,9 @@ def traffic(address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen(process: int) -> Iterator[None]:
-    """Whatever happens, let the process go on."""
+def suspended(process: int) -> Iterator[None]:
+    """Resume the process at the end in any case."""
     try:
         yield
     finally:
-        nodes.thaw(process)
+        nodes.resume(process)

@@ -149,7 +149,7 @@ CASES = [
     ),
     Case("VLLMEngineStalled", "only prompts, as in embedding", ONE.series(**{**STUCK, "prompt": "0+50x240"})),
     Case("VLLMEngineStalled", "idle", ONE.series(**IDLE)),
-    Case("VLLMEngineStalled", "froze idle, and clients give up", ONE.series(**STUCK, running="0x240"), 1),
+    Case("VLLMEngineStalled", "stalled while idle, and clients give up", ONE.series(**STUCK, running="0x240"), 1),
     Case("VLLMEngineStalled", "idle, and clients send nonsense", ONE.series(**{**IDLE, "refused": "0+50x240"})),
     Case(
         "VLLMEngineStalled",

@@ -1,4 +1,4 @@
-"""A replica whose engine is frozen, as the operator finds it when it starts."""
+"""A replica whose engine is stalled, as the operator finds it when it starts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.integration.servers import Servers
 from tools.harness.kube import KIND, Kube, Object
 from tools.harness.operator_process import OperatorProcess
 
-FROZEN_NUMBERS = '\nvllm:num_requests_running{engine="0"} 2.0\nvllm:generation_tokens_total{engine="0"} 7.0\n'
+STALLED_METRICS = '\nvllm:num_requests_running{engine="0"} 2.0\nvllm:generation_tokens_total{engine="0"} 7.0\n'
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
-def frozen_replica(address: str) -> AbstractContextManager[FakeReplica]:
-    """A stand-in for a frozen replica at an address of the loopback interface: it answers all but completions."""
-    return fake_replica(address, metrics=FROZEN_NUMBERS, frozen=True)
+def stalled_replica(address: str) -> AbstractContextManager[FakeReplica]:
+    """Run a fake of a stalled replica at an address of the loopback interface: it answers all but completions."""
+    return fake_replica(address, metrics=STALLED_METRICS, stalled=True)
 
 
 def run_pod(kube: Kube, namespace: str, server: str, address: str) -> Object:
@@ -37,8 +37,8 @@ def run_pod(kube: Kube, namespace: str, server: str, address: str) -> Object:
     return found[0]
 
 
-def restarted_for_a_frozen_engine(servers: Servers, process: OperatorProcess, name: str, address: str) -> Object:
-    """Have the operator start beside a replica that its status calls frozen, and wait until it has deleted the pod.
+def restarted_for_a_stalled_engine(servers: Servers, process: OperatorProcess, name: str, address: str) -> Object:
+    """Start the operator with a replica that the status reports as stalled, and wait until it has deleted the pod.
 
     The status says so since long ago, which spares the minute that a replica gets to go on by itself. What the operator
     then sees with its own eyes takes 20 s: the deadline of a completion.
