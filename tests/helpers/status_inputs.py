@@ -24,6 +24,7 @@ SERVING = ReplicaHealth(
     concurrency=50,
 )
 REFUSED = ReplicaHealth(reason="ConnectionRefused", message="port 8000 refuses connections")
+NOT_PROBED = ReplicaHealth()
 MISSING_SECRET = Problem("SecretNotFound", "spec.model.tokenSecretRef: Secret hf does not exist: create it")
 
 
@@ -70,3 +71,15 @@ def condition_of(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
     """Return status and reason of one condition."""
     entry = conditions(status)[kind]
     return entry["status"], entry["reason"]
+
+
+def replica_of(body: Mapping[str, Any], health: ReplicaHealth = NOT_PROBED, **changes: Any) -> dict[str, Any]:
+    """Return the entry of `replicaStatuses` for the only pod of a server."""
+    (entry,) = status_of(inputs(body, health={body["metadata"]["name"]: health}, **changes))["replicaStatuses"]
+    assert isinstance(entry, dict)
+    return entry
+
+
+def state_of(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return phase and reason of an entry of `replicaStatuses`."""
+    return entry["phase"], entry["reason"]

@@ -68,17 +68,19 @@ def most_telling_line(log: str) -> str:
     line. vLLM ends with `Engine core initialization failed. See root cause above`, so such a line counts only where
     there is no other.
     """
-    lines = [stripped for stripped in (raw.strip() for raw in _COLOUR.sub("", log).splitlines()) if stripped]
-    telling = [entry for entry in lines if not any(part in entry for part in _CONSEQUENCES)] or lines
-    newest_first = [(entry, without_log_prefix(entry)) for entry in reversed(telling)]
-    if not newest_first:
-        return ""
+    newest_first = [(entry, without_log_prefix(entry)) for entry in reversed(_telling_lines(log))]
     for is_telling in (_names_error, _is_logged_error):
         for entry, message in newest_first:
             if is_telling(entry, message):
                 return message
-    entry, message = newest_first[0]
+    entry, message = newest_first[0] if newest_first else ("", "")
     return message or entry
+
+
+def _telling_lines(log: str) -> list[str]:
+    """Return the lines of a log that are not empty, without the consequences of an error where there are others."""
+    lines = list(filter(None, map(str.strip, _COLOUR.sub("", log).splitlines())))
+    return [line for line in lines if not any(part in line for part in _CONSEQUENCES)] or lines
 
 
 def _names_error(entry: str, message: str) -> bool:

@@ -19,7 +19,7 @@ CONSEQUENCE = (
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
 )
 
-WORDS = {
+TEXTS = {
     "unknown-flag": "this vLLM has no --max-model-length: did you mean --max-model-len?",
     "invalid-value": "--max-num-seqs: invalid int value: 'many'",
     "context-too-long": "a context of 100000 tokens is more than the model allows (max_position_embeddings): "
@@ -61,7 +61,7 @@ WORDS = {
     "service-link": "VLLM_PORT=tcp://10.96.21.103:80",
     "engine-died": "most often because the kernel killed it for lack of memory",
 }
-"""Row -> words that its message must hold."""
+"""Row -> text that its message must hold."""
 
 
 def recorded(name: str) -> str:
@@ -77,7 +77,7 @@ def test_recorded_log_gives_its_cause_and_remedy(name: str) -> None:
 
     assert found
     assert found.reason == ROWS[name].reason
-    assert WORDS[name] in found.message
+    assert TEXTS[name] in found.message
 
 
 @pytest.mark.parametrize("name", ROWS)

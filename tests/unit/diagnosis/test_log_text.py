@@ -19,11 +19,11 @@ seq len (2000), (0.12 GiB KV cache is needed, which is larger than the available
 """
 
 
-def test_engines_own_error_wins_over_the_line_that_says_look_above():
+def test_engines_own_error_wins_over_its_consequence():
     assert most_telling_line(CACHE_TOO_SMALL).startswith("ValueError: To serve at least one request")
 
 
-def test_unknown_flag_is_told_in_argparse_words():
+def test_unknown_flag_gives_argparses_line():
     log = "usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --no-such-flag\n"
     assert most_telling_line(log) == "api_server.py: error: unrecognized arguments: --no-such-flag"
 
@@ -35,12 +35,12 @@ def test_error_line_wins_over_later_chatter():
     )
 
 
-def test_only_the_useless_line_is_better_than_nothing():
+def test_consequence_alone_is_better_than_nothing():
     assert "Engine core initialization failed" in most_telling_line("RuntimeError: Engine core initialization failed.")
 
 
 @pytest.mark.parametrize("log", ["", "\n\n", "   "])
-def test_empty_last_words_have_no_cause(log: str):
+def test_empty_log_has_no_telling_line(log: str):
     assert most_telling_line(log) == ""
 
 
@@ -57,7 +57,7 @@ def test_empty_last_words_have_no_cause(log: str):
         "https://user:AbCdEfGhIjKl@registry.example/v2",
     ],
 )
-def test_what_looks_like_a_secret_is_masked(text: str):
+def test_secrets_are_masked(text: str):
     assert "AbCdEfGh" not in mask_secrets(text)
     assert "***" in mask_secrets(text)
 

@@ -1,16 +1,21 @@
-"""The whole status."""
+"""The whole status, and what holds for every status whatever the API server and the replicas report."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.helpers.pods import (
     NO_GPU,
     OLD_REVISION,
+    condition,
+    container,
     crashed_pod,
     deleted_pod,
     deployment,
@@ -21,10 +26,14 @@ from tests.helpers.pods import (
     scheduling_pod,
     termination,
     waiting_pod,
+    with_container,
 )
-from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, SERVING, inputs, status_of
+from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, inputs, status_of
 from vllm_operator.api.status import Status
-from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.diagnosis.diagnosis import Diagnosis
+from vllm_operator.diagnosis.event_reasons import EVENT_REASONS
+from vllm_operator.diagnosis.startup_stage import STAGES
+from vllm_operator.probing.health import HealthReason, ReplicaHealth
 from vllm_operator.status.build import needs_write
 from vllm_operator.status.inputs import StatusInputs
 
@@ -36,10 +45,10 @@ def starting(*pods: dict[str, Any], **changes: Any) -> StatusInputs:
     return inputs(*pods, deployment=deployment(len(pods), **STARTING), **changes)
 
 
-def test_serving_server_tells_everything_a_user_looks_for():
+def test_status_of_a_serving_server():
     status = status_of(inputs(*[ready_pod(f"mistral-{index}") for index in range(3)]))
-    told = {field: value for field, value in status.items() if field not in {"conditions", "replicaStatuses"}}
-    assert told == {
+    fields = {field: value for field, value in status.items() if field not in {"conditions", "replicaStatuses"}}
+    assert fields == {
         "observedGeneration": 7,
         "phase": "Serving",
         "message": "3/3 replicas serve",
@@ -79,12 +88,12 @@ def test_message_names_the_pod_that_finds_no_gpu():
         ([waiting_pod("CreateContainerConfigError", 'secret "hf" not found')], "Failed"),
     ],
 )
-def test_phase_before_anything_serves_is_the_furthest_stage(pods: list[dict[str, Any]], phase: str):
+def test_phase_before_any_replica_serves_is_the_furthest(pods: list[dict[str, Any]], phase: str):
     names = [body["metadata"]["name"] for body in pods]
-    seen = replace(starting(*pods, health=dict.fromkeys(names, REFUSED)))
+    situation = replace(starting(*pods, health=dict.fromkeys(names, REFUSED)))
     if not pods:
-        seen = inputs(wanted=1, deployment=deployment(1, replicas=0, updatedReplicas=0, **STARTING))
-    assert status_of(seen)["phase"] == phase
+        situation = inputs(wanted=1, deployment=deployment(1, replicas=0, updatedReplicas=0, **STARTING))
+    assert status_of(situation)["phase"] == phase
 
 
 def test_server_without_a_deployment_is_pending():
@@ -92,25 +101,25 @@ def test_server_without_a_deployment_is_pending():
     assert (status["phase"], status["message"], status["ready"]) == ("Pending", "no Deployment yet", "0/2")
 
 
-def test_refused_manifest_is_invalid_only_while_nothing_serves():
+def test_refused_spec_is_invalid_only_while_no_replica_serves():
     assert status_of(inputs(deployment=None, problems=(MISSING_SECRET,)))["phase"] == "Invalid"
     status = status_of(inputs(ready_pod(), problems=(MISSING_SECRET,)))
     assert status["phase"] == "Serving"
     assert status["message"] == f"{MISSING_SECRET.message}; 1/1 replicas serve"
 
 
-def test_paused_server_goes_on_telling_its_replicas():
+def test_paused_server_still_reports_its_replicas():
     status = status_of(inputs(ready_pod(), paused=True))
     assert status["phase"] == "Paused"
     assert status["message"].endswith("1/1 replicas serve")
 
 
 def test_stuck_first_rollout_is_failed():
-    seen = inputs(
+    situation = inputs(
         scheduling_pod(),
         deployment=deployment(1, availableReplicas=0, conditions=[rolling("ProgressDeadlineExceeded")]),
     )
-    assert status_of(seen)["phase"] == "Failed"
+    assert status_of(situation)["phase"] == "Failed"
 
 
 def test_older_revision_is_named_in_the_message():
@@ -120,35 +129,11 @@ def test_older_revision_is_named_in_the_message():
     assert status["message"].startswith("1/2 replicas serve, 1 of an older revision; mistral-new: downloads or loads")
 
 
-def test_evicted_pod_that_was_replaced_does_not_spoil_the_message():
+def test_replaced_evicted_pod_is_not_in_the_message():
     evicted = ready_pod("mistral-evicted")
     evicted["status"] |= {"phase": "Failed", "reason": "Evicted"}
     status = status_of(inputs(evicted, ready_pod("mistral-a"), wanted=1))
     assert (status["phase"], status["message"]) == ("Serving", "1/1 replicas serve")
-
-
-def test_two_versions_are_told_in_order_during_a_rollout():
-    newer = replace(SERVING, version="0.32.0")
-    older = replace(SERVING, version="0.9.2")
-    status = status_of(inputs(ready_pod("a"), ready_pod("b"), health={"a": newer, "b": older}))
-    assert status["version"] == "0.9.2, 0.32.0"
-
-
-def test_capacity_is_the_least_of_the_serving_replicas():
-    small = replace(SERVING, kv_cache_tokens=1000, concurrency=None)
-    pods = [ready_pod("a"), ready_pod("b"), deleted_pod("c")]
-    healths = {"a": SERVING, "b": small, "c": replace(SERVING, kv_cache_tokens=1)}
-    capacity = status_of(inputs(*pods, wanted=2, health=healths))["capacity"]
-    assert capacity == {"kvCacheTokens": 1000, "maxModelLen": 8192, "concurrency": 50}
-
-
-def test_restarted_operator_changes_nothing_before_the_first_answers():
-    pods = [ready_pod("a"), ready_pod("b"), scheduling_pod("c")]
-    known = status_of(inputs(*pods, health={"b": replace(SERVING, version="0.31.0")}))
-    restarted = inputs(
-        *pods, health=dict.fromkeys("abc", ReplicaHealth()), previous=known, now=NOW + timedelta(hours=1)
-    )
-    assert status_of(restarted) == known
 
 
 def test_unchanged_observation_needs_no_write():
@@ -161,3 +146,127 @@ def test_unchanged_observation_needs_no_write():
 def test_status_fits_the_schema_of_the_resource():
     pods = [ready_pod("a"), scheduling_pod("b"), crashed_pod(termination(1, "boom"), "c"), deleted_pod("d")]
     Status.model_validate(status_of(inputs(*pods, autoscaling=True, monitoring=True, cache_claim="models")))
+
+
+texts = st.text(max_size=40)
+scalars = (
+    st.none() | st.booleans() | st.integers(-10, 10**12) | texts | st.sampled_from(["True", "False", "2026-03-02"])
+)
+odd = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2), max_leaves=5
+)
+
+PODS = [
+    pod(),
+    scheduling_pod(),
+    waiting_pod("ImagePullBackOff", "not found"),
+    waiting_pod("CreateContainerConfigError", 'secret "hf" not found'),
+    loading_pod(),
+    ready_pod(),
+    ready_pod(revision=OLD_REVISION),
+    deleted_pod(),
+    crashed_pod(termination(137, reason="OOMKilled")),
+    with_container(pod(), container({"running": {}}, {"terminated": termination(1, "ValueError: x")}, restarts=1)),
+]
+DEPLOYMENTS = [
+    deployment(2),
+    deployment(0),
+    deployment(3, updatedReplicas=1, conditions=[rolling()]),
+    deployment(3, updatedReplicas=1, conditions=[rolling("ProgressDeadlineExceeded")]),
+    deployment(3, conditions=[condition("ReplicaFailure", "True", "", "FailedCreate", "exceeded quota")]),
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, bodies: list[dict[str, Any]]) -> dict[str, Any]:
+    """One of `bodies` in which some fields are missing or of another shape."""
+    body = json.loads(json.dumps(draw(st.sampled_from(bodies))))
+    for _ in range(draw(st.integers(0, 3))):
+        _spoil(draw, body)
+    return body
+
+
+def _spoil(draw: st.DrawFn, node: Any) -> None:
+    """Walk a few steps down and replace or remove what is there."""
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            return
+        key = draw(st.sampled_from(keys))
+        if isinstance(node[key], dict | list) and draw(st.booleans()):
+            node = node[key]
+            continue
+        if draw(st.booleans()):
+            node[key] = draw(odd)
+        else:
+            del node[key]
+        return
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> StatusInputs:
+    bodies = draw(st.lists(spoiled(PODS), max_size=4))
+    for index, body in enumerate(bodies):
+        # The API server knows no two pods of one name.
+        body["metadata"] = {**body["metadata"]} if isinstance(body.get("metadata"), dict) else {}
+        body["metadata"]["name"] = f"mistral-{index}"
+    health = {
+        f"mistral-{index}": ReplicaHealth(
+            draw(st.sampled_from(get_args(HealthReason))), draw(texts), version=draw(st.none() | texts)
+        )
+        for index in range(len(bodies))
+    }
+    uids = [uid for body in bodies if isinstance(uid := body["metadata"].get("uid"), str)] or [""]
+    reasons = st.sampled_from([*sorted(STAGES), *sorted(EVENT_REASONS), "Odd", ""])
+    return inputs(
+        *bodies,
+        health=health,
+        deployment=draw(st.none() | spoiled(DEPLOYMENTS)),
+        claim=draw(st.none() | st.dictionaries(texts, odd, max_size=2)),
+        autoscaler=draw(st.none() | st.just({"status": {"conditions": [draw(odd)]}})),
+        problems=draw(st.sampled_from([(), (MISSING_SECRET,)])),
+        paused=draw(st.booleans()),
+        autoscaling=draw(st.booleans()),
+        monitoring=draw(st.booleans()),
+        cache_claim=draw(st.sampled_from([None, "models"])),
+        wanted_replicas=draw(st.none() | st.integers(0, 3)),
+        lookup_results=draw(st.dictionaries(st.sampled_from(uids), st.builds(Diagnosis, reasons, texts), max_size=2)),
+    )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_same_observation_gives_the_same_status_at_any_later_time(situation: StatusInputs):
+    first = status_of(situation)
+    assert status_of(replace(situation, previous=first, now=NOW + timedelta(hours=1))) == first
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_every_status_fits_the_schema_and_holds_no_empty_field(situation: StatusInputs):
+    status = status_of(situation)
+    assert Status.model_validate(json.loads(json.dumps(status)))
+    assert None not in status.values()
+    assert all(entry["reason"] and entry["message"] for entry in status["conditions"])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(situations())
+def test_ready_is_never_true_with_a_refusal_or_a_missing_replica(situation: StatusInputs):
+    status = status_of(situation)
+    fields = {entry["type"]: entry["status"] for entry in status["conditions"]}
+    if fields["Ready"] == "True":
+        healthy, wanted = map(int, status["ready"].split("/"))
+        assert fields["Accepted"] == "True"
+        assert fields["Progressing"] == "False"
+        assert healthy >= wanted
+        assert fields["Stalled"] == "False"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(odd, max_size=3), odd, odd)
+def test_objects_of_any_shape_never_raise(bodies: list[Any], owner: Any, previous: Any):
+    situation = inputs(deployment=owner if isinstance(owner, dict) else None)
+    snapshot = replace(situation.snapshot, pods=tuple(body for body in bodies if isinstance(body, dict)))
+    before = previous if isinstance(previous, dict) else {}
+    Status.model_validate(status_of(replace(situation, snapshot=snapshot, previous=before)))

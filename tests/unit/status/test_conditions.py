@@ -9,20 +9,17 @@ import pytest
 
 from tests.helpers.pods import (
     OLD_REVISION,
-    condition,
     crashed_pod,
     deployment,
     loading_pod,
     ready_pod,
     rolling,
-    scheduling_pod,
     termination,
     waiting_pod,
 )
 from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, condition_of, conditions, inputs, status_of
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
 
-NOW_STAMP = "2026-03-02T09:00:00Z"
 CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
 
 
@@ -49,16 +46,6 @@ def test_ready_comes_first_and_every_condition_names_the_generation():
     assert {entry["observedGeneration"] for entry in status["conditions"]} == {7}
 
 
-def test_deployment_that_is_being_deleted_has_not_rolled_out_what_is_wanted():
-    """Its replicas may serve on for as long as a finalizer holds it, and no change of the spec reaches them."""
-    ending = deployment(1)
-    ending["metadata"] |= {"deletionTimestamp": NOW_STAMP, "finalizers": ["example.com/hold"]}
-    status = status_of(inputs(ready_pod(), deployment=ending))
-    assert condition_of(status, "Progressing") == ("True", "Recreating")
-    assert condition_of(status, "Ready") == ("False", "Recreating")
-    assert condition_of(status, "Available") == ("True", "Serving")
-
-
 def test_missing_secret_sets_ready_false():
     status = status_of(inputs(wanted=0, deployment=None, problems=(MISSING_SECRET,)))
     assert condition_of(status, "Accepted") == ("False", "SecretNotFound")
@@ -67,34 +54,18 @@ def test_missing_secret_sets_ready_false():
     assert "spec.model.tokenSecretRef" in conditions(status)["Ready"]["message"]
 
 
-def test_refused_manifest_leaves_a_serving_server_available_but_not_ready():
+def test_refused_spec_leaves_a_serving_server_available_but_not_ready():
     status = status_of(inputs(ready_pod(), problems=(MISSING_SECRET,)))
     assert condition_of(status, "Available") == ("True", "Serving")
     assert condition_of(status, "Ready") == ("False", "SecretNotFound")
 
 
-def test_notes_are_told_by_an_accepted_manifest():
+def test_accepted_carries_the_notes():
     status = status_of(inputs(ready_pod(), notes=("flags could not be checked: unknown version",)))
     assert conditions(status)["Accepted"]["message"] == "flags could not be checked: unknown version"
 
 
-def test_deployment_that_has_not_seen_its_spec_is_in_progress():
-    behind = deployment(1)
-    behind["metadata"]["generation"] = 5
-    status = status_of(inputs(ready_pod(), deployment=behind))
-    assert condition_of(status, "Progressing") == ("True", "Starting")
-    assert condition_of(status, "Ready") == ("False", "Starting")
-
-
-def test_deployment_with_another_number_than_the_spec_is_in_progress():
-    assert condition_of(status_of(inputs(ready_pod(), wanted_replicas=2)), "Progressing") == ("True", "Starting")
-
-
-def test_autoscaled_number_is_not_compared_with_the_spec():
-    assert condition_of(status_of(inputs(ready_pod(), wanted_replicas=None)), "Ready") == ("True", "Serving")
-
-
-def test_rollout_under_way_tells_what_it_waits_for():
+def test_progressing_names_what_the_rollout_waits_for():
     pods = [*old_pods(1), loading_pod("mistral-new")]
     moving = deployment(2, updatedReplicas=1, availableReplicas=1, conditions=[rolling()])
     status = status_of(inputs(*pods, health={"mistral-new": REFUSED}, deployment=moving))
@@ -102,7 +73,7 @@ def test_rollout_under_way_tells_what_it_waits_for():
     assert "mistral-new: downloads or loads the model" in conditions(status)["Progressing"]["message"]
 
 
-def test_broken_image_beside_serving_old_replicas_is_available_and_not_ready():
+def test_broken_image_with_older_serving_replicas_is_available_and_not_ready():
     pods = [*old_pods(2), waiting_pod("ImagePullBackOff", "not found", "mistral-new")]
     status = status_of(inputs(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
     assert condition_of(status, "Available") == ("True", "OlderRevision")
@@ -112,14 +83,14 @@ def test_broken_image_beside_serving_old_replicas_is_available_and_not_ready():
     assert status["phase"] == "Degraded"
 
 
-def test_crash_loop_past_the_deadline_waits_for_a_person():
+def test_crash_loop_past_the_deadline_is_stalled():
     status = status_of(inputs(CRASHED, deployment=stuck(1, availableReplicas=0)))
     assert condition_of(status, "Stalled") == ("True", "Stuck")
     assert condition_of(status, "EngineHealthy") == ("False", "UnknownFlag")
     assert "this vLLM has no --no-such-flag: correct or remove it" in conditions(status)["Stalled"]["message"]
 
 
-def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
+def test_stuck_rollout_names_its_progress_and_the_cause():
     pods = [*old_pods(2), CRASHED]
     status = status_of(inputs(*pods, deployment=stuck(3, updatedReplicas=1, availableReplicas=2)))
     assert conditions(status)["Progressing"]["message"] == (
@@ -128,18 +99,11 @@ def test_stuck_rollout_tells_how_far_it_came_and_where_to_look():
     )
 
 
-def test_image_that_cannot_be_pulled_for_now_does_not_wait_for_a_person():
+def test_image_that_cannot_be_pulled_for_now_is_not_stalled():
     pods = [waiting_pod("ImagePullBackOff", "dial tcp 10.0.0.9:443: i/o timeout")]
     status = status_of(inputs(*pods, deployment=deployment(1, availableReplicas=0, conditions=[rolling()])))
     assert condition_of(status, "Stalled") == ("False", "NotStalled")
     assert condition_of(status, "Available") == ("False", "NoReplicaServes")
-
-
-def test_surge_replica_that_is_stuck_keeps_ready_false_though_enough_serve():
-    pods = [*old_pods(2), CRASHED]
-    status = status_of(inputs(*pods, wanted=2, deployment=stuck(2, replicas=3, updatedReplicas=1)))
-    assert status["ready"] == "2/2"
-    assert condition_of(status, "Ready") == ("False", "Stuck")
 
 
 def test_replica_that_fails_after_the_rollout_makes_ready_false_with_its_cause():
@@ -151,7 +115,7 @@ def test_replica_that_fails_after_the_rollout_makes_ready_false_with_its_cause()
     assert "compare model.servedNames" in conditions(status)["Ready"]["message"]
 
 
-def test_replicas_that_only_the_operator_cannot_reach_leave_available_unknown():
+def test_ready_replicas_that_the_operator_cannot_reach_leave_available_unknown():
     status = status_of(inputs(ready_pod("mistral-a"), health={"mistral-a": ReplicaHealth("Timeout", "no answer")}))
     assert condition_of(status, "Available") == ("Unknown", "Unreachable")
     assert condition_of(status, "EngineHealthy") == ("Unknown", "Timeout")
@@ -159,19 +123,19 @@ def test_replicas_that_only_the_operator_cannot_reach_leave_available_unknown():
 
 
 @pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
-def test_replicas_of_several_nodes_that_the_operator_cannot_reach_are_told_as_its_own_trouble(reason: HealthReason):
+def test_unreachable_replicas_on_several_nodes_point_to_the_operator(reason: HealthReason):
     pods = [on_node(f"mistral-{index}", f"gpu-{index % 2}") for index in range(4)]
     status = status_of(inputs(*pods, health={name_of(body): ReplicaHealth(reason, "no answer") for body in pods}))
     assert {entry["phase"] for entry in status["replicaStatuses"]} == {"Unknown"}
-    words = "the operator reaches none of 4 replicas on 2 nodes"
-    assert conditions(status)["Available"]["message"].startswith(words)
+    message = "the operator reaches none of 4 replicas on 2 nodes"
+    assert conditions(status)["Available"]["message"].startswith(message)
     assert condition_of(status, "Available") == ("Unknown", "Unreachable")
     assert condition_of(status, "EngineHealthy") == ("Unknown", reason)
     assert condition_of(status, "Stalled") == ("False", "NotStalled")
-    assert words in status["message"]
+    assert message in status["message"]
 
 
-def test_one_replica_that_answers_shows_that_the_operator_is_not_cut_off():
+def test_one_replica_that_answers_clears_the_operator():
     pods = [on_node(f"mistral-{index}", f"gpu-{index}") for index in range(3)]
     bad = {name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods[1:]}
     status = status_of(inputs(*pods, health=bad))
@@ -179,7 +143,7 @@ def test_one_replica_that_answers_shows_that_the_operator_is_not_cut_off():
     assert "the operator reaches none" not in str(status)
 
 
-def test_replicas_of_one_node_may_be_to_blame_by_themselves():
+def test_unreachable_replicas_on_one_node_do_not_point_to_the_operator():
     pods = [on_node(f"mistral-{index}", "gpu-0") for index in range(2)]
     status = status_of(inputs(*pods, health={name_of(body): ReplicaHealth("Timeout", "no answer") for body in pods}))
     assert condition_of(status, "Available") == ("Unknown", "Unreachable")
@@ -203,70 +167,7 @@ def test_no_wanted_replica_is_ready_and_idle():
     assert status["phase"] == "Idle"
 
 
-def test_exhausted_quota_is_named():
-    full = deployment(1, replicas=0, updatedReplicas=0, availableReplicas=0)
-    words = 'pods "mistral-5f9c" is forbidden: exceeded quota: gpus'
-    full["status"]["conditions"] = [rolling(), condition("ReplicaFailure", "True", "", "FailedCreate", words)]
-    status = status_of(inputs(wanted=1, deployment=full))
-    assert words in conditions(status)["Progressing"]["message"]
-    assert words in status["message"]
-
-
-@pytest.mark.parametrize(
-    ("claim", "expected"),
-    [
-        (None, ("False", "ClaimMissing")),
-        ({"status": {"phase": "Pending"}}, ("False", "ClaimPending")),
-        ({"status": {"phase": "Lost"}}, ("False", "ClaimLost")),
-        ({"metadata": {"deletionTimestamp": NOW_STAMP}, "status": {"phase": "Bound"}}, ("False", "ClaimEnds")),
-        ({"status": {"phase": "Bound"}}, ("True", "Bound")),
-    ],
-)
-def test_cache_is_ready_when_its_claim_is_bound(claim: Any, expected: tuple[str, str]):
-    assert (
-        condition_of(status_of(inputs(ready_pod(), cache_claim="mistral-cache", claim=claim)), "CacheReady") == expected
-    )
-
-
-def test_bound_cache_is_filling_until_a_replica_served_once():
-    known = {"cache_claim": "mistral-cache", "claim": {"status": {"phase": "Bound"}}}
-    loading = inputs(scheduling_pod(), **known)
-    assert condition_of(status_of(loading), "CacheReady") == ("False", "Filling")
-    served = status_of(inputs(ready_pod(), **known))
-    assert condition_of(status_of(inputs(scheduling_pod(), previous=served, **known)), "CacheReady") == (
-        "True",
-        "Bound",
-    )
-
-
-@pytest.mark.parametrize(
-    ("entries", "expected"),
-    [
-        (
-            [("AbleToScale", "True", "ReadyForNewScale"), ("ScalingActive", "True", "ValidMetricFound")],
-            ("True", "ValidMetricFound"),
-        ),
-        ([("ScalingActive", "False", "FailedGetPodsMetric")], ("False", "FailedGetPodsMetric")),
-        ([("AbleToScale", "False", "FailedGetScale"), ("ScalingActive", "True", "X")], ("False", "FailedGetScale")),
-        ([], ("Unknown", "Pending")),
-    ],
-)
-def test_autoscaling_tells_the_autoscalers_own_reason(entries: Any, expected: tuple[str, str]):
-    told = [condition(kind, status, "", reason, f"words of {reason}") for kind, status, reason in entries]
-    status = status_of(inputs(ready_pod(), autoscaling=True, autoscaler={"status": {"conditions": told}}))
-    assert condition_of(status, "AutoscalingActive") == expected
-    if entries:
-        assert conditions(status)["AutoscalingActive"]["message"] == f"words of {expected[1]}"
-
-
-def test_missing_monitoring_crd_is_named_and_blocks_nothing():
-    status = status_of(inputs(ready_pod(), monitoring=True, missing_crds=("podmonitors.monitoring.coreos.com",)))
-    assert condition_of(status, "MonitoringActive") == ("False", "CRDNotInstalled")
-    assert "podmonitors.monitoring.coreos.com" in conditions(status)["MonitoringActive"]["message"]
-    assert condition_of(status, "Ready") == ("True", "Serving")
-
-
-def test_what_is_not_wanted_has_no_condition():
+def test_unwanted_children_have_no_condition():
     kinds = conditions(status_of(inputs(ready_pod()))).keys()
     assert not kinds & {"CacheReady", "AutoscalingActive", "MonitoringActive"}
 
@@ -279,23 +180,23 @@ def test_transition_time_moves_only_with_the_status():
     assert conditions(second)["Accepted"]["lastTransitionTime"] == "2026-03-02T09:00:00Z"
 
 
-def test_frozen_engine_is_told_with_the_way_out():
-    frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
-    status = status_of(inputs(ready_pod("a"), ready_pod("b"), health={"b": frozen}))
+def test_stalled_engine_is_named_with_its_remedy():
+    stalled = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
+    status = status_of(inputs(ready_pod("a"), ready_pod("b"), health={"b": stalled}))
     assert condition_of(status, "EngineHealthy") == ("False", "EngineStalled")
     assert (
         conditions(status)["EngineHealthy"]["message"]
-        == f"b: {frozen.message}; delete the pod: the Deployment replaces it"
+        == f"b: {stalled.message}; delete the pod: the Deployment replaces it"
     )
     assert condition_of(status, "Ready") == ("False", "EngineStalled")
     assert condition_of(status, "Available") == ("True", "Serving")
     assert condition_of(status, "Stalled") == ("False", "NotStalled")
     assert (status["phase"], status["ready"]) == ("Degraded", "1/2")
-    assert status["message"] == f"1/2 replicas serve; b: {frozen.message}"
+    assert status["message"] == f"1/2 replicas serve; b: {stalled.message}"
 
 
-def test_only_replica_that_is_frozen_leaves_nothing_available():
-    frozen = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
-    status = status_of(inputs(ready_pod("a"), health={"a": frozen}))
+def test_stalled_only_replica_leaves_available_false():
+    stalled = ReplicaHealth("Stalled", "/health answers 200, but a completion got no answer")
+    status = status_of(inputs(ready_pod("a"), health={"a": stalled}))
     assert condition_of(status, "Available") == ("False", "NoReplicaServes")
     assert (status["phase"], status["ready"]) == ("Failed", "0/1")

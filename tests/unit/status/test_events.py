@@ -1,4 +1,4 @@
-"""Events: changes that a person wants to read of, and never one per pass."""
+"""Events for changes of the status, and none for an unchanged one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vllm_operator.status.events import status_events
 
 
 def status(**conditions: tuple[str, str]) -> dict[str, Any]:
-    """A status with these conditions: type -> (status, reason)."""
+    """Return a status with these conditions: type -> (status, reason)."""
     return {
         "conditions": [
             {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"}
@@ -85,53 +85,57 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = 
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_notices(before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    assert [(notice.type, notice.reason) for notice in status_events(before, after)] == expected
+def test_events_of_condition_changes(
+    before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert [(event.type, event.reason) for event in status_events(before, after)] == expected
 
 
-def test_numbers_make_no_event() -> None:
+def test_changed_numbers_give_no_event() -> None:
     changed = {**SERVING, "readyReplicas": 7, "message": "7/7 replicas serve"}
 
     assert status_events(SERVING, changed) == ()
 
 
-def test_cause_is_told_by_one_event() -> None:
+def test_cause_is_in_one_event_only() -> None:
     before = status(Available=("True", "Serving"), EngineHealthy=("True", "Answering"))
     after = status(Available=("False", "NoReplicaServes"), EngineHealthy=("False", "HTTPError"))
 
-    told = {notice.reason: notice.note for notice in status_events(before, after)}
+    events = {event.reason: event.note for event in status_events(before, after)}
 
-    assert told == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
+    assert events == {"Unavailable": "no replica serves", "HTTPError": "EngineHealthy is False"}
 
 
 def test_note_is_the_conditions_message() -> None:
-    (notice,) = status_events({}, status(Accepted=("False", "InvalidSpec")))
+    (event,) = status_events({}, status(Accepted=("False", "InvalidSpec")))
 
-    assert notice.note == "Accepted is False"
+    assert event.note == "Accepted is False"
 
 
 def replicas(**phases: tuple[str, str]) -> dict[str, Any]:
-    """A status with these replicas: pod -> (phase, reason); EngineHealthy as it follows from them."""
-    entries = [{"pod": pod, "phase": phase, "reason": why, "message": "seen"} for pod, (phase, why) in phases.items()]
-    stalled = any(why == "EngineStalled" for _, why in phases.values())
+    """Return a status with these replicas: pod -> (phase, reason), and EngineHealthy as it follows from them."""
+    entries = [
+        {"pod": pod, "phase": phase, "reason": reason, "message": "message"} for pod, (phase, reason) in phases.items()
+    ]
+    stalled = any(reason == "EngineStalled" for _, reason in phases.values())
     judged = status(EngineHealthy=("False", "EngineStalled") if stalled else ("True", "Answering"))
     return {**judged, "replicaStatuses": entries}
 
 
-GOOD, FROZEN = ("Serving", "Serving"), ("Stalled", "EngineStalled")
+GOOD, STALLED = ("Serving", "Serving"), ("Stalled", "EngineStalled")
 
 
-def test_every_frozen_engine_is_told_once_and_so_is_its_recovery() -> None:
-    first, second = replicas(a=FROZEN, b=GOOD), replicas(a=FROZEN, b=FROZEN)
-    told = [(notice.type, notice.reason, notice.note) for notice in status_events(replicas(a=GOOD, b=GOOD), first)]
-    assert told == [("Warning", "EngineStalled", "a: seen")]
-    assert [notice.note for notice in status_events(first, second)] == ["b: seen"]
+def test_each_stalled_engine_has_one_event_and_one_for_its_recovery() -> None:
+    first, second = replicas(a=STALLED, b=GOOD), replicas(a=STALLED, b=STALLED)
+    events = [(event.type, event.reason, event.note) for event in status_events(replicas(a=GOOD, b=GOOD), first)]
+    assert events == [("Warning", "EngineStalled", "a: message")]
+    assert [event.note for event in status_events(first, second)] == ["b: message"]
     assert status_events(second, second) == ()
-    back = [(notice.type, notice.reason, notice.note) for notice in status_events(second, first)]
-    assert back == [("Normal", "EngineRecovered", "b: the engine answers again")]
+    recovered = [(event.type, event.reason, event.note) for event in status_events(second, first)]
+    assert recovered == [("Normal", "EngineRecovered", "b: the engine answers again")]
 
 
-def test_frozen_replica_that_is_deleted_or_lost_has_not_recovered() -> None:
-    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
-    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
-    assert status_events(replicas(a=FROZEN, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()
+def test_stalled_replica_that_is_deleted_or_lost_has_not_recovered() -> None:
+    assert status_events(replicas(a=STALLED, b=GOOD), replicas(a=("Draining", "Terminating"), b=GOOD)) == ()
+    assert status_events(replicas(a=STALLED, b=GOOD), replicas(c=("Loading", "Loading"), b=GOOD)) == ()
+    assert status_events(replicas(a=STALLED, b=GOOD), replicas(a=("Unknown", "Timeout"), b=GOOD)) == ()
