@@ -1,1 +1,1 @@
-"""Pure decisions: from the typed spec to the frozen values that the templates show."""
+"""The desired state of a server: children, checks and values. Pure functions, no I/O."""

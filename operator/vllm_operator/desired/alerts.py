@@ -1,4 +1,4 @@
-"""The alert rules of a server: names, expressions, waits and words in one place. Runbooks: docs/runbooks/."""
+"""The alerts of a server: name, expression, duration and texts of each. Runbooks: docs/runbooks/."""
 
 from __future__ import annotations
 
@@ -12,74 +12,83 @@ from vllm_operator.errors import InvalidSpecError
 from vllm_operator.vllm.metric_series import ServerSeries, server_series
 
 SERVING = "vllmserver:replicas_serving:count"
-"""Recorded: replicas that answer a scrape with vLLM's metrics; 0 when there is none, never absent."""
+"""Recorded: the number of replicas that answer a scrape with vLLM's metrics; 0 without replicas, never absent."""
 
 START_SLACK_SECONDS = 300
-"""Time beyond the startup budget, at whose end the kubelet restarts a replica that is not up."""
+"""Seconds after the startup timeout, at whose end the kubelet restarts a replica that is not up."""
 
 MIN_FAILURES = 3
-"""So many failed requests in five minutes are no alarm yet, whatever their share: a quiet night is not an outage."""
+"""Failed requests in five minutes that raise no alert yet, whatever their share: few requests are not an outage."""
 
 PREEMPTIONS_PER_REQUEST = 0.1
-"""Preemptions for each finished request above which users feel the repeated work."""
+"""Preemptions per finished request above which users notice the repeated work."""
 
 INFERENCE = "/v1/(chat/completions|completions|embeddings|responses|messages)|/pooling|/invocations"
-"""Handlers that need the engine."""
+"""Pattern of the handlers that need the engine."""
 
 RESERVED_LABELS = frozenset({"alertname", "namespace", "pod", "engine", "vllmserver"})
-"""Labels that tell alerts apart; a fixed value would make Prometheus fail the rule as ambiguous."""
+"""Labels that distinguish alerts; with a fixed value the results of a rule would be equal, and Prometheus fails it."""
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True)
 class AlertSubject:
-    """What an alert speaks about: a server, its series, and its limits."""
+    """The server that an alert is about, and its series."""
 
     server: VLLMServer
     series: ServerSeries
 
     @property
     def limits(self) -> Alerts:
-        """Thresholds and labels of the spec."""
+        """Return the limits and labels of the spec."""
         return self.server.spec.monitoring.alerts
 
     @property
     def start_budget(self) -> str:
-        """Time that a replica may take to start."""
+        """Return the time that a replica may take to start, as a Prometheus duration."""
         return f"{self.server.spec.health.startup_timeout_seconds + START_SLACK_SECONDS}s"
 
     @property
     def identity(self) -> dict[str, str]:
-        """Labels that name the server."""
+        """Return the labels that identify the server."""
         return {"namespace": self.server.namespace, "vllmserver": self.server.name}
 
     @property
     def labels(self) -> dict[str, str]:
-        """Labels of every alert; those of the spec may change the severity, never the identity."""
+        """Return the labels of each alert; those of the spec may replace the severity, never the identity.
+
+        Raises:
+            InvalidSpecError: a label is reserved or is not valid in Prometheus.
+        """
         return {**_checked_labels(self.limits.labels), **self.identity}
 
 
 def alert_subject(server: VLLMServer) -> AlertSubject:
-    """The subject of all alerts of a server."""
+    """Return the subject of all alerts of a server."""
     return AlertSubject(server, server_series(server))
 
 
-def replicas_serving(s: AlertSubject) -> RecordingRulePlan:
-    """Counts replicas by a metric of vLLM: `up` may also come from a sidecar of a dead replica."""
-    running = s.series(s.series.names.running)
-    return RecordingRulePlan(name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=s.identity)
+def replicas_serving(subject: AlertSubject) -> RecordingRulePlan:
+    """Count replicas by a metric of vLLM: `up` may also come from a sidecar of a dead replica."""
+    running = subject.series(subject.series.names.running)
+    return RecordingRulePlan(
+        name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=subject.identity
+    )
 
 
-def no_replica_available(s: AlertSubject) -> AlertTemplate:
-    """Needs `replicas_serving`. Silent while a new server starts for the first time, as long as the budget lasts."""
-    serving = f'{SERVING}{{namespace="{s.server.namespace}",vllmserver="{s.server.name}"}}'
+def no_replica_available(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for a server without a serving replica; it needs the recorded series of `replicas_serving`.
+
+    It stays silent while a new server starts for the first time, until the startup budget ends.
+    """
+    serving = f'{SERVING}{{namespace="{subject.server.namespace}",vllmserver="{subject.server.name}"}}'
     return AlertTemplate(
         "VLLMNoReplicaAvailable",
         f"{serving} == 0\n"
         "and (\n"
-        f"  max_over_time({serving}[{s.start_budget}]) > 0\n"
-        f"  or {serving} offset {s.start_budget} >= 0\n"
+        f"  max_over_time({serving}[{subject.start_budget}]) > 0\n"
+        f"  or {serving} offset {subject.start_budget} >= 0\n"
         ")",
         wait="5m",
         severity="critical",
@@ -88,39 +97,40 @@ def no_replica_available(s: AlertSubject) -> AlertTemplate:
     )
 
 
-def replica_down(s: AlertSubject) -> AlertTemplate:
-    """A loading replica has its port closed, so only one that is down for longer than a start is news."""
+def replica_down(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for a replica that is down for longer than a start takes: while it loads, its port is closed."""
     return AlertTemplate(
         "VLLMReplicaDown",
-        f"min by (namespace, pod) ({s.series('up')}) == 0\n"
-        f"unless on (namespace, pod) count by (namespace, pod) ({s.series(s.series.names.running)})",
-        wait=s.start_budget,
+        f"min by (namespace, pod) ({subject.series('up')}) == 0\n"
+        f"unless on (namespace, pod) count by (namespace, pod) ({subject.series(subject.series.names.running)})",
+        wait=subject.start_budget,
         severity="warning",
         summary="a replica does not come up",
         description="{{ $labels.pod }} has not answered for longer than a start may take.",
     )
 
 
-def engine_stalled(s: AlertSubject) -> AlertTemplate:
-    """Prompts count as progress, and so does a cache that fills: a long prompt moves no token counter until its end.
+def engine_stalled(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for an engine that has requests and makes no progress.
 
-    An engine that froze while idle goes on telling that it holds nothing. What its clients give up counts as 2xx.
+    Progress is also a prompt, or a cache that fills: a long prompt moves no token counter until its end. An engine that
+    stalled while idle still reports that it has no requests; those that its clients cancel count as 2xx.
     """
-    names = s.series.names
-    ended = s.series(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
+    names = subject.series.names
+    ended = subject.series(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
     return AlertTemplate(
         "VLLMEngineStalled",
         "max by (namespace, pod, engine) (\n"
-        f"  {s.series(names.running)} + {s.series(names.waiting)} > 0\n"
-        f"  and increase({s.series(names.generation_tokens)}[5m]) == 0\n"
-        f"  and increase({s.series(names.prompt_tokens)}[5m]) == 0\n"
-        f"  and changes({s.series(names.kv_cache)}[5m]) == 0\n"
+        f"  {subject.series(names.running)} + {subject.series(names.waiting)} > 0\n"
+        f"  and increase({subject.series(names.generation_tokens)}[5m]) == 0\n"
+        f"  and increase({subject.series(names.prompt_tokens)}[5m]) == 0\n"
+        f"  and changes({subject.series(names.kv_cache)}[5m]) == 0\n"
         ")\n"
         "or on (namespace, pod) (\n"
         f"  sum by (namespace, pod) (increase({ended}[5m])) > 0\n"
-        f"  and sum by (namespace, pod) (increase({s.series(names.generation_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (increase({s.series(names.prompt_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (changes({s.series(names.kv_cache)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({subject.series(names.generation_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({subject.series(names.prompt_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (changes({subject.series(names.kv_cache)}[5m])) == 0\n"
         ")",
         wait="2m",
         severity="critical",
@@ -129,28 +139,28 @@ def engine_stalled(s: AlertSubject) -> AlertTemplate:
     )
 
 
-def high_error_rate(s: AlertSubject) -> AlertTemplate:
-    """Inference is POST; probes and the listing of models are GET and would dilute the share."""
-    failed = s.series(s.series.names.http_requests, 'method="POST"', 'status="5xx"')
-    requests = s.series(s.series.names.http_requests, 'method="POST"')
+def high_error_rate(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for failing requests: POST only, for probes and lists of models are GET and lower the share."""
+    failed = subject.series(subject.series.names.http_requests, 'method="POST"', 'status="5xx"')
+    requests = subject.series(subject.series.names.http_requests, 'method="POST"')
     return AlertTemplate(
         "VLLMHighErrorRate",
-        f"sum(rate({failed}[5m])) / sum(rate({requests}[5m])) > {_number(s.limits.error_ratio)}\n"
+        f"sum(rate({failed}[5m])) / sum(rate({requests}[5m])) > {_number(subject.limits.error_ratio)}\n"
         f"and sum(increase({failed}[5m])) > {MIN_FAILURES}",
         wait="2m",
         severity="critical",
         summary="requests fail",
         description="{{ $value | humanizePercentage }} of the requests end in a server error "
-        f"(limit {_percent(s.limits.error_ratio)}).",
+        f"(limit {_percent(subject.limits.error_ratio)}).",
     )
 
 
-def high_latency(s: AlertSubject) -> AlertTemplate:
-    """The 99th percentile over all replicas; the buckets are summed before the quantile is taken."""
-    limit = _number(s.limits.p99_latency_seconds)
+def high_latency(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for the 99th percentile of all replicas together: the buckets are summed first."""
+    limit = _number(subject.limits.p99_latency_seconds)
     return AlertTemplate(
         "VLLMHighLatency",
-        f"histogram_quantile(0.99, sum by (le) (rate({s.series(s.series.names.latency)}[5m]))) > {limit}",
+        f"histogram_quantile(0.99, sum by (le) (rate({subject.series(subject.series.names.latency)}[5m]))) > {limit}",
         wait="5m",
         severity="warning",
         summary="requests take long",
@@ -158,39 +168,42 @@ def high_latency(s: AlertSubject) -> AlertTemplate:
     )
 
 
-def queue_backlog(s: AlertSubject) -> AlertTemplate:
-    """The longest queue of a replica, not the sum: ten replicas with ten each are fine, one with a hundred is not.
+def queue_backlog(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for the longest queue of a replica: ten replicas with ten requests each are fine.
 
     The inner max counts a replica once that two jobs scrape; the sum is over its data-parallel engines.
     """
-    waiting = s.series(s.series.names.waiting)
+    waiting = subject.series(subject.series.names.waiting)
     return AlertTemplate(
         "VLLMQueueBacklog",
-        f"max(sum by (pod) (max by (pod, engine) ({waiting}))) > {s.limits.queue_length}",
+        f"max(sum by (pod) (max by (pod, engine) ({waiting}))) > {subject.limits.queue_length}",
         wait="2m",
         severity="warning",
         summary="requests queue up",
-        description=f"{{{{ $value }}}} requests wait at one replica (limit {s.limits.queue_length}).",
+        description=f"{{{{ $value }}}} requests wait at one replica (limit {subject.limits.queue_length}).",
     )
 
 
-def kv_cache_nearly_full(s: AlertSubject) -> AlertTemplate:
-    """vLLM exports a fraction: 1 means full. The average lets a cache that hovers about the limit fire, too."""
-    usage = s.series(s.series.names.kv_cache)
+def kv_cache_nearly_full(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for a full KV cache (a fraction, 1 is full); the average fires for a cache that hovers, too."""
+    usage = subject.series(subject.series.names.kv_cache)
     return AlertTemplate(
         "VLLMKVCacheNearlyFull",
-        f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {_number(s.limits.kv_cache_usage)}",
+        f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {_number(subject.limits.kv_cache_usage)}",
         wait="5m",
         severity="warning",
         summary="the KV cache is nearly full",
         description="{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its KV cache "
-        f"(limit {_percent(s.limits.kv_cache_usage)}).",
+        f"(limit {_percent(subject.limits.kv_cache_usage)}).",
     )
 
 
-def preemptions(s: AlertSubject) -> AlertTemplate:
-    """Each preempted request is computed again from its start: the share of such work, whatever the traffic."""
-    preempted, finished = s.series(s.series.names.preemptions), s.series(s.series.names.finished)
+def preemptions(subject: AlertSubject) -> AlertTemplate:
+    """Return the alert for preemptions per finished request: a preempted one is computed again from its start."""
+    preempted, finished = (
+        subject.series(subject.series.names.preemptions),
+        subject.series(subject.series.names.finished),
+    )
     return AlertTemplate(
         "VLLMPreemptions",
         f"sum(rate({preempted}[5m])) / sum(rate({finished}[5m])) > {PREEMPTIONS_PER_REQUEST}",
@@ -210,7 +223,7 @@ LOAD_ALERTS = (
     kv_cache_nearly_full,
     preemptions,
 )
-"""Alerts that speak of series that are there, and stay silent where nobody scrapes."""
+"""Alerts about series that exist; they stay silent where nothing scrapes."""
 
 
 def _checked_labels(labels: dict[str, str]) -> dict[str, str]:

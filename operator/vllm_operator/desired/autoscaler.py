@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler on vLLM's own load."""
+"""The HorizontalPodAutoscaler on the load of vLLM."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.model_dump import dump_model
 
 RUNNING_METRIC = "vllm_num_requests_running"
-"""Per-pod metric as the metrics API serves it; vLLM itself exports vllm:num_requests_running."""
+"""Metric of a pod in the metrics API; vLLM exports it as vllm:num_requests_running."""
 
 KV_CACHE_METRIC = "vllm_kv_cache_usage_perc"
-"""Per-pod fraction of the KV cache in use (1 is full)."""
+"""Metric of a pod: the used fraction of its KV cache (1 is full)."""
 
 DEFAULT_BEHAVIOR: dict[str, Any] = {
     "scaleUp": {
@@ -31,8 +31,8 @@ DEFAULT_BEHAVIOR: dict[str, Any] = {
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}],
     },
 }
-"""A replica takes minutes to load, and shows no load meanwhile: so few new ones within that time, lest the
-autoscaler overshoots; and one at a time down, after ten quiet minutes."""
+"""The operator's own behavior. A replica takes minutes to load and shows no load until then, so few are added within
+that time: otherwise the autoscaler overshoots. Replicas are removed one at a time, after ten minutes of low load."""
 
 KUBERNETES_DEFAULT_BEHAVIOR: dict[str, Any] = {
     "scaleUp": {
@@ -45,8 +45,8 @@ KUBERNETES_DEFAULT_BEHAVIOR: dict[str, Any] = {
     },
     "scaleDown": {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]},
 }
-"""What Kubernetes fills in where a behavior says nothing (`pkg/apis/autoscaling/v2/defaults.go`). It does so only
-sometimes when an object is applied again, so it is always written out."""
+"""Defaults of Kubernetes for parts of a behavior that are unset (`pkg/apis/autoscaling/v2/defaults.go`). The API server
+adds them only sometimes when an object is applied again, so the manifest always holds them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AutoscalerPlan:
 
 
 def autoscaler_plan(server: VLLMServer) -> AutoscalerPlan | None:
-    """The autoscaler; None when the spec asks for none."""
+    """Return the autoscaler; None when the spec asks for none."""
     scaling = server.spec.autoscaling
     if scaling is None:
         return None
@@ -77,7 +77,7 @@ def autoscaler_plan(server: VLLMServer) -> AutoscalerPlan | None:
 
 
 def _behavior(scaling: Autoscaling) -> dict[str, Any]:
-    """The user's behavior, completed as Kubernetes does; the operator's own without one."""
+    """Return the behavior of the spec, completed with Kubernetes' defaults; without one, the operator's own."""
     if scaling.behavior is None:
         return DEFAULT_BEHAVIOR
     given = dump_model(scaling.behavior)
@@ -89,7 +89,7 @@ def _behavior(scaling: Autoscaling) -> dict[str, Any]:
 def _metrics(scaling: Autoscaling) -> list[dict[str, Any]]:
     metrics = [_pods_metric(RUNNING_METRIC, str(scaling.target_running_requests))]
     if scaling.target_kv_cache_usage is not None:
-        # A quantity has no fractions below a thousandth.
+        # The smallest fraction of a quantity is a thousandth.
         metrics.append(_pods_metric(KV_CACHE_METRIC, f"{round(scaling.target_kv_cache_usage * 1000)}m"))
     return metrics
 

@@ -1,4 +1,4 @@
-"""The volume that keeps downloads and compile caches, and the variables that point to it."""
+"""The volume for downloads and compile caches, and the variables that point to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import cache_is_shared
 
 CACHE_PATH = "/cache"
-"""Where the cache volume is mounted. Not below /root, which a non-root user cannot enter."""
+"""Path of the cache volume in the container. Not below /root, which a non-root user cannot enter."""
 
 CACHE_ENV = {
     "HOME": CACHE_PATH,
@@ -26,7 +26,8 @@ CACHE_ENV = {
     "FLASHINFER_WORKSPACE_BASE": CACHE_PATH,
     "NUMBA_CACHE_DIR": f"{CACHE_PATH}/numba",
 }
-"""Every place that vLLM, torch and their helpers write to. USER spares torch the look-up of a nameless uid."""
+"""Variables for each path that vLLM, torch and their libraries write to. With USER, torch does not look up the name of
+a user id that has none."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ClaimPlan:
 
 
 def claim_plan(server: VLLMServer) -> ClaimPlan | None:
-    """The claim to create; None when the server brings its own or has no cache."""
+    """Return the claim to create; None when the server has an existing claim or no cache."""
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
@@ -54,7 +55,7 @@ def claim_plan(server: VLLMServer) -> ClaimPlan | None:
 
 
 def cache_claim(server: VLLMServer) -> str | None:
-    """Name of the claim that holds the cache; None when the cache is as short-lived as the pod."""
+    """Return the name of the claim that holds the cache; None when the cache is lost with the pod."""
     cache = server.spec.cache
     if cache is None:
         return None
@@ -62,7 +63,7 @@ def cache_claim(server: VLLMServer) -> str | None:
 
 
 def cache_volume(server: VLLMServer) -> dict[str, Any]:
-    """The pod's cache volume: the claim, else an emptyDir."""
+    """Return the cache volume of the pod: the claim, else an emptyDir."""
     claim = cache_claim(server)
     source = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     return {"name": "model-cache", **source}

@@ -1,4 +1,4 @@
-"""The whole plan of one server: which objects exist, and the values in each."""
+"""The children of a server: which of them exist, and the values of each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ class DisruptionBudgetPlan:
 
 @dataclass(frozen=True)
 class ChildrenPlan:
-    """Everything that is to exist for one server; None means that the object is not to exist."""
+    """The values of all children of a server; None for a child that the spec does not ask for.
+
+    Attributes:
+        keeps_claim: the claim of the cache has no owner reference, so that it stays when the server is deleted.
+        served_names: names that the replicas serve.
+    """
 
     deployment: DeploymentPlan
     service: ServicePlan
@@ -54,14 +59,17 @@ class ChildrenPlan:
 
 
 def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "") -> ChildrenPlan:
-    """Decide what exists for `server`.
+    """Return the children that a spec asks for.
 
     Args:
         server: an accepted server.
         installed: kinds of the optional CRDs that the cluster has, such as `PodMonitor`.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
+
+    Raises:
+        InvalidSpecError: an argument or a label of the alerts is invalid.
     """
-    source = resolve_model(server.spec.model)
+    model = resolve_model(server.spec.model)
     cache = server.spec.cache
     return ChildrenPlan(
         deployment=deployment_plan(server, pod_annotations(server)),
@@ -72,12 +80,12 @@ def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "") -
         rule=prometheus_rule_plan(server, installed, runbooks),
         pod_monitor=pod_monitor_plan(server, installed),
         keeps_claim=cache is not None and cache.retain,
-        served_names=engine_values(server.spec).served_names or source.served_names,
+        served_names=engine_values(server.spec).served_names or model.served_names,
     )
 
 
 def endpoint_url(server: VLLMServer) -> str:
-    """URL of the Service inside the cluster."""
+    """Return the URL of the Service inside the cluster."""
     port = server.spec.service.port
     return f"http://{child_name(server.name)}.{server.namespace}.svc" + (f":{port}" if port != 80 else "")
 
@@ -95,7 +103,7 @@ def _service_plan(server: VLLMServer) -> ServicePlan:
 
 
 def _disruption_budget_plan(server: VLLMServer) -> DisruptionBudgetPlan | None:
-    """A budget for a single replica would block every node drain for ever."""
+    """Return the budget; None for a single replica, since a budget would block each node drain without end."""
     if possible_replicas(server.spec) < 2:
         return None
     return DisruptionBudgetPlan(

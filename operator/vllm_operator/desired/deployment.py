@@ -27,11 +27,11 @@ CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
 }
-"""What the restricted Pod Security Standard asks for."""
+"""Settings that the restricted Pod Security Standard requires."""
 
 CONNECTION_ENV = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "90"}
-"""Seconds for which vLLM keeps an idle connection. With its own 5 s nearly every probe would connect anew, at
-twice its cost, and a gateway that keeps connections for the usual 60 s would meet closed ones."""
+"""Seconds for which vLLM keeps an idle connection. With its default of 5 s nearly each probe would open a connection,
+at twice the cost, and a gateway that keeps connections for the usual 60 s would meet closed ones."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,13 @@ class DeploymentPlan:
 
 
 def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> DeploymentPlan:
-    """Plan the Deployment. `replicas` is None while an autoscaler owns the number."""
+    """Return the Deployment of a server; its `replicas` is None while an autoscaler owns the number.
+
+    Raises:
+        InvalidSpecError: a number in extraArgs is invalid.
+    """
     spec, scheduling, security = server.spec, server.spec.scheduling, server.spec.security
-    source, values = resolve_model(spec.model), engine_values(spec)
+    model, values = resolve_model(spec.model), engine_values(spec)
     devices = device_count(spec, values)
     return DeploymentPlan(
         name=child_name(server.name),
@@ -80,12 +84,12 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         container=CONTAINER,
         image=spec.image,
         image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
-        args=container_arguments(spec, source),
+        args=container_arguments(spec, model),
         env=_environment(server),
         port=PORT,
         resources=container_resources(spec, devices),
-        volume_mounts=_volume_mounts(source),
-        volumes=_volumes(server, source),
+        volume_mounts=_volume_mounts(model),
+        volumes=_volumes(server, model),
         pod_security_context=merge_patch(POD_SECURITY_CONTEXT, security.pod_security_context),
         container_security_context=merge_patch(CONTAINER_SECURITY_CONTEXT, security.container_security_context),
         node_selector=node_selector(spec) or None,
@@ -100,43 +104,43 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
 
 
 def _environment(server: VLLMServer) -> list[dict[str, Any]]:
-    """Cache variables, secrets by reference, and the user's own, which win."""
-    spec, ours = server.spec, CACHE_ENV | CONNECTION_ENV
-    env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in ours.items()}
+    """Return the variables: cache, connection, Secrets by reference, and those of the spec, which win."""
+    spec, defaults = server.spec, CACHE_ENV | CONNECTION_ENV
+    env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in defaults.items()}
     secrets = {HF_TOKEN: spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
     for name, reference in secrets.items():
         if reference is not None:
             env[name] = {"name": name, "valueFrom": {"secretKeyRef": dump_model(reference)}}
     own: list[dict[str, Any]] = dump_model(spec.engine.env)
-    # The user's stay together, in their order: `$(NAME)` means a variable that stands before.
+    # Those of the spec keep their order: `$(NAME)` refers to a variable that comes before.
     replaced = {item["name"] for item in own}
     return [item for name, item in env.items() if name not in replaced] + own
 
 
-def _volumes(server: VLLMServer, source: ResolvedModel) -> list[dict[str, Any]]:
+def _volumes(server: VLLMServer, model: ResolvedModel) -> list[dict[str, Any]]:
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": server.spec.shared_memory}}
     volumes = [cache_volume(server), shm]
-    if source.claim:
-        volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}})
+    if model.claim:
+        volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": model.claim, "readOnly": True}})
     return volumes
 
 
-def _volume_mounts(source: ResolvedModel) -> list[dict[str, Any]]:
+def _volume_mounts(model: ResolvedModel) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": "model-cache", "mountPath": CACHE_PATH},
         {"name": "shm", "mountPath": "/dev/shm"},
     ]
-    if source.claim:
+    if model.claim:
         mounts.append({"name": "model", "mountPath": MODEL_PATH, "readOnly": True})
     return mounts
 
 
 def _spread(server: VLLMServer) -> list[dict[str, Any]]:
-    """The user's constraints with our selector where they have none, else a spread over nodes when possible."""
+    """Return the spread constraints of the spec, with a selector where they have none; else a spread over nodes."""
     selector = {"matchLabels": selector_labels(server.name)}
     constraints = server.spec.scheduling.topology_spread_constraints
     if constraints is not None:
         return [{"labelSelector": selector, **item} for item in dump_model(constraints)]
     default = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
-    # Without the revision, pods of the old one would count while a rollout replaces them.
+    # Without the pod-template hash, old pods would count while a rollout replaces them.
     return [{**default, "labelSelector": selector, "matchLabelKeys": ["pod-template-hash"]}]

@@ -1,4 +1,4 @@
-"""How a server is scraped, and which alerts watch it."""
+"""Scraping of a server by Prometheus, and its alerts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vllm_operator.vllm.arguments import PORT, extra_flags
 
 
 class ScrapeMethod(StrEnum):
-    """Who tells Prometheus to scrape the replicas."""
+    """The way in which Prometheus finds the replicas."""
 
     POD_MONITOR = "podMonitor"
     ANNOTATIONS = "annotations"
@@ -31,10 +31,10 @@ class PodMonitorPlan:
 
 
 def scrape_method(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> ScrapeMethod:
-    """How the replicas are scraped, given the installed `kinds`.
+    """Return how Prometheus finds the replicas in a cluster with the optional `kinds`.
 
-    `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing and is named by
-    `missing_crds`: annotations would be a second, unasked-for way once the CRD appears.
+    `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing, and `missing_crds`
+    names it: annotations would be a second way that the spec did not ask for once the CRD appears.
     """
     wanted = server.spec.monitoring.scrape
     if wanted == "auto":
@@ -45,10 +45,10 @@ def scrape_method(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> Scr
 
 
 def pod_annotations(server: VLLMServer) -> dict[str, str]:
-    """Scrape annotations of the pods, with `auto` too.
+    """Return the scrape annotations of the pods, with `auto` too.
 
-    They must not depend on the CRDs of the cluster: installing prometheus-operator would restart every GPU pod.
-    The alerts count a replica once, however many jobs scrape it.
+    They must not depend on the CRDs of the cluster: otherwise the installation of prometheus-operator would restart
+    each GPU pod. The alerts count a replica once, however many jobs scrape it.
     """
     if server.spec.monitoring.scrape not in {"auto", "annotations"}:
         return {}
@@ -56,7 +56,7 @@ def pod_annotations(server: VLLMServer) -> dict[str, str]:
 
 
 def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
-    """Kinds that the spec asks for and the cluster does not have, in alphabetical order."""
+    """Return the optional kinds that the spec asks for and the cluster lacks, in alphabetical order."""
     wanted: set[str] = set()
     if server.spec.monitoring.scrape == "podMonitor":
         wanted.add(POD_MONITOR)
@@ -66,7 +66,7 @@ def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
 
 
 def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> PodMonitorPlan | None:
-    """The PodMonitor; None when the replicas are scraped another way, or not at all."""
+    """Return the PodMonitor; None when the replicas are scraped another way, or not at all."""
     if scrape_method(server, kinds) is not ScrapeMethod.POD_MONITOR:
         return None
     return PodMonitorPlan(name=child_name(server.name), match_labels=selector_labels(server.name))
@@ -75,7 +75,7 @@ def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> 
 def prometheus_rule_plan(
     server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = ""
 ) -> PrometheusRulePlan | None:
-    """The PrometheusRule; None when alerts are off or its CRD is absent.
+    """Return the PrometheusRule; None when alerts are off or its CRD is absent.
 
     Args:
         server: an accepted server.
@@ -83,7 +83,7 @@ def prometheus_rule_plan(
         runbooks: URL of the runbooks, `%s` for the alert.
 
     Raises:
-        InvalidSpecError: a label of the alerts is none that Prometheus takes.
+        InvalidSpecError: a label of the alerts is reserved or not valid in Prometheus.
     """
     if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
         return None
@@ -100,11 +100,11 @@ def prometheus_rule_plan(
 
 
 def _expects_replicas(server: VLLMServer) -> bool:
-    """False for a server that its user scaled to nothing: that nobody answers is then no alarm."""
+    """Return False for a server that its user scaled to 0: a missing answer is then no alert."""
     return server.spec.autoscaling is not None or server.spec.replicas > 0
 
 
 def _exports_metrics(server: VLLMServer) -> bool:
-    """False with --disable-log-stats: vLLM then exports none of its own metrics, and would look absent for ever."""
+    """Return False with --disable-log-stats: vLLM then exports no vllm: metrics, and would always look absent."""
     flags = [flag for flag in extra_flags(server.spec) if flag.name == "--disable-log-stats"]
     return not flags or flags[-1].negated

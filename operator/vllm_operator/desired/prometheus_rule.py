@@ -1,4 +1,4 @@
-"""What a PrometheusRule holds, whomever its alerts speak about: a server (`alerts`), or the operator itself."""
+"""The content of a PrometheusRule, for alerts about a server (`alerts`) and about the operator (`install.alerts`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RecordingRulePlan:
 
 @dataclass(frozen=True)
 class AlertingRulePlan:
-    """An alerting rule; `wait` is its `for`, in Prometheus' notation."""
+    """An alerting rule; `wait` is its `for`, as a Prometheus duration."""
 
     name: str
     expr: str
@@ -37,7 +37,16 @@ class PrometheusRulePlan:
 
 @dataclass(frozen=True)
 class AlertTemplate:
-    """An alert in its own words, before they are said about somebody."""
+    """An alert before its subject is known.
+
+    Attributes:
+        name: name of the alert.
+        expr: expression in PromQL.
+        wait: time for which the expression must hold, as a Prometheus duration.
+        severity: default of the label `severity`.
+        summary: the problem, without its subject.
+        description: the problem in full.
+    """
 
     name: str
     expr: str
@@ -47,12 +56,12 @@ class AlertTemplate:
     description: str
 
     def rule_for(self, subject: str, labels: dict[str, str], runbooks: str) -> AlertingRulePlan:
-        """The rule about one subject.
+        """Return the rule about one subject.
 
         Args:
-            subject: who is in trouble; opens the summary.
-            labels: what names it; they may change the severity.
-            runbooks: URL of the runbooks, `%s` for the alert; empty for no link: a wrong one is worse at night.
+            subject: name of the server or operator with which the summary starts.
+            labels: labels that identify it; they may replace the severity.
+            runbooks: URL of the runbooks, `%s` for the alert; empty for no link.
         """
         annotations = {"summary": f"{subject}: {self.summary}", "description": self.description}
         if runbooks:

@@ -1,4 +1,4 @@
-"""How long a replica may take to start, and how it leaves without losing a request."""
+"""Start and stop of a replica: how long a start may take, and how a replica stops without losing requests."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from vllm_operator.api.spec import Spec
 
 PRE_STOP_SECONDS = 8
-"""Pause before SIGTERM, in which the pod leaves the endpoints of every node. vLLM answers 500 to requests that
-arrive while it drains; 8 s lost none of 630 requests in two rolling updates under load."""
+"""Seconds before SIGTERM, in which the pod leaves the endpoints of all nodes. vLLM answers 500 to requests that arrive
+while it drains; with 8 s none of 630 requests was lost in two rolling updates under load."""
 
 STOP_MARGIN_SECONDS = 10
-"""Time for vLLM to exit after its drain timeout, before SIGKILL."""
+"""Seconds for vLLM to exit after its drain timeout, before SIGKILL."""
 
 STARTUP_PERIOD_SECONDS = 5
 
 PULL_SECONDS = 900
-"""Time for scheduling and for pulling an image of 10 GB and more, which the startup probe does not cover."""
+"""Seconds to schedule a pod and to pull an image of 10 GB and more; the startup probe does not cover them."""
 
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """Start and stop of a replica; all times in seconds."""
+    """Values for start and stop of a replica; all times in seconds."""
 
     max_surge: int | str
     max_unavailable: int | str
@@ -34,7 +34,7 @@ class RolloutPlan:
 
 
 def rollout_plan(spec: Spec) -> RolloutPlan:
-    """Plan start and stop: progress deadline > startup budget, grace period > preStop + drain timeout."""
+    """Return start and stop: progress deadline > startup timeout, grace period > preStop + drain timeout."""
     budget = spec.health.startup_timeout_seconds
     return RolloutPlan(
         max_surge=spec.rollout.max_surge,

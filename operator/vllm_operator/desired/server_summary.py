@@ -1,4 +1,4 @@
-"""What the loop and the status need to know of a server between two generations: small, unlike its spec."""
+"""The few values of a spec that reconciling and status need, kept instead of the whole spec to save memory."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ DEFAULT_PROBE_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class ServerSummary:
-    """A server in short; of one that cannot be parsed only the identity is known.
+    """The values of a server that are kept between two generations; only the identity of one that cannot be parsed.
 
     Attributes:
         namespace: namespace of the server.
-        name: its full name.
-        uid: its UID.
-        paused: its children are left alone.
+        name: full name of the server.
+        uid: UID of the server.
+        paused: the operator changes no child.
         probe_interval: seconds between two probes of a replica.
         synthetic_completion: when the operator requests a synthetic completion of a replica.
         restart_stalled: the operator deletes the pod of a stalled engine.
-        replicas: replicas that the spec asks for; None while an autoscaler decides.
-        autoscaling: an autoscaler is wanted.
+        replicas: replicas that the spec asks for; None while an autoscaler owns the number.
+        autoscaling: the spec asks for an autoscaler.
         cache_claim: name of the claim that holds the cache; None without one.
         downloads: vLLM downloads the model when it starts.
         endpoint: URL of the Service inside the cluster.
-        missing_crds: optional kinds that monitoring wants and the cluster lacks.
-        monitoring: scraping or alerts are wanted.
+        missing_crds: optional kinds that monitoring needs and the cluster lacks.
+        monitoring: the spec asks for scraping or alerts.
     """
 
     namespace: str
@@ -53,12 +53,12 @@ class ServerSummary:
 
     @property
     def key(self) -> str:
-        """`namespace/name`, as logs name it."""
+        """Return `namespace/name`, as log lines show it."""
         return f"{self.namespace}/{self.name}"
 
 
 def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
-    """The outline of `server` in a cluster with the optional kinds `installed`."""
+    """Return the summary of `server` in a cluster with the optional kinds `installed`."""
     spec, missing = server.spec, missing_crds(server, installed)
     return ServerSummary(
         namespace=server.namespace,

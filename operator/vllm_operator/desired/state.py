@@ -1,4 +1,4 @@
-"""What a VLLMServer asks for, worked out once per generation: parsed, checked, planned and rendered."""
+"""The desired state of a VLLMServer, computed once per generation: parsed, checked, planned, rendered."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vllm_operator.validation.references import Reference, references
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """The answer to a manifest. One that is refused has no manifests: the children stay as they are.
+    """The desired state of one server. A refused server has no manifests: its children stay as they are.
 
-    Every server keeps its answer for as long as it lives, so neither spec nor plan is kept in it.
+    It lives as long as its server, so it holds neither the spec nor the plans.
 
     Attributes:
-        server: the server in short.
-        problems: why it is refused, as far as the manifest itself tells.
-        warnings: remarks on an accepted manifest.
-        references: what must exist in the cluster.
-        claim: what is asked of the cache's claim that is there already.
-        served_names: names that the replicas are told to serve.
+        server: summary of the server.
+        problems: the reasons why the spec is refused, as far as the spec alone shows them.
+        warnings: parts of an accepted spec that could not be checked.
+        references: objects that must exist in the cluster.
+        claim: requirements on an existing claim of the cache.
+        served_names: names that the replicas serve.
         manifests: the rendered children, in the order in which they are applied.
     """
 
@@ -44,7 +44,7 @@ class DesiredState:
 
 
 def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> DesiredState:
-    """Work out what `body` asks for; user errors become problems.
+    """Return the desired state of a VLLMServer; mistakes of its user become problems.
 
     Args:
         body: the VLLMServer as the API server sends it.
@@ -55,17 +55,21 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         server = parse_server(body)
     except InvalidSpecError as error:
         metadata = body["metadata"]
-        nobody = ServerSummary(metadata["namespace"], metadata["name"], metadata["uid"])
-        return DesiredState(nobody, (Problem(error.reason, error.message),))
-    short, wanted = summarize(server, installed), references(server)
-    found = spec_problems(server.spec)
-    if found:
-        return DesiredState(short, found, references=wanted)
+        identity = ServerSummary(metadata["namespace"], metadata["name"], metadata["uid"])
+        return DesiredState(identity, (Problem(error.reason, error.message),))
+    summary, required = summarize(server, installed), references(server)
+    if problems := spec_problems(server.spec):
+        return DesiredState(summary, problems, references=required)
     try:
         plan = plan_children(server, installed, runbooks)
         manifests = render_children(server, plan)
     except InvalidSpecError as error:
-        return DesiredState(short, (Problem(error.reason, error.message),), references=wanted)
+        return DesiredState(summary, (Problem(error.reason, error.message),), references=required)
     return DesiredState(
-        short, (), spec_warnings(server.spec), wanted, desired_claim(server), plan.served_names, manifests
+        server=summary,
+        warnings=spec_warnings(server.spec),
+        references=required,
+        claim=desired_claim(server),
+        served_names=plan.served_names,
+        manifests=manifests,
     )

@@ -1,4 +1,4 @@
-"""The manifests of one server."""
+"""Render the manifests of one server."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ TEMPLATES = {
 
 
 def render_children(server: VLLMServer, plan: ChildrenPlan) -> tuple[Manifest, ...]:
-    """Render every object of the plan, in the order in which they are applied.
+    """Return the manifest of each child in the plan, in the order in which they are applied.
 
     Raises:
-        InvalidSpecError: the pod template overlay cannot be merged.
+        InvalidSpecError: spec.podTemplate cannot be merged.
         TemplateError: a template is broken.
     """
     return tuple(_render_child(server, plan, kind, part) for kind, part in _plans_by_kind(plan))
@@ -67,7 +67,7 @@ def _render_child(server: VLLMServer, plan: ChildrenPlan, kind: str, part: Any) 
 
 
 def _merge_pod_template(body: dict[str, Any], plan: DeploymentPlan) -> None:
-    """Merge the user's pod template; the labels that select the pods stay as they are."""
+    """Merge spec.podTemplate into a Deployment; the labels that select its pods stay as they are."""
     template = strategic_merge(body["spec"]["template"], plan.overlay or {}, "spec.podTemplate")
     _check_container(template)
     metadata = template.get("metadata")
@@ -84,12 +84,12 @@ def _check_container(template: dict[str, Any]) -> None:
     if CONTAINER not in names:
         raise InvalidSpecError(
             "spec.podTemplate.spec.containers",
-            f"the container {CONTAINER} must stay, it is the server: change it by an item with name: {CONTAINER}",
+            f"the container {CONTAINER} is missing, and it runs vLLM: change it by an item with name: {CONTAINER}",
         )
 
 
 def _add_common_metadata(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:
-    """Add what every child carries: namespace, labels, the server's name and, unless it is kept, its owner."""
+    """Add the metadata of each child: namespace, labels, name of the server and, if `owned`, the owner reference."""
     metadata = body["metadata"]
     metadata["namespace"] = server.namespace
     metadata["labels"] = {**metadata.get("labels", {}), **recommended_labels(server.name)}

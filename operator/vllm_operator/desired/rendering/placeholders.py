@@ -1,8 +1,8 @@
-"""Values through YAML without being YAML, so that no value is ever interpreted.
+"""Put values into a manifest after YAML is parsed, so that YAML never interprets them.
 
-A rendered template holds `!v 0`, `!v 1`, ... in the places of its expressions; the values themselves are put in after
-parsing. Whatever they hold, quotes, newlines, braces or `on`, YAML never sees it; and the text of a template is the
-same for all servers, so that it is parsed once.
+A rendered template has a placeholder `!v 0`, `!v 1`, ... for each expression; the values replace them after parsing.
+Quotes, newlines, braces or `on` in a value therefore do no harm. The text is the same for all servers, so that it is
+parsed once.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from vllm_operator.errors import TemplateError
 
 TAG = "!v"
 PARSED_TEMPLATES = 256
-"""Texts that are remembered: one a template, and one for each number of turns of its loops."""
+"""Parsed texts that are kept: one for each template, and one for each number of iterations of its loops."""
 
 
 SCALARS = (str, int, float, type(None))
 LISTS = (list, tuple)
 MAPS = (dict, Mapping)
-"""The plain type comes first: a test for an abstract one costs ten times as much."""
+"""The concrete type comes first: a test for an abstract one costs ten times as much."""
 
 
 class Placeholders:
-    """Collects the values of one rendering."""
+    """The values of one rendering, in the order of their placeholders."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
 
     def add(self, value: object) -> str:
-        """What stands for `value` in the text."""
+        """Store a value, and return the text of its placeholder."""
         self.values.append(plain_value(value))
         return f"{TAG} {len(self.values) - 1}"
 
 
 def plain_value(value: object) -> Any:
-    """The value in dictionaries, lists and scalars, without the keys whose value is None: they are unset.
+    """Return a value as dictionaries, lists and scalars, without keys whose value is None: they are unset.
 
     Raises:
-        TemplateError: a type that no manifest holds.
+        TemplateError: a value of a type that no manifest holds.
     """
     if isinstance(value, SCALARS):
         return value
@@ -64,18 +64,18 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 
 class _Constant:
-    """A part of a parsed template without any slot: the same for all."""
+    """A part of a parsed template without placeholders: the same in each manifest."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 class _Placeholder(int):
-    """The place of a value in a parsed template."""
+    """The index of a value, in its place in a parsed template."""
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """A loader that knows slots, and refuses equal keys, of which PyYAML would silently keep the last."""
+    """A loader that reads placeholders, and refuses equal keys, of which PyYAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
@@ -90,10 +90,10 @@ _StrictLoader.add_constructor(TAG, lambda _, node: _Placeholder(node.value))
 
 
 def fill_template(text: str, values: Sequence[Any]) -> dict[str, Any]:
-    """The object that `text` describes, with its values, and without the keys whose value is None.
+    """Return the object of a rendered template with its values, without keys whose value is None.
 
     Raises:
-        TemplateError: no document, several, a list, a scalar, equal keys, or an expression inside a text.
+        TemplateError: the text is not one object, has equal keys, or has an expression inside a string.
     """
     result: dict[str, Any] = _fill(parse_template(text), values)
     return result
@@ -101,7 +101,11 @@ def fill_template(text: str, values: Sequence[Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=PARSED_TEMPLATES)
 def parse_template(text: str) -> dict[str, Any]:
-    """Parse exactly one document that is an object; the result is shared and must not be changed."""
+    """Return the parsed text of one object; the result is shared, so that callers must not change it.
+
+    Raises:
+        TemplateError: the text is not one object, has equal keys, or has an expression inside a string.
+    """
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
     except (yaml.YAMLError, ValueError) as error:
@@ -113,7 +117,7 @@ def parse_template(text: str) -> dict[str, Any]:
 
 
 def _with_constants_marked(node: Any) -> Any:
-    """The node with its fixed parts marked."""
+    """Return a node in which the largest parts without placeholders are wrapped in `_Constant`."""
     if isinstance(node, dict):
         below: Any = {key: _with_constants_marked(item) for key, item in node.items()}
         fixed = all(
@@ -128,7 +132,7 @@ def _with_constants_marked(node: Any) -> Any:
 
 
 def _check_expressions(node: Any) -> None:
-    """Once a text: an expression is a whole value."""
+    """Refuse an expression that is only a part of a value."""
     if isinstance(node, dict):
         for item in (*node, *node.values()):
             _check_expressions(item)
@@ -141,7 +145,7 @@ def _check_expressions(node: Any) -> None:
 
 def _fill(node: Any, values: Sequence[Any]) -> Any:
     if isinstance(node, _Constant):
-        # A copy: whoever renders may change what it gets.
+        # A copy: the caller may change the manifest.
         return plain_value(node.value)
     if isinstance(node, _Placeholder):
         return values[node]

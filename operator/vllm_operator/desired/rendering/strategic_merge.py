@@ -20,13 +20,13 @@ MERGE_KEYS = {
     "topologySpreadConstraints": "topologyKey",
     "resourceClaims": "name",
 }
-"""Lists of a pod that merge item by item, and the key that tells items apart; all other lists are replaced."""
+"""Lists of a pod that merge by item -> the key of an item; all other lists are replaced as a whole."""
 
 DIRECTIVE = "$patch"
 
 
 def strategic_merge(base: dict[str, Any], patch: dict[str, Any], path: str) -> dict[str, Any]:
-    """`base` with `patch` merged over it; null removes a key, `$patch: delete|replace` removes or replaces an object.
+    """Return `base` with `patch` merged; null removes a key, `$patch: delete|replace` removes or replaces an object.
 
     Raises:
         InvalidSpecError: an unknown directive, or a list item without its merge key; `path` names it.
@@ -61,7 +61,7 @@ def _merged_list(base: list[Any], patch: list[Any], merge_key: str, where: str) 
     for position, item in enumerate(items):
         here = f"{where}[{position}]"
         if not isinstance(item, dict) or not isinstance(item.get(merge_key), str | int):
-            raise InvalidSpecError(here, f"an item of this list needs its {merge_key}")
+            raise InvalidSpecError(here, f"an item of this list needs {merge_key}: add it")
         identity = item[merge_key]
         if item.get(DIRECTIVE) == "delete":
             merged.pop(identity, None)

@@ -1,4 +1,4 @@
-"""The Jinja environment and the templates."""
+"""The Jinja environment, and the rendering of one template."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import jinja2
 from vllm_operator.desired.rendering.placeholders import Placeholders, fill_template
 from vllm_operator.errors import TemplateError
 
-PLACEHOLDERS = " slots"
-"""Variable of the slots: no template can name it."""
+PLACEHOLDERS = " placeholders"
+"""Variable of the placeholders; the space keeps templates from naming it."""
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 @functools.cache
 def template_folder() -> Path:
-    """The folder of the templates: inside the installed package, or at the top of a checkout."""
+    """Return the folder of the templates: in the installed package, or at the top of a checkout."""
     installed = _PACKAGE / "templates"
     return installed if installed.is_dir() else _PACKAGE.parents[1] / "templates"
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """An environment in which every expression becomes a slot and an unknown name is an error."""
+    """Return an environment in which each expression becomes a placeholder and an unknown name is an error."""
     result = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_folder()),
         undefined=jinja2.StrictUndefined,
@@ -38,7 +38,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # A template sees its plan, and nothing of Jinja's own: `namespace` and `dict` would hide a missing field.
+    # Templates see only their plan: the globals `namespace` and `dict` of Jinja would hide a missing field.
     result.globals.clear()
     return result
 
@@ -46,30 +46,30 @@ def environment() -> jinja2.Environment:
 @jinja2.pass_context
 def _as_placeholder(context: jinja2.runtime.Context, value: object) -> str:
     # Turning an undefined value into text raises jinja2's own error, which names it.
-    slots: Placeholders = context[PLACEHOLDERS]
-    return slots.add(str(value) if isinstance(value, jinja2.Undefined) else value)
+    placeholders: Placeholders = context[PLACEHOLDERS]
+    return placeholders.add(str(value) if isinstance(value, jinja2.Undefined) else value)
 
 
 def render_object(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, Any]:
     """The object that `template` shows with these variables.
 
     Raises:
-        TemplateError: it shows anything but one object.
-        jinja2.TemplateError: it names a variable that there is not.
+        TemplateError: it renders anything but one object.
+        jinja2.TemplateError: it names an unknown variable.
     """
-    slots = Placeholders()
-    return fill_template(template.render({**variables, PLACEHOLDERS: slots}), slots.values)
+    placeholders = Placeholders()
+    return fill_template(template.render({**variables, PLACEHOLDERS: placeholders}), placeholders.values)
 
 
 def render_template(template: str, plan: object) -> dict[str, Any]:
-    """Render one template with the fields of its plan.
+    """Return the object that a template renders from the fields of its plan.
 
     Args:
         template: path below the template folder without `.yaml.j2`, such as `kubernetes/service`.
         plan: the frozen dataclass whose fields are the template's variables.
 
     Raises:
-        TemplateError: the template rendered anything but one object, or names what the plan has not.
+        TemplateError: it renders anything but one object, or names a field that the plan lacks.
     """
     try:
         return render_object(environment().get_template(f"{template}.yaml.j2"), vars(plan))
