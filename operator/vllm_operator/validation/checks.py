@@ -1,4 +1,4 @@
-"""What the CRD cannot refuse: an ordered list of small checks, each of which names the field and the way out."""
+"""Checks of a spec that the CRD cannot express: an ordered list, each with field, cause and what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Check = Callable[[Spec], Iterator[Problem]]
 
 
 def spec_problems(spec: Spec) -> tuple[Problem, ...]:
-    """Everything that is wrong with a spec, in the order of the checks."""
+    """Return all problems of a spec, in the order of the checks."""
     found: list[Problem] = []
     for check in CHECKS:
         try:
@@ -30,35 +30,35 @@ def spec_problems(spec: Spec) -> tuple[Problem, ...]:
 
 
 def spec_warnings(spec: Spec) -> tuple[str, ...]:
-    """Remarks on an accepted spec: what could not be checked."""
+    """Return the parts of an accepted spec that could not be checked, and why."""
     release = known_release(spec)
     if release is None:
         return (
-            "the image does not tell vLLM's version: its flags could not be checked, and --shutdown-timeout was left "
-            "out, so that running requests are cut when a replica stops; set spec.version",
+            "the tag of the image does not show vLLM's version: flags could not be checked, and --shutdown-timeout was "
+            "left out, so that running requests are cut when a replica stops; set spec.version",
         )
     if unknown := unknown_flags_of_newer(spec):
         return (
             f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
-            "the newest vLLM that this operator knows",
+            "the newest release that this operator knows",
         )
     return ()
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
-    """Refuse `--flag value` in one item, which vLLM would take for one unknown flag."""
+    """Refuse `--flag value` in one item: vLLM would read it as one unknown flag."""
     for position, argument in enumerate(spec.engine.extra_args):
         flag, separator, value = argument.partition(" ")
         if separator and "=" not in flag and (flag.startswith("--") or flag in SHORT_OPTIONS):
             yield Problem(
                 "InvalidArgument",
-                f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space in it: "
+                f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space: "
                 f"write {_quoted(f'{flag}={value.strip()}')}",
             )
 
 
 def flags_are_set_once(spec: Spec) -> Iterator[Problem]:
-    """Refuse a flag in extraArgs whose field is set too."""
+    """Refuse a flag in extraArgs whose field is also set."""
     fields = set_flags(spec.engine)
     for flag in extra_flags(spec):
         if flag.name in fields or flag.name in _model_flags(spec):
@@ -74,7 +74,7 @@ def _model_flags(spec: Spec) -> set[str]:
 
 
 def operator_flags_are_absent(spec: Spec) -> Iterator[Problem]:
-    """Refuse flags that another field owns or that would hide the server from its probes."""
+    """Refuse flags that another field sets, or that would hide vLLM from the probes."""
     for flag in extra_flags(spec):
         if flag.name in OPERATOR_FLAGS:
             yield Problem(
@@ -84,7 +84,7 @@ def operator_flags_are_absent(spec: Spec) -> Iterator[Problem]:
 
 
 def served_names_are_no_flags(spec: Spec) -> Iterator[Problem]:
-    """Refuse a name with a dash among several: vLLM would take it for a flag, and no equals sign can bind them all."""
+    """Refuse a name with a leading dash among several: vLLM would read it as a flag, and `=` binds only one value."""
     names = spec.model.served_names or []
     for position, name in enumerate(names):
         if name.startswith("-") and len(names) > 1:
@@ -96,17 +96,17 @@ def served_names_are_no_flags(spec: Spec) -> Iterator[Problem]:
 
 
 def product_needs_an_accelerator(spec: Spec) -> Iterator[Problem]:
-    """Refuse a product where there is no resource whose label could name it."""
+    """Refuse a product without an accelerator: no resource determines its node label."""
     if spec.accelerator.product and not spec.accelerator.resource_name:
         yield Problem(
             "InvalidAccelerator",
-            "spec.accelerator.product: without an accelerator there is no product: set accelerator.resourceName, or "
-            "choose nodes by scheduling.nodeSelector",
+            "spec.accelerator.product: a product needs an accelerator: set accelerator.resourceName, or choose nodes "
+            "by scheduling.nodeSelector",
         )
 
 
 def api_key_is_in_a_secret(spec: Spec) -> Iterator[Problem]:
-    """Refuse an API key that the operator cannot read: it would not get past it to see whether a replica serves."""
+    """Refuse an API key as a plain value: the operator could not read it, and could not probe the replicas."""
     for variable in spec.engine.env:
         secret = variable.value_from.secret_key_ref if variable.value_from else None
         if variable.name == API_KEY and secret is None:
@@ -118,23 +118,23 @@ def api_key_is_in_a_secret(spec: Spec) -> Iterator[Problem]:
 
 
 def target_is_reachable(spec: Spec) -> Iterator[Problem]:
-    """Refuse a target that running requests can never exceed, also when --max-num-seqs stands in extraArgs."""
+    """Refuse a target that running requests can never exceed, also with --max-num-seqs in extraArgs."""
     limit = engine_values(spec).max_num_seqs
     if spec.autoscaling and limit is not None and spec.autoscaling.target_running_requests >= limit:
         yield Problem(
             "UnreachableTarget",
             f"spec.autoscaling.targetRunningRequests: {spec.autoscaling.target_running_requests} must be below "
-            f"--max-num-seqs ({limit}): a replica never runs more requests than that",
+            f"--max-num-seqs ({limit}), the most requests that a replica runs: lower the target",
         )
 
 
 def environment_has_one_source(spec: Spec) -> Iterator[Problem]:
-    """Refuse variables with two sources, which Kubernetes would refuse in its own words."""
+    """Refuse variables with a value and valueFrom, before Kubernetes refuses the whole Deployment."""
     for variable in spec.engine.env:
         if variable.value and variable.value_from:
             yield Problem(
                 "InvalidEnvironment",
-                f"spec.engine.env[{variable.name}]: has a value and valueFrom: remove one of the two",
+                f"spec.engine.env[{variable.name}]: has both value and valueFrom: remove one of the two",
             )
 
 

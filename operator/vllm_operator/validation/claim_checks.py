@@ -1,4 +1,4 @@
-"""Check the claim of the cache."""
+"""Check the claim of the cache against the spec and the live claim."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vllm_operator.kube.types import Object
 
 @dataclass(frozen=True, slots=True)
 class DesiredClaim:
-    """What a spec asks of the claim that is there already.
+    """The requirements of a spec on the existing claim of its cache.
 
     Attributes:
-        cache: the spec's cache.
-        sharing: who mounts it together, and the way out; empty where one pod uses it.
+        cache: the cache of the spec.
+        sharing_problem: why several pods cannot mount an exclusive claim, and what to do; empty if one pod uses it.
     """
 
     cache: Cache
@@ -28,24 +28,24 @@ class DesiredClaim:
 
 
 def desired_claim(server: VLLMServer) -> DesiredClaim | None:
-    """What `server` asks of its claim; None when it brings its own or has no cache."""
+    """Return the requirements on the claim; None when the server has an existing claim or no cache."""
     cache = server.spec.cache
     if cache is None or cache.size is None:
         return None
     return DesiredClaim(cache, _sharing_remedy(server.spec) if cache_is_shared(server.spec) else "")
 
 
-def claim_problems(wish: DesiredClaim | None, live: Object | None) -> tuple[Problem, ...]:
-    """What is asked of the live claim and Kubernetes cannot give."""
-    if wish is None or live is None:
+def claim_problems(desired: DesiredClaim | None, live: Object | None) -> tuple[Problem, ...]:
+    """Return the requirements that the live claim cannot meet, since Kubernetes cannot change it."""
+    if desired is None or live is None:
         return ()
     return tuple(
         problem
         for problem in (
-            _changed_access_modes(wish.cache, live),
-            _changed_class(wish.cache, live),
-            _shrunk(wish.cache, live),
-            _unshareable(wish, live),
+            _changed_access_modes(desired.cache, live),
+            _changed_class(desired.cache, live),
+            _shrunk(desired.cache, live),
+            _unshareable(desired, live),
         )
         if problem
     )
@@ -66,7 +66,10 @@ def _changed_class(cache: Cache, live: Object) -> Problem | None:
 
 
 def _shrunk(cache: Cache, live: Object) -> Problem | None:
-    """A smaller size than the claim has; less than what a failed expansion asked for is the API server's to judge."""
+    """Return the problem of a size below that of the claim.
+
+    A size between the capacity and the request of a failed expansion is left to the API server, which may allow it.
+    """
     asked = (live.get("spec", {}).get("resources") or {}).get("requests", {}).get("storage")
     wanted, current = parse_quantity(cache.size), parse_quantity(asked)
     held = parse_quantity((live.get("status", {}).get("capacity") or {}).get("storage"))
@@ -75,7 +78,7 @@ def _shrunk(cache: Cache, live: Object) -> Problem | None:
     name = live["metadata"]["name"]
     return Problem(
         "ImmutableClaim",
-        f"spec.cache.size: {cache.size} is less than the {asked} that PersistentVolumeClaim {name} has, and a claim "
+        f"spec.cache.size: {cache.size} is less than the {asked} of PersistentVolumeClaim {name}, and a claim "
         f"cannot shrink: set it back to {asked}, delete the claim to lose the cache, or use cache.existingClaim",
     )
 
@@ -89,14 +92,14 @@ def _immutable_field(field: str, live: Object, current: str) -> Problem:
     )
 
 
-def _unshareable(wish: DesiredClaim, live: Object) -> Problem | None:
+def _unshareable(desired: DesiredClaim, live: Object) -> Problem | None:
     modes = access_modes(live)
-    if not wish.sharing_problem or not is_exclusive(modes):
+    if not desired.sharing_problem or not is_exclusive(modes):
         return None
     name = live["metadata"]["name"]
     return Problem(
         "CacheNotShareable",
-        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {wish.sharing_problem}, "
+        f"spec.cache: PersistentVolumeClaim {name} is {', '.join(sorted(modes))} and {desired.sharing_problem}, "
         "use cache.existingClaim with a ReadWriteMany claim, or delete the claim to lose the cache",
     )
 
@@ -104,11 +107,11 @@ def _unshareable(wish: DesiredClaim, live: Object) -> Problem | None:
 def _sharing_remedy(spec: Spec) -> str:
     if possible_replicas(spec) > 1:
         return "cannot serve several replicas: run one replica"
-    return "a new replica on another node could not mount it beside the old one: set rollout.maxSurge: 0"
+    return "a new replica on another node could not mount it while the old one runs: set rollout.maxSurge: 0"
 
 
 def surge_can_mount_cache(spec: Spec) -> Iterator[Problem]:
-    """Refuse a surge beside an exclusive cache; several replicas beside one are refused by the CRD."""
+    """Refuse a surge with an exclusive cache; the CRD refuses several replicas with one."""
     modes = spec.cache.access_modes if spec.cache else None
     if modes and is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
         yield Problem(
@@ -119,12 +122,12 @@ def surge_can_mount_cache(spec: Spec) -> Iterator[Problem]:
 
 
 def sharing_problem(spec: Spec) -> str:
-    """What goes wrong with a claim that only one node may mount, and the way out; empty where one pod uses it."""
+    """Return why a claim that one node may mount is not enough, and what to do; empty when one pod uses it."""
     if possible_replicas(spec) > 1:
         return "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"
     if surges(spec):
         return (
-            "a rollout's new replica cannot mount it on another node beside the old one: set rollout.maxSurge: 0 (and "
-            "maxUnavailable: 1), or name a ReadWriteMany claim"
+            "a rollout's new replica on another node cannot mount it while the old one runs: set rollout.maxSurge: 0 "
+            "(and maxUnavailable: 1), or name a ReadWriteMany claim"
         )
     return ""

@@ -1,6 +1,6 @@
-"""Refuse what the vLLM of a spec does not take: flags that it does not have, and values that its parser refuses.
+"""Refuse flags that the vLLM of a spec does not have, and values that its parser refuses.
 
-The image may hold a fork or plugins, so whatever is in doubt is accepted: vLLM itself has the last word.
+The image may hold a fork or plugins, so a check accepts all that is in doubt: vLLM itself decides at its start.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vllm_operator.vllm.removed_flags import explain_missing_flag
 EXTENSIBLE = frozenset(
     {"--attention-backend", "--device", "--load-format", "--quantization", "--reasoning-parser", "--tool-call-parser"}
 )
-"""Flags to whose choices a plugin may add."""
+"""Flags whose choices a plugin may extend."""
 
 VARIABLE = "$("
-"""Begins a variable that the kubelet fills in: nobody knows its value here."""
+"""Start of a variable that the kubelet replaces: its value is unknown here."""
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?[kmgt]|\d+[KMGT]")
 
 
 def flags_exist(spec: Spec) -> Iterator[Problem]:
-    """Refuse fields and flags that this vLLM does not have, naming the one that was meant."""
+    """Refuse fields and flags that this vLLM does not have, and name the one that was probably meant."""
     release = known_release(spec)
     if release is None or not release.complete:
         return
@@ -41,20 +41,20 @@ def flags_exist(spec: Spec) -> Iterator[Problem]:
 
 
 def values_fit(spec: Spec) -> Iterator[Problem]:
-    """Refuse missing values, values of switches, and values that vLLM's parser would not convert."""
+    """Refuse missing values, values of switches, and values that vLLM's parser cannot convert."""
     release = known_release(spec)
     if release is None or not release.measured:
         return
     found = list(arguments_with_fields(spec, release))
     if any(_full_name(argument) in OPERATOR_FLAGS for _, argument in found):
-        return  # Those are refused as a whole, whatever their values are.
+        return  # Another check refuses these flags, whatever their values are.
     for place, argument in found:
-        if trouble := _misuse(argument) if argument.written else _stray_value(argument):
-            yield Problem("InvalidArgument", f"{place}: {trouble}")
+        if error := _misuse(argument) if argument.written else _stray_value(argument):
+            yield Problem("InvalidArgument", f"{place}: {error}")
 
 
 def unknown_flags_of_newer(spec: Spec) -> tuple[str, ...]:
-    """Flags that no measured release has, of a vLLM that is newer than all of them."""
+    """Return the flags that no measured release has, for a vLLM that is newer than all of them."""
     release = known_release(spec)
     if release is None or not release.newest:
         return ()
@@ -63,7 +63,7 @@ def unknown_flags_of_newer(spec: Spec) -> tuple[str, ...]:
 
 
 def arguments_with_fields(spec: Spec, release: KnownRelease) -> Iterator[tuple[str, Argument]]:
-    """What the user asks for, with the field or the item that asks for it."""
+    """Yield the arguments of a spec, each with the path of its field or item."""
     for flag, value in set_flags(spec.engine).items():
         for argument in release.cli_parser.parse(field_arguments(flag, value)):
             yield field_of_flag(flag), argument
@@ -73,7 +73,7 @@ def arguments_with_fields(spec: Spec, release: KnownRelease) -> Iterator[tuple[s
 
 
 def _is_left_to_others(argument: Argument, release: KnownRelease) -> bool:
-    """Other checks name it, or the neighbours of an unmeasured release do not agree on what it is."""
+    """Return whether another check reports the argument, or the neighbours of an unmeasured release disagree on it."""
     return _full_name(argument) in OPERATOR_FLAGS or (bool(argument.candidates) and not release.measured)
 
 
@@ -101,7 +101,7 @@ def _alternatives(names: tuple[str, ...]) -> str:
 
 def _stray_value(argument: Argument) -> str:
     value = argument.values[0]
-    # `--flag value` in one item is told by another check, and a variable may hold a flag.
+    # Another check reports `--flag value` in one item, and a variable may hold a flag.
     return "" if value.startswith("-") or VARIABLE in value else f'"{_short(value)}" belongs to no flag: remove it'
 
 
@@ -111,8 +111,8 @@ def _misuse(argument: Argument) -> str:
         return ""
     if argument.negated or flag.nargs == 0:
         return f"{argument.written} is a switch and takes no value" if argument.bound else ""
-    fewest = flag.nargs if isinstance(flag.nargs, int) else 1 if flag.nargs == "+" else 0
-    if len(argument.values) < fewest:
+    least = flag.nargs if isinstance(flag.nargs, int) else 1 if flag.nargs == "+" else 0
+    if len(argument.values) < least:
         return f"{argument.written} needs a value"
     return next(filter(None, (_refused_value(flag, value) for value in argument.values)), "")
 
@@ -159,4 +159,4 @@ KINDS: dict[str, tuple[Callable[[str], bool], str]] = {
     "number": (_accepts(float), "a number"),
     "json": (_accepts(json.loads), "JSON"),
 }
-"""Kind of value -> whether a text is one, and what it is called."""
+"""Kind of value -> a test of a text, and the name of the kind in messages."""

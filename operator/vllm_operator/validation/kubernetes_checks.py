@@ -1,7 +1,8 @@
-"""What Kubernetes would refuse in a child, told by the field of the spec before anything is written.
+"""Refuse what Kubernetes would refuse in a child, by the field of the spec and before a child is written.
 
-A schema says how a field is written; these are the rules between fields, and those for the keys of maps. They follow
-`pkg/apis/core/validation/validation.go`. The open parts (podTemplate, affinity, security contexts) are Kubernetes' own.
+The schema of the CRD checks single fields; these are the rules between fields, and those for the keys of maps. They
+follow `pkg/apis/core/validation/validation.go`. The open parts (podTemplate, affinity, security contexts) are left to
+Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from vllm_operator.kube.quantity import parse_quantity
 
 STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 ANNOTATIONS_BYTES = 200 * 1024
-"""Kubernetes takes 256 KiB for all annotations of an object; the operator has its own among them."""
+"""Bytes that the annotations of the Service may have; Kubernetes allows 256 KiB, and the operator adds its own."""
 
 DIVISORS = {
     "cpu": {"1", "1m"},
     "": {"1", *(f"1{unit}" for unit in ("k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))},
 }
-"""Divisors of the downward API: those of CPU, and of everything else."""
+"""Divisors of the downward API: those of CPU, and those of all other resources."""
 
 _QUALIFIED = re.compile(QUALIFIED)
 _HUGE_PAGES = re.compile(r"hugepages-[0-9]+[KMG]i")
 
 
 def keys_are_qualified_names(spec: Spec) -> Iterator[Problem]:
-    """Keys of labels and annotations."""
+    """Refuse invalid keys of labels and annotations."""
     maps: dict[str, Mapping[str, str]] = {
         "scheduling.nodeSelector": spec.scheduling.node_selector,
         "service.labels": spec.service.labels,
@@ -42,7 +43,9 @@ def keys_are_qualified_names(spec: Spec) -> Iterator[Problem]:
     for path, keys in maps.items():
         for key in keys:
             if not _is_qualified(key):
-                yield _invalid(path, f'"{key[:80]}" is no key that Kubernetes takes: use letters, digits, -, _ and .')
+                yield _invalid(
+                    path, f'"{key[:80]}" is not a valid key: use letters, digits, -, _ and ., at most 63 characters'
+                )
 
 
 def _is_qualified(key: str) -> bool:
@@ -51,24 +54,26 @@ def _is_qualified(key: str) -> bool:
 
 
 def annotations_fit(spec: Spec) -> Iterator[Problem]:
-    """Their sum has a bound."""
+    """Refuse annotations of the Service that are too large together."""
     size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.service.annotations.items())
     if size > ANNOTATIONS_BYTES:
-        yield _invalid("service.annotations", f"{size} bytes are more than an object may carry: shorten them")
+        yield _invalid(
+            "service.annotations", f"{size} bytes are more than the {ANNOTATIONS_BYTES} that fit: shorten them"
+        )
 
 
 def resources_are_valid(spec: Spec) -> Iterator[Problem]:
-    """Names of resources, requests within limits, whole and equal numbers of devices."""
+    """Refuse unknown resources, requests above limits, and numbers of devices that are not whole or not equal."""
     limits, requests = spec.resources.limits, spec.resources.requests
     for field, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
-            if trouble := _resource_error(name, amount):
-                yield _invalid(f"resources.{field}[{name[:80]}]", trouble)
+            if error := _resource_error(name, amount):
+                yield _invalid(f"resources.{field}[{name[:80]}]", error)
     for name, amount in requests.items():
         yield from _within_limit(name, amount, limits.get(name))
     huge = [name for name in limits if _HUGE_PAGES.fullmatch(name)]
     if huge and not {"cpu", "memory"} & {*limits, *requests}:
-        yield _invalid("resources.limits", f"{huge[0]} needs cpu or memory beside it: add one")
+        yield _invalid("resources.limits", f"{huge[0]} needs cpu or memory too: add one of them")
 
 
 def _resource_error(name: str, amount: Any) -> str:
@@ -76,7 +81,7 @@ def _resource_error(name: str, amount: Any) -> str:
         return ""
     domain, slash, _ = name.partition("/")
     if not slash or not _is_qualified(name) or len(domain) > 200:
-        return "is no resource: use cpu, memory, ephemeral-storage or a name with a domain, such as nvidia.com/gpu"
+        return "is not a resource: use cpu, memory, ephemeral-storage or a name with a domain, such as nvidia.com/gpu"
     if domain.endswith("kubernetes.io") or domain.startswith("requests."):
         return "is reserved by Kubernetes: name a resource of a device plugin"
     number = parse_quantity(amount)
@@ -87,7 +92,10 @@ def _within_limit(name: str, amount: Any, limit: Any) -> Iterator[Problem]:
     asked, most = parse_quantity(amount), parse_quantity(limit)
     overcommits = name in STANDARD_RESOURCES
     if limit is None and not overcommits:
-        yield _invalid(f"resources.requests[{name[:80]}]", "needs the same limit: Kubernetes does not share it")
+        yield _invalid(
+            f"resources.requests[{name[:80]}]",
+            "needs an equal limit, since Kubernetes does not overcommit this resource: add it",
+        )
     if asked is None or most is None:
         return
     if asked > most or (asked != most and not overcommits):
@@ -95,14 +103,14 @@ def _within_limit(name: str, amount: Any, limit: Any) -> Iterator[Problem]:
 
 
 def accelerator_is_a_resource(spec: Spec) -> Iterator[Problem]:
-    """The name that devices are asked for by, which is also the key of a toleration."""
+    """Refuse an accelerator that is not a resource; its name is also the key of a toleration."""
     name = spec.accelerator.resource_name
-    if name and (trouble := _resource_error(name, 1)):
-        yield _invalid("accelerator.resourceName", f"{name[:80]} {trouble}")
+    if name and (error := _resource_error(name, 1)):
+        yield _invalid("accelerator.resourceName", f"{name[:80]} {error}")
 
 
 def resource_claims_exist_in_pod(spec: Spec) -> Iterator[Problem]:
-    """A container may use only resource claims that its pod has."""
+    """Refuse a resource claim of the container that its pod does not have."""
     template = spec.pod_template or {}
     pod = template.get("spec")
     listed = pod.get("resourceClaims") if isinstance(pod, dict) else None
@@ -115,17 +123,17 @@ def resource_claims_exist_in_pod(spec: Spec) -> Iterator[Problem]:
 
 
 def tolerations_are_consistent(spec: Spec) -> Iterator[Problem]:
-    """Key, operator, value, effect and seconds of one."""
+    """Refuse tolerations whose key, operator, value, effect and seconds do not fit together."""
     for position, toleration in enumerate(spec.scheduling.tolerations):
-        if trouble := _toleration_error(toleration):
-            yield _invalid(f"scheduling.tolerations[{position}]", trouble)
+        if error := _toleration_error(toleration):
+            yield _invalid(f"scheduling.tolerations[{position}]", error)
 
 
 def _toleration_error(one: Toleration) -> str:
     if not one.key and one.operator != "Exists":
         return "without a key, operator must be Exists, which tolerates every taint"
     if one.operator == "Exists" and one.value:
-        return "with operator Exists there is no value: remove it"
+        return "operator Exists takes no value: remove it"
     if one.toleration_seconds is not None and one.effect != "NoExecute":
         return "tolerationSeconds needs effect: NoExecute"
     if one.operator in {"Lt", "Gt"} and not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", one.value or ""):
@@ -134,16 +142,19 @@ def _toleration_error(one: Toleration) -> str:
 
 
 def constraints_differ(spec: Spec) -> Iterator[Problem]:
-    """Topology spread constraints of one key and action, and fields that need another."""
+    """Refuse constraints with the same key and action, and fields that need another field."""
     constraints = spec.scheduling.topology_spread_constraints or []
     pairs = Counter((one.topology_key, one.when_unsatisfiable) for one in constraints)
     for position, one in enumerate(constraints):
         if pairs[one.topology_key, one.when_unsatisfiable] > 1:
-            yield _invalid(_constraint_path(position), f"{one.topology_key} is there twice: keep one of the two")
+            yield _invalid(
+                _constraint_path(position),
+                f"{one.topology_key} is there twice with the same whenUnsatisfiable: keep one of the two",
+            )
         if one.min_domains is not None and one.when_unsatisfiable != "DoNotSchedule":
             yield _invalid(_constraint_path(position), "minDomains needs whenUnsatisfiable: DoNotSchedule")
         if twice := _repeated_key(one):
-            yield _invalid(_constraint_path(position), f"{twice} is matched already: remove it from matchLabelKeys")
+            yield _invalid(_constraint_path(position), f"{twice} is matched twice: remove it from matchLabelKeys")
 
 
 def _constraint_path(position: int) -> str:
@@ -158,18 +169,18 @@ def _repeated_key(one: TopologySpreadConstraint) -> str:
 
 
 def cache_can_be_claimed(spec: Spec) -> Iterator[Problem]:
-    """Size and access modes of a new claim."""
+    """Refuse an invalid size and invalid access modes of a new claim."""
     cache = spec.cache
     if cache is None or cache.size is None:
         return
     if not parse_quantity(cache.size):
         yield _invalid("cache.size", "must be more than 0")
     if cache.access_modes and "ReadWriteOncePod" in cache.access_modes and len(set(cache.access_modes)) > 1:
-        yield _invalid("cache.accessModes", "ReadWriteOncePod cannot go with another mode: choose one")
+        yield _invalid("cache.accessModes", "ReadWriteOncePod excludes other modes: choose one")
 
 
 def divisors_are_allowed(spec: Spec) -> Iterator[Problem]:
-    """Divisors of the downward API."""
+    """Refuse divisors that the downward API does not have."""
     for variable in spec.engine.env:
         source = variable.value_from.resource_field_ref if variable.value_from else None
         if source is None or source.divisor is None:
@@ -178,22 +189,22 @@ def divisors_are_allowed(spec: Spec) -> Iterator[Problem]:
         if str(source.divisor) not in {*allowed, "0"}:
             yield _invalid(
                 f"engine.env[{variable.name}].valueFrom.resourceFieldRef.divisor",
-                f"{source.divisor} is none for {source.resource}: use {', '.join(sorted(allowed))}",
+                f"{source.divisor} is not allowed for {source.resource}: use {', '.join(sorted(allowed))}",
             )
 
 
 def variables_have_one_source(spec: Spec) -> Iterator[Problem]:
-    """`valueFrom` holds exactly one source."""
+    """Refuse a `valueFrom` that has no source or several."""
     for variable in spec.engine.env:
         if variable.value_from is None:
             continue
         sources = variable.value_from.model_dump(exclude_none=True)
         if len(sources) != 1:
-            yield _invalid(f"engine.env[{variable.name}].valueFrom", f"needs one source, not {len(sources)}")
+            yield _invalid(f"engine.env[{variable.name}].valueFrom", f"has {len(sources)} sources: keep exactly one")
 
 
-def _invalid(path: str, trouble: str) -> Problem:
-    return Problem("InvalidSpec", f"spec.{path}: {trouble}")
+def _invalid(path: str, error: str) -> Problem:
+    return Problem("InvalidSpec", f"spec.{path}: {error}")
 
 
 CHECKS = (

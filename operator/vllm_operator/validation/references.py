@@ -1,11 +1,14 @@
-"""What a manifest refers to and the cluster must have."""
+"""Objects that a spec refers to: they must exist in the cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from vllm_operator.api.core import SecretKeyReference
 from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import Spec
 from vllm_operator.validation.claim_checks import sharing_problem
 from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN
 from vllm_operator.vllm.model_source import resolve_model
@@ -13,10 +16,14 @@ from vllm_operator.vllm.model_source import resolve_model
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret's key or a claim, and the field that names it.
+    """A key of a Secret, or a claim, and the field that names it.
 
     Attributes:
-        sharing: what goes wrong when the claim can be mounted on one node only; empty where nothing does.
+        kind: kind of the object.
+        name: name of the object, in the namespace of the server.
+        field: path of the field, such as `spec.model.tokenSecretRef`.
+        key: key in the Secret; None for a claim.
+        sharing_problem: why a claim that one node may mount is not enough, and what to do; empty if it is.
     """
 
     kind: Literal["Secret", "PersistentVolumeClaim"]
@@ -27,22 +34,34 @@ class Reference:
 
 
 def references(server: VLLMServer) -> tuple[Reference, ...]:
-    """Everything that must exist before the pods can start; not a Secret whose variable engine.env replaces."""
-    spec = server.spec
-    found: list[Reference] = []
+    """Return all objects that must exist before the pods can start.
+
+    A Secret is left out if a variable in `engine.env` replaces the one that it would fill.
+    """
+    return (*_secrets(server.spec), *_claims(server.spec))
+
+
+def _secrets(spec: Spec) -> Iterator[Reference]:
+    named: dict[str, tuple[str, SecretKeyReference | None]] = {
+        HF_TOKEN: ("spec.model.tokenSecretRef", spec.model.token_secret_ref),
+        API_KEY: ("spec.security.apiKeySecretRef", spec.security.api_key_secret_ref),
+    }
     replaced = {variable.name for variable in spec.engine.env}
-    if (token := spec.model.token_secret_ref) is not None and HF_TOKEN not in replaced:
-        found.append(Reference("Secret", token.name, "spec.model.tokenSecretRef", token.key))
-    if (key := spec.security.api_key_secret_ref) is not None and API_KEY not in replaced:
-        found.append(Reference("Secret", key.name, "spec.security.apiKeySecretRef", key.key))
+    for variable_name, (field, reference) in named.items():
+        if reference is not None and variable_name not in replaced:
+            yield Reference("Secret", reference.name, field, reference.key)
     for variable in spec.engine.env:
         secret = variable.value_from.secret_key_ref if variable.value_from else None
         if secret is not None and not secret.optional:
             field = f"spec.engine.env[{variable.name}].valueFrom.secretKeyRef"
-            found.append(Reference("Secret", secret.name, field, secret.key))
-    if (claim := resolve_model(spec.model).claim) is not None:
-        found.append(Reference("PersistentVolumeClaim", claim, "spec.model.uri", sharing_problem=sharing_problem(spec)))
-    if spec.cache is not None and spec.cache.existing_claim is not None:
-        claim, field = spec.cache.existing_claim, "spec.cache.existingClaim"
-        found.append(Reference("PersistentVolumeClaim", claim, field, sharing_problem=sharing_problem(spec)))
-    return tuple(found)
+            yield Reference("Secret", secret.name, field, secret.key)
+
+
+def _claims(spec: Spec) -> Iterator[Reference]:
+    claims = {
+        "spec.model.uri": resolve_model(spec.model).claim,
+        "spec.cache.existingClaim": spec.cache.existing_claim if spec.cache else None,
+    }
+    for field, name in claims.items():
+        if name is not None:
+            yield Reference("PersistentVolumeClaim", name, field, sharing_problem=sharing_problem(spec))

@@ -110,14 +110,14 @@ PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         live("ReadWriteOnce"),
         "CacheNotShareable",
         "spec.cache: PersistentVolumeClaim mistral-cache is ReadWriteOnce and a new replica on another node could not "
-        "mount it beside the old one: set rollout.maxSurge: 0",
+        "mount it while the old one runs: set rollout.maxSurge: 0",
     ),
     (
         "a smaller size",
         {"cache": {"size": "50Gi"}},
         sized("100Gi", "100Gi"),
         "ImmutableClaim",
-        "spec.cache.size: 50Gi is less than the 100Gi that PersistentVolumeClaim mistral-cache has, and a claim cannot "
+        "spec.cache.size: 50Gi is less than the 100Gi of PersistentVolumeClaim mistral-cache, and a claim cannot "
         "shrink: set it back to 100Gi",
     ),
     (

@@ -16,7 +16,7 @@ def variable(**secret: Any) -> dict[str, Any]:
 
 SEVERAL = "replicas on several nodes cannot mount it at once: keep them on one node, or name a ReadWriteMany claim"
 SURGE = (
-    "a rollout's new replica cannot mount it on another node beside the old one: set rollout.maxSurge: 0 (and "
+    "a rollout's new replica on another node cannot mount it while the old one runs: set rollout.maxSurge: 0 (and "
     "maxUnavailable: 1), or name a ReadWriteMany claim"
 )
 
