@@ -1,10 +1,10 @@
 """`python -m tools.release`: prepare a release on this machine, and build its files.
 
     ready VERSION                 refuse a tree or a version that cannot be released
-    prepare VERSION               version, changelog, snapshot, wheel, install file, checksums; then say what is left
+    prepare VERSION               version, changelog, references, snapshot, dist/; then say what is left
     artefacts --version V         wheel and install file of a version that the source has already, into dist/
     checksums                     dist/SHA256SUMS
-    notes --version V             the section of the changelog
+    notes --version V             the section of the changelog for a version that the source has already
 
 docs/contributing/releasing.md describes a whole release.
 """
@@ -26,11 +26,9 @@ from pathlib import Path
 from tools.localcluster import settings
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-VERSION_LINES = {
-    "pyproject.toml": re.compile(r'^version = "([^"]+)"$', re.MULTILINE),
-    "operator/vllm_operator/__init__.py": re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE),
-}
-"""Where the version can stand; at least one of them holds it."""
+VERSION_FILE = "operator/vllm_operator/__init__.py"
+"""The only place of the version: the wheel and the command line read it from there."""
+VERSION_LINE = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 MARKER = "<!-- towncrier release notes start -->\n"
 SECTION = re.compile(r"^## .*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -84,25 +82,17 @@ class Tree:
         """Return the version of the source.
 
         Raises:
-            ReleaseError: two files name different versions, or none names one.
+            ReleaseError: the file does not name it.
         """
-        found = {name: self._version_in(name) for name in VERSION_LINES}
-        versions = {version for version in found.values() if version}
-        if len(versions) != 1:
-            raise ReleaseError(f"the version must stand in one place, and is {found}: correct it")
-        return versions.pop()
+        found = VERSION_LINE.search((self.root / VERSION_FILE).read_text())
+        if found is None:
+            raise ReleaseError(f'{VERSION_FILE} names no version: add the line `__version__ = "0.2.0"`')
+        return found[1]
 
     def set_version(self, version: str) -> None:
-        """Write the version wherever one stands."""
-        self.version()
-        for name, pattern in VERSION_LINES.items():
-            path = self.root / name
-            text = path.read_text()
-            path.write_text(pattern.sub(lambda found: found[0].replace(found[1], version), text, count=1))
-
-    def _version_in(self, name: str) -> str:
-        found = VERSION_LINES[name].search((self.root / name).read_text())
-        return found[1] if found else ""
+        """Write the version of the source."""
+        path = self.root / VERSION_FILE
+        path.write_text(VERSION_LINE.sub(f'__version__ = "{version}"', path.read_text(), count=1))
 
 
 def check_ready(tree: Tree, version: str) -> None:
@@ -189,16 +179,19 @@ def fragments(tree: Tree, version: str) -> str:
     return tree.run([_sibling("towncrier"), "build", "--draft", "--version", version])
 
 
+def check_version(tree: Tree, version: str) -> None:
+    """Raise ReleaseError unless the source is this version."""
+    if (source := tree.version()) != version:
+        raise ReleaseError(f"the source is version {source}, not {version}: run `make release VERSION={version}`")
+
+
 def build_artefacts(tree: Tree, version: str, image: str) -> None:
     """Build wheel and install file into an empty dist/.
 
     Raises:
         ReleaseError: the source has another version, or a build fails.
     """
-    if tree.version() != version:
-        raise ReleaseError(
-            f"the source is version {tree.version()}, not {version}: run `make release VERSION={version}`"
-        )
+    check_version(tree, version)
     shutil.rmtree(tree.dist, ignore_errors=True)
     tree.run([_uv(), "build", "--wheel", "--quiet", "--out-dir", str(tree.dist)])
     (tree.dist / ".gitignore").unlink(missing_ok=True)
@@ -222,7 +215,7 @@ def prepare(tree: Tree, version: str, image: str, date: str) -> str:
         if path.name != "README.md":
             path.unlink()
     tree.set_version(version)
-    tree.run([_uv(), "lock", "--quiet"])
+    tree.run([sys.executable, "-m", "tools.reference_docs"])
     tree.run([sys.executable, "-m", "tools.release_snapshot", version])
     build_artefacts(tree, version, image)
     sums = write_checksums(tree.dist)
@@ -276,6 +269,7 @@ def execute(arguments: argparse.Namespace, tree: Tree) -> str:
         return write_checksums(tree.dist)
     version: str = arguments.version
     if arguments.command == "notes":
+        check_version(tree, version)
         return notes(tree.changelog.read_text(), version)
     if arguments.command == "artefacts":
         build_artefacts(tree, version, arguments.image or f"vllm-operator:{version}")

@@ -65,6 +65,15 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == ALERTS
 
 
+def test_log_lines_that_runbooks_look_for_are_written() -> None:
+    pages = "".join(path.read_text() for path in RUNBOOKS.glob("VLLMOperator*.md"))
+    source = "".join(path.read_text() for path in (REPOSITORY / "operator").rglob("*.py"))
+    wanted = re.findall(r"kubectl logs -n \$NS deploy/vllm-operator .*\| grep '([^']+)'", pages)
+
+    assert len(wanted) == 2
+    assert [text for text in wanted if text not in source] == []
+
+
 @pytest.mark.parametrize("alert", sorted(ALERTS))
 def test_runbook_answers_the_questions_of_the_night(alert: str) -> None:
     page = (RUNBOOKS / f"{alert}.md").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,6 @@ def root(tmp_path: Path) -> Path:
     package = tmp_path / "operator" / "vllm_operator"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""Doc."""\n\n__version__ = "0.1.0"\n')
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "vllm-operator"\nversion = "0.1.0"\n')
     (tmp_path / "CHANGELOG.md").write_text(UNRELEASED)
     fragments = tmp_path / "changelog.d"
     fragments.mkdir()
@@ -99,33 +99,28 @@ def test_snapshot_of_an_untagged_version_is_taken_again(root: Path) -> None:
     release.check_ready(Tree(root, Recorded()), "0.1.10")
 
 
-def test_version_is_written_wherever_one_stands(root: Path) -> None:
+def test_version_is_written_where_the_wheel_reads_it(root: Path) -> None:
     tree = Tree(root, Recorded())
 
     tree.set_version("0.2.0")
 
     assert tree.version() == "0.2.0"
-    assert 'version = "0.2.0"' in (root / "pyproject.toml").read_text()
+    assert (root / release.VERSION_FILE).read_text() == '"""Doc."""\n\n__version__ = "0.2.0"\n'
 
 
-def test_version_may_stand_in_one_place_alone(root: Path) -> None:
-    (root / "pyproject.toml").write_text('[project]\ndynamic = ["version"]\n')
-    tree = Tree(root, Recorded())
+def test_source_without_a_version_is_an_error(root: Path) -> None:
+    (root / release.VERSION_FILE).write_text('"""Doc."""\n')
 
-    tree.set_version("0.2.0")
-
-    assert tree.version() == "0.2.0"
-
-
-def test_two_different_versions_are_an_error(root: Path) -> None:
-    (root / "pyproject.toml").write_text('[project]\nversion = "0.3.0"\n')
-
-    with pytest.raises(ReleaseError, match="must stand in one place"):
+    with pytest.raises(ReleaseError, match="names no version"):
         Tree(root, Recorded()).version()
 
 
 def test_this_repository_has_one_version() -> None:
+    pyproject = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text())
+
     assert release.VERSION.fullmatch(Tree(settings.REPOSITORY, Recorded()).version())
+    assert pyproject["project"]["dynamic"] == ["version"]
+    assert pyproject["tool"]["hatch"]["version"]["path"] == release.VERSION_FILE
 
 
 def test_fragments_join_the_unreleased_section_in_their_categories() -> None:
@@ -256,7 +251,7 @@ def test_prepare_does_each_step_and_says_what_is_left(root: Path, monkeypatch: p
 
     assert [command[1:3] for command in ran.commands] == [
         ["build", "--draft"],
-        ["lock", "--quiet"],
+        ["-m", "tools.reference_docs"],
         ["-m", "tools.release_snapshot"],
         ["build", "--wheel"],
         ["-m", "vllm_operator"],
@@ -275,4 +270,4 @@ def test_prepare_does_each_step_and_says_what_is_left(root: Path, monkeypatch: p
 
 def test_error_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert release.main(["notes", "--version", "99.0.0"]) == 1
-    assert capsys.readouterr().err.startswith("error: CHANGELOG.md has no dated section for 99.0.0")
+    assert capsys.readouterr().err.startswith("error: the source is version ")
