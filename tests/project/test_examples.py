@@ -1,4 +1,4 @@
-"""What the examples and the README show is accepted, without a problem or a remark."""
+"""Check that each manifest of the examples, the README and the docs is accepted, without a problem or a warning."""
 
 from __future__ import annotations
 
@@ -12,19 +12,37 @@ import yaml
 from vllm_operator.desired.state import desired_state
 
 ROOT = Path(__file__).resolve().parents[2]
-README_MANIFEST = re.compile(r"```yaml\n(apiVersion: vllm-operator.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+BASE: dict[str, Any] = {
+    "apiVersion": "vllm-operator.dev/v1alpha1",
+    "kind": "VLLMServer",
+    "metadata": {"name": "mistral"},
+    "spec": {"model": {"uri": "hf://mistralai/Mistral-7B-Instruct-v0.3"}},
+}
+"""Completes the parts of a spec that the docs show."""
 
 
-def shown() -> dict[str, str]:
-    """Every manifest that a newcomer meets first."""
-    texts = {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.yaml"))}
-    (readme,) = README_MANIFEST.findall((ROOT / "README.md").read_text())
-    return {**texts, "README.md": readme}
+def shown() -> dict[str, dict[str, Any]]:
+    """Return every VLLMServer, and every part of one, that the repository shows: place -> manifest."""
+    found = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").glob("*.yaml"))}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for number, block in enumerate(BLOCK.findall(page.read_text()), 1):
+            name = f"{page.relative_to(ROOT)}#{number}"
+            if block.startswith("apiVersion: vllm-operator"):
+                found[name] = yaml.safe_load(block)
+            elif block.startswith("spec:"):
+                found[name] = {**BASE, "spec": {**BASE["spec"], **yaml.safe_load(block)["spec"]}}
+    return found
+
+
+def test_the_readme_and_the_guides_show_manifests() -> None:
+    assert "README.md#1" in shown()
+    assert len([name for name in shown() if name.startswith("docs/how-to/")]) > 6
 
 
 @pytest.mark.parametrize("name", shown())
 def test_what_a_newcomer_copies_is_accepted(name: str) -> None:
-    body: dict[str, Any] = yaml.safe_load(shown()[name])
+    body = shown()[name]
     body["metadata"] |= {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
 
     desired = desired_state(body, frozenset({"PodMonitor", "PrometheusRule"}))
