@@ -19,7 +19,7 @@ from tests.integration.servers import MODEL, Servers
 from tools.harness.control_plane import Plane
 from tools.harness.kube import KIND, Kube
 from tools.harness.operator_process import OperatorProcess
-from vllm_operator.controller.workqueue import PATIENCE_SECONDS
+from vllm_operator.controller.workqueue import SLOW_SECONDS
 from vllm_operator.kube.client import CALL_TIMEOUT_SECONDS as CALL_SECONDS
 
 POISON = "poison"
@@ -202,7 +202,7 @@ def test_more_servers_that_hang_than_there_are_workers_delay_no_other(ward: Ward
     print(f"the first changes {_told(first)}; later {_told(later)}, {len(later)} changes")
     assert crowd.servers() == HANGING
     assert min(first) - statistics.median(healthy) <= ALLOWED_SECONDS
-    assert max(first + later) < PATIENCE_SECONDS, "it waited for a call that is not answered"
+    assert max(first + later) < SLOW_SECONDS, "it waited for a call that is not answered"
     assert ward.added_delay(healthy) <= ALLOWED_SECONDS
 
 

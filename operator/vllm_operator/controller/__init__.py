@@ -1,1 +1,1 @@
-"""When a server is looked at: the keyed queue and its back-off."""
+"""Reconcile VLLMServers: the manager, its work queue, and the steps of one reconcile."""
