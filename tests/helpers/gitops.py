@@ -1,4 +1,4 @@
-"""Those who wait for a server: Flux by kstatus' rules, Argo CD by our Lua script, kubectl by its own check."""
+"""The verdicts of the tools that wait for a server: Flux (kstatus), Argo CD (the Lua script) and `kubectl wait`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "how-to" / "argocd-health.lua"
 
 
 def kstatus(server: Mapping[str, Any]) -> str:
-    """What Flux makes of it: sigs.k8s.io/cli-utils `pkg/kstatus/status`, `Compute` for a kind without rules."""
+    """Return kstatus' verdict: sigs.k8s.io/cli-utils `pkg/kstatus/status`, `Compute` for a kind without rules."""
     metadata, status = server["metadata"], server.get("status") or {}
     if metadata.get("deletionTimestamp"):
         return "Terminating"
@@ -29,8 +29,8 @@ def kstatus(server: Mapping[str, Any]) -> str:
     return "Current"
 
 
-def kubectl_waits_no_more(server: Mapping[str, Any], kind: str) -> bool:
-    """`kubectl wait --for=condition=KIND` ends (kubectl `pkg/cmd/wait/condition.go`, `checkCondition`)."""
+def kubectl_wait_ends(server: Mapping[str, Any], kind: str) -> bool:
+    """Return True when `kubectl wait --for=condition=KIND` ends (`pkg/cmd/wait/condition.go`, `checkCondition`)."""
     status = server.get("status") or {}
     for entry in status.get("conditions", ()):
         if entry["type"].lower() == kind.lower():
@@ -41,8 +41,8 @@ def kubectl_waits_no_more(server: Mapping[str, Any], kind: str) -> bool:
     return False
 
 
-def argo(server: Mapping[str, Any]) -> str:
-    """What Argo CD makes of it, with nothing but Lua's base library."""
+def argocd_health(server: Mapping[str, Any]) -> str:
+    """Return the health of the Lua script for Argo CD, which may use Lua's base library only."""
     lua = LuaRuntime(unpack_returned_tuples=True)
     run = lua.eval(
         "function(source, obj) local script = assert(loadstring(source)); "

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.gitops import argo, kstatus, kubectl_waits_no_more
+from tests.helpers.gitops import argocd_health, kstatus, kubectl_wait_ends
 from tests.helpers.pods import (
     OLD_REVISION,
     crashed_pod,
@@ -21,8 +21,8 @@ from tests.helpers.pods import (
     termination,
     waiting_pod,
 )
+from tests.helpers.random_status_inputs import situations
 from tests.helpers.status_inputs import MISSING_SECRET, REFUSED, inputs, status_of
-from tests.unit.status.test_properties import situations
 from vllm_operator.api.crd import crd
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.inputs import StatusInputs
@@ -30,13 +30,13 @@ from vllm_operator.status.inputs import StatusInputs
 Json = dict[str, Any]
 
 
-def server(seen: StatusInputs, **metadata: Any) -> Json:
+def server(situation: StatusInputs, **metadata: Any) -> Json:
     """The resource with the status of these facts."""
-    spec = {"paused": True} if seen.paused else {}
+    spec = {"paused": True} if situation.paused else {}
     return {
-        "metadata": {"name": "mistral", "generation": seen.generation, **metadata},
+        "metadata": {"name": "mistral", "generation": situation.generation, **metadata},
         "spec": spec,
-        "status": status_of(seen),
+        "status": status_of(situation),
     }
 
 
@@ -101,33 +101,33 @@ ROWS: list[tuple[str, Json, str, str]] = [
 
 
 @pytest.mark.parametrize(("resource", "flux", "argo_cd"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_everyone_who_waits_is_told_the_same(resource: Json, flux: str, argo_cd: str):
-    assert (kstatus(resource), argo(resource)) == (flux, argo_cd)
+def test_all_waiting_tools_agree(resource: Json, flux: str, argo_cd: str):
+    assert (kstatus(resource), argocd_health(resource)) == (flux, argo_cd)
     if flux != "Terminating":
-        assert kubectl_waits_no_more(resource, "Ready") == (flux == "Current")
-        assert kubectl_waits_no_more(resource, "Stalled") == (flux == "Failed")
+        assert kubectl_wait_ends(resource, "Ready") == (flux == "Current")
+        assert kubectl_wait_ends(resource, "Stalled") == (flux == "Failed")
 
 
-def test_new_server_that_nobody_has_looked_at_is_in_progress():
+def test_new_server_before_its_first_reconcile_is_in_progress():
     """Without a status kstatus would call it current: the schema gives it one."""
     schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     created = {"metadata": {"generation": 1}, "spec": {}, "status": schema["properties"]["status"]["default"]}
-    assert (kstatus(created), argo(created)) == ("InProgress", "Progressing")
-    assert argo({"metadata": {"generation": 1}, "spec": {}}) == "Progressing"
-    assert not kubectl_waits_no_more(created, "Ready")
+    assert (kstatus(created), argocd_health(created)) == ("InProgress", "Progressing")
+    assert argocd_health({"metadata": {"generation": 1}, "spec": {}}) == "Progressing"
+    assert not kubectl_wait_ends(created, "Ready")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations(), st.sampled_from([7, 8]))
-def test_everyone_agrees_whatever_was_observed(seen: StatusInputs, generation: int):
-    resource = server(seen, generation=generation)
-    flux, argo_cd = kstatus(resource), argo(resource)
+def test_all_waiting_tools_agree_in_any_situation(situation: StatusInputs, generation: int):
+    resource = server(situation, generation=generation)
+    flux, argo_cd = kstatus(resource), argocd_health(resource)
     agreed = {
         "Current": {"Healthy", "Suspended"},
         "InProgress": {"Progressing", "Suspended"},
         "Failed": {"Degraded"},
     }
     assert argo_cd in agreed[flux]
-    assert (argo_cd == "Suspended") <= seen.paused
-    assert kubectl_waits_no_more(resource, "Ready") == (flux == "Current")
-    assert kubectl_waits_no_more(resource, "Stalled") == (flux == "Failed")
+    assert (argo_cd == "Suspended") <= situation.paused
+    assert kubectl_wait_ends(resource, "Ready") == (flux == "Current")
+    assert kubectl_wait_ends(resource, "Stalled") == (flux == "Failed")

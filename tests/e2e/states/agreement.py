@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.helpers.gitops import argo, kstatus
+from tests.helpers.gitops import argocd_health, kstatus
 from tools.harness.kube import Kube, Object, condition
 
 ARGO_CD = {"Current": "Healthy", "InProgress": "Progressing", "Failed": "Degraded"}
@@ -16,7 +16,7 @@ def check(kube: Kube, namespace: str, server: Object) -> str:
             "-n", namespace, "wait", f"vllmserver/{server['metadata']['name']}",
             f"--for=condition={kind}={status}", "--timeout=5s",
         )  # fmt: skip
-    flux, argo_cd = kstatus(server), argo(server)
+    flux, argo_cd = kstatus(server), argocd_health(server)
     wanted = "Current" if ready == "True" else "Failed" if stalled == "True" else "InProgress"
     assert (flux, argo_cd) == (wanted, ARGO_CD[wanted])
     assert not (ready == "True" and stalled == "True")
