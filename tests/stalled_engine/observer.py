@@ -28,12 +28,12 @@ class Observer:
     def __init__(self, url: str, completion: CompletionMode, interval: float) -> None:
         self._begun = time.monotonic()
         self.seen: list[tuple[float, ReplicaHealth]] = []
-        self.prober = ProbeManager(self._on_change)
-        self.prober.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
+        self.manager = ProbeManager(self._on_change)
+        self.manager.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
 
     @property
     def health(self) -> ReplicaHealth:
-        return self.prober.health(KEY)[POD]
+        return self.manager.health(KEY)[POD]
 
     @property
     def reasons(self) -> list[str]:
@@ -58,10 +58,10 @@ async def observing(
 ) -> AsyncIterator[Observer]:
     """Yield an observer that has seen its replica serve."""
     observer = Observer(url, completion, interval)
-    running = asyncio.create_task(observer.prober.run())
+    running = asyncio.create_task(observer.manager.run())
     try:
         await observer.until("Serving")
         yield observer
     finally:
-        observer.prober.stop()
+        observer.manager.stop()
         await running

@@ -4,7 +4,7 @@
 |---|---|---|
 | `target` | address and expected answer | `manager` |
 | `slot` | the task of its probe and the queue that it runs in | `scheduler` |
-| `result` | the last accepted probe result and what it needs to judge the next one | `results` |
+| `result` | the last accepted probe result, and the state that judges the next one | `results` |
 | `stall` | samples of the engine counters, and the stall that they show | `stall_detector` |
 
 All other modules of this package read these parts and never write to them.

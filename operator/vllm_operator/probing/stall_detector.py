@@ -42,7 +42,7 @@ class StallRecord:
 
     Attributes:
         state: samples of the engine counters, and the times that follow from them.
-        message: what shows that the engine is stalled, in one line; empty while it is not known to be stalled.
+        message: evidence of the stall in one line; empty while the engine is not known to be stalled.
         from_status: only the status reports the stall; this process has not tested the engine yet.
         completion: the synthetic completion that waits for an answer; None without one.
     """

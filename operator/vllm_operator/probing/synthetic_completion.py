@@ -38,7 +38,7 @@ class CompletionResult:
     Attributes:
         verdict: see there.
         counters: the last sample that was taken after the completion began; None without one.
-        message: of `Stalled`, what shows it, in one line.
+        message: evidence of the stall in one line; empty for other verdicts.
     """
 
     verdict: CompletionVerdict

@@ -1,6 +1,6 @@
 """Probe targets: the address of each replica and the answer that is expected of it, read from its pod.
 
-The pod decides, not the spec: a replica of an older generation is expected to serve what it was started with.
+The pod decides, not the spec: a replica of an older generation is expected to serve the names that it was started with.
 """
 
 from __future__ import annotations

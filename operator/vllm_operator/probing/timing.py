@@ -12,7 +12,7 @@ RETRY_SECONDS = 1.0
 """Interval of the probes of a replica that is starting, and delay before a failure is confirmed by a second probe."""
 
 REFRESH_SECONDS = 600.0
-"""Interval at which a serving replica is asked again for the values that hardly change: version and capacity."""
+"""Interval at which probes of a serving replica request the values that hardly change: version and capacity."""
 
 
 def next_probe(target: ProbeTarget, health: ReplicaHealth, *, has_served: bool, unconfirmed: bool, now: float) -> float:

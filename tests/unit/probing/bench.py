@@ -19,21 +19,21 @@ class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
         self.changes: list[Key] = []
-        self.prober = ProbeManager(self.changes.append, clock=lambda: self.now, timeout=0.3)
+        self.manager = ProbeManager(self.changes.append, clock=lambda: self.now, timeout=0.3)
 
     async def pass_time(self, seconds: float) -> None:
         """Let `seconds` pass in steps of half a second, and every probe end."""
         for _ in range(int(seconds * 2) + 1):
             self._start_due()
-            await self.prober.wait_until_idle()
+            await self.manager.wait_until_idle()
             self.now += 0.5
         self.now -= 0.5
 
     def _start_due(self) -> None:
-        self.prober._scheduler.start_due()
+        self.manager._scheduler.start_due()
 
     def reason(self, pod: str = "pod-a") -> str:
-        return self.prober.health(KEY)[pod].reason
+        return self.manager.health(KEY)[pod].reason
 
 
 def target(server: FakeVLLM, pod: str = "pod-a", uid: str = "", interval: float = INTERVAL) -> ProbeTarget:

@@ -28,5 +28,5 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def bench() -> AsyncIterator[Bench]:
     made = Bench()
     yield made
-    made.prober.stop()
-    await made.prober.run()
+    made.manager.stop()
+    await made.manager.run()

@@ -31,7 +31,7 @@ class RawServer:
 
     Args:
         answers: requests that are answered on one connection; the next one is met by `then`.
-        then: what is done with the connection.
+        then: function that ends the connection.
         idle: seconds after which a connection without a request is closed, as vLLM does after 5.
         body: answer to every request.
     """

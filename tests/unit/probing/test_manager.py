@@ -14,7 +14,7 @@ from vllm_operator.probing.manager import ProbeManager
 
 
 async def test_new_replica_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     assert bench.reason() == "NotProbed"
     await bench.pass_time(0)
     assert bench.reason() == "Serving"
@@ -22,44 +22,44 @@ async def test_new_replica_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
 
 
 async def test_removed_replica_is_no_longer_probed(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.sync(KEY, [])
+    bench.manager.sync(KEY, [])
     await bench.pass_time(30)
-    assert bench.prober.health(KEY) == {}
+    assert bench.manager.health(KEY) == {}
     assert vllm.requests["/health"] == 1
 
 
 async def test_replica_removed_during_its_probe_reports_no_change(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     bench._start_due()
-    bench.prober.sync(KEY, [])
-    await bench.prober.wait_until_idle()
+    bench.manager.sync(KEY, [])
+    await bench.manager.wait_until_idle()
     assert bench.changes == []
 
 
 async def test_unchanged_targets_keep_health_and_schedule(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     for _ in range(5):
-        bench.prober.sync(KEY, [target(vllm)])
+        bench.manager.sync(KEY, [target(vllm)])
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
     assert vllm.requests["/health"] == 1
 
 
 async def test_pod_of_the_same_name_and_another_uid_starts_as_not_probed(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.sync(KEY, [target(vllm, uid="another")])
+    bench.manager.sync(KEY, [target(vllm, uid="another")])
     assert bench.reason() == "NotProbed"
 
 
 async def test_changed_served_names_are_probed_at_once(bench: Bench, vllm: FakeVLLM):
     first = target(vllm)
-    bench.prober.sync(KEY, [first])
+    bench.manager.sync(KEY, [first])
     await bench.pass_time(0)
-    bench.prober.sync(KEY, [replace(first, served_names=("renamed",))])
+    bench.manager.sync(KEY, [replace(first, served_names=("renamed",))])
     await bench.pass_time(1)
     assert bench.reason() == "ModelNotServed"
 
@@ -68,22 +68,22 @@ async def test_failing_callback_does_not_stop_the_probes(vllm: FakeVLLM):
     def broken(key: Key) -> None:
         raise RuntimeError("callback")
 
-    prober = ProbeManager(broken)
-    prober.sync(KEY, [target(vllm, interval=0.1)])
-    running = asyncio.create_task(prober.run())
+    manager = ProbeManager(broken)
+    manager.sync(KEY, [target(vllm, interval=0.1)])
+    running = asyncio.create_task(manager.run())
     await until(lambda: vllm.requests["/health"] >= 3)
-    prober.stop()
+    manager.stop()
     await running
 
 
 async def test_stop_cancels_running_probes_and_closes_connections(vllm: FakeVLLM):
     vllm.delay = 60
-    prober = ProbeManager(lambda key: None)
-    prober.sync(KEY, [target(vllm)])
-    running = asyncio.create_task(prober.run())
+    manager = ProbeManager(lambda key: None)
+    manager.sync(KEY, [target(vllm)])
+    running = asyncio.create_task(manager.run())
     await until(lambda: vllm.requests["/health"] == 1)
     begun = time.monotonic()
-    prober.stop()
+    manager.stop()
     await running
     assert time.monotonic() - begun < 1
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe ")]
@@ -91,9 +91,9 @@ async def test_stop_cancels_running_probes_and_closes_connections(vllm: FakeVLLM
 
 async def test_cancelled_run_leaves_no_task(vllm: FakeVLLM):
     vllm.delay = 60
-    prober = ProbeManager(lambda key: None)
-    prober.sync(KEY, [target(vllm)])
-    running = asyncio.create_task(prober.run())
+    manager = ProbeManager(lambda key: None)
+    manager.sync(KEY, [target(vllm)])
+    running = asyncio.create_task(manager.run())
     await until(lambda: vllm.requests["/health"] == 1)
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -102,10 +102,10 @@ async def test_cancelled_run_leaves_no_task(vllm: FakeVLLM):
 
 
 async def test_idle_scheduler_wakes_for_a_new_target(vllm: FakeVLLM):
-    prober = ProbeManager(lambda key: None)
-    running = asyncio.create_task(prober.run())
+    manager = ProbeManager(lambda key: None)
+    running = asyncio.create_task(manager.run())
     await asyncio.sleep(0.05)
-    prober.sync(KEY, [target(vllm)])
-    await until(lambda: prober.health(KEY)["pod-a"].is_healthy)
-    prober.stop()
+    manager.sync(KEY, [target(vllm)])
+    await until(lambda: manager.health(KEY)["pod-a"].is_healthy)
+    manager.stop()
     await running

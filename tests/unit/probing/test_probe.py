@@ -19,7 +19,7 @@ WANTED = ("mistral-7b",)
 
 
 async def raw_server(answer: bytes) -> asyncio.Server:
-    """A server that sends `answer` to whoever connects, and closes."""
+    """A server that sends `answer` on each connection, and closes it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

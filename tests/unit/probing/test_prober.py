@@ -9,17 +9,17 @@ from tests.unit.probing.bench import KEY, Bench, target
 
 
 async def test_capacity_is_requested_again_after_ten_minutes(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm, interval=60)])
+    bench.manager.sync(KEY, [target(vllm, interval=60)])
     await bench.pass_time(700)
     assert vllm.requests["/metrics"] == 2
 
 
 async def test_answer_is_void_when_the_target_changed_during_the_probe(bench: Bench, vllm: FakeVLLM):
     first = target(vllm)
-    bench.prober.sync(KEY, [first])
+    bench.manager.sync(KEY, [first])
     bench._start_due()
-    bench.prober.sync(KEY, [replace(first, served_names=("renamed",))])
-    await bench.prober.wait_until_idle()
+    bench.manager.sync(KEY, [replace(first, served_names=("renamed",))])
+    await bench.manager.wait_until_idle()
     assert bench.reason() == "NotProbed"
     await bench.pass_time(0)
     assert bench.reason() == "ModelNotServed"
@@ -29,9 +29,9 @@ async def test_unreadable_key_is_reported_and_stops_no_other_probe(bench: Bench,
     def unreadable() -> str:
         raise KeyError("s3cret")
 
-    bench.prober.sync(KEY, [replace(target(vllm), api_key=unreadable), target(vllm, "pod-b")])
+    bench.manager.sync(KEY, [replace(target(vllm), api_key=unreadable), target(vllm, "pod-b")])
     await bench.pass_time(3)
-    health = bench.prober.health(KEY)["pod-a"]
+    health = bench.manager.health(KEY)["pod-a"]
     assert health.reason == "Unauthorized"
     assert "s3cret" not in health.message
     assert bench.reason("pod-b") == "Serving"
@@ -40,7 +40,7 @@ async def test_unreadable_key_is_reported_and_stops_no_other_probe(bench: Bench,
 async def test_key_is_read_at_every_probe(bench: Bench, vllm: FakeVLLM):
     keys = ["old"]
     vllm.api_key = "new"
-    bench.prober.sync(KEY, [replace(target(vllm), api_key=lambda: keys[-1])])
+    bench.manager.sync(KEY, [replace(target(vllm), api_key=lambda: keys[-1])])
     await bench.pass_time(1)
     assert bench.reason() == "Unauthorized"
     keys.append("new")

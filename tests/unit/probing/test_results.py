@@ -13,7 +13,7 @@ from vllm_operator.probing.results import effective_health
 
 
 async def test_only_changes_are_reported(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(100)
     assert bench.changes == [KEY]
     assert 9 <= vllm.requests["/health"] <= 12
@@ -22,7 +22,7 @@ async def test_only_changes_are_reported(bench: Bench, vllm: FakeVLLM):
 
 async def test_replica_that_starts_to_serve_is_seen_within_a_second(bench: Bench, vllm: FakeVLLM):
     await vllm.stop()
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(5)
     assert bench.reason() == "ConnectionRefused"
     await vllm.start()
@@ -32,7 +32,7 @@ async def test_replica_that_starts_to_serve_is_seen_within_a_second(bench: Bench
 
 
 async def test_single_failure_of_a_serving_replica_is_not_accepted(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
     while vllm.requests["/health"] < 2:
@@ -47,7 +47,7 @@ async def test_single_failure_of_a_serving_replica_is_not_accepted(bench: Bench,
 
 @pytest.mark.parametrize("failure", ["ConnectionRefused", "Timeout", "HTTPError", "ModelNotServed", "Unauthorized"])
 async def test_failure_that_a_second_probe_confirms_is_accepted(bench: Bench, vllm: FakeVLLM, failure: str):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     await break_down(vllm, failure)
     await bench.pass_time(1.5 * INTERVAL + 1)
@@ -57,13 +57,13 @@ async def test_failure_that_a_second_probe_confirms_is_accepted(bench: Bench, vl
 
 async def test_replica_that_is_no_longer_ready_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
     """The answer is reported also when it is the same as before: a status waits for it."""
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
-    assert bench.prober.status_delay(KEY)
+    bench.manager.sync(KEY, [replace(target(vllm), ready=False)])
+    assert bench.manager.status_delay(KEY)
     await bench.pass_time(0)
     assert vllm.requests["/health"] == 2
-    assert bench.prober.status_delay(KEY) is None
+    assert bench.manager.status_delay(KEY) is None
     assert bench.changes == [KEY, KEY]
     await bench.pass_time(100)
     assert vllm.requests["/health"] <= 13
@@ -71,36 +71,36 @@ async def test_replica_that_is_no_longer_ready_is_probed_at_once(bench: Bench, v
 
 
 async def test_one_failure_is_accepted_of_a_replica_that_is_not_ready(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.delay = 60
-    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
+    bench.manager.sync(KEY, [replace(target(vllm), ready=False)])
     await bench.pass_time(0)
     assert bench.reason() == "Timeout"
-    assert bench.prober.status_delay(KEY) is None
+    assert bench.manager.status_delay(KEY) is None
     assert vllm.requests["/health"] == 2
 
 
 async def test_unconfirmed_failure_is_accepted_when_readiness_is_lost(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
     vllm.status = {"/health": 500}
     while vllm.requests["/health"] < 2:
         await bench.pass_time(0.5)
     assert bench.reason() == "Serving"
-    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
+    bench.manager.sync(KEY, [replace(target(vllm), ready=False)])
     assert bench.reason() == "HTTPError"
-    assert bench.prober.status_delay(KEY) is None
+    assert bench.manager.status_delay(KEY) is None
 
 
 async def test_status_is_delayed_by_one_probe_at_most(bench: Bench, vllm: FakeVLLM):
-    bench.prober.sync(KEY, [target(vllm)])
+    bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)
-    bench.prober.sync(KEY, [replace(target(vllm), ready=False)])
+    bench.manager.sync(KEY, [replace(target(vllm), ready=False)])
     bench.now += 2
-    assert bench.prober.status_delay(KEY) is None
-    bench.prober.sync(KEY, [target(vllm)])
-    assert bench.prober.status_delay(KEY) is None
+    assert bench.manager.status_delay(KEY) is None
+    bench.manager.sync(KEY, [target(vllm)])
+    assert bench.manager.status_delay(KEY) is None
 
 
 async def break_down(vllm: FakeVLLM, failure: str) -> None:

@@ -39,7 +39,7 @@ class FakeFleet:
         self.probed: defaultdict[str, list[float]] = defaultdict(list)
         self.most_at_once = 0
         self._waiting: dict[asyncio.Future[None], float] = {}
-        self.prober = ProbeManager(lambda key: None, clock=lambda: self.now)
+        self.manager = ProbeManager(lambda key: None, clock=lambda: self.now)
         monkeypatch.setattr(prober, "new_session", FakeSession)
         monkeypatch.setattr(prober, "probe", self._probe)
 
@@ -62,7 +62,7 @@ class FakeFleet:
     async def _settle(self) -> None:
         """Run probes until none can start: one that ends may leave a place for another."""
         while True:
-            self.prober._scheduler.start_due()
+            self.manager._scheduler.start_due()
             await _turns()
             if not self._answer():
                 return
@@ -81,12 +81,12 @@ class FakeFleet:
             ProbeTarget(KEY, f"http://{index}", f"uid-{index}", f"http://{index}", (), INTERVAL)
             for index in range(count)
         ]
-        self.prober.sync(KEY, targets)
+        self.manager.sync(KEY, targets)
         return [target.pod for target in targets]
 
     def reasons(self, pods: list[str]) -> set[str]:
         """Return the reasons of these replicas."""
-        health = self.prober.health(KEY)
+        health = self.manager.health(KEY)
         return {health[pod].reason for pod in pods}
 
     def longest_gap(self, pods: list[str], since: float) -> float:
@@ -175,12 +175,12 @@ async def test_silent_replicas_do_not_delay_others():
         servers = [await stack.enter_async_context(FakeVLLM()) for _ in range(12)]
         for silent in servers[:9]:
             silent.delay = 60
-        prober = ProbeManager(lambda key: None, timeout=60, concurrency=3)
-        prober.sync(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
-        running = asyncio.create_task(prober.run())
+        manager = ProbeManager(lambda key: None, timeout=60, concurrency=3)
+        manager.sync(KEY, [target(server, f"pod-{index}", interval=0.2) for index, server in enumerate(servers)])
+        running = asyncio.create_task(manager.run())
         await until(lambda: all(server.requests["/health"] for server in servers))
         before = servers[-1].requests["/health"]
         # The silent ones keep their places for a minute: a replica that waits for one of these is probed late.
         await until(lambda: servers[-1].requests["/health"] - before >= 4, seconds=30)
-        prober.stop()
+        manager.stop()
         await running

@@ -28,7 +28,7 @@ class Bench:
         self.seen: list[ReplicaHealth] = []
         self.target = ProbeTarget(KEY, POD, "uid", vllm.url, ("mistral-7b",), 10.0, "WhenSuspicious")
         self.verdicts: list[str] = []
-        self.prober = ProbeManager(
+        self.manager = ProbeManager(
             self._on_change,
             clock=lambda: self.now,
             timeout=2,
@@ -46,18 +46,18 @@ class Bench:
 
     @property
     def health(self) -> ReplicaHealth:
-        return self.prober.health(KEY)[POD]
+        return self.manager.health(KEY)[POD]
 
     async def start(self, completion: CompletionMode = "WhenSuspicious", stalled: str = "") -> None:
         self.target = replace(self.target, synthetic_completion=completion, reported_stall=stalled)
-        self.prober.sync(KEY, [self.target])
+        self.manager.sync(KEY, [self.target])
         await self.pass_time(0)
 
     async def pass_time(self, seconds: float) -> None:
         """Let `seconds` pass, and let every probe and every completion end."""
         for _ in range(int(seconds * 2) + 1):
-            self.prober._scheduler.start_due()
-            await self.prober.wait_until_idle()
+            self.manager._scheduler.start_due()
+            await self.manager.wait_until_idle()
             self.now += 0.5
         self.now -= 0.5
 
@@ -66,8 +66,8 @@ class Bench:
 async def bench(vllm: FakeVLLM) -> AsyncIterator[Bench]:
     made = Bench(vllm)
     yield made
-    made.prober.stop()
-    await made.prober.run()
+    made.manager.stop()
+    await made.manager.run()
 
 
 async def test_engine_with_requests_and_no_progress_is_stalled_within_a_minute(bench: Bench, vllm: FakeVLLM) -> None:
@@ -213,14 +213,14 @@ async def test_replica_that_refuses_completions_is_not_tested_again_soon(bench: 
 
 async def test_completion_of_a_removed_replica_is_cancelled(bench: Bench, vllm: FakeVLLM) -> None:
     vllm.stalled = True
-    bench.prober = ProbeManager(bench._on_change, clock=lambda: bench.now, timeout=0.5, deadline=60.0)
-    bench.prober.sync(KEY, [replace(bench.target, reported_stall="as reported before")])
-    bench.prober._scheduler.start_due()
+    bench.manager = ProbeManager(bench._on_change, clock=lambda: bench.now, timeout=0.5, deadline=60.0)
+    bench.manager.sync(KEY, [replace(bench.target, reported_stall="as reported before")])
+    bench.manager._scheduler.start_due()
     async with asyncio.timeout(5):
         while not vllm.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        bench.prober.sync(KEY, [])
-        await bench.prober.wait_until_idle()
+        bench.manager.sync(KEY, [])
+        await bench.manager.wait_until_idle()
         while vllm.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert vllm.cancelled == 1
