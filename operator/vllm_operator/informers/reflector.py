@@ -22,8 +22,9 @@ SILENT_SECONDS = 25.0
 STEADY_SECONDS = 1.0
 """An attempt that ends sooner counts as failed, whatever events it brought."""
 REPLAY_SECONDS = 60.0
-"""Seconds for which a bookmark after an event or a list is ignored. A watch that is resumed in this time starts at that
-event, so the API server sends again what was lost on the way. It keeps about 75 s of events (`eventFreshDuration`)."""
+"""Longest time for which the version to resume from stays behind: bookmarks, and events that the caches hold already,
+do not move it. So the API server sends again what was lost on the way. It keeps about 75 s of events
+(`eventFreshDuration`)."""
 EXPIRED = 410
 BAD_ANSWER = "BadAnswer"
 """Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
@@ -63,7 +64,9 @@ class Reflector:
         self._retry = retry
         self._version = ""
         """Resource version to watch from; empty before a list."""
-        self._last_news = float("-inf")
+        self._moved_at = float("-inf")
+        """Monotonic time at which the version was moved."""
+        self._last_event = float("-inf")
         """Monotonic time of the last event or list."""
         self._is_absent = False
 
@@ -73,8 +76,8 @@ class Reflector:
         Raises:
             ApiError: the list failed.
         """
-        self._version = await self._source.relist()
-        self._last_news = time.monotonic()
+        self._move_to(await self._source.relist())
+        self._last_event = time.monotonic()
         was_absent, self._is_absent = self._is_absent, not self._version
         # `OptionalKinds` logs those that come and go.
         if was_absent != self._is_absent and not self._source.kind.optional:
@@ -143,17 +146,22 @@ class Reflector:
         """
         now, version = time.monotonic(), state_version(line)
         if self._has_version(version):
-            self._version, self._last_news = version, now
+            self._last_event = now
+            if now - self._moved_at >= REPLAY_SECONDS:
+                self._move_to(version)
             return
         event_type, body = _parsed(line)
         if event_type == "ERROR":
             raise ApiError(int(body.get("code") or 500), str(body.get("reason")), str(body.get("message")))
-        if event_type == "BOOKMARK" and now - self._last_news < REPLAY_SECONDS:
+        if event_type == "BOOKMARK" and now - self._last_event < REPLAY_SECONDS:
             return
         if event_type != "BOOKMARK":
             self._report(event_type, body)
-            self._last_news = now
-        self._version = str(body["metadata"]["resourceVersion"])
+            self._last_event = now
+        self._move_to(str(body["metadata"]["resourceVersion"]))
+
+    def _move_to(self, version: str) -> None:
+        self._version, self._moved_at = version, time.monotonic()
 
     def _report(self, event_type: str, body: Mapping[str, Any]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The garbage collector is spared what lasts, and still finds cycles."""
+"""The garbage collector skips the objects of the start, and still finds cycles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vllm_operator.controller.gc_tuning import YOUNG_OBJECTS, tune
 
 
 @pytest.fixture
-def spared() -> Iterator[None]:
+def tuned() -> Iterator[None]:
     before = gc.get_threshold()
     tune()
     yield
@@ -25,13 +25,13 @@ class Node:
         self.itself = self
 
 
-@pytest.mark.usefixtures("spared")
-def test_what_is_there_at_the_start_is_not_searched_again() -> None:
+@pytest.mark.usefixtures("tuned")
+def test_objects_of_the_start_are_exempt() -> None:
     assert gc.get_freeze_count() > 10_000
 
 
-@pytest.mark.usefixtures("spared")
-def test_cycles_are_still_found_without_being_asked_for() -> None:
+@pytest.mark.usefixtures("tuned")
+def test_new_cycles_are_collected() -> None:
     node = Node()
     seen = weakref.ref(node)
     del node

@@ -1,4 +1,4 @@
-"""Which states of the process /healthz answers with an error."""
+"""Report the states of the process from which it cannot recover."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ from vllm_operator.controller.liveness import LONGEST_RECONCILE_SECONDS, livenes
         (True, 0.0, "a task has ended"),
     ],
 )
-def test_trouble_is_a_task_that_ended_or_a_pass_that_does_not(ended: bool, longest: float, expected: str) -> None:
+def test_only_an_ended_task_or_an_endless_reconcile_is_a_failure(ended: bool, longest: float, expected: str) -> None:
     assert liveness_failure(task_ended=ended, longest_reconcile=longest) == expected

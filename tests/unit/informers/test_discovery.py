@@ -1,4 +1,4 @@
-"""Which optional kinds there are: one answer without a kind is not believed."""
+"""Discover optional kinds: one answer that lacks a kind is not enough."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
 
 
 class FakeDiscovery:
-    """An API server that serves these kinds; None stands for 404. The CRDs of those that end are being deleted."""
+    """An API server that serves `kinds`; None stands for 404. The CRDs of the `ending` kinds are being deleted."""
 
     def __init__(self) -> None:
         self.kinds: frozenset[str] | None = MONITORS
@@ -32,66 +32,66 @@ def scene() -> tuple[OptionalKinds, FakeDiscovery]:
     return OptionalKinds(discovery), discovery  # type: ignore[arg-type]
 
 
-async def test_what_comes_is_believed_at_once() -> None:
-    capabilities, discovery = scene()
+async def test_new_kind_is_installed_at_once() -> None:
+    optional_kinds, discovery = scene()
     discovery.kinds = None
-    assert not await capabilities.refresh()
+    assert not await optional_kinds.refresh()
     discovery.kinds = MONITORS
 
-    assert await capabilities.refresh()
-    assert capabilities.installed == MONITORS
-    assert not await capabilities.refresh()
+    assert await optional_kinds.refresh()
+    assert optional_kinds.installed == MONITORS
+    assert not await optional_kinds.refresh()
 
 
-async def test_group_that_is_missing_for_a_moment_changes_nothing() -> None:
-    capabilities, discovery = scene()
-    await capabilities.refresh()
+async def test_group_that_is_missing_once_changes_nothing() -> None:
+    optional_kinds, discovery = scene()
+    await optional_kinds.refresh()
     for kinds in (None, MONITORS, frozenset[str](), MONITORS, frozenset({"PodMonitor"}), MONITORS):
         discovery.kinds = kinds
-        assert not await capabilities.refresh()
-        assert capabilities.installed == MONITORS
+        assert not await optional_kinds.refresh()
+        assert optional_kinds.installed == MONITORS
 
 
 async def test_kind_that_is_missing_twice_is_gone() -> None:
-    capabilities, discovery = scene()
-    await capabilities.refresh()
+    optional_kinds, discovery = scene()
+    await optional_kinds.refresh()
     discovery.kinds = frozenset({"PodMonitor"})
 
-    assert not await capabilities.refresh()
-    assert capabilities.delay == RECHECK_SECONDS
-    assert await capabilities.refresh()
-    assert capabilities.installed == {"PodMonitor"}
-    assert capabilities.delay == CHECK_SECONDS
-    assert not await capabilities.refresh()
+    assert not await optional_kinds.refresh()
+    assert optional_kinds.delay == RECHECK_SECONDS
+    assert await optional_kinds.refresh()
+    assert optional_kinds.installed == {"PodMonitor"}
+    assert optional_kinds.delay == CHECK_SECONDS
+    assert not await optional_kinds.refresh()
 
 
-async def test_refused_write_and_an_answer_without_the_kind_are_twice() -> None:
-    capabilities, discovery = scene()
-    await capabilities.refresh()
+async def test_refused_write_and_one_discovery_without_the_kind_count_as_twice() -> None:
+    optional_kinds, discovery = scene()
+    await optional_kinds.refresh()
     discovery.kinds = None
     for kind in MONITORS:
-        capabilities.mark_missing(kind)
-    assert capabilities.installed == frozenset()
+        optional_kinds.mark_missing(kind)
+    assert optional_kinds.installed == frozenset()
 
-    assert await capabilities.refresh()
-    assert capabilities.installed == frozenset()
+    assert await optional_kinds.refresh()
+    assert optional_kinds.installed == frozenset()
 
 
-async def test_kind_that_is_there_after_all_is_told() -> None:
-    capabilities, _ = scene()
-    await capabilities.refresh()
-    capabilities.mark_missing("PodMonitor")
+async def test_kind_that_is_installed_after_all_is_reported() -> None:
+    optional_kinds, _ = scene()
+    await optional_kinds.refresh()
+    optional_kinds.mark_missing("PodMonitor")
 
-    assert await capabilities.refresh()
-    assert capabilities.installed == MONITORS
-    assert not await capabilities.refresh()
+    assert await optional_kinds.refresh()
+    assert optional_kinds.installed == MONITORS
+    assert not await optional_kinds.refresh()
 
 
 async def test_kind_whose_crd_is_being_deleted_is_gone() -> None:
-    capabilities, discovery = scene()
-    await capabilities.refresh()
+    optional_kinds, discovery = scene()
+    await optional_kinds.refresh()
     discovery.ending = frozenset({"PodMonitor"})
-    await capabilities.refresh()
-    await capabilities.refresh()
+    await optional_kinds.refresh()
+    await optional_kinds.refresh()
 
-    assert capabilities.installed == {"PrometheusRule"}
+    assert optional_kinds.installed == {"PrometheusRule"}

@@ -1,4 +1,4 @@
-"""Which of the named namespaces are served: those whose Role is there."""
+"""Serve those of the named namespaces whose Role is installed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from vllm_operator.informers.namespaces import ServedNamespaces
 
 
 class FakeClient:
-    """Answers lists with 403 in some namespaces."""
+    """Answers lists with 403 in the unreadable namespaces."""
 
-    def __init__(self, *closed: str, status: int | None = 403) -> None:
-        self.closed = set(closed)
+    def __init__(self, *unreadable: str, status: int | None = 403) -> None:
+        self.unreadable = set(unreadable)
         self.status = status
-        self.asked = 0
+        self.requests = 0
 
     async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        self.asked += 1
-        if self.closed.intersection(path.split("/")):
+        self.requests += 1
+        if self.unreadable.intersection(path.split("/")):
             raise ApiError(self.status, "Forbidden", "vllmservers is forbidden")
         return {}
 
 
-def scope(client: FakeClient, *namespaces: str) -> ServedNamespaces:
+def served(client: FakeClient, *namespaces: str) -> ServedNamespaces:
     return ServedNamespaces(client, namespaces)  # type: ignore[arg-type]
 
 
@@ -38,42 +38,42 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
 
-async def test_whole_cluster_is_not_asked_about() -> None:
+async def test_cluster_wide_operator_checks_no_namespace() -> None:
     client = FakeClient()
-    whole = scope(client)
+    whole = served(client)
     await whole.wait_until_readable()
-    assert (whole.is_cluster, whole.lists, client.asked) == (True, (None,), 0)
+    assert (whole.is_cluster, whole.lists, client.requests) == (True, (None,), 0)
 
 
-async def test_namespace_without_role_is_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_namespace_without_role_is_left_out_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     client = FakeClient("b")
-    named = scope(client, "a", "b")
+    named = served(client, "a", "b")
     await named.wait_until_readable()
     assert (named.readable, named.unreadable, named.lists) == (("a",), ("b",), ("a",))
     waiting = asyncio.create_task(named.wait_for_new_role())
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    client.closed.clear()
+    client.unreadable.clear()
     await asyncio.wait_for(waiting, 5)
     [message] = [record.getMessage() for record in caplog.records]
     assert "namespace b is not served until its Role and RoleBinding are there" in message
     assert "manifests --serve b" in message
 
 
-async def test_without_any_role_it_waits_for_one() -> None:
+async def test_operator_without_any_role_waits_for_one() -> None:
     client = FakeClient("a")
-    named = scope(client, "a")
+    named = served(client, "a")
     waiting = asyncio.create_task(named.wait_until_readable())
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    client.closed.clear()
+    client.unreadable.clear()
     await asyncio.wait_for(waiting, 5)
     assert named.unreadable == ()
 
 
 @pytest.mark.parametrize("status", [None, 401, 404, 500, 503])
-async def test_api_server_in_trouble_closes_no_namespace(status: int | None) -> None:
-    named = scope(FakeClient("a", status=status), "a")
+async def test_other_errors_make_no_namespace_unreadable(status: int | None) -> None:
+    named = served(FakeClient("a", status=status), "a")
     await named.wait_until_readable()
     assert named.unreadable == ()

@@ -124,14 +124,18 @@ async def test_watch_resumes_at_the_last_version() -> None:
     assert scene.seen == [("MODIFIED", "a")], "a bookmark is no object"
 
 
-async def test_event_in_a_cached_version_is_skipped_and_the_watch_resumes_from_it() -> None:
-    scene = Scene(
-        [event("ADDED", 101), event("MODIFIED", 102, "b"), NoAnswerError("Cut", "cut")], [], known=frozenset({"102"})
-    )
+@pytest.mark.parametrize(("replay", "resumed"), [(60.0, "101"), (0.0, "102")])
+async def test_event_in_a_cached_version_is_skipped_and_moves_the_start_only_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, replay: float, resumed: str
+) -> None:
+    """It is the answer to our own write, and a foreign event before it may have been lost on the way."""
+    monkeypatch.setattr(module, "REPLAY_SECONDS", replay)
+    cut = NoAnswerError("Unreachable", "cut")
+    scene = Scene([event("ADDED", 101), event("MODIFIED", 102, "b"), cut], [], known=frozenset({"102"}))
     await scene.play()
 
     assert scene.seen == [("ADDED", "a")]
-    assert scene.streams.versions == ["100", "102"]
+    assert scene.streams.versions == ["100", resumed]
 
 
 async def test_bookmark_soon_after_an_event_is_ignored() -> None:

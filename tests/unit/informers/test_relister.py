@@ -1,4 +1,4 @@
-"""Complete lists: what they forget, and when they are made."""
+"""Lists of whole kinds: they remove what vanished, and stale ones are repeated."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SERVICE = CHILD_KINDS["Service"]
 
 
 class FakeLists:
-    """An API client that answers every list from a script; `meanwhile` happens while a list is made."""
+    """An API client that answers every list from a script; `during` runs while a list is made."""
 
-    def __init__(self, *listings: Listing | None, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, *listings: Listing | None, during: Callable[[], object] = lambda: None) -> None:
         self.listings = iter(listings)
-        self.meanwhile = meanwhile
+        self.during = during
 
     async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
-        self.meanwhile()
+        self.during()
         return next(self.listings)
 
 
@@ -47,7 +47,7 @@ async def test_object_that_a_list_lacks_is_forgotten_and_its_server_returned() -
 async def test_object_that_came_during_a_list_is_judged_by_its_version(version: str, stays: bool) -> None:
     """An apply's answer came, the object was deleted, and only then was the list read: no watch tells of it again."""
     store = Store()
-    lists = FakeLists(Listing([], version), meanwhile=lambda: store.put("Service", child(version=9)))
+    lists = FakeLists(Listing([], version), during=lambda: store.put("Service", child(version=9)))
 
     assert await relist(store, lists).relist(SERVICE) == (set() if stays else {Key("llm", "mistral")})
     assert (store.get("Service", "llm", "mistral") is not None) == stays
