@@ -14,6 +14,7 @@ import kubernetes
 import yaml
 
 from tools.localcluster import operator_image, settings
+from tools.localcluster.durations import Durations
 from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 NAME = "quickstart"
@@ -29,9 +30,10 @@ def main() -> int:
     started = time.monotonic()
     try:
         cluster = bring_up()
-        install_operator(cluster)
-        serve(cluster)
-        answer = ask(cluster)
+        with Durations(settings.folders().durations).measured("quickstart"):
+            install_operator(cluster)
+            serve(cluster)
+            answer = ask(cluster)
     except DemoError as error:
         print(f"\nThe demo stopped: {error}", file=sys.stderr)
         return 1
@@ -61,6 +63,7 @@ class Cluster:
 
 def bring_up() -> Cluster:
     """Cluster and images; each step tells its own progress."""
+    _tool("prepare", "demo")
     line = _tool("up").strip().splitlines()[-1]
     kubeconfig = line.partition("KUBECONFIG=")[2]
     kubectl = _tool("tool", "kubectl").strip()

@@ -12,7 +12,7 @@ from tools.harness import in_cluster, real_cluster
 from tools.harness.in_cluster import InCluster
 from tools.harness.kube import KIND, Kube, Object, condition
 from tools.harness.real_cluster import RealCluster, cpu_server
-from tools.localcluster import settings
+from tools.localcluster import backends, settings
 
 LOADING_SECONDS = 240
 """Two servers that load at the same time on two cores take a minute; a busy machine takes longer."""
@@ -20,7 +20,7 @@ LOADING_SECONDS = 240
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RealCluster]:
-    if reason := real_cluster.missing():
+    if reason := backends.lack():
         pytest.skip(reason)
     with real_cluster.real_cluster() as found:
         yield found

@@ -24,6 +24,7 @@ from tools.harness.kube import KIND, Kube, Object, essence
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.real_cluster import RealCluster, cpu_server
 from tools.harness.rights import USER
+from tools.localcluster import backends
 from vllm_operator.api.crd import crd
 from vllm_operator.api.names import API_VERSION
 
@@ -170,7 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["serving", "rest"])
     only = parser.parse_args().only
-    if only != "rest" and (reason := real_cluster.missing()):
+    if only != "rest" and (reason := backends.lack()):
         print(f"not measured: {reason}", file=sys.stderr)
         only = "rest"
     for part in [at_rest] * (only != "serving") + [serving] * (only != "rest"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,17 +15,6 @@ from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import settings
 from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.install.manifests import operator_manifests, to_yaml
-
-
-def missing() -> str:
-    """What this machine lacks for a cluster; empty when it can run one or has one."""
-    if os.environ.get("CLUSTER") == "current" or shutil.which("docker"):
-        return ""
-    if os.geteuid() != 0:
-        return "no cluster: nodes are network namespaces, which need root (or Docker, or CLUSTER=current)"
-    if not shutil.which("go"):
-        return "no cluster: Kubernetes is built from its Go modules, and Go is not installed"
-    return ""
 
 
 def tool(*arguments: str) -> str:

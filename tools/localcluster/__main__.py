@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
-from tools.localcluster import backends, build, settings
+from tools.localcluster import backends, build, parts, settings
 from tools.localcluster.apiserver import ApiServer
+from tools.localcluster.backends.local import LocalCluster
 from tools.localcluster.errors import ClusterError
 from tools.localcluster.processes import Processes
 
@@ -44,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
         default=int(os.environ.get("NODES") or 1),
         help=f"nodes, 1 to {settings.MAX_NODES} (default: $NODES or 1); a running cluster grows, it never shrinks",
     )
+    prepare = add("prepare", "build what the demo or the tests lack, side by side, and start nothing", backend=True)
+    prepare.add_argument("purpose", choices=sorted(parts.PURPOSES))
     add("down", "remove every trace of the cluster, and name what could not be removed", backend=True)
     add("status", "show what runs; the exit code is 1 unless everything does", backend=True)
     vllm = add("vllm-image", f"build {settings.VLLM_IMAGE} and import it into the nodes", backend=True)
@@ -81,6 +85,17 @@ def _backend(arguments: argparse.Namespace) -> backends.Backend:
 
 def _print_kubeconfig(path: Path) -> int:
     print(f"export KUBECONFIG={path}")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    backend = _backend(arguments)
+    if arguments.purpose == "test" and (os.geteuid() != 0 or not isinstance(backend, LocalCluster)):
+        # The tests of the API server need neither root nor a cluster; those of the cluster say what they lack.
+        if shutil.which("go"):
+            parts.build_missing(parts.API_TEST, settings.folders())
+        return 0
+    backend.prepare(parts.PURPOSES[arguments.purpose])
     return 0
 
 
@@ -150,6 +165,7 @@ def _audit(_arguments: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "prepare": _prepare,
     "up": _up,
     "down": _down,
     "status": _status,

@@ -43,8 +43,14 @@ def layout(folders: Folders) -> Path:
 def _make(target: Path) -> None:
     work = oci.fresh(target)
     tree = work / "root"
+    # Outlives an interrupted run, so that the next one downloads only what is missing; debootstrap checks the digests.
+    downloads = target.with_name("debian-packages")
+    downloads.mkdir(exist_ok=True)
     try:
-        run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", settings.DEBIAN, tree])
+        run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--cache-dir={downloads}",
+             settings.DEBIAN, tree],
+        )  # fmt: skip
         shutil.rmtree(tree / "var/cache/apt/archives", ignore_errors=True)
         layer = oci.add_folder(work / "layout", tree, NOT_IN_IMAGE)
     finally:
@@ -54,6 +60,7 @@ def _make(target: Path) -> None:
     config = oci.Config(entrypoint=(), env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
     oci.finish(work / "layout", NAME, config, [layer])
     work.rename(target)
+    shutil.rmtree(downloads)
 
 
 def run_inside(folders: Folders, command: list[str], binds: dict[Path, str], timeout: float = 1800) -> str:

@@ -28,10 +28,17 @@ class ProgramImage:
     name: str
     program: str
 
+    def path(self, folders: Folders) -> Path:
+        """Return the folder of the image in the cache, which may be missing."""
+        return folders.images / build.PROGRAMS[self.program].key()
+
+    def is_built(self, folders: Folders) -> bool:
+        """Return whether the cache holds the image."""
+        return self.path(folders).is_dir()
+
     def layout(self, folders: Folders) -> Path:
-        """The image as a layout in the cache, made where it is missing."""
-        key = build.PROGRAMS[self.program].key()
-        layout = folders.images / key
+        """Return the image as a layout in the cache; build it if it is missing."""
+        layout = self.path(folders)
         with locked(folders.images / f".{self.program}.lock"):
             if not layout.is_dir():
                 executable = build.built(self.program, folders) / self.program

@@ -17,6 +17,11 @@ CRI_NAMESPACE = "k8s.io"
 ROLES = ("containerd", "kubelet", "kube-proxy")
 
 
+def process_name(node: str, role: str) -> str:
+    """Return the name under which a process of a node is remembered."""
+    return f"{node}-{role}"
+
+
 @dataclass(frozen=True)
 class Programs:
     """The folders of the executables that a node runs."""
@@ -65,7 +70,7 @@ class Node:
 
     def process(self, role: str) -> str:
         """The name under which a process of this node is remembered."""
-        return f"{self.name}-{role}"
+        return process_name(self.name, role)
 
     def identity(self) -> Identity:
         """The kubelet's certificate, by which the API server knows the node."""

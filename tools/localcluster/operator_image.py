@@ -44,6 +44,11 @@ def docker_answers() -> bool:
     return shutil.which("docker") is not None and succeeds(["docker", "info"], timeout=10)
 
 
+def is_built(folders: Folders) -> bool:
+    """Return whether the cache holds the image of these sources."""
+    return (folders.images / key()).is_dir()
+
+
 def layout(folders: Folders) -> Path:
     """The image in the cache, built where its sources changed."""
     target = folders.images / key()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from tools.localcluster.errors import ClusterError
@@ -22,6 +23,11 @@ FOR_NODES = {
 FOR_API_SERVER = {"openssl": "openssl"}
 FOR_IMAGES = {"debootstrap": "debootstrap", "chroot": "coreutils", "tar": "tar"}
 FOR_DOCKERFILES = {**FOR_IMAGES, "buildah": "buildah"}
+
+LOCK_SECONDS = 300
+"""Longest wait for another apt on this machine."""
+_INSTALLING = threading.Lock()
+"""Builds that run side by side may each lack packages, and apt runs once at a time."""
 
 CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -46,7 +52,11 @@ def ensure(wanted: dict[str, str]) -> None:
     Raises:
         ClusterError: it cannot be installed here; the message names the packages.
     """
-    packages = missing(wanted)
+    with _INSTALLING:
+        _ensure(missing(wanted))
+
+
+def _ensure(packages: list[str]) -> None:
     if not packages:
         return
     names = " ".join(packages)
@@ -67,6 +77,7 @@ def _present(program: str) -> bool:
 def _apt_install(packages: list[str]) -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    install += ["-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"]
     try:
         run(install, env=env)
     except ClusterError:

@@ -10,7 +10,9 @@ _START = time.monotonic()
 
 def say(message: str) -> None:
     """One line with the seconds since the command began."""
-    print(f"[{time.monotonic() - _START:6.1f} s] {message}", file=sys.stderr, flush=True)
+    # In one piece: several threads report.
+    sys.stderr.write(f"[{time.monotonic() - _START:6.1f} s] {message}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

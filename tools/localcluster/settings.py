@@ -63,6 +63,11 @@ class Folders:
         return self.cache / "images"
 
     @property
+    def durations(self) -> Path:
+        """How long builds and tests took on this machine."""
+        return self.cache / "durations"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig of the local cluster."""
         return self.state / "kubeconfig"

@@ -12,6 +12,9 @@ from tools.localcluster.errors import ClusterError
 Argument = str | os.PathLike[str]
 
 
+_running: set[subprocess.Popen[str]] = set()
+
+
 def run(
     command: Sequence[Argument],
     *,
@@ -20,32 +23,46 @@ def run(
     stdin: str | None = None,
     timeout: float | None = None,
 ) -> str:
-    """Run to the end and return standard output.
+    """Run a program to its end and return its standard output.
 
     Raises:
-        ClusterError: it is not installed, failed, or took longer than `timeout` seconds.
+        ClusterError: the program is not installed, failed, or took longer than `timeout` seconds.
     """
     words = [os.fspath(word) for word in command]
+    shown = f"`{' '.join(words)}`"
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout,
         )
     except FileNotFoundError as error:
         raise ClusterError(f"`{words[0]}` is not installed", "Install it and run this again.") from error
+    _running.add(process)
+    try:
+        stdout, stderr = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"`{' '.join(words)}` did not end within {timeout:.0f} s") from error
-    if done.returncode != 0:
-        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
-        raise ClusterError(f"`{' '.join(words)}` failed with exit code {done.returncode}:\n{output}")
-    return done.stdout
+        raise ClusterError(f"{shown} did not end within {timeout:.0f} s") from error
+    finally:
+        # Does nothing to a program that has ended.
+        process.kill()
+        process.wait()
+        _running.discard(process)
+    if process.returncode != 0:
+        output = "\n".join((stdout + stderr).strip().splitlines()[-25:])
+        raise ClusterError(f"{shown} failed with exit code {process.returncode}:\n{output}")
+    return stdout
+
+
+def terminate_running() -> None:
+    """Ask every program that `run` waits for, in whatever thread, to end."""
+    for process in list(_running):
+        process.terminate()
 
 
 def succeeds(command: Sequence[Argument], timeout: float = 60) -> bool:

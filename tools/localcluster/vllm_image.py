@@ -38,6 +38,11 @@ def key() -> str:
     return f"vllm-{settings.VLLM}-{digest.hexdigest()[:8]}"
 
 
+def is_built(folders: Folders) -> bool:
+    """Return whether the cache holds the image of these sources."""
+    return (folders.images / key()).is_dir()
+
+
 def layout(folders: Folders) -> Path:
     """The image in the cache, made where it is missing."""
     target = folders.images / key()

@@ -20,7 +20,7 @@ from tools.harness import real_cluster
 from tools.harness.kube import Kube
 from tools.harness.operator_process import die_with_parent
 from tools.harness.real_cluster import RealCluster
-from tools.localcluster import settings, vllm_image
+from tools.localcluster import backends, settings, vllm_image
 
 RECORDER = Recorder()
 REGISTRY_PORT = 5039
@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RealCluster]:
-    if reason := real_cluster.missing():
+    if reason := backends.lack():
         pytest.skip(reason)
     with real_cluster.real_cluster(nodes=2, serving=(nodes.SERVING,)) as found:
         if not found.is_local:

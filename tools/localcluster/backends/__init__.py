@@ -1,5 +1,8 @@
 """The three kinds of cluster: one that is built here, one by kind, and one that is there already."""
 
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +16,9 @@ NAMES = ("auto", "local", "kind", "current")
 
 class Backend(Protocol):
     """What every kind of cluster can do."""
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Build what this kind of cluster needs of these parts, before anything starts."""
 
     def up(self, count: int) -> Path:
         """Bring it up; the path of the kubeconfig."""
@@ -38,3 +44,14 @@ def choose(name: str, yes: bool = False) -> Backend:
     if name == "local" or (name == "auto" and (local.exists() or not operator_image.docker_answers())):
         return local
     return KindCluster()
+
+
+def lack() -> str:
+    """Return what this machine lacks to run or reach a cluster; empty when nothing is missing."""
+    if os.environ.get("CLUSTER") == "current" or shutil.which("docker"):
+        return ""
+    if os.geteuid() != 0:
+        return "no cluster: nodes are network namespaces, which need root (or Docker, or CLUSTER=current)"
+    if not shutil.which("go"):
+        return "no cluster: Kubernetes is built from its Go modules, and Go is not installed"
+    return ""

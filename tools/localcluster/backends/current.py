@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,9 @@ class CurrentCluster:
         name = self.kubectl("config", "current-context").strip()
         path = "{.clusters[0].cluster.server}"
         return f"{name} ({self.kubectl('config', 'view', '--minify', '-o', f'jsonpath={path}')})"
+
+    def prepare(self, _names: Sequence[str]) -> None:
+        """Do nothing: this cluster runs already."""
 
     def up(self, _count: int) -> Path:
         """Ask whether this cluster may be used; nothing else is to be done."""

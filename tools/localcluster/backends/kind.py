@@ -1,6 +1,7 @@
 """A cluster in Docker containers, by kind: for machines with an engine."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,10 @@ class KindCluster:
     def exists(self) -> bool:
         """Whether the cluster is there."""
         return NAME in self.kind("get", "clusters").split()
+
+    def prepare(self, _names: Sequence[str]) -> None:
+        """Build kind where the machine has none; everything else is in kind's node image."""
+        self.kind("version")
 
     def up(self, count: int) -> Path:
         """Create the cluster unless it is there; the path of the kubeconfig."""

@@ -2,15 +2,16 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tools.localcluster import build, images, network, operator_image, preflight, settings, teardown, vllm_image
+from tools.localcluster import build, images, network, operator_image, parts, preflight, settings, teardown, vllm_image
 from tools.localcluster.control_plane import COMPONENTS, ControlPlane
 from tools.localcluster.errors import ClusterError
-from tools.localcluster.node import ROLES, Node, Programs
+from tools.localcluster.node import ROLES, Node, Programs, process_name
 from tools.localcluster.ports import USUAL, remembered
 from tools.localcluster.processes import Processes, boot_id
 from tools.localcluster.report import say, step
@@ -52,8 +53,15 @@ class LocalCluster:
 
     def nodes(self) -> list[Node]:
         """The nodes that the cluster has."""
-        found = sorted(path.name for path in self.folders.state.glob("node[0-9]*") if path.is_dir())
-        return [Node(name, self.folders, self.programs) for name in found]
+        return [Node(name, self.folders, self.programs) for name in self._node_names()]
+
+    def _node_names(self) -> list[str]:
+        return sorted(path.name for path in self.folders.state.glob("node[0-9]*") if path.is_dir())
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Build the missing parts side by side, and start nothing."""
+        preflight.check(self.folders)
+        parts.build_missing(names, self.folders)
 
     def up(self, count: int) -> Path:
         """Bring up what is not up; the path of the kubeconfig."""
@@ -86,7 +94,7 @@ class LocalCluster:
         return f"whose {', '.join(lost)} lost the network" if lost else ""
 
     def _build(self) -> list[Path]:
-        _ = self.programs
+        parts.build_missing(parts.CLUSTER, self.folders)
         layouts = images.system_layouts(self.folders)
         self.folders.state.mkdir(parents=True, exist_ok=True)
         (self.folders.state / "boot").write_text(boot_id())
@@ -174,7 +182,7 @@ class LocalCluster:
     def status(self) -> list[tuple[str, bool]]:
         """Each process of the cluster, and whether it runs."""
         expected = [*COMPONENTS, "volumes"]
-        expected += [node.process(role) for node in self.nodes() for role in ROLES]
+        expected += [process_name(node, role) for node in self._node_names() for role in ROLES]
         return [(name, self.processes.alive(name)) for name in expected]
 
 
