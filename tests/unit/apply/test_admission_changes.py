@@ -1,4 +1,4 @@
-"""Which fields admission changed, and what the user is told of them."""
+"""Test which fields admission changed, and the messages about them."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def stored(**vllm: Any) -> Json:
         ({**SENT, "spec": {**SENT["spec"], "containers": [{"name": "mesh"}]}}, ("spec.containers[vllm]",)),
     ],
 )
-def test_fields_that_are_stored_otherwise(answer: Json, fields: tuple[str, ...]) -> None:
+def test_changed_fields(answer: Json, fields: tuple[str, ...]) -> None:
     assert fields_changed_by_admission(SENT, answer) == fields
 
 
-def test_what_is_told() -> None:
+def test_note_on_changed_fields() -> None:
     found = summarize_admission_changes([(MANIFESTS["Deployment"], (REPLICAS,)), (MANIFESTS["Service"], ())])
 
     assert found.notes == (
@@ -61,7 +61,7 @@ def test_what_is_told() -> None:
     assert (found.replicas_overridden, found.unlabelled) == (True, False)
 
 
-def test_what_is_told_of_a_child_whose_changes_are_not_seen() -> None:
+def test_note_on_an_unlabelled_child() -> None:
     found = summarize_admission_changes([(MANIFESTS["Service"], (WATCHED_LABEL,))])
 
     assert "its changes are seen every 30 s only" in found.notes[0]

@@ -1,4 +1,4 @@
-"""Drift, on objects as a real API server keeps them (`python -m tests.helpers.record_live`)."""
+"""Test drift with objects as a real API server stores them (`python -m tests.helpers.record_live`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ import pytest
 
 from tests.helpers import record_live
 from vllm_operator.apply.drift import differs
-from vllm_operator.kube.managed_fields import (
-    OWNERSHIP_TRANSFER_MANAGER,
-    RESTART_FIELD,
-    adopted_managed_fields,
-    foreign_entries,
-)
 
 Json = dict[str, Any]
 
@@ -41,7 +35,7 @@ def as_recorded(manifest: Json) -> Json:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_what_was_applied_does_not_differ(name: str) -> None:
+def test_applied_child_does_not_differ(name: str) -> None:
     assert not differs(as_recorded(PAIRS[name]), live(name)), "rendered anew? `python -m tests.helpers.record_live`"
 
 
@@ -65,7 +59,7 @@ def other(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_every_field_that_changes_is_seen(name: str) -> None:
+def test_every_changed_field_is_drift(name: str) -> None:
     manifest, stored = as_recorded(PAIRS[name]), live(name)
     unseen = []
     for path in leaves({key: manifest[key] for key in ("metadata", "spec")}):
@@ -81,7 +75,7 @@ def test_every_field_that_changes_is_seen(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["full-deployment", "smallest-deployment", "scaled-horizontalpodautoscaler"])
-def test_every_field_that_vanishes_is_seen(name: str) -> None:
+def test_every_removed_field_is_drift(name: str) -> None:
     manifest, stored = as_recorded(PAIRS[name]), live(name)
     for key in manifest["spec"]:
         cut = {**stored, "spec": {other: value for other, value in stored["spec"].items() if other != key}}
@@ -134,121 +128,3 @@ def test_no_drift(manifest: Json, stored: Json) -> None:
 @pytest.mark.parametrize(("manifest", "stored"), [row[1:] for row in OTHER], ids=[row[0] for row in OTHER])
 def test_drift(manifest: Json, stored: Json) -> None:
     assert differs(manifest, stored)
-
-
-@pytest.mark.parametrize("edit", ["untouched", "scaled", "restarted", "labelled"])
-def test_what_others_may_write_is_not_foreign(edit: str) -> None:
-    """Replicas are compared by value, a restart is asked for by a person, and labels are free to all."""
-    assert foreign_entries(live(f"edit-{edit}")) == []
-
-
-@pytest.mark.parametrize(
-    ("edit", "manager"),
-    [
-        ("image-edited", "kubectl-set"),
-        ("variable-added", "kubectl-set"),
-        ("sidecar-added", "kubectl-patch"),
-        ("paused", "kubectl-rollout"),
-    ],
-)
-def test_what_others_wrote_into_the_spec_is_foreign(edit: str, manager: str) -> None:
-    assert [entry["manager"] for entry in foreign_entries(live(f"edit-{edit}"))] == [manager]
-
-
-def test_restart_beside_another_edit_is_foreign() -> None:
-    body = live("edit-restarted")
-    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
-    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
-
-    assert foreign_entries(body) == [entry]
-    assert RESTART_FIELD in json.dumps(entry)
-
-
-def restored_claim(**more: Json) -> Json:
-    """A claim that a backup brought back together with the volume that it was bound to."""
-    entry = {"manager": "restorer", "operation": "Update", "fieldsV1": {"f:spec": {"f:volumeName": {}, **more}}}
-    return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
-
-
-def test_volume_of_a_restored_claim_is_not_foreign() -> None:
-    """Kubernetes refuses to remove it."""
-    assert foreign_entries(restored_claim()) == []
-
-
-def test_adopting_a_restored_claim_leaves_its_volume_to_nobody() -> None:
-    (own,) = adopted_managed_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
-
-    assert own["fieldsV1"] == {"f:spec": {"f:resources": {"f:requests": {"f:storage": {}}}}}
-
-
-def test_what_keeps_the_replicas_for_the_autoscaler_is_not_foreign() -> None:
-    """Else each pass would adopt the field and hand it over again."""
-    entry = {"manager": OWNERSHIP_TRANSFER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-
-    assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
-
-
-@pytest.mark.parametrize("edit", ["image-edited", "variable-added", "sidecar-added", "paused"])
-def test_adopting_leaves_nothing_foreign(edit: str) -> None:
-    body = live(f"edit-{edit}")
-    foreign = foreign_entries(body)[0]
-
-    adopted = adopted_managed_fields(body)
-    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
-
-    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
-    assert len(adopted) == len(body["metadata"]["managedFields"]) - 1
-    assert own["operation"] == "Apply"
-    assert covers(own["fieldsV1"]["f:spec"], foreign["fieldsV1"]["f:spec"])
-
-
-def test_adopting_leaves_the_mark_of_a_restart_to_whoever_set_it() -> None:
-    """kubectl keeps one entry for all its rollout commands; without the mark the pods would restart again."""
-    body = live("edit-restarted")
-    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
-    restarted = json.loads(json.dumps(entry))
-    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
-
-    adopted = adopted_managed_fields(body)
-    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
-
-    assert restarted in adopted
-    assert "f:paused" in own["fieldsV1"]["f:spec"]
-    assert RESTART_FIELD not in json.dumps(own)
-    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
-
-
-def covers(whole: Json, part: Json) -> bool:
-    """Whether a field set holds another."""
-    return all(name in whole and covers(whole[name], below) for name, below in part.items())
-
-
-def test_adopting_keeps_what_was_ours() -> None:
-    body = live("edit-sidecar-added")
-    (before,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "vllm-operator"]
-    (after,) = [entry for entry in adopted_managed_fields(body) if entry["manager"] == "vllm-operator"]
-
-    assert covers(after["fieldsV1"], before["fieldsV1"])
-
-
-def test_adopting_leaves_the_status_to_its_controllers() -> None:
-    adopted = adopted_managed_fields(live("edit-image-edited"))
-
-    assert [entry["manager"] for entry in adopted if entry.get("subresource") == "status"] == [
-        "kube-controller-manager"
-    ]
-
-
-def test_adopting_where_nothing_was_applied_yet_makes_it_ours() -> None:
-    edit = {"manager": "velero", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:a": {}}}}
-
-    assert adopted_managed_fields({"metadata": {"managedFields": [edit]}}) == [
-        {**edit, "manager": "vllm-operator", "operation": "Apply"}
-    ]
-
-
-def test_adopting_what_has_meanwhile_been_undone_changes_nothing() -> None:
-    body = live("edit-untouched")
-
-    assert adopted_managed_fields(body) == body["metadata"]["managedFields"]
-    assert adopted_managed_fields({"metadata": {}}) == []

@@ -1,4 +1,4 @@
-"""A refused child is traced back to the field of the spec that it comes from."""
+"""Test which field of the spec is named for a refused child."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fence before every write, seen from the socket."""
+"""Test the leadership check before every write, at the socket."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ BODY = {"metadata": {"namespace": "llm", "name": "mistral"}}
 
 
 class FakeSocket:
-    """Answers every request alike, with an empty object unless told, and keeps the bytes that came."""
+    """Send the same response to every request, by default an empty object, and keep the received bytes."""
 
     def __init__(self) -> None:
         self.received = b""
         self.connections = 0
         self.url = ""
-        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        self.response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while chunk := await reader.read(65536):
             self.received += chunk
-            writer.write(self.answer)
+            writer.write(self.response)
         writer.close()
 
 
@@ -49,7 +49,7 @@ async def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     server.close()
 
 
-async def test_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
+async def test_write_of_the_leader_is_sent(socket: FakeSocket) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     await ApiClient(connection).apply(SERVER, BODY)
     await connection.close()
@@ -57,7 +57,7 @@ async def test_write_that_is_allowed_is_sent(socket: FakeSocket) -> None:
     assert json.loads(socket.received.rpartition(b"\r\n\r\n")[2]) == BODY
 
 
-async def test_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> None:
+async def test_process_without_the_lease_opens_no_connection(socket: FakeSocket) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(NotLeaderError):
         await ApiClient(connection, lambda: False).apply(SERVER, BODY)
@@ -66,7 +66,7 @@ async def test_leader_that_lost_its_lease_asks_nobody(socket: FakeSocket) -> Non
     assert socket.connections == 0
 
 
-async def test_leader_that_froze_while_it_connected_sends_not_a_byte(socket: FakeSocket) -> None:
+async def test_leader_that_lost_its_lease_while_it_connected_sends_no_byte(socket: FakeSocket) -> None:
     answers = iter([True, False])
     connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(ApiError):
@@ -87,11 +87,11 @@ async def test_leader_that_froze_while_it_connected_sends_not_a_byte(socket: Fak
         (None, False),
     ],
 )
-async def test_namespace_that_ends_is_known_by_the_cause(
+async def test_terminating_namespace_is_recognized_by_the_cause(
     socket: FakeSocket, details: dict[str, Any] | None, ends: bool
 ) -> None:
     status = json.dumps({"kind": "Status", "reason": "Forbidden", "message": "no", "details": details}).encode()
-    socket.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(status), status)
+    socket.response = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(status), status)
     connection = Connection(lambda *_: None, ApiServerAvailability())
     with pytest.raises(ApiError, match="403 Forbidden: no") as caught:
         await ApiClient(connection).apply(SERVER, BODY)

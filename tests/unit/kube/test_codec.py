@@ -1,4 +1,4 @@
-"""Objects as bytes: smaller, and the same again."""
+"""Test that objects come back unchanged from JSON, YAML and compressed bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.lists
 
 
 @given(OBJECTS)
-def test_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
+def test_object_comes_back_unchanged(value: dict[str, Any]) -> None:
     assert parse_json(to_json(value)) == value
     assert parse_compressed(compress_json(value)) == value
 
@@ -42,7 +42,7 @@ def test_object_comes_back_as_it_was(value: dict[str, Any]) -> None:
         20_000,
     ],
 )
-def test_objects_of_every_size_come_back_as_they_were(length: int) -> None:
+def test_objects_of_every_size_come_back_unchanged(length: int) -> None:
     value = {"key": "x" * length}
 
     assert parse_compressed(compress_json(value)) == value
@@ -60,7 +60,7 @@ def test_yaml_reads_what_json_wrote(text: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [300, 2000])
-def test_deep_objects_are_packed_and_unpacked(depth: int) -> None:
+def test_deep_objects_come_back_unchanged(depth: int) -> None:
     text = '{"a":' * depth + "1" + "}" * depth
 
     before = sys.getrecursionlimit()
@@ -72,6 +72,6 @@ def test_deep_objects_are_packed_and_unpacked(depth: int) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"1", b"{", b"\xff"])
-def test_anything_but_an_object_is_refused(raw: bytes) -> None:
+def test_json_that_is_no_object_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"JSON|line|codec|str is not valid"):
         parse_json(raw)

@@ -1,4 +1,4 @@
-"""The URLs of objects."""
+"""Test the URLs of objects."""
 
 from __future__ import annotations
 

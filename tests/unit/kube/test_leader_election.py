@@ -1,4 +1,4 @@
-"""One leader at a time, by clocks that are moved by hand."""
+"""Test that one process leads at a time, with clocks that the test moves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Json = dict[str, Any]
 
 
 class FakeLeases:
-    """An API server that holds one Lease."""
+    """An API server with one Lease."""
 
     def __init__(self) -> None:
         self.held: Json | None = None
-        self.gone = False
+        self.unreachable = False
         self.version = 0
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
@@ -43,7 +43,7 @@ class FakeLeases:
         return self._store(body)
 
     def _answer(self) -> None:
-        if self.gone:
+        if self.unreachable:
             raise NoAnswerError("Unreachable", "no answer")
 
     def _store(self, body: Json) -> Json:
@@ -53,8 +53,8 @@ class FakeLeases:
         return self.held
 
 
-class Play:
-    """Candidates on one clock; sleeping moves it to the candidate that is due first."""
+class Election:
+    """Processes on one clock, which moves to the first one that is due while all sleep."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = FakeClock()
@@ -69,22 +69,22 @@ class Play:
         await future
 
     def candidate(self, name: str) -> LeaderElector:
-        lease = LeaderElector(self.server, "system", "operator", name, self.clock)  # type: ignore[arg-type]
-        self.tasks[name] = asyncio.get_running_loop().create_task(lease.run())
-        return lease
+        elector = LeaderElector(self.server, "system", "operator", name, self.clock)  # type: ignore[arg-type]
+        self.tasks[name] = asyncio.get_running_loop().create_task(elector.run())
+        return elector
 
-    def kill(self, name: str) -> None:
+    def stop(self, name: str) -> None:
         self.tasks[name].cancel()
 
-    async def until(self, holds: Callable[[], bool], within: float) -> float:
-        """Let time pass until it holds; the seconds that passed."""
+    async def until(self, condition: Callable[[], bool], within: float) -> float:
+        """Let time pass until a condition holds; return the seconds that passed."""
         began = self.clock.now
         while True:
             for _ in range(20):
                 future = asyncio.get_running_loop().create_future()
                 asyncio.get_running_loop().call_soon(future.set_result, None)
                 await future
-            if holds():
+            if condition():
                 return self.clock.now - began
             self.sleepers = [entry for entry in self.sleepers if not entry[1].done()]
             due = min((entry for entry in self.sleepers), key=lambda entry: entry[0])
@@ -94,21 +94,21 @@ class Play:
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    return Play(monkeypatch)
+def election(monkeypatch: pytest.MonkeyPatch) -> Election:
+    return Election(monkeypatch)
 
 
-async def pair(play: Play) -> tuple[LeaderElector, LeaderElector]:
-    first = play.candidate("first")
-    await play.until(first.is_held, 1)
-    second = play.candidate("second")
-    moment = play.clock.now + 30
-    await play.until(lambda: play.clock.now > moment, 40)
+async def leader_and_standby(election: Election) -> tuple[LeaderElector, LeaderElector]:
+    first = election.candidate("first")
+    await election.until(first.is_held, 1)
+    second = election.candidate("second")
+    moment = election.clock.now + 30
+    await election.until(lambda: election.clock.now > moment, 40)
     return first, second
 
 
-async def test_one_leads_and_the_other_waits(play: Play) -> None:
-    first, second = await pair(play)
+async def test_one_process_leads_and_the_other_waits(election: Election) -> None:
+    first, second = await leader_and_standby(election)
 
     assert first.is_held()
     assert not second.is_held()
@@ -116,53 +116,51 @@ async def test_one_leads_and_the_other_waits(play: Play) -> None:
 
 
 @pytest.mark.parametrize("run", range(20))
-async def test_after_the_leaders_death_the_standby_leads_in_little_more_than_the_leases_duration(
-    play: Play, run: int
-) -> None:
-    _, second = await pair(play)
-    play.kill("first")
+async def test_standby_leads_about_one_lease_duration_after_the_leader_dies(election: Election, run: int) -> None:
+    _, second = await leader_and_standby(election)
+    election.stop("first")
 
-    seconds = await play.until(second.is_held, 60)
+    seconds = await election.until(second.is_held, 60)
 
     assert LEASE_DURATION_SECONDS - module.RENEW_INTERVAL_SECONDS * 1.2 <= seconds <= LEASE_DURATION_SECONDS + 1.2
 
 
 @pytest.mark.parametrize("run", range(20))
-async def test_leader_that_is_cut_off_stops_writing_long_before_another_leads(play: Play, run: int) -> None:
-    first, second = await pair(play)
+async def test_isolated_leader_stops_writing_4_seconds_before_another_leads(election: Election, run: int) -> None:
+    first, second = await leader_and_standby(election)
     renewed = first._renewed_at
-    play.kill("first")
+    election.stop("first")
 
-    await play.until(second.is_held, 60)
+    await election.until(second.is_held, 60)
 
     assert not first.is_held()
-    assert play.clock.now - (renewed + RENEW_DEADLINE_SECONDS) >= 4
+    assert election.clock.now - (renewed + RENEW_DEADLINE_SECONDS) >= 4
 
 
-async def test_released_lease_is_taken_within_two_seconds(play: Play) -> None:
-    first, second = await pair(play)
-    play.kill("first")
+async def test_released_lease_is_taken_within_two_seconds(election: Election) -> None:
+    first, second = await leader_and_standby(election)
+    election.stop("first")
     await first.release()
 
-    assert await play.until(second.is_held, 60) <= 2
+    assert await election.until(second.is_held, 60) <= 2
 
 
-async def test_leader_without_answers_ends(play: Play) -> None:
-    first = play.candidate("first")
-    await play.until(first.is_held, 1)
-    play.server.gone = True
+async def test_leader_without_responses_gives_up(election: Election) -> None:
+    first = election.candidate("first")
+    await election.until(first.is_held, 1)
+    election.server.unreachable = True
 
-    seconds = await play.until(play.tasks["first"].done, 60)
+    seconds = await election.until(election.tasks["first"].done, 60)
 
     assert RENEW_DEADLINE_SECONDS - 2.4 <= seconds <= RENEW_DEADLINE_SECONDS + 2.4
     assert not first.is_held()
 
 
-async def test_what_is_not_ours_is_not_released(play: Play) -> None:
-    first, second = await pair(play)
-    play.kill("second")
+async def test_lease_of_another_process_is_not_released(election: Election) -> None:
+    first, second = await leader_and_standby(election)
+    election.stop("second")
     await second.release()
 
-    assert play.server.held is not None
-    assert play.server.held["spec"]["holderIdentity"] == "first"
+    assert election.server.held is not None
+    assert election.server.held["spec"]["holderIdentity"] == "first"
     assert first.is_held()

@@ -1,4 +1,4 @@
-"""Whether one apply by force undoes an edit, for every shape that managed fields have."""
+"""Test which writers are foreign, whether an apply by force undoes their edits, and how their fields are adopted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from tests.helpers import record_live
-from vllm_operator.kube.managed_fields import forced_apply_suffices
+from vllm_operator.kube.managed_fields import (
+    OWNERSHIP_TRANSFER_MANAGER,
+    RESTART_FIELD,
+    adopted_managed_fields,
+    forced_apply_suffices,
+    foreign_entries,
+)
 
 Json = dict[str, Any]
 IMAGE: Json = {"f:image": {}}
@@ -85,7 +91,7 @@ def test_every_manager_must_be_covered() -> None:
     assert not forced_apply_suffices({"spec": {"port": 1}}, body)
 
 
-def test_what_controllers_own_is_not_looked_at() -> None:
+def test_fields_of_controllers_are_ignored() -> None:
     volume = owned({"f:volumeName": {}}, {"volumeName": "pv-1"}, manager="kube-controller-manager")
     scale = owned({"f:replicas": {}}, {"replicas": 5}, subresource="scale")
 
@@ -97,13 +103,13 @@ def test_what_controllers_own_is_not_looked_at() -> None:
     ("edit", "suffices"),
     [("image-edited", True), ("variable-added", False), ("sidecar-added", False), ("paused", False)],
 )
-def test_what_kubectl_leaves_behind_in_a_real_object(edit: str, suffices: bool) -> None:
+def test_edits_of_kubectl_in_a_real_object(edit: str, suffices: bool) -> None:
     manifest = next(body for body in record_live.children("smallest", "default") if body["kind"] == "Deployment")
 
     assert forced_apply_suffices(manifest, live(f"edit-{edit}")) == suffices
 
 
-def test_restart_does_not_keep_an_edit_from_being_taken() -> None:
+def test_restart_does_not_protect_an_edit() -> None:
     manifest = next(body for body in record_live.children("smallest", "default") if body["kind"] == "Deployment")
     body, edit = live("edit-image-edited"), live("edit-restarted")
     marks = [entry for entry in edit["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
@@ -114,3 +120,121 @@ def test_restart_does_not_keep_an_edit_from_being_taken() -> None:
     body["metadata"]["managedFields"] = [both]
 
     assert forced_apply_suffices(manifest, body)
+
+
+@pytest.mark.parametrize("edit", ["untouched", "scaled", "restarted", "labelled"])
+def test_allowed_writers_are_not_foreign(edit: str) -> None:
+    """Replicas are compared by value, a restart is asked for by a person, and labels are free to all."""
+    assert foreign_entries(live(f"edit-{edit}")) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "manager"),
+    [
+        ("image-edited", "kubectl-set"),
+        ("variable-added", "kubectl-set"),
+        ("sidecar-added", "kubectl-patch"),
+        ("paused", "kubectl-rollout"),
+    ],
+)
+def test_other_writers_of_the_spec_are_foreign(edit: str, manager: str) -> None:
+    assert [entry["manager"] for entry in foreign_entries(live(f"edit-{edit}"))] == [manager]
+
+
+def test_restart_with_another_edit_is_foreign() -> None:
+    body = live("edit-restarted")
+    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
+    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
+
+    assert foreign_entries(body) == [entry]
+    assert RESTART_FIELD in json.dumps(entry)
+
+
+def restored_claim(**more: Json) -> Json:
+    """A claim that a backup brought back together with the volume that it was bound to."""
+    entry = {"manager": "restorer", "operation": "Update", "fieldsV1": {"f:spec": {"f:volumeName": {}, **more}}}
+    return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
+
+
+def test_volume_of_a_restored_claim_is_not_foreign() -> None:
+    """Kubernetes refuses to remove it."""
+    assert foreign_entries(restored_claim()) == []
+
+
+def test_adopting_a_restored_claim_leaves_its_volume_without_an_owner() -> None:
+    (own,) = adopted_managed_fields(restored_claim(**{"f:resources": {"f:requests": {"f:storage": {}}}}))
+
+    assert own["fieldsV1"] == {"f:spec": {"f:resources": {"f:requests": {"f:storage": {}}}}}
+
+
+def test_manager_of_the_ownership_transfer_is_not_foreign() -> None:
+    """Else each pass would adopt the field and hand it over again."""
+    entry = {"manager": OWNERSHIP_TRANSFER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+    assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
+
+
+@pytest.mark.parametrize("edit", ["image-edited", "variable-added", "sidecar-added", "paused"])
+def test_adopting_leaves_nothing_foreign(edit: str) -> None:
+    body = live(f"edit-{edit}")
+    foreign = foreign_entries(body)[0]
+
+    adopted = adopted_managed_fields(body)
+    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
+
+    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
+    assert len(adopted) == len(body["metadata"]["managedFields"]) - 1
+    assert own["operation"] == "Apply"
+    assert covers(own["fieldsV1"]["f:spec"], foreign["fieldsV1"]["f:spec"])
+
+
+def test_adopting_leaves_the_annotation_of_a_restart_to_its_writer() -> None:
+    """kubectl keeps one entry for all its rollout commands; without the mark the pods would restart again."""
+    body = live("edit-restarted")
+    (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
+    restarted = json.loads(json.dumps(entry))
+    entry["fieldsV1"]["f:spec"]["f:paused"] = {}
+
+    adopted = adopted_managed_fields(body)
+    (own,) = [entry for entry in adopted if entry["manager"] == "vllm-operator"]
+
+    assert restarted in adopted
+    assert "f:paused" in own["fieldsV1"]["f:spec"]
+    assert RESTART_FIELD not in json.dumps(own)
+    assert foreign_entries({"metadata": {"managedFields": adopted}}) == []
+
+
+def covers(whole: Json, part: Json) -> bool:
+    """Whether a field set holds another."""
+    return all(name in whole and covers(whole[name], below) for name, below in part.items())
+
+
+def test_adopting_keeps_the_operators_fields() -> None:
+    body = live("edit-sidecar-added")
+    (before,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "vllm-operator"]
+    (after,) = [entry for entry in adopted_managed_fields(body) if entry["manager"] == "vllm-operator"]
+
+    assert covers(after["fieldsV1"], before["fieldsV1"])
+
+
+def test_adopting_leaves_the_status_to_its_controllers() -> None:
+    adopted = adopted_managed_fields(live("edit-image-edited"))
+
+    assert [entry["manager"] for entry in adopted if entry.get("subresource") == "status"] == [
+        "kube-controller-manager"
+    ]
+
+
+def test_adopting_before_the_first_apply_makes_the_operator_the_owner() -> None:
+    edit = {"manager": "velero", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:a": {}}}}
+
+    assert adopted_managed_fields({"metadata": {"managedFields": [edit]}}) == [
+        {**edit, "manager": "vllm-operator", "operation": "Apply"}
+    ]
+
+
+def test_adopting_without_foreign_fields_changes_nothing() -> None:
+    body = live("edit-untouched")
+
+    assert adopted_managed_fields(body) == body["metadata"]["managedFields"]
+    assert adopted_managed_fields({"metadata": {}}) == []

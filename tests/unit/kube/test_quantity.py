@@ -1,4 +1,4 @@
-"""Quantities as exact numbers."""
+"""Test that quantities become exact numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call asks for, in the words of RBAC."""
+"""Test how requests are reported in the terms of RBAC."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_verb_and_resource_are_those_of_a_rule(method: str, path: str, query: st
     assert rbac_verb_and_resource(method, path, query) == expected
 
 
-async def test_answers_and_failures_are_told() -> None:
+async def test_responses_and_failures_are_reported() -> None:
     calls: list[tuple[str, str, int | None]] = []
 
     async def refuse(_: web.Request) -> web.Response:
@@ -53,7 +53,7 @@ async def test_answers_and_failures_are_told() -> None:
     assert calls == [("list", "pods", 403), ("create", "pods", None)]
 
 
-async def test_first_answer_after_a_refused_connection_is_a_recovery() -> None:
+async def test_first_response_after_a_refused_connection_is_a_recovery() -> None:
     back: list[bool] = []
 
     async def answer(_: web.Request) -> web.Response:

@@ -1,17 +1,17 @@
-"""What is deleted because the spec no longer asks for it, and what is left."""
+"""Test which children are deleted because the spec no longer asks for them."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.helpers.specs import UID
-from tests.unit.apply.applier.scene import KEY, Json, Scene
+from tests.unit.apply.scene import KEY, Json, Scene
 
 
-async def test_prune_removes_what_the_spec_no_longer_asks_for_and_that_very_object() -> None:
+async def test_prune_deletes_the_very_child_that_the_spec_no_longer_asks_for() -> None:
     scene = Scene(replicas=2)
     held = scene.hold("PodDisruptionBudget")
-    scene.wants(replicas=1)
+    scene.set_spec(replicas=1)
 
     await scene.prune()
 
@@ -29,27 +29,27 @@ async def test_prune_removes_what_the_spec_no_longer_asks_for_and_that_very_obje
     ],
     ids=["unowned", "of a former server", "not controlled", "being deleted"],
 )
-async def test_prune_leaves_what_is_not_the_servers(metadata: Json) -> None:
+async def test_prune_leaves_objects_of_other_owners(metadata: Json) -> None:
     scene = Scene(replicas=2)
     scene.hold("PodDisruptionBudget", **metadata)
-    scene.wants(replicas=1)
+    scene.set_spec(replicas=1)
 
     await scene.prune()
 
     assert scene.api.requests == []
 
 
-async def test_prune_spares_what_the_api_server_is_not_known_to_have() -> None:
+async def test_prune_leaves_unknown_kinds() -> None:
     scene = Scene(replicas=2)
     scene.hold("PodDisruptionBudget")
-    scene.wants(replicas=1)
+    scene.set_spec(replicas=1)
 
     await scene.applier.prune(KEY, scene.server, scene.history, [], unknown_kinds=["PodDisruptionBudget"])
 
     assert scene.api.requests == []
 
 
-async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
+async def test_prune_keeps_children_that_the_spec_asks_for(scene: Scene) -> None:
     await scene.apply()
     scene.api.requests.clear()
 
@@ -61,7 +61,7 @@ async def test_prune_keeps_what_is_wanted(scene: Scene) -> None:
 async def test_kept_claim_is_not_pruned() -> None:
     scene = Scene(cache={"size": "1Gi"})
     scene.hold("PersistentVolumeClaim")
-    scene.wants()
+    scene.set_spec()
 
     await scene.prune()
 

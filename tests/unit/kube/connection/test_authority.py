@@ -1,4 +1,4 @@
-"""An API server whose certificate is signed by another CA, over real TLS on loopback."""
+"""Test an API server whose certificate another CA signed, over real TLS on loopback."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from tools.localcluster.certificates import Authority, Identity
 from vllm_operator.errors import ApiError
 from vllm_operator.kube import connection as module
-from vllm_operator.kube import tls_errors
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
@@ -29,7 +27,7 @@ ELSEWHERE = Identity("elsewhere", "/CN=elsewhere", ("IP:127.0.0.2",))
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    """Two of the same name with different keys, as when a cluster's CA is made anew."""
+    """Return two CAs of the same name with different keys, as after a cluster replaced its CA."""
     made = Authority(tmp_path_factory.mktemp("old")), Authority(tmp_path_factory.mktemp("new"))
     for authority in made:
         authority.ensure([HERE, ELSEWHERE])
@@ -38,7 +36,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Au
 
 @dataclass
 class Scene:
-    """An API server, and the file of the CA by which the operator knows it."""
+    """An API server, and the file of the CA that the operator trusts."""
 
     old: Authority
     new: Authority
@@ -48,8 +46,8 @@ class Scene:
     def trust(self, authority: Authority) -> None:
         shutil.copy(authority.certificate("ca"), self.file)
 
-    def show(self, authority: Authority, name: str = "here") -> None:
-        """Show another certificate to whoever connects from now on."""
+    def present(self, authority: Authority, name: str = "here") -> None:
+        """Present another certificate to new connections."""
         self.context.load_cert_chain(authority.certificate(name), authority.key(name))
 
 
@@ -60,10 +58,10 @@ async def scene(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Scene]:
-    """One that is trusted, by a kubeconfig or by a service account."""
+    """Yield an API server that is trusted, by a kubeconfig or by a service account."""
     found = Scene(*authorities, tmp_path / "ca.crt", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     found.trust(found.old)
-    found.show(found.old)
+    found.present(found.old)
     runner = web.ServerRunner(web.Server(answer, keepalive_timeout=0.0), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=found.context).start()
@@ -100,8 +98,8 @@ async def connection(scene: Scene) -> AsyncIterator[Connection]:
     await made.close()
 
 
-async def told(connection: Connection) -> str:
-    """What a call ends with; empty when it is answered."""
+async def call_error(connection: Connection) -> str:
+    """Return the message of a failed call; empty after a response."""
     try:
         await ApiClient(connection).get_path("/version")
     except ApiError as error:
@@ -109,49 +107,42 @@ async def told(connection: Connection) -> str:
     return ""
 
 
-async def test_ca_that_is_replaced_after_the_certificate_is_found_by_itself(
-    scene: Scene, connection: Connection
-) -> None:
-    assert await told(connection) == ""
-    scene.show(scene.new)
+async def test_ca_that_is_replaced_after_the_certificate_is_read_again(scene: Scene, connection: Connection) -> None:
+    assert await call_error(connection) == ""
+    scene.present(scene.new)
     for _ in range(2):
-        message = await told(connection)
+        message = await call_error(connection)
         assert "its certificate is not trusted (" in message
         assert f"not signed by the CA in {scene.file}, which is read again until it is" in message
     scene.trust(scene.new)
-    await told(connection)
-    assert await told(connection) == ""
+    await call_error(connection)
+    assert await call_error(connection) == ""
 
 
 async def test_ca_that_is_replaced_before_the_certificate_is_read_when_it_is_needed(
     scene: Scene, connection: Connection
 ) -> None:
     scene.trust(scene.new)
-    assert await told(connection) == ""
-    scene.show(scene.new)
-    assert "its certificate is not trusted" in await told(connection)
-    assert await told(connection) == ""
+    assert await call_error(connection) == ""
+    scene.present(scene.new)
+    assert "its certificate is not trusted" in await call_error(connection)
+    assert await call_error(connection) == ""
 
 
-async def test_certificate_of_another_address_is_no_matter_of_the_ca(scene: Scene, connection: Connection) -> None:
-    scene.show(scene.old, "elsewhere")
-    message = await told(connection)
+async def test_certificate_of_another_address_does_not_blame_the_ca(scene: Scene, connection: Connection) -> None:
+    scene.present(scene.old, "elsewhere")
+    message = await call_error(connection)
     assert "(IP address mismatch, certificate is not valid for '127.0.0.1'.)" in message
     assert "signed" not in message
 
 
-async def test_ca_file_that_is_just_being_written_is_read_later(
+async def test_incomplete_ca_file_is_read_again_later(
     scene: Scene, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.show(scene.new)
+    scene.present(scene.new)
     scene.file.write_text("-----BEGIN CERTIFICATE-----\nMII")
-    assert "its certificate is not trusted" in await told(connection)
+    assert "its certificate is not trusted" in await call_error(connection)
     assert "the credentials cannot be read again" in caplog.text
     scene.trust(scene.new)
-    await told(connection)
-    assert await told(connection) == ""
-
-
-def test_other_failures_are_told_as_they_are() -> None:
-    assert tls_errors.describe_tls_error(TimeoutError(), "x") == "TimeoutError"
-    assert tls_errors.describe_tls_error(aiohttp.ServerDisconnectedError(), "x") == "Server disconnected"
+    await call_error(connection)
+    assert await call_error(connection) == ""

@@ -1,4 +1,4 @@
-"""Credentials that are replaced while they are used, over real HTTP on loopback."""
+"""Test credentials that are replaced while they are used, over real HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from vllm_operator.kube.connection import Connection
 
 
 class FakeApiServer:
-    """Lets in who shows the one token.
+    """Accept requests with the one token.
 
     Attributes:
         accepted: the token.
-        seen: tokens that were shown, in order.
+        received: the tokens of all requests, in order.
     """
 
     def __init__(self) -> None:
         self.accepted = "old"
-        self.seen: list[str] = []
+        self.received: list[str] = []
         self.url = ""
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.seen.append(token)
-        assert await request.text() in ("", "body"), "a body is sent whole, also the second time"
+        self.received.append(token)
+        assert await request.text() in ("", "body"), "the body is complete, also the second time"
         return web.Response(status=200 if token == self.accepted else 401)
 
 
@@ -47,7 +47,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
 
 @pytest.fixture
 def kubeconfig(server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubeconfig with the accepted token."""
+    """Return a kubeconfig with the accepted token."""
     path = tmp_path / "kubeconfig"
     path.write_text(config(server.url, "old"))
     monkeypatch.setenv("KUBECONFIG", str(path))
@@ -66,7 +66,7 @@ def config(server: str, token: str) -> str:
 
 @pytest.fixture
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The token's file of a service account."""
+    """Return the file of a service account's token."""
     path = tmp_path / "token"
     path.write_text("old\n")
     return path
@@ -76,14 +76,12 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-async def ask(connection: Connection) -> int:
+async def status_of_a_call(connection: Connection) -> int:
     async with connection.session.post(connection.server, data=b"body") as response:
         return response.status
 
 
-async def test_token_that_was_replaced_is_read_again_and_the_call_repeated(
-    server: FakeApiServer, kubeconfig: Path, account: Path
-) -> None:
+async def test_call_is_repeated_with_a_replaced_token(server: FakeApiServer, kubeconfig: Path, account: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     middleware = module._TokenFile(account)
     session = connection.new_session(middleware)
@@ -92,49 +90,43 @@ async def test_token_that_was_replaced_is_read_again_and_the_call_repeated(
     server.accepted = "new"
 
     assert (await session.post(server.url, data=b"body")).status == 200
-    assert server.seen == ["old", "old", "new"]
+    assert server.received == ["old", "old", "new"]
     await session.close()
     await connection.close()
 
 
-async def test_token_that_is_refused_and_was_not_replaced_is_not_sent_twice(
-    server: FakeApiServer, kubeconfig: Path, account: Path
-) -> None:
+async def test_refused_token_is_sent_once(server: FakeApiServer, kubeconfig: Path, account: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     server.accepted = "another"
     session = connection.new_session(module._TokenFile(account))
 
     assert (await session.post(server.url, data=b"body")).status == 401
-    assert server.seen == ["old"]
+    assert server.received == ["old"]
     await session.close()
     await connection.close()
 
 
-async def test_kubeconfig_that_was_replaced_is_read_again_when_it_is_renewed(
-    server: FakeApiServer, kubeconfig: Path
-) -> None:
+async def test_renew_reads_a_replaced_kubeconfig(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     write(kubeconfig, config(server.url, "new"))
     server.accepted = "new"
-    assert await ask(connection) == 401
+    assert await status_of_a_call(connection) == 401
 
     await connection.renew()
-    assert await ask(connection) == 200
+    assert await status_of_a_call(connection) == 200
     await connection.close()
 
 
-async def test_kubeconfig_that_is_just_being_written_leaves_all_as_it_is(
-    server: FakeApiServer, kubeconfig: Path
-) -> None:
+async def test_incomplete_kubeconfig_changes_nothing(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     write(kubeconfig, config(server.url, "new")[:40])
     await connection.renew()
 
-    assert await ask(connection) == 200
+    assert await status_of_a_call(connection) == 200
     await connection.close()
 
 
-async def test_refused_credentials_are_read_only_so_often(
+async def test_refused_credentials_are_read_at_a_limited_rate(
     server: FakeApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_RENEW_INTERVAL_SECONDS", 60.0)
@@ -148,19 +140,17 @@ async def test_refused_credentials_are_read_only_so_often(
     await connection.close()
 
 
-async def test_session_that_kopf_closes_takes_nothing_with_it(server: FakeApiServer, kubeconfig: Path) -> None:
+async def test_closing_another_session_keeps_the_connections(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.new_session()
     assert (await lent.get(server.url)).status == 200
     await lent.close()
 
-    assert await ask(connection) == 200
+    assert await status_of_a_call(connection) == 200
     await connection.close()
 
 
-async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
-    server: FakeApiServer, kubeconfig: Path
-) -> None:
+async def test_new_credentials_close_the_connections_of_all_sessions(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.new_session()
     write(kubeconfig, config(server.url, "new"))
@@ -170,7 +160,7 @@ async def test_what_kopf_used_is_closed_when_the_credentials_are_renewed(
     await connection.close()
 
 
-async def test_credentials_that_are_what_they_were_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
+async def test_unchanged_credentials_break_no_connection(server: FakeApiServer, kubeconfig: Path) -> None:
     connection = Connection(lambda *_: None, ApiServerAvailability())
     lent = connection.new_session()
     await connection.renew()

@@ -1,4 +1,4 @@
-"""What goes wrong with an apply: refusals, failures that may pass, and a server that has gone."""
+"""Test an apply that fails: refusals, failures that a retry may overcome, and a server that is gone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import itertools
 import pytest
 
 from tests.helpers.specs import body
-from tests.unit.apply.applier.scene import Json, Scene
+from tests.unit.apply.scene import Json, Scene
 from vllm_operator.apply import write_backoff
 from vllm_operator.errors import ApiError
 
 
-async def tries(scene: Scene, seconds: float) -> list[float]:
-    """When the Service is sent, while its server is looked at every half second."""
+async def write_times(scene: Scene, seconds: float) -> list[float]:
+    """Return the times at which the Service is sent, while its server is reconciled every half second."""
     times, end = [], scene.clock.now + seconds
     began = scene.clock.now
     while scene.clock.now < end:
@@ -36,12 +36,12 @@ async def tries(scene: Scene, seconds: float) -> list[float]:
         (None, write_backoff.FIRST_FAILURE_DELAY_SECONDS),
     ],
 )
-async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_server_is_looked_at(
+async def test_failed_write_is_repeated_after_growing_delays_however_often_its_server_is_reconciled(
     scene: Scene, status: int | None, first: float
 ) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(status, "Invalid", "spec.ports[0]: no")
-    times = await tries(scene, 1800)
+    times = await write_times(scene, 1800)
     pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
 
     assert len(pauses) > 5
@@ -50,7 +50,7 @@ async def test_what_failed_is_sent_again_after_growing_pauses_however_often_its_
         assert 0.6 * planned <= pause <= 0.8 * planned + 1.0
 
 
-async def test_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> None:
+async def test_refusal_is_reported_while_its_repetition_is_delayed(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     first = await scene.apply()
@@ -60,7 +60,7 @@ async def test_refusal_is_told_also_while_it_is_not_sent_again(scene: Scene) -> 
     assert scene.api.requests == []
 
 
-async def test_write_that_took_effect_though_it_failed_is_no_failure(scene: Scene) -> None:
+async def test_failed_write_that_took_effect_is_no_failure(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(504, "Timeout", "no answer")
     with pytest.raises(ApiError):
@@ -70,20 +70,20 @@ async def test_write_that_took_effect_though_it_failed_is_no_failure(scene: Scen
     assert (await scene.apply()).problems == ()
 
 
-async def test_conflict_with_nothing_is_not_looked_into_every_time(scene: Scene) -> None:
+async def test_conflict_with_an_absent_object_is_read_every_second_time(scene: Scene) -> None:
     scene.api.errors["apply", "Service"] = ApiError(409, "Conflict", "injected")
-    looks = []
+    reads = []
     for _ in range(4):
         scene.api.requests.clear()
         with pytest.raises(ApiError):
             await scene.apply()
-        looks.append(("get", "Service", "mistral") in scene.api.requests)
+        reads.append(("get", "Service", "mistral") in scene.api.requests)
         scene.clock.now += 60
 
-    assert looks == [True, False, True, False]
+    assert reads == [True, False, True, False]
 
 
-async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) -> None:
+async def test_failed_write_is_repeated_at_once_after_retry_failed(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     await scene.apply()
@@ -93,11 +93,11 @@ async def test_after_a_common_cause_what_failed_is_sent_at_once(scene: Scene) ->
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_another_manifest_is_sent_in_spite_of_a_refusal(scene: Scene) -> None:
+async def test_changed_manifest_is_sent_at_once_after_a_refusal(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     scene.api.errors["apply", "Service"] = ApiError(422, "Invalid", "spec.ports[0]: no")
     await scene.apply()
-    scene.wants(service={"port": 81})
+    scene.set_spec(service={"port": 81})
     scene.api.requests.clear()
     await scene.apply()
 
@@ -116,7 +116,7 @@ async def test_refusal_is_a_problem_that_names_the_field(scene: Scene, status: i
 
 
 @pytest.mark.parametrize("status", [None, 409, 429, 500, 503])
-async def test_what_may_pass_is_raised_when_all_others_are_written(scene: Scene, status: int | None) -> None:
+async def test_failure_is_returned_when_all_other_children_are_written(scene: Scene, status: int | None) -> None:
     scene.api.errors["apply", "Service"] = ApiError(status, "Later", "not now")
 
     with pytest.raises(ApiError, match="not now"):
@@ -126,7 +126,7 @@ async def test_what_may_pass_is_raised_when_all_others_are_written(scene: Scene,
 
 
 @pytest.mark.parametrize("change", ["gone", "replaced", "deleted"])
-async def test_nothing_is_written_for_a_server_that_has_gone(scene: Scene, change: str) -> None:
+async def test_nothing_is_written_for_a_server_that_is_gone(scene: Scene, change: str) -> None:
     successor: Json = body(uid="another")
     scene.store.remove("VLLMServer", body())
     if change == "replaced":
@@ -150,40 +150,38 @@ async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> Non
     assert len(scene.api.writes) == 1
 
 
-async def lose_service(scene: Scene) -> None:
+async def delete_service(scene: Scene) -> None:
     """Have all children made, and the Service deleted by someone."""
     await scene.apply()
     scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
     scene.api.requests.clear()
 
 
-async def test_deleted_child_is_made_again_after_one_look_for_its_owner(scene: Scene) -> None:
+async def test_deleted_child_is_created_again_after_one_read_of_its_owner(scene: Scene) -> None:
     scene.api.hold(body())
-    await lose_service(scene)
+    await delete_service(scene)
 
     assert (await scene.apply()).written == ("Service",)
     assert scene.api.requests == [("get", "VLLMServer", "mistral"), ("apply", "Service", "mistral")]
 
 
 @pytest.mark.parametrize("successor", [None, body(uid="another")])
-async def test_no_child_is_made_again_for_a_server_of_whose_end_no_event_told(
+async def test_no_child_is_created_again_for_a_server_whose_deletion_no_watch_event_reported(
     scene: Scene, successor: Json | None
 ) -> None:
     """The collector deletes the children, while the watch on servers is blind."""
     if successor:
         scene.api.hold(successor)
-    await lose_service(scene)
+    await delete_service(scene)
 
     assert (await scene.apply()).owner_gone
     assert scene.api.writes == []
 
 
 @pytest.mark.parametrize("cached", [None, body(uid="former")])
-async def test_server_is_not_forgotten_because_the_cache_of_the_api_server_is_behind(
-    scene: Scene, cached: Json | None
-) -> None:
+async def test_server_is_not_forgotten_when_the_cache_of_the_api_server_lags(scene: Scene, cached: Json | None) -> None:
     scene.api.hold(body())
     scene.api.behind["VLLMServer", "mistral"] = cached
-    await lose_service(scene)
+    await delete_service(scene)
 
     assert (await scene.apply()).written == ("Service",)

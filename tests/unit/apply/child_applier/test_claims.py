@@ -1,19 +1,19 @@
-"""What a claim can never change stays as the cluster has it, and costs no write."""
+"""Test that the immutable fields of a claim stay as they are, and cost no write."""
 
 from __future__ import annotations
 
-from tests.unit.apply.applier.scene import Json, Scene
+from tests.unit.apply.scene import Json, Scene
 
 
-def give_default_class(held: Json) -> None:
+def set_default_class(held: Json) -> None:
     """What the admission of a cluster with a default class does to a new claim."""
     if held["kind"] == "PersistentVolumeClaim":
         held["spec"].setdefault("storageClassName", "standard")
 
 
-async def test_claim_that_is_given_the_default_class_is_written_once() -> None:
+async def test_claim_that_gets_the_default_class_is_written_once() -> None:
     scene = Scene(cache={"size": "1Gi"})
-    scene.api.admission = give_default_class
+    scene.api.admission = set_default_class
     await scene.apply()
     scene.api.requests.clear()
 
@@ -23,9 +23,9 @@ async def test_claim_that_is_given_the_default_class_is_written_once() -> None:
 
 async def test_claim_that_grows_keeps_its_class() -> None:
     scene = Scene(cache={"size": "1Gi"})
-    scene.api.admission = give_default_class
+    scene.api.admission = set_default_class
     await scene.apply()
-    scene.wants(cache={"size": "2Gi"})
+    scene.set_spec(cache={"size": "2Gi"})
 
     assert (await scene.apply()).written == ("PersistentVolumeClaim",)
     assert scene.api.sent[-1]["spec"]["storageClassName"] == "standard"
@@ -34,7 +34,7 @@ async def test_claim_that_grows_keeps_its_class() -> None:
 async def test_claim_whose_class_is_no_longer_asked_for_keeps_it() -> None:
     scene = Scene(cache={"size": "1Gi", "storageClassName": "fast"})
     await scene.apply()
-    scene.wants(cache={"size": "1Gi"})
+    scene.set_spec(cache={"size": "1Gi"})
     await scene.apply()
 
     assert scene.api.sent[-1]["spec"]["storageClassName"] == "fast"
@@ -42,7 +42,7 @@ async def test_claim_whose_class_is_no_longer_asked_for_keeps_it() -> None:
 
 async def test_access_modes_of_a_claim_that_was_kept_are_no_drift() -> None:
     scene = Scene(cache={"size": "1Gi"})
-    held = scene.hold("PersistentVolumeClaim", seen=False)
+    held = scene.hold("PersistentVolumeClaim", cached=False)
     held["spec"]["accessModes"] = ["ReadWriteOncePod"]
     scene.store.put("PersistentVolumeClaim", scene.api.hold(held))
     scene.api.requests.clear()

@@ -1,17 +1,17 @@
-"""New children, and names that are taken: what is ours, and what is left alone."""
+"""Test how children are created, and which objects are left to other owners."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.helpers.specs import body
-from tests.unit.apply.applier.scene import Scene
+from tests.unit.apply.scene import Scene
 from vllm_operator.apply.child_applier import UNUSED_VERSION
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.errors import ApiError
 
 
-async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
+async def test_new_children_are_applied_without_a_read(scene: Scene) -> None:
     outcome = await scene.apply()
 
     assert sorted(outcome.written) == ["Deployment", "Service"]
@@ -21,7 +21,7 @@ async def test_new_children_are_applied_in_their_entirety(scene: Scene) -> None:
     assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "nothing is read before"
 
 
-async def test_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
+async def test_second_reconcile_makes_no_call(scene: Scene) -> None:
     await scene.apply()
     scene.api.requests.clear()
 
@@ -29,16 +29,16 @@ async def test_second_pass_writes_and_asks_nothing(scene: Scene) -> None:
     assert scene.api.requests == []
 
 
-async def test_child_that_is_not_in_the_cache_is_not_written_over(scene: Scene) -> None:
-    held = scene.hold("Service", seen=False)
-    scene.hold("Deployment", seen=False)
+async def test_child_absent_from_the_cache_is_not_overwritten(scene: Scene) -> None:
+    held = scene.hold("Service", cached=False)
+    scene.hold("Deployment", cached=False)
 
     assert await scene.apply() == ApplyResult()
     assert scene.api.objects["Service", "mistral"] == held
     assert scene.store.get("Service", "llm", "mistral") is not None
 
 
-async def test_child_without_annotations_and_owner_is_known_by_its_labels(scene: Scene) -> None:
+async def test_child_without_annotations_and_owner_is_recognized_by_its_labels(scene: Scene) -> None:
     """A kept claim has no owner, and annotations are easily lost."""
     scene.hold("Service", annotations={}, ownerReferences=[])
 
@@ -53,9 +53,9 @@ async def test_object_with_a_part_of_the_labels_is_foreign(scene: Scene, label: 
     assert [problem.reason for problem in (await scene.apply()).problems] == ["NameTaken"]
 
 
-@pytest.mark.parametrize("seen", [True, False])
-async def test_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool) -> None:
-    held = scene.hold("Service", seen=seen, labels={}, annotations={}, ownerReferences=[])
+@pytest.mark.parametrize("cached", [True, False])
+async def test_foreign_object_of_the_name_is_left_alone(scene: Scene, cached: bool) -> None:
+    held = scene.hold("Service", cached=cached, labels={}, annotations={}, ownerReferences=[])
 
     outcome = await scene.apply()
 
@@ -69,19 +69,19 @@ async def test_foreign_object_of_the_name_is_left_alone(scene: Scene, seen: bool
     assert scene.api.writes == [], "what is known to be foreign is not tried"
 
 
-async def test_child_that_is_gone_though_the_cache_holds_it_is_made_anew(scene: Scene) -> None:
+async def test_deleted_child_that_the_cache_still_holds_is_created_again(scene: Scene) -> None:
     await scene.apply()
     scene.api.objects["VLLMServer", "mistral"] = body()
     del scene.api.objects["Service", "mistral"]
-    scene.wants(service={"port": 81})
+    scene.set_spec(service={"port": 81})
     with pytest.raises(ApiError, match="uid mismatch"):
         await scene.apply()
 
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_name_that_became_free_is_taken(scene: Scene) -> None:
-    scene.hold("Service", seen=False, labels={}, annotations={}, ownerReferences=[])
+async def test_child_is_created_once_its_name_is_free(scene: Scene) -> None:
+    scene.hold("Service", cached=False, labels={}, annotations={}, ownerReferences=[])
     scene.api.objects["VLLMServer", "mistral"] = body()
     await scene.apply()
     del scene.api.objects["Service", "mistral"]
@@ -96,7 +96,7 @@ async def test_child_of_another_owner_is_left_alone(scene: Scene) -> None:
     assert [problem.reason for problem in (await scene.apply()).problems] == ["NameTaken"]
 
 
-async def test_child_of_a_former_server_of_the_name_is_taken_over(scene: Scene) -> None:
+async def test_child_of_a_deleted_server_of_the_same_name_is_adopted(scene: Scene) -> None:
     (owner,) = scene.manifests["Service"].body["metadata"]["ownerReferences"]
     former = {**owner, "uid": "former"}
     scene.hold("Service", ownerReferences=[former])
@@ -104,7 +104,7 @@ async def test_child_of_a_former_server_of_the_name_is_taken_over(scene: Scene) 
     assert "Service" in (await scene.apply()).written
 
 
-async def test_kept_claim_is_taken_up_again() -> None:
+async def test_kept_claim_is_adopted() -> None:
     scene = Scene(cache={"size": "1Gi", "retain": False})
     scene.hold("PersistentVolumeClaim", ownerReferences=[])
 
@@ -114,7 +114,7 @@ async def test_kept_claim_is_taken_up_again() -> None:
     assert "PersistentVolumeClaim" in outcome.written
 
 
-async def test_child_that_is_being_deleted_is_waited_for(scene: Scene) -> None:
+async def test_child_that_is_being_deleted_is_not_written(scene: Scene) -> None:
     scene.hold("Service", deletionTimestamp="2026-03-02T08:00:00Z", annotations={})
 
     await scene.apply()

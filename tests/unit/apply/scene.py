@@ -16,7 +16,7 @@ KEY = Key("llm", "mistral")
 Json = dict[str, Any]
 
 EDIT: Json = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
-"""What the API server notes of someone who pauses a Deployment by hand."""
+"""The managed fields of a user who pauses a Deployment."""
 
 
 class Scene:
@@ -26,9 +26,9 @@ class Scene:
         self.api, self.store, self.clock = FakeApiClient(), Store(), FakeClock()
         self.applier = Applier(self.api, self.store, self.clock)  # type: ignore[arg-type]
         self.history = self.applier.new_history()
-        self.wants(**spec)
+        self.set_spec(**spec)
 
-    def wants(self, **spec: Any) -> None:
+    def set_spec(self, **spec: Any) -> None:
         """Change the spec."""
         desired = desired_state(body(**spec), frozenset())
         self.server = desired.server
@@ -46,9 +46,9 @@ class Scene:
         """Delete the children that the spec does not ask for."""
         await self.applier.prune(KEY, self.server, self.history, list(self.manifests.values()))
 
-    def hold(self, kind: str, *, seen: bool = True, **metadata: Any) -> Json:
-        """Have a child on the server, and in the caches when it was `seen`."""
+    def hold(self, kind: str, *, cached: bool = True, **metadata: Any) -> Json:
+        """Store a child on the API server, and in the caches if it is `cached`."""
         held = self.api.hold(self.manifests[kind].body, **metadata)
-        if seen:
+        if cached:
             self.store.put(kind, held)
         return held

@@ -1,10 +1,10 @@
-"""The scene of the smallest server."""
+"""Provide the scene of the smallest server."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.apply.applier.scene import Scene
+from tests.unit.apply.scene import Scene
 
 
 @pytest.fixture

@@ -1,17 +1,16 @@
-"""Children that others keep changing or deleting: how often they are repaired, and what is told of it."""
+"""Test children that another writer keeps changing or deleting: the rate of repairs, and the messages."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.helpers.fakes import FakeClock
 from tests.helpers.specs import body
-from tests.unit.apply.applier.scene import EDIT, Json, Scene
+from tests.unit.apply.scene import EDIT, Json, Scene
 from vllm_operator.apply import repair_limiter
 from vllm_operator.errors import ApiError
 
 
-async def test_foreign_field_that_nothing_removes_is_fought_only_so_often() -> None:
+async def test_foreign_field_that_no_apply_removes_is_repaired_at_a_limited_rate() -> None:
     scene = Scene()
     scene.api.admission = lambda answer: answer["metadata"].update(managedFields=[EDIT])
     for _ in range(repair_limiter.MAX_REPAIRS + 1):
@@ -20,10 +19,10 @@ async def test_foreign_field_that_nothing_removes_is_fought_only_so_often() -> N
         await scene.apply()
 
 
-async def test_child_that_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+async def test_child_that_another_writer_keeps_changing_is_repaired_at_a_limited_rate(scene: Scene) -> None:
     await scene.apply()
 
-    async def fight() -> None:
+    async def edit_and_apply() -> None:
         live = scene.api.objects["Service", "mistral"]
         live["spec"] = {**live["spec"], "type": "NodePort"}
         live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
@@ -31,20 +30,20 @@ async def test_child_that_someone_keeps_changing_is_repaired_only_so_often(scene
         await scene.apply()
 
     for _ in range(repair_limiter.MAX_REPAIRS):
-        await fight()
+        await edit_and_apply()
     with pytest.raises(ApiError, match="keeps changing Service mistral") as caught:
-        await fight()
+        await edit_and_apply()
     assert caught.value.retry_after == repair_limiter.WINDOW_SECONDS
 
     scene.clock.now += repair_limiter.WINDOW_SECONDS
-    await fight()
+    await edit_and_apply()
 
 
-async def test_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often(scene: Scene) -> None:
+async def test_child_whose_hash_another_writer_keeps_changing_is_repaired_at_a_limited_rate(scene: Scene) -> None:
     """Such as a tool that applies an old copy of it again and again."""
     await scene.apply()
 
-    async def fight() -> None:
+    async def edit_and_apply() -> None:
         live = scene.api.objects["Service", "mistral"]
         live["metadata"]["annotations"]["vllm-operator.dev/applied-hash"] = "old"
         live["metadata"]["resourceVersion"] = str(int(live["metadata"]["resourceVersion"]) + 1000)
@@ -52,12 +51,12 @@ async def test_child_whose_hash_someone_keeps_changing_is_repaired_only_so_often
         await scene.apply()
 
     for _ in range(1 + repair_limiter.MAX_REPAIRS):
-        await fight()
+        await edit_and_apply()
     with pytest.raises(ApiError, match="keeps changing Service mistral"):
-        await fight()
+        await edit_and_apply()
 
     scene.clock.now += repair_limiter.WINDOW_SECONDS
-    await fight()
+    await edit_and_apply()
 
 
 HPA: Json = {
@@ -69,7 +68,7 @@ HPA: Json = {
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "message"),
     [
         (HPA, "an autoscaler keeps changing the replicas of Deployment mistral"),
         ({**HPA, "manager": "kubectl"}, "kubectl keeps changing Deployment mistral"),
@@ -77,7 +76,7 @@ HPA: Json = {
     ],
     ids=["autoscaler", "kubectl scale", "kubectl edit"],
 )
-async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json, words: str) -> None:
+async def test_conflict_is_reported_until_it_ends(scene: Scene, entry: Json, message: str) -> None:
     await scene.apply()
     for number in range(repair_limiter.CONFLICT_REPAIRS):
         live = scene.api.objects["Deployment", "mistral"]
@@ -89,56 +88,46 @@ async def test_fight_is_told_for_as_long_as_it_goes_on(scene: Scene, entry: Json
         assert len((await scene.apply()).conflicts) == (number + 1 == repair_limiter.CONFLICT_REPAIRS)
 
     (note,) = (await scene.apply()).conflicts
-    assert note.startswith(words)
+    assert note.startswith(message)
     scene.clock.now += repair_limiter.WINDOW_SECONDS
     assert (await scene.apply()).conflicts == ()
 
 
-async def test_spec_that_goes_to_and_fro_is_no_fight(scene: Scene) -> None:
+async def test_spec_that_alternates_is_no_conflict(scene: Scene) -> None:
     for number in range(4 * repair_limiter.MAX_REPAIRS):
-        scene.wants(service={"port": 80 + number % 2})
+        scene.set_spec(service={"port": 80 + number % 2})
         await scene.apply()
 
     assert scene.api.objects["Service", "mistral"]["spec"]["ports"][0]["port"] == 81
 
 
-async def test_child_that_someone_keeps_deleting_is_made_only_so_often(scene: Scene) -> None:
+async def test_child_that_another_writer_keeps_deleting_is_created_at_a_limited_rate(scene: Scene) -> None:
     scene.api.objects["VLLMServer", "mistral"] = body()
     await scene.apply()
 
-    async def fight() -> None:
+    async def delete_and_apply() -> None:
         scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
         await scene.apply()
 
     for _ in range(1 + repair_limiter.MAX_REPAIRS):
-        await fight()
+        await delete_and_apply()
     with pytest.raises(ApiError, match="someone keeps deleting Service mistral") as caught:
-        await fight()
+        await delete_and_apply()
     assert caught.value.retry_after == repair_limiter.WINDOW_SECONDS
 
     scene.clock.now += repair_limiter.WINDOW_SECONDS
     assert (await scene.apply()).written == ("Service",)
 
 
-async def test_child_that_the_spec_asks_for_now_and_then_is_no_fight() -> None:
+async def test_child_that_the_spec_asks_for_every_other_time_is_no_conflict() -> None:
     scene = Scene(replicas=2)
     scene.api.objects["VLLMServer", "mistral"] = body()
     for _ in range(2 * repair_limiter.MAX_REPAIRS):
-        scene.wants(replicas=2)
+        scene.set_spec(replicas=2)
         await scene.apply()
         budget = scene.api.objects["PodDisruptionBudget", "mistral"]
-        scene.wants(replicas=1)
+        scene.set_spec(replicas=1)
         await scene.prune()
         scene.store.remove("PodDisruptionBudget", budget)
 
     assert scene.api.writes.count(("delete", "PodDisruptionBudget", "mistral")) == 2 * repair_limiter.MAX_REPAIRS
-
-
-def test_budget_forgets_what_was_repaired_long_ago() -> None:
-    clock = FakeClock()
-    budget = repair_limiter.RepairLimiter(clock)
-    for number in range(100):
-        budget.delay(f"uid-{number}")
-        clock.now += repair_limiter.WINDOW_SECONDS
-
-    assert len(budget._repairs) == 1
