@@ -1,4 +1,4 @@
-"""The alert rules of the operator itself: docs/reference/metrics.md, docs/runbooks/."""
+"""The alerts about the operator itself: docs/reference/metrics.md, docs/runbooks/."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan
 
 QUEUE_SECONDS = 300
-"""A server that has waited so long for its pass is served by nobody: passes take milliseconds, and 32 run at once."""
+"""Seconds that a key may wait in the work queue: a reconcile takes milliseconds, and 32 run at once."""
 
 ERROR_SHARE = 0.1
-"""Share of calls that the API server fails; one in ten is beyond what a restart of it makes in a quarter of an hour."""
+"""Share of failed API calls; a restart of the API server makes fewer than one in ten in a quarter of an hour."""
 
 FAILED_CODES = "5..|429|none"
-"""Overloaded, broken, or no answer. Refusals (403, 409, 422) are about one object, and its status tells them."""
+"""Pattern of codes: overloaded, broken, no answer. A refusal (403, 409, 422) concerns one object; see its status."""
 
 
 @dataclass(frozen=True)
 class OperatorSubject:
-    """The operator that the alerts speak about.
+    """The operator that the alerts are about.
 
     Attributes:
-        name: of its objects.
-        namespace: where it runs; its series carry it as a label.
+        name: name of its objects.
+        namespace: namespace that it runs in, which is a label of its series.
         runbooks: URL of the runbooks, `%s` for the alert; empty for no links.
     """
 
@@ -31,23 +31,23 @@ class OperatorSubject:
     runbooks: str = ""
 
     def series(self, name: str, *matchers: str) -> str:
-        """A series of this operator."""
+        """Return the selector of one of its series, with further matchers such as `code="401"`."""
         own = ",".join((f'namespace="{self.namespace}"', *matchers))
         return f"vllm_operator_{name}{{{own}}}"
 
 
 def operator_rule_plan(operator: OperatorSubject) -> PrometheusRulePlan:
-    """The PrometheusRule of an operator that is scraped."""
+    """Return the PrometheusRule of an operator."""
     name, labels = f"vllm-operator in {operator.namespace}", {"namespace": operator.namespace}
     alerts = [alert(operator).rule_for(name, labels, operator.runbooks) for alert in OPERATOR_ALERTS]
     return PrometheusRulePlan(operator.name, "vllm-operator", [], alerts)
 
 
-def down(o: OperatorSubject) -> AlertTemplate:
-    """No series at all: also when nobody scrapes it, which has to be mended, too."""
+def down(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for an operator without series: it is down, or Prometheus does not scrape it."""
     return AlertTemplate(
         "VLLMOperatorDown",
-        f"absent({o.series('build_info')})",
+        f"absent({operator.series('build_info')})",
         wait="5m",
         severity="critical",
         summary="it is not there",
@@ -56,11 +56,11 @@ def down(o: OperatorSubject) -> AlertTemplate:
     )
 
 
-def no_leader(o: OperatorSubject) -> AlertTemplate:
-    """A failover takes less than 20 s. Silent without series: that is `down`."""
+def no_leader(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for a missing leader; a failover takes less than 20 s. Without series `down` fires instead."""
     return AlertTemplate(
         "VLLMOperatorNoLeader",
-        f"max by (namespace) ({o.series('leader')}) == 0",
+        f"max by (namespace) ({operator.series('leader')}) == 0",
         wait="5m",
         severity="critical",
         summary="no process leads",
@@ -68,11 +68,11 @@ def no_leader(o: OperatorSubject) -> AlertTemplate:
     )
 
 
-def reconciles_failing(o: OperatorSubject) -> AlertTemplate:
-    """What fails is tried again at least once a minute: where some are counted all the time, no retry helps."""
+def reconciles_failing(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for servers that keep failing: they are retried once a minute or more often, without success."""
     return AlertTemplate(
         "VLLMOperatorPassesFailing",
-        f"max by (namespace) ({o.series('servers_failing')}) > 0",
+        f"max by (namespace) ({operator.series('servers_failing')}) > 0",
         wait="15m",
         severity="warning",
         summary="passes fail",
@@ -80,12 +80,12 @@ def reconciles_failing(o: OperatorSubject) -> AlertTemplate:
     )
 
 
-def queue_stuck(o: OperatorSubject) -> AlertTemplate:
-    """On a standby the queue waits for the Lease, and its age says nothing."""
+def queue_stuck(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for an old work queue of the leader; that of a standby waits for the Lease."""
     return AlertTemplate(
         "VLLMOperatorQueueStuck",
-        f"max by (namespace) ({o.series('queue_age_seconds')} and on (namespace, pod) {o.series('leader')} == 1)"
-        f" > {QUEUE_SECONDS}",
+        f"max by (namespace) ({operator.series('queue_age_seconds')} and on (namespace, pod) "
+        f"{operator.series('leader')} == 1) > {QUEUE_SECONDS}",
         wait="1m",
         severity="warning",
         summary="servers wait for their turn",
@@ -93,13 +93,13 @@ def queue_stuck(o: OperatorSubject) -> AlertTemplate:
     )
 
 
-def api_errors(o: OperatorSubject) -> AlertTemplate:
-    """A share, since the number of calls grows with the servers; at rest the Lease alone makes some each minute."""
-    failed = o.series("api_requests_total", f'code=~"{FAILED_CODES}"')
+def api_errors(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for failing API calls: a share, since their number grows with that of the servers."""
+    failed = operator.series("api_requests_total", f'code=~"{FAILED_CODES}"')
     return AlertTemplate(
         "VLLMOperatorApiErrors",
-        f"sum by (namespace) (rate({failed}[5m])) / sum by (namespace) (rate({o.series('api_requests_total')}[5m]))"
-        f" > {ERROR_SHARE}",
+        f"sum by (namespace) (rate({failed}[5m])) / sum by (namespace) "
+        f"(rate({operator.series('api_requests_total')}[5m])) > {ERROR_SHARE}",
         wait="15m",
         severity="warning",
         summary="calls to the API server fail",
@@ -107,9 +107,9 @@ def api_errors(o: OperatorSubject) -> AlertTemplate:
     )
 
 
-def credentials_refused(o: OperatorSubject) -> AlertTemplate:
-    """One 401 is how an expired token is noticed and read again; only what goes on is trouble."""
-    refused = o.series("api_requests_total", 'code="401"')
+def credentials_refused(operator: OperatorSubject) -> AlertTemplate:
+    """Return the alert for refused credentials that last; a single 401 only shows that a token expired."""
+    refused = operator.series("api_requests_total", 'code="401"')
     return AlertTemplate(
         "VLLMOperatorCredentialsRefused",
         f"sum by (namespace) (rate({refused}[5m])) > 0",

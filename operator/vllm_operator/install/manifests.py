@@ -1,4 +1,4 @@
-"""The operator's own manifests: what `kubectl apply` installs until the Helm chart does."""
+"""The manifests that install the operator, for `kubectl apply`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OperatorPlan:
 
 @dataclass(frozen=True)
 class ServedNamespacePlan:
-    """The values of the templates for one of the namespaces that are served."""
+    """The values of the templates for one served namespace."""
 
     name: str
     namespace: str
@@ -44,12 +44,12 @@ class ServedNamespacePlan:
 
 @dataclass(frozen=True)
 class MonitoringOptions:
-    """What watches the operator. Nothing unless asked for: an apply fails where the CRDs are not installed.
+    """Monitoring of the operator. All is off by default: an apply fails where the CRDs are not installed.
 
     Attributes:
-        pod_monitor: have prometheus-operator scrape it.
-        rules: with alerts.
-        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; the operator is told, too.
+        pod_monitor: create a PodMonitor.
+        rules: create a PrometheusRule with alerts.
+        runbooks: URL of the runbooks that alerts link to, `%s` for the alert; the operator gets it as an option.
     """
 
     pod_monitor: bool = False
@@ -61,20 +61,20 @@ NO_MONITORING = MonitoringOptions()
 
 
 def operator_manifests(
-    image: str, namespace: str, served: Sequence[str] = (), watching: MonitoringOptions = NO_MONITORING
+    image: str, namespace: str, served: Sequence[str] = (), monitoring: MonitoringOptions = NO_MONITORING
 ) -> list[dict[str, Any]]:
-    """Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
+    """Return Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
 
     Args:
-        image: image of the operator.
-        namespace: where it runs.
-        served: the namespaces that it serves, each with a Role; none for all, with a ClusterRole.
-        watching: objects of prometheus-operator for the operator itself.
+        image: container image of the operator.
+        namespace: namespace that it runs in.
+        served: namespaces that it serves, each with a Role; empty for all, with a ClusterRole.
+        monitoring: objects of prometheus-operator for the operator itself.
     """
     selector = {"app.kubernetes.io/name": "vllm-operator", "app.kubernetes.io/component": "controller"}
     args = ["run", "--log-format=json", *(f"--namespace={name}" for name in served)]
-    if watching.runbooks:
-        args.append(f"--runbook-url={watching.runbooks}")
+    if monitoring.runbooks:
+        args.append(f"--runbook-url={monitoring.runbooks}")
     plan = OperatorPlan("vllm-operator", namespace, image, args, selector, selector)
     rights = (
         [*_served_namespaces(plan, served)]
@@ -83,16 +83,16 @@ def operator_manifests(
     )
     first = (render_template("deploy/namespace", plan), crd(), render_template("deploy/serviceaccount", plan))
     own = (render_template(f"deploy/{name}", plan) for name in OWN)
-    return [*first, *rights, *own, *_monitoring(plan, watching)]
+    return [*first, *rights, *own, *_monitoring(plan, monitoring)]
 
 
-def _monitoring(plan: OperatorPlan, watching: MonitoringOptions) -> Iterator[dict[str, Any]]:
-    if watching.pod_monitor:
+def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[dict[str, Any]]:
+    if monitoring.pod_monitor:
         yield render_template(f"deploy/{POD_MONITOR}", plan)
-    if watching.rules:
+    if monitoring.rules:
         rule = render_template(
             "monitoring/prometheusrule",
-            operator_rule_plan(OperatorSubject(plan.name, plan.namespace, watching.runbooks)),
+            operator_rule_plan(OperatorSubject(plan.name, plan.namespace, monitoring.runbooks)),
         )
         rule["metadata"] |= {"namespace": plan.namespace, "labels": plan.labels}
         yield rule
@@ -107,19 +107,19 @@ def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterato
 
 
 def namespaced_rules(rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rules of the ClusterRole that a Role can hold: CRDs belong to no namespace."""
+    """Return the rules of the ClusterRole that a Role can hold: all but those for CRDs, which have no namespace."""
     return [rule for rule in rules if "customresourcedefinitions" not in rule["resources"]]
 
 
 class _BlockDumper(yaml.SafeDumper):
-    """Block style, with long texts kept on one line."""
+    """Write block style, and long texts on one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def to_yaml(manifests: Iterable[dict[str, Any]]) -> str:
-    """The manifests as one YAML stream."""
+    """Return the manifests as one YAML stream."""
     return yaml.dump_all(
         manifests, Dumper=_BlockDumper, sort_keys=False, width=1000, explicit_start=True, allow_unicode=True
     )

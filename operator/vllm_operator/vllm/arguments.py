@@ -1,4 +1,4 @@
-"""The arguments of the vLLM server, and what they amount to wherever they were written."""
+"""The arguments of vLLM's API server, and the settings that they amount to."""
 
 from __future__ import annotations
 
@@ -18,47 +18,48 @@ from vllm_operator.vllm.model_source import ResolvedModel
 from vllm_operator.vllm.version import vllm_version
 
 PORT = 8000
-"""Port of the vLLM server in its container: vLLM's own default."""
+"""Port of vLLM in its container: vLLM's own default."""
 
 
 API_KEY = "VLLM_API_KEY"
-"""Variable with the key that clients must send."""
+"""Name of the variable with the key that clients must send."""
 
 HF_TOKEN = "HF_TOKEN"
-"""Variable with the token for the model hub."""
+"""Name of the variable with the token for the Hugging Face Hub."""
 
 NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
-"""Switches that vLLM turns on by itself, so that false must be said aloud."""
+"""Switches that vLLM turns on by default, so that false needs an argument."""
 
 DRAIN_FLAG = "--shutdown-timeout"
-"""Seconds in which running requests may end once the server was told to stop."""
+"""Flag with the seconds in which running requests may end after SIGTERM."""
 
 OPERATOR_FLAGS = {
     "--model": "use spec.model.uri",
-    "--host": "remove it: the server listens on all addresses of its pod",
-    "--headless": "remove it: without an API server nothing could be served",
-    "--grpc": "remove it: probes and the Service speak HTTP",
-    "--port": f"remove it: the server listens on port {PORT}, and spec.service.port is free to choose",
+    "--host": "remove it: vLLM listens on all addresses of its pod",
+    "--headless": "remove it: without its API server vLLM cannot serve",
+    "--grpc": "remove it: probes and the Service use HTTP",
+    "--port": f"remove it: vLLM listens on port {PORT}; spec.service.port sets the port of the Service",
     "--uds": "remove it: probes and the Service need a port",
     "--api-key": "use spec.security.apiKeySecretRef, which keeps the key out of the manifest",
     "--hf-token": "use spec.model.tokenSecretRef, which keeps the token out of the manifest",
     DRAIN_FLAG: "use spec.rollout.drainTimeoutSeconds, which the grace period follows",
-    "--ssl-certfile": "end TLS in front of the Service: probes speak plain HTTP",
-    "--ssl-keyfile": "end TLS in front of the Service: probes speak plain HTTP",
+    "--ssl-certfile": "terminate TLS in front of the Service: probes use plain HTTP",
+    "--ssl-keyfile": "terminate TLS in front of the Service: probes use plain HTTP",
 }
-"""Flags that the operator sets or that would cut it off from the server, and what to do instead."""
+"""Flag -> what to do instead, for flags that the operator sets or that would hide vLLM from it."""
 
 COUNT_FLAGS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs")
-"""Flags whose numbers other decisions need."""
+"""Flags with a number that other decisions need."""
 
 _WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]{0,8}")
 
 MODEL_FLAGS = {"--served-model-name": "served_names", "--revision": "revision"}
+"""Flag -> field of `spec.model` that sets it."""
 
 
 @dataclass(frozen=True)
 class EngineValues:
-    """Engine settings that other decisions need, from a typed field or from extraArgs; None when unset."""
+    """Settings of the engine that other decisions need, from a typed field or from extraArgs; None when unset."""
 
     tensor_parallel_size: int
     pipeline_parallel_size: int
@@ -69,12 +70,12 @@ class EngineValues:
 
 @functools.cache
 def completable_flags() -> tuple[str, ...]:
-    """Flags whose prefixes are understood: the typed ones, the model's and the operator's own."""
+    """Return the flags that a prefix may stand for: those of fields, of the model, and of the operator."""
     return (*flag_fields().values(), *MODEL_FLAGS, *OPERATOR_FLAGS)
 
 
 def extra_flags(spec: Spec) -> tuple[Flag, ...]:
-    """The flags in extraArgs; prefixes are completed among all flags of the server's vLLM where they are known."""
+    """Return the flags in extraArgs; prefixes are completed among all flags of the server's vLLM, if it is known."""
     if not spec.engine.extra_args:
         return ()
     release = known_release(spec)
@@ -83,10 +84,10 @@ def extra_flags(spec: Spec) -> tuple[Flag, ...]:
 
 
 def engine_values(spec: Spec) -> EngineValues:
-    """Settings that count, from wherever they were written.
+    """Return the settings that apply, from fields and from extraArgs.
 
     Raises:
-        InvalidSpecError: a number in extraArgs is none.
+        InvalidSpecError: a number in extraArgs is not a whole number above 0.
     """
     flags = {flag.name: flag for flag in extra_flags(spec)}
     engine = spec.engine
@@ -112,13 +113,13 @@ def _whole_number(flags: dict[str, Flag], name: str) -> int | None:
     return int(flag.value)
 
 
-def container_arguments(spec: Spec, source: ResolvedModel) -> tuple[str, ...]:
-    """Arguments of the container, in a stable order: model, names, typed flags, drain, the user's own."""
-    result = _pair("--model", source.argument)
+def container_arguments(spec: Spec, model: ResolvedModel) -> tuple[str, ...]:
+    """Return the arguments of the container in a stable order: model, names, fields, drain timeout, extraArgs."""
+    result = _pair("--model", model.argument)
     if spec.model.revision:
         result += _pair("--revision", spec.model.revision)
     if engine_values(spec).served_names is None:
-        first, *more = source.served_names
+        first, *more = model.served_names
         result += [*_pair("--served-model-name", first), *map(escape_variables, more)]
     for flag, value in set_flags(spec.engine).items():
         result += field_arguments(flag, value)
@@ -128,13 +129,13 @@ def container_arguments(spec: Spec, source: ResolvedModel) -> tuple[str, ...]:
 
 
 def supports_drain(spec: Spec) -> bool:
-    """True when the server's version is known to have --shutdown-timeout: an older one would refuse it and crash."""
+    """Return whether the server's vLLM is known to have --shutdown-timeout: an older one would crash on it."""
     version = vllm_version(spec)
     return version is not None and DRAIN_FLAG in nearest_release(version).flags
 
 
 def field_arguments(flag: str, value: Any) -> list[str]:
-    """The arguments that a typed field becomes; none where false is what vLLM does anyway."""
+    """Return the arguments of a typed field; none for false where that is vLLM's default."""
     if value is True:
         return [flag]
     if value is False:
@@ -145,23 +146,23 @@ def field_arguments(flag: str, value: Any) -> list[str]:
 
 
 def _pair(flag: str, value: str) -> list[str]:
-    # argparse takes a value that begins with a dash for a flag, unless an equals sign binds it.
+    # argparse reads a value with a leading dash as a flag, unless an equals sign binds it.
     return [f"{flag}={escape_variables(value)}"] if value.startswith("-") else [flag, escape_variables(value)]
 
 
 def escape_variables(value: str) -> str:
-    """A value that the kubelet hands over as it is: it would take `$(NAME)` for a variable, and `$$` for `$`."""
+    """Return a value that the kubelet passes on unchanged: it replaces `$(NAME)` by a variable, and `$$` by `$`."""
     return value.replace("$", "$$")
 
 
 def unescape_variables(argument: str) -> str:
-    """An argument of a running container as vLLM sees it, apart from variables."""
+    """Return an argument of a running container as vLLM reads it, apart from variables."""
     return argument.replace("$$", "$")
 
 
 @functools.cache
 def field_of_flag(flag: str) -> str:
-    """The spec field that sets `flag`, for messages."""
+    """Return the path of the field that sets `flag`, for messages."""
     if flag in MODEL_FLAGS:
         return f"spec.model.{'servedNames' if MODEL_FLAGS[flag] == 'served_names' else 'revision'}"
     return next(

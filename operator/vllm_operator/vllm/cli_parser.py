@@ -1,7 +1,7 @@
-"""Read arguments as the parser of one release of vLLM reads them.
+"""Parse arguments like the parser of one release of vLLM.
 
-The rules are argparse's (Python's `Lib/argparse.py`, `_parse_optional` and `_get_option_tuples`) and those that vLLM
-puts before it: underscores for dashes, `--flag.key value` for JSON, `-O3` (vLLM, `utils/argparse_utils.py`).
+The rules are those of argparse (Python's `Lib/argparse.py`, `_parse_optional` and `_get_option_tuples`) and those that
+vLLM applies before: underscores for dashes, `--flag.key value` for JSON, `-O3` (vLLM, `utils/argparse_utils.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vllm_operator.vllm.releases import FlagSpec
 
 OPTIMIZATION = FlagSpec("-O", nargs="?")
-"""vLLM rewrites `-O3` before it parses, and in some releases has no such flag to parse."""
+"""The flag `-O`: vLLM rewrites `-O3` before it parses, and some releases have no such flag."""
 
 HELP = FlagSpec("--help", nargs=0, aliases=("-h",))
 
@@ -26,13 +26,13 @@ class Argument:
 
     Attributes:
         position: index of its first item among the arguments.
-        written: the flag as it was written, without a value; empty for a value that belongs to no flag.
-        flag: the flag that it is; None when there is none, or no single one.
-        values: what follows it.
-        bound: the value was bound by an equals sign.
-        negated: it was written as `--no-...`.
+        written: the flag as written, without its value; empty for a value that belongs to no flag.
+        flag: definition of the flag; None for an unknown flag or an ambiguous prefix.
+        values: values of the flag.
+        bound: an equals sign binds the value.
+        negated: the flag is written as `--no-...`.
         key: it sets one key of a JSON flag, as in `--flag.key value`.
-        candidates: flags that an ambiguous prefix could be.
+        candidates: names of the flags that an ambiguous prefix may stand for.
     """
 
     position: int
@@ -47,7 +47,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class _Match:
-    """What an item that may be a flag turned out to be; `value` is the one that it carries itself."""
+    """The flag that one item names; `value` is the part after its equals sign."""
 
     written: str
     value: str | None = None
@@ -58,7 +58,7 @@ class _Match:
 
 
 class CliParser:
-    """The flags of one release, by every name that they have."""
+    """A parser for the flags of one release, under all of their names."""
 
     def __init__(self, flags: Mapping[str, FlagSpec]) -> None:
         self._names: dict[str, tuple[FlagSpec, bool]] = {}
@@ -70,11 +70,11 @@ class CliParser:
 
     @property
     def names(self) -> Collection[str]:
-        """Every name of every flag, the negated ones too."""
+        """Return all names of all flags, the negated ones too."""
         return self._names.keys()
 
     def parse(self, arguments: Sequence[str]) -> tuple[Argument, ...]:
-        """The arguments in their order, each with what belongs to it."""
+        """Return the arguments in their order, each with its values."""
         found: list[Argument] = []
         position = 0
         while position < len(arguments):
@@ -100,7 +100,7 @@ class CliParser:
         return tuple(found)
 
     def _values(self, match: _Match, following: Sequence[str]) -> tuple[str, ...]:
-        """As many of the following items as belong to the flag; all values behind one that nobody knows."""
+        """Return the following items that belong to a flag; for an unknown flag, all values up to the next flag."""
         if match.value is not None:
             return ()
         if match.key:
@@ -115,7 +115,7 @@ class CliParser:
         return tuple(values)
 
     def _match(self, item: str) -> _Match | None:
-        """The flag that an item is; None when it is a value."""
+        """Return the flag that an item names; None for a value."""
         if not item.startswith("-") or item == "-":
             return None
         if item.startswith("-O"):
@@ -141,7 +141,7 @@ class CliParser:
         return _Match(written, value, flag, key=True, candidates=match.candidates if match else ())
 
     def _prefix(self, item: str, written: str, value: str | None) -> _Match | None:
-        """A flag by the beginning of its name; else what argparse takes for a value; else an unknown flag."""
+        """Return the flag that starts with an item, else an unknown flag; None for what argparse reads as a value."""
         matches = [name for name in self._names if name.startswith(written)]
         short = item[:2] if not item.startswith("--") and item[:2] in self._names else ""
         flags = {self._names[name] for name in [*matches, *([short] if short else [])]}
@@ -159,7 +159,7 @@ def _known_flag(written: str, value: str | None, flag: FlagSpec, negated: bool) 
 
 
 def _dashed(item: str) -> str:
-    """vLLM takes underscores for dashes in the name of a long flag: up to the first dot or equals sign."""
+    """Return a long flag with dashes for underscores in its name, up to the first dot or equals sign, like vLLM."""
     if not item.startswith("--"):
         return item
     name = re.split(r"[.=]", item, maxsplit=1)[0]

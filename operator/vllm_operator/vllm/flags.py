@@ -1,6 +1,6 @@
-"""Read vLLM's flags out of plain arguments, by the rules of Python's argparse and vLLM's parser.
+"""Find vLLM's flags in plain arguments, by the rules of Python's argparse and of vLLM's parser.
 
-vLLM takes `--flag value`, `--flag=value`, underscores for dashes, `--no-flag` for booleans, unique prefixes
+vLLM accepts `--flag value`, `--flag=value`, underscores for dashes, `--no-flag` for booleans, unique prefixes
 of a flag, a few short options and `--flag.key=value` for JSON (vLLM, `utils/argparse_utils.py`).
 """
 
@@ -29,7 +29,7 @@ class Flag:
         name: the full flag, such as `--max-model-len`.
         values: the values that follow it; empty for a switch.
         position: index of the flag among the arguments.
-        negated: it was written as `--no-...`.
+        negated: the flag is written as `--no-...`.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Flag:
 
     @property
     def value(self) -> str | None:
-        """The last value, which is the one that counts; None for a switch."""
+        """Return the last value, which is the one that counts; None for a switch."""
         return self.values[-1] if self.values else None
 
 
 def read_flags(arguments: Sequence[str], known: Iterable[str]) -> tuple[Flag, ...]:
-    """The flags among `arguments`; a unique prefix of a flag in `known` is completed to it."""
+    """Return the flags among `arguments`; a unique prefix of a flag in `known` is completed."""
     known = tuple(known)
     flags: list[Flag] = []
     for position, argument in enumerate(arguments):
@@ -73,7 +73,7 @@ def _following_values(arguments: Sequence[str], position: int) -> tuple[str, ...
 
 
 def _is_value(argument: str) -> bool:
-    """argparse's rule: a lone dash, a negative number, and a text with a space before any equals sign are values."""
+    """Return whether argparse reads a value: a lone dash, a negative number, or a space before any equals sign."""
     if not argument.startswith("-") or argument == "-" or _NEGATIVE_NUMBER.fullmatch(argument):
         return True
     return " " in argument.partition("=")[0]

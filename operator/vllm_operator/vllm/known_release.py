@@ -1,8 +1,8 @@
-"""What is known of the vLLM that a spec runs, also when exactly that release was never measured.
+"""The flags of the vLLM that a spec runs, even when that release was not measured.
 
-The rule: what a release tells (metrics, whether it drains) follows the nearest measured release that is not newer.
-What it takes is what either neighbour takes: a flag that came or went between the two may be there. A release
-newer than the newest measured one may take flags that nobody knows here, so nothing is refused for being unknown.
+What a release offers (metrics, drain) follows the newest measured release that is not newer. The flags that it accepts
+are those of either neighbour: a flag that came or went between the two may exist. A release newer than all measured
+ones may have unknown flags, so no flag is refused.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class KnownRelease:
     """Flags of one release of vLLM.
 
     Attributes:
-        name: the release in words, such as `vLLM 0.18.1`.
-        flags: every flag that it may take.
-        measured: exactly this release was measured, so its values can be judged too.
-        complete: a flag that is not among them does not exist.
+        name: name of the release, such as `vLLM 0.18.1`.
+        flags: all flags that it may have.
+        measured: this very release was measured, so that values can be checked too.
+        complete: a flag outside of `flags` does not exist.
         newest: the newest measured release, when this one is newer; empty otherwise.
     """
 
@@ -37,12 +37,12 @@ class KnownRelease:
 
     @cached_property
     def cli_parser(self) -> CliParser:
-        """Reads arguments as this release does; made once, for it serves thousands of servers."""
+        """Return the parser of this release; it is created once, for thousands of servers."""
         return CliParser(self.flags)
 
 
 def known_release(spec: Spec) -> KnownRelease | None:
-    """What is known of the flags of a spec's vLLM; None where nobody knows which vLLM it is."""
+    """Return the release that a spec runs; None when its version is unknown."""
     number = vllm_release_number(spec)
     return _release_of_number(number) if number else None
 
@@ -61,26 +61,26 @@ def _release_of_number(number: tuple[int, ...]) -> KnownRelease:
 
 
 def _measured(number: tuple[int, ...]) -> ReleaseNumber | None:
-    """The measured release of that number; of a number without a patch, the one of its minor version."""
+    """Return the measured release with that number; for a number without a patch, one of its minor version."""
     return next((one for one in reversed(release_numbers()) if one[: len(number)] == number), None)
 
 
 def nearest_release(version: Version | None) -> Release:
-    """The newest measured release that is not newer than `version`; the newest of all when it is unknown."""
+    """Return the newest measured release that is not newer than `version`; the newest of all for None."""
     fitting = [one for one in release_numbers() if version is None or one[:2] <= version]
     return load_release(fitting[-1] if fitting else release_numbers()[0])
 
 
 @dataclass(frozen=True)
 class FlagHistory:
-    """When a flag came and went, as far as measured releases tell; empty where it always or never was there."""
+    """The releases in which a flag came and went, as far as measured; empty if it was always or never there."""
 
     since: str
     removed: str
 
 
 def flag_history(flag: str) -> FlagHistory:
-    """When `flag` came and went, in words such as `0.18`, or `between 0.14 and 0.18` when that is all that is known."""
+    """Return when `flag` came and went: `in 0.18`, or `between 0.14 and 0.18` if no release between was measured."""
     all_numbers = release_numbers()
     having = [place for place, number in enumerate(all_numbers) if flag in load_release(number).flags]
     if not having:

@@ -1,4 +1,4 @@
-"""Which series belong to a server, and what its vLLM calls them. Names: the /metrics of vLLM 0.32."""
+"""The Prometheus series of a server, under the names that its vLLM uses. Names: the /metrics of vLLM 0.32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.vllm.version import Version, vllm_version
 
 _GENERATED_PREFIX = 58
-"""Kubernetes cuts a generated name here before it appends five characters (apiserver pkg/storage/names)."""
+"""Length to which Kubernetes cuts a generated name before it adds five characters (apiserver pkg/storage/names)."""
 
 _HASH_LENGTH = 10
 """Longest pod-template hash: 32 bits in decimal digits, each encoded as one character."""
@@ -20,7 +20,7 @@ _SAFE = "[b-df-hj-np-tv-xz24-9]"
 
 @dataclass(frozen=True)
 class MetricNames:
-    """Names that vLLM exports, as 0.32 spells them."""
+    """Names of the metrics that vLLM exports, as of 0.32."""
 
     running: str = "vllm:num_requests_running"
     waiting: str = "vllm:num_requests_waiting"
@@ -34,9 +34,9 @@ class MetricNames:
 
 
 def metric_names(version: Version | None) -> MetricNames:
-    """Names of a version of vLLM; None means one like the tested release. The tests hold them against `releases/`.
+    """Return the names in a version of vLLM; None stands for the tested release. Tests compare them with `releases/`.
 
-    0.9.2 exports kv_cache_usage_perc (vllm#18354) beside the old name, 0.9.0 the old one alone; vllm#29330 removed it.
+    0.9.2 exports kv_cache_usage_perc (vllm#18354) and the old name, 0.9.0 only the old one; vllm#29330 removed it.
     """
     if version is not None and version < (0, 10):
         return replace(MetricNames(), kv_cache="vllm:gpu_cache_usage_perc")
@@ -44,10 +44,10 @@ def metric_names(version: Version | None) -> MetricNames:
 
 
 def pod_name_pattern(deployment: str) -> str:
-    """Anchored RE2 pattern of the names of a Deployment's pods: `mistral` does not match pods of `mistral-large`.
+    """Return an anchored RE2 pattern for the pods of a Deployment: `mistral` does not match pods of `mistral-large`.
 
-    A Deployment of 47 characters or more has its pods' hash cut off, and from 58 on its own name; such servers are
-    told apart only by their first 58 characters.
+    From 47 characters on, Kubernetes cuts the hash in the names of the pods, and from 58 on the name of the Deployment:
+    such servers differ only by their first 58 characters.
     """
     name = deployment.replace(".", "[.]")
     room = _GENERATED_PREFIX - len(deployment) - 1
@@ -61,7 +61,7 @@ def pod_name_pattern(deployment: str) -> str:
 
 @dataclass(frozen=True)
 class ServerSeries:
-    """Selects the series of one server by `namespace` and `pod`, which every way of scraping sets.
+    """Selectors for the series of one server, by `namespace` and `pod`, which each way of scraping sets.
 
     `job` depends on the scraper, and `model_name` is not unique to a server.
     """
@@ -71,12 +71,12 @@ class ServerSeries:
     names: MetricNames
 
     def __call__(self, metric: str, *matchers: str) -> str:
-        """Instant selector of `metric`, with further matchers such as `status="5xx"`."""
+        """Return the instant selector of `metric`, with further matchers such as `status="5xx"`."""
         own = (f'namespace="{self.namespace}"', f'pod=~"{self.pods}"', *matchers)
         return f"{metric}{{{','.join(own)}}}"
 
 
 def server_series(server: VLLMServer) -> ServerSeries:
-    """The series of a server, under the names of the vLLM that its spec declares."""
+    """Return the series of a server, under the names of the vLLM that its spec runs."""
     names = metric_names(vllm_version(server.spec))
     return ServerSeries(server.namespace, pod_name_pattern(child_name(server.name)), names)

@@ -1,4 +1,4 @@
-"""Where the model comes from: what vLLM is told, what is mounted, and the names it answers to."""
+"""The source of a model: the argument for vLLM, the volume, and the served names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vllm_operator.api.model import ModelSource
 
 MODEL_PATH = "/model"
-"""Where a pvc:// model is mounted, read-only."""
+"""Path at which a pvc:// model is mounted, read-only."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ResolvedModel:
 
 
 def resolve_model(model: ModelSource) -> ResolvedModel:
-    """Resolve `hf://org/name` (or plain `org/name`), `pvc://claim/path` and `file:///path`."""
+    """Return the resolved `hf://org/name` (or `org/name`), `pvc://claim/path` or `file:///path`."""
     scheme, separator, rest = model.uri.partition("://")
     if not separator:
         scheme, rest = "hf", model.uri

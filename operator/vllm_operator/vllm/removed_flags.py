@@ -1,6 +1,6 @@
-"""Flags that people still carry although vLLM dropped them, and what to do instead.
+"""Flags that users still set although vLLM removed them, and what to do instead.
 
-Which release dropped a flag is not written here: the measured tables tell it.
+The measured tables show which release removed a flag.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from vllm_operator.vllm.known_release import flag_history
 
 REPLACEMENTS = {
     "--disable-log-requests": "remove it: requests are logged only with --enable-log-requests",
-    "--num-scheduler-steps": "remove it: the scheduler has no multi-step mode any more",
-    "--multi-step-stream-outputs": "remove it: the scheduler has no multi-step mode any more",
+    "--num-scheduler-steps": "remove it: the scheduler no longer has a multi-step mode",
+    "--multi-step-stream-outputs": "remove it: the scheduler no longer has a multi-step mode",
     "--swap-space": "remove it: preempted requests are computed again instead of swapped; for weights beyond the "
     "GPU's memory there is --cpu-offload-gb",
     "--max-seq-len-to-capture": "use --max-cudagraph-capture-size, or cudagraph_capture_sizes of --compilation-config",
@@ -27,7 +27,7 @@ REPLACEMENTS = {
     "--rope-scaling": "use --hf-overrides with the key rope_parameters",
     "--rope-theta": "use --hf-overrides with the key rope_parameters",
     "--worker-use-ray": "use --distributed-executor-backend ray",
-    "--lora-extra-vocab-size": "remove it: adapters cannot bring tokens of their own",
+    "--lora-extra-vocab-size": "remove it: adapters cannot add tokens",
     "--enable-prompt-adapter": "remove it: use a LoRA adapter",
     "--disable-mm-preprocessor-cache": "use --mm-processor-cache-gb 0",
     "--max-num-partial-prefills": "remove it: the scheduler decides by itself",
@@ -35,10 +35,10 @@ REPLACEMENTS = {
 
 
 def explain_missing_flag(flag: str) -> str:
-    """What became of a flag that a release does not have, and the way out; empty when it is not known at all."""
-    told, way_out = flag_history(flag), REPLACEMENTS.get(flag, "remove it")
-    if told.removed:
-        return f"it was dropped {told.removed}: {way_out}"
-    if told.since:
-        return f"it came {told.since}: use a newer image, or remove it"
-    return f"it was dropped long ago: {way_out}" if flag in REPLACEMENTS else ""
+    """Return why a release lacks a flag, and what to do; empty for a flag that is not known at all."""
+    history, remedy = flag_history(flag), REPLACEMENTS.get(flag, "remove it")
+    if history.removed:
+        return f"it was dropped {history.removed}: {remedy}"
+    if history.since:
+        return f"it was added {history.since}: use a newer image, or remove it"
+    return f"it was dropped long ago: {remedy}" if flag in REPLACEMENTS else ""

@@ -1,4 +1,4 @@
-"""Which vLLM a server runs, as far as its spec tells."""
+"""The version of vLLM that a server runs, as far as its spec shows it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Version = tuple[int, int]
 """Major and minor version of vLLM."""
 
 _NUMBER = re.compile(r"(?:^|[-_+]|vllm)v?([0-9])\.([0-9]+)(?:\.([0-9]+))?")
-"""vLLM's own number among others in a tag: not `rocm6.4.1`, `cuda12.8` or the `25.09` of a vendor's calendar."""
+"""The version of vLLM in a tag: not `rocm6.4.1`, `cuda12.8`, or the year and month `25.09` of a vendor."""
 
 
 def vllm_version(spec: Spec) -> Version | None:
-    """Version from `spec.version`, else from the tag of the image; None for a digest or a private tag."""
+    """Return the version in `spec.version`, else in the tag of the image; None for a digest or a private tag."""
     number = vllm_release_number(spec)
     return (number[0], number[1]) if number else None
 
 
 def vllm_release_number(spec: Spec) -> tuple[int, ...] | None:
-    """The same with the patch version, as far as it is told."""
+    """Return the same version with its patch number, if there is one."""
     return _number_in(spec.version or _tag(spec.image) or "")
 
 
 @functools.lru_cache(maxsize=256)
 def _number_in(text: str) -> tuple[int, ...] | None:
-    """Asked a dozen times for every server, of which most have one of a few images."""
+    """Return the version in a text; cached, since each server needs it a dozen times and images are few."""
     match = _NUMBER.search(text)
     return tuple(int(part) for part in match.groups() if part is not None) if match else None
 

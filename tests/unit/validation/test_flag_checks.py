@@ -43,7 +43,7 @@ def test_unknown_flag_is_refused(arguments: list[str], message: str) -> None:
 
 DROPPED = [
     ("--disable-log-requests", "--enable-log-requests"),
-    ("--num-scheduler-steps=8", "no multi-step mode"),
+    ("--num-scheduler-steps=8", "no longer has a multi-step mode"),
     ("--swap-space=4", "--cpu-offload-gb"),
     ("--max-seq-len-to-capture=8192", "--max-cudagraph-capture-size"),
     ("--device=cuda", "the image decides"),
@@ -68,7 +68,7 @@ def test_version_that_still_has_it_takes_it(argument: str) -> None:
 def test_flag_of_a_newer_version_says_since_when() -> None:
     ((_, message),) = told("--performance-mode=balanced", version="0.9.2")
 
-    assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it came ")
+    assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it was added ")
     assert "use a newer image" in message
 
 

@@ -1,7 +1,7 @@
-"""What releases of vLLM take and tell: one JSON file each, measured on the real release by `make vllm-versions`.
+"""Flags, metrics and endpoints of vLLM releases: one JSON file each, measured on the real release.
 
-Nothing here is written by hand. The tables lie below `plan` because its decisions are the ones that need them: which
-flags exist, whether running requests can be drained, and what the metrics are called.
+`make vllm-versions` writes the files; nobody edits them. They decide which flags exist, whether running requests can be
+drained, and which names the metrics have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ReleaseNumber = tuple[int, int, int]
 """Major, minor and patch of a release."""
 
 ValueKind = Literal["text", "integer", "size", "number", "json"]
-"""What a value must be; a size is an integer that may end in k, K, m, M and so on."""
+"""Kind of a value; a size is an integer that may end in k, K, m, M and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class FlagSpec:
 
     Attributes:
         name: the long flag, such as `--max-model-len`.
-        takes: how many values follow, in argparse's words: 1, 0 for a switch, "?", "*" or "+".
-        kind: what each value must be.
-        words: texts that are taken although `kind` does not hold them, such as `auto`.
-        choices: the only values there are; empty where any value will do.
-        negatable: it has a `--no-` form.
+        nargs: number of values, as in argparse: 1, 0 for a switch, "?", "*" or "+".
+        kind: kind of each value.
+        keywords: values that are accepted although they are not of that kind, such as `auto`.
+        choices: the only accepted values; empty if there is no such list.
+        negatable: the flag has a `--no-` form.
         aliases: its other names, such as `-tp`.
     """
 
@@ -44,7 +44,7 @@ class FlagSpec:
 
     @property
     def negative(self) -> str:
-        """`--no-flag`."""
+        """Return the `--no-` form of the flag."""
         return f"--no-{self.name.removeprefix('--')}"
 
 
@@ -55,9 +55,9 @@ class Release:
     Attributes:
         number: its version.
         flags: long flag -> its definition.
-        metrics: families that its server exports -> their types.
-        endpoints: such as `GET /health`; empty where the server could not be asked.
-        source: `server` when a running server told its metrics, `source` when its code did.
+        metrics: metric family -> its type.
+        endpoints: endpoints such as `GET /health`; empty if no server could be started.
+        source: `server` if a running server listed the metrics, `source` if they were read from its code.
     """
 
     number: ReleaseNumber
@@ -71,13 +71,13 @@ class Release:
 
 
 def release_numbers() -> tuple[ReleaseNumber, ...]:
-    """The measured releases, oldest first."""
+    """Return the numbers of the measured releases, oldest first."""
     return tuple(sorted(_files()))
 
 
 @cache
 def load_release(number: ReleaseNumber) -> Release:
-    """The table of a measured release, read once."""
+    """Return a measured release; its file is read once."""
     body = json.loads(_files()[number])
     return Release(
         number=number,
