@@ -114,14 +114,14 @@ def test_replicas_that_a_policy_pins_are_told_and_not_fought(servers: Servers, a
 def test_policy_that_takes_the_label_by_which_changes_are_seen_is_told(servers: Servers) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.create("altered")
-        told(servers, "app.kubernetes.io/managed-by", "have the label left alone")
+        told(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
 
 
 def test_child_that_a_policy_hides_by_and_by_is_told_and_not_applied_again(servers: Servers, audit: AuditLog) -> None:
     servers.create("altered")
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.patch("altered", {"replicas": 3}, settled=False)
-        told(servers, "app.kubernetes.io/managed-by", "have the label left alone")
+        told(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
         time.sleep(2)
         mark = audit.mark()
         servers.patch("altered", {"service": {"annotations": {"team": "ml"}}}, settled=False)

@@ -140,10 +140,11 @@ def conflict_note(manifest: Manifest, live: Object | None) -> str:
     """Return the message about a child that another writer keeps changing or deleting, with the remedy."""
     if live and AUTOSCALER_MANAGER in (live["metadata"].get(SCALED_BY) or ()):
         return (
-            f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, which are put back each "
-            "time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
+            f"an autoscaler keeps changing the replicas of {manifest.kind} {manifest.name}, and the operator undoes it "
+            "each time: delete that HorizontalPodAutoscaler, or set spec.autoscaling"
         )
-    return f"{_conflict(manifest, live)}, which is undone each time: change the VLLMServer, or have them leave it alone"
+    conflict = _conflict(manifest, live)
+    return f"{conflict}, and the operator undoes it each time: change the VLLMServer instead, or stop that writer"
 
 
 def _conflict(manifest: Manifest, live: Object | None) -> str:

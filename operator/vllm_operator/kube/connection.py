@@ -6,7 +6,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,9 +99,9 @@ class Connection:
             await self.renew()
         return describe_tls_error(error, self._credentials.authority)
 
-    def new_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    def new_session(self) -> aiohttp.ClientSession:
         """Return another session over the same connections, which stay open when the session is closed."""
-        return self._session(middlewares, owns_connector=False)
+        return self._session(owns_connector=False)
 
     async def close(self) -> None:
         """Close the session and the connections."""
@@ -110,17 +110,15 @@ class Connection:
     def _use(self, credentials: Credentials) -> None:
         self.server, self._credentials = credentials.server, credentials
         self._connector = aiohttp.TCPConnector(limit=0, ssl=credentials.context)
-        self.session = self._session((), owns_connector=True)
+        self.session = self._session(owns_connector=True)
 
-    def _session(
-        self, middlewares: Sequence[aiohttp.ClientMiddlewareType], owns_connector: bool
-    ) -> aiohttp.ClientSession:
+    def _session(self, *, owns_connector: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=self._connector,
             connector_owner=owns_connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={**self._credentials.headers, "User-Agent": USER_AGENT},
-            middlewares=(*middlewares, *self._credentials.middlewares, self._metrics),
+            middlewares=(*self._credentials.middlewares, self._metrics),
         )
 
 

@@ -1,7 +1,7 @@
 """Elect a leader with a Lease (coordination.k8s.io/v1), by the rules and times of client-go's leaderelection.
 
 The leader may write until RENEW_DEADLINE_SECONDS after its last renewal. Another process may lead only after
-DURATION_SECONDS. So a leader that was suspended stops writing before another one starts.
+LEASE_DURATION_SECONDS. So a leader that was suspended stops writing before another one starts.
 """
 
 from __future__ import annotations

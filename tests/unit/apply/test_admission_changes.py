@@ -64,7 +64,7 @@ def test_note_on_changed_fields() -> None:
 def test_note_on_an_unlabelled_child() -> None:
     found = summarize_admission_changes([(MANIFESTS["Service"], (WATCHED_LABEL,))])
 
-    assert "its changes are seen every 30 s only" in found.notes[0]
+    assert "the operator sees further changes only every 30 s" in found.notes[0]
     assert (found.replicas_overridden, found.unlabelled) == (False, True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from vllm_operator.kube import connection as module
 from vllm_operator.kube.availability import ApiServerAvailability
@@ -81,29 +81,21 @@ async def status_of_a_call(connection: Connection) -> int:
         return response.status
 
 
-async def test_call_is_repeated_with_a_replaced_token(server: FakeApiServer, kubeconfig: Path, account: Path) -> None:
-    connection = Connection(lambda *_: None, ApiServerAvailability())
-    middleware = module._TokenFile(account)
-    session = connection.new_session(middleware)
-    assert (await session.post(server.url, data=b"body")).status == 200
-    write(account, "new\n")
-    server.accepted = "new"
+async def test_call_is_repeated_with_a_replaced_token(server: FakeApiServer, account: Path) -> None:
+    async with ClientSession(middlewares=(module._TokenFile(account),)) as session:
+        assert (await session.post(server.url, data=b"body")).status == 200
+        write(account, "new\n")
+        server.accepted = "new"
 
-    assert (await session.post(server.url, data=b"body")).status == 200
+        assert (await session.post(server.url, data=b"body")).status == 200
     assert server.received == ["old", "old", "new"]
-    await session.close()
-    await connection.close()
 
 
-async def test_refused_token_is_sent_once(server: FakeApiServer, kubeconfig: Path, account: Path) -> None:
-    connection = Connection(lambda *_: None, ApiServerAvailability())
+async def test_refused_token_is_sent_once(server: FakeApiServer, account: Path) -> None:
     server.accepted = "another"
-    session = connection.new_session(module._TokenFile(account))
-
-    assert (await session.post(server.url, data=b"body")).status == 401
+    async with ClientSession(middlewares=(module._TokenFile(account),)) as session:
+        assert (await session.post(server.url, data=b"body")).status == 401
     assert server.received == ["old"]
-    await session.close()
-    await connection.close()
 
 
 async def test_renew_reads_a_replaced_kubeconfig(server: FakeApiServer, kubeconfig: Path) -> None:
