@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -120,16 +119,6 @@ def test_dataclasses_are_objects() -> None:
 def test_what_has_no_yaml_is_refused(value: object) -> None:
     with pytest.raises(TemplateError, match="cannot show"):
         plain_value(value)
-
-
-def test_unknown_name_is_an_error() -> None:
-    with pytest.raises(jinja2.UndefinedError, match="'missing' is undefined"):
-        rendered(environment().from_string("a: {{ missing }}"), {})
-
-
-def test_unknown_attribute_is_an_error() -> None:
-    with pytest.raises(jinja2.UndefinedError, match="no attribute 'missing'"):
-        rendered(environment().from_string("a: {{ plan.missing }}"), {"plan": {}})
 
 
 @pytest.mark.parametrize(
