@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to an answer of a real vLLM, with progress a person can follow."""
+"""Run `make demo`: from an empty machine to an answer of a real vLLM, with progress that a person can follow."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NAMESPACE = "default"
 OPERATOR_NAMESPACE = "vllm-operator-system"
 SERVING_SECONDS = 900
 PUBLISHED = {"image": "vllm/vllm-openai-cpu:v0.32.0-x86_64", "model": {"uri": "hf://Qwen/Qwen3-0.6B"}}
-"""What a cluster that cannot be given a local image serves instead."""
+"""Image and model for a cluster whose nodes cannot get a local image."""
 
 
 def main() -> int:
-    """Run the demo; the exit code tells whether an answer came."""
+    """Run the demo; return 0 if an answer came."""
     started = time.monotonic()
     try:
         cluster = bring_up()
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 class DemoError(Exception):
-    """A step failed; the message says which, and what to look at."""
+    """A step failed; the message names it, and where to look."""
 
 
 class Cluster:
@@ -54,7 +54,7 @@ class Cluster:
         self._command = [kubectl, f"--kubeconfig={kubeconfig}"]
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Output of one kubectl call."""
+        """Return the output of one kubectl call."""
         done = subprocess.run([*self._command, *arguments], input=stdin, capture_output=True, text=True)
         if done.returncode:
             raise DemoError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
@@ -62,7 +62,7 @@ class Cluster:
 
 
 def bring_up() -> Cluster:
-    """Cluster and images; each step tells its own progress."""
+    """Bring up cluster and images; each step prints its own progress."""
     _tool("prepare", "demo")
     line = _tool("up").strip().splitlines()[-1]
     kubeconfig = line.partition("KUBECONFIG=")[2]
@@ -140,7 +140,7 @@ def wait(what: str, seconds: float, is_done: Callable[[], tuple[bool, str]]) -> 
 
 
 def ask(cluster: Cluster) -> dict[str, Any]:
-    """One chat completion through the Service, by way of the API server's proxy: works on every cluster."""
+    """Request one chat completion through the Service, by the API server's proxy, which works on every cluster."""
     served = json.loads(cluster.kubectl("get", "vllmserver", NAME, "-n", NAMESPACE, "-o", "json"))["status"][
         "servedModels"
     ]
@@ -162,7 +162,7 @@ def ask(cluster: Cluster) -> dict[str, Any]:
 
 
 def show(cluster: Cluster, answer: dict[str, Any], seconds: float) -> None:
-    """What came of it, and what to try next."""
+    """Print the answer, and commands to try next."""
     print(f"\n$ kubectl get vllmservers\n{cluster.kubectl('get', 'vllmservers', '-n', NAMESPACE)}")
     text = answer["choices"][0]["message"]["content"]
     print(f"{answer['model']} answers (a tiny random model: expect no sense):\n  {text!r}")

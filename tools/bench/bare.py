@@ -19,7 +19,7 @@ KINDS = {
     "prometheusrules": "PrometheusRule",
 }
 FILLED_IN = {"services": {"clusterIP", "clusterIPs"}, "persistentvolumeclaims": {"volumeName"}}
-"""What the API server filled in, and would refuse."""
+"""Fields that the API server fills in and refuses in a new object."""
 
 Template = dict[str, dict[str, Any]]
 
@@ -54,7 +54,7 @@ async def write(client: FastClient, subject: Subject, namespace: str, count: int
 
 
 def _child(plural: str, root: str, recorded: dict[str, Any], namespace: str, name: str) -> bytes:
-    """A child under another name, which the operator does not take for its own."""
+    """Return a child under another name, with labels of the bench, so that the operator does not cache it."""
     version = root.removeprefix("/apis/").removeprefix("/api/")
     metadata = {**recorded["metadata"], "name": name, "namespace": namespace}
     text = orjson.dumps({"apiVersion": version, "kind": KINDS[plural], "metadata": metadata, "spec": recorded["spec"]})

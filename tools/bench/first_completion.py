@@ -1,4 +1,4 @@
-"""Figures: seconds to the first completion, API writes of a server, and what the operator costs at rest.
+"""Measure seconds to the first completion, API writes per server, and the operator's cost at rest.
 
     python -m tools.bench.first_completion [--only serving|rest]
 
@@ -46,7 +46,7 @@ class Figure:
 
 
 def serving() -> Iterator[Figure]:
-    """On a real cluster: a server beside the same pod applied by hand."""
+    """Measure on a real cluster: a server, and the same pod applied by hand."""
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(real_cluster.real_cluster())
         stack.enter_context(real_cluster.installed_operator(cluster.kube))
@@ -57,7 +57,7 @@ def serving() -> Iterator[Figure]:
 
 
 def compared(cluster: RealCluster, inside: InCluster) -> Iterator[Figure]:
-    """Each in turn, several times: the machine's caches are warm for both."""
+    """Measure both in turn, several times: the machine's caches are warm for both."""
     kube, times = cluster.kube, {"server": [], "plain": []}  # type: tuple[Kube, dict[str, list[float]]]
     mark = cluster.audit.mark() if cluster.audit else 0
     for number in range(ROUNDS):
@@ -77,7 +77,7 @@ def compared(cluster: RealCluster, inside: InCluster) -> Iterator[Figure]:
 
 
 def until_answered(inside: InCluster, name: str, create: Callable[[], Any]) -> float:
-    """Seconds from the first write to the first completion through the Service."""
+    """Return the seconds from the first write to the first completion through the Service."""
     began = time.monotonic()
     create()
     inside.kube.eventually(lambda: inside.chat(name, "tiny")[0] == 200, within=240, namespace=inside.namespace)
@@ -85,7 +85,7 @@ def until_answered(inside: InCluster, name: str, create: Callable[[], Any]) -> f
 
 
 def by_hand(kube: Kube, namespace: str, server: str, name: str) -> list[Object]:
-    """The Deployment and the Service of a server under another name, as a person would keep them in a file."""
+    """Return Deployment and Service of a server under another name, as a person would keep them in a file."""
     found = [essence(kube.must_get(kind, server, namespace)) for kind in ("Deployment", "Service")]
     return [renamed({**body, "metadata": {"name": server}, "spec": body["spec"]}, server, name) for body in found]
 
@@ -112,13 +112,13 @@ def vanish(kube: Kube, namespace: str, kind: str, name: str) -> None:
 
 
 def writes(audit: AuditLog, mark: int) -> int:
-    """Writes of the operator for servers and their children; not of its lease."""
+    """Count the operator's writes of servers and their children, without those of its Lease."""
     found = [request for request in audit.since(mark, "") if request.user == USER and request.is_write]
     return len([request for request in found if request.resource != "leases"])
 
 
 def at_rest() -> Iterator[Figure]:
-    """On an API server without nodes: what the operator costs while nothing happens."""
+    """Measure on an API server without nodes: CPU and memory of the operator while nothing happens."""
     with control_plane() as plane, contextlib.ExitStack() as stack:
         kube = plane.kube()
         kube.apply(crd(), "--server-side")
@@ -158,7 +158,7 @@ def wait_for_status(kube: Kube, namespace: str, name: str) -> None:
 
 
 def measured(process: OperatorProcess, count: int) -> Iterator[Figure]:
-    """CPU and memory over a quiet while."""
+    """Measure CPU and memory for `AT_REST_SECONDS` without changes."""
     time.sleep(10)
     before, began = process.cpu_seconds(), time.monotonic()
     time.sleep(AT_REST_SECONDS)

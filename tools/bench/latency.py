@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.002
 CALM_SECONDS = 0.3
 """Between the samples of repairs, for the cluster's own controllers."""
 EDITED = 77
-"""What is written into `progressDeadlineSeconds`; `reflex.py` knows it."""
+"""The edited value of `progressDeadlineSeconds`, by which `reflex.py` recognizes the edit."""
 NAMES = [f"l{index}" for index in range(SAMPLES)]
 
 
@@ -34,7 +34,7 @@ async def latencies(client: FastClient, subject: Subject, namespace: str) -> dic
 
 
 async def repairs(client: FastClient, subject: Subject, namespace: str) -> dict[str, dict[str, int]]:
-    """The same for deletion and edit alone, of the servers that `latencies` left behind."""
+    """Measure deletion and edit alone, with the servers that `latencies` left."""
     return spreads([await _repair(client, subject, namespace, name) for name in NAMES])
 
 

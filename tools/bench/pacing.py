@@ -11,7 +11,7 @@ IN_FLIGHT = 32
 
 
 async def each(items: Iterable[Any], work: Callable[[Any], Awaitable[Any]], limit: int = IN_FLIGHT) -> list[Any]:
-    """Run `work` over the items, so many at once."""
+    """Run `work` over the items, `limit` at a time."""
     slots = asyncio.Semaphore(limit)
 
     async def one(item: Any) -> Any:
@@ -22,10 +22,10 @@ async def each(items: Iterable[Any], work: Callable[[Any], Awaitable[Any]], limi
 
 
 async def until(is_done: Callable[[], Awaitable[bool]], seconds: float, pause: float = 0.25) -> None:
-    """Ask again and again until it is done.
+    """Call `is_done` repeatedly until it returns True.
 
     Raises:
-        TimeoutError: it was not, after so many seconds.
+        TimeoutError: it did not within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not await is_done():
@@ -37,14 +37,14 @@ async def until(is_done: Callable[[], Awaitable[bool]], seconds: float, pause: f
 async def until_silent(
     mark: Callable[[], int], written: Callable[[int], int], window: float, longest: float, most: int = 0
 ) -> None:
-    """Wait for so many seconds in which at most so many writes are made, but no longer than `longest`.
+    """Wait for a window with at most `most` writes, but no longer than `longest`.
 
     Args:
         mark: a position in the audit log.
         written: number of writes since one.
         window: seconds.
-        longest: seconds; there are operators that never stop to write.
-        most: writes that are nothing to wait for.
+        longest: seconds; some operators never stop writing.
+        most: writes in a window that counts as silent.
     """
     end = time.monotonic() + longest
     while (left := end - time.monotonic()) > 0:

@@ -1,12 +1,12 @@
-"""`make bench-probes`: thousands of replicas, most of them quick, some slow, some silent, half of them suddenly gone.
+"""Measure the prober on thousands of replicas: `make bench-probes`.
 
-The replicas are a stand-in (`stand_in_replicas`), a process of its own; what is measured is this process: the prober,
-with every module of the operator loaded. CPU and memory come from the operating system; probes and their pace are
-counted by the stand-in. A cut network is played by silence: connections stay open, and nothing comes back.
+Most replicas are quick, some slow, some silent, and half of them vanish at once. They are a separate process, the
+stand-in (`stand_in_replicas`). The measured process is this one: the prober, with every module of the operator loaded.
+CPU and memory come from the operating system; the stand-in counts probes and their pace. It simulates a cut network by
+silence: connections stay open, and nothing comes back.
 
 PROBE_REPLICAS, PROBE_INTERVAL and PROBE_SECONDS (of each measurement) choose the size. PROBE_KEEP_ALIVE=5 lets
-replicas close idle connections after so many seconds, as vLLM does when nobody tells it otherwise. BENCH_JSON=FILE
-writes the figures too.
+replicas close idle connections after five seconds, vLLM's default. BENCH_JSON=FILE writes the figures too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StandIn:
 
 @asynccontextmanager
 async def stand_in() -> AsyncIterator[StandIn]:
-    """A stand-in, ended with the block."""
+    """Start a stand-in that ends with the block."""
     command = (sys.executable, "-m", "tools.bench.stand_in_replicas", str(KEEP_ALIVE))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -115,7 +115,7 @@ class Bench:
         return round(time.monotonic() - begun, 1)
 
     async def _measure(self, watched: range) -> dict[str, Any]:
-        """What `SECONDS` cost, and how evenly the watched replicas were asked."""
+        """Measure for `SECONDS` the cost, and how evenly the chosen replicas are probed."""
         await self._report(watched)
         begun, cpu = time.monotonic(), time.process_time()
         await asyncio.sleep(SECONDS)
@@ -174,12 +174,12 @@ class Bench:
 
 
 def server_of(index: int) -> Key:
-    """The server that a replica belongs to."""
+    """Return the server that a replica belongs to."""
     return Key("bench", f"server-{index // PER_SERVER}")
 
 
 def target(index: int, port: int) -> ProbeTarget:
-    """A replica of the stand-in."""
+    """Return a replica of the stand-in as a probe target."""
     return ProbeTarget(
         key=server_of(index),
         pod=f"pod-{index}",

@@ -25,7 +25,7 @@ COLLECTIONS = ("/api/v1/namespaces/{}/services", "/apis/apps/v1/namespaces/{}/de
 
 
 def recorded(listing: Mapping[str, Any]) -> dict[str, bytes]:
-    """What the operator applied to make each object of a list, by name."""
+    """Return the manifest that the operator applied for each object of a list, by name."""
     head = {"apiVersion": listing["apiVersion"], "kind": listing["kind"].removesuffix("List")}
     return {item["metadata"]["name"]: orjson.dumps(head | _applied(item)) for item in listing["items"]}
 
@@ -39,7 +39,7 @@ def _applied(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _owned(value: Any, fields: Mapping[str, Any]) -> Any:
-    """The part of a value that a field set names: defaults of the API server stay nobody's, as with the operator."""
+    """Return the part of a value that a field set names, without the defaults of the API server."""
     if not fields:
         return value
     if isinstance(value, dict):
@@ -49,7 +49,7 @@ def _owned(value: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def asks(event: Mapping[str, Any]) -> bool:
-    """Whether this is what the bench does: a Service that is gone, a Deployment that it edited."""
+    """Return whether an event is one that the bench causes: a deleted Service, or a Deployment that it edited."""
     found = event["object"]
     if found["kind"] == "Service":
         return bool(event["type"] == "DELETED")

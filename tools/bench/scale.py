@@ -1,14 +1,15 @@
-"""`make bench-scale`: many servers at once, beside a bare write loop without any operator and a naive one, in one run.
+"""Measure the operator with many servers at once: `make bench-scale`.
 
-Repairs of one server are measured beside a reflex, which only writes (`reflex.py`).
-A control plane without nodes: pods stay Pending, nothing plays them. Calls are counted in the API server's audit log,
-CPU comes from the operating system. What it does is told on stderr; a thousand servers take a quarter of an hour.
+The same run measures a bare write loop without any operator, and a naive operator. Repairs of one server are compared
+with a reflex, which only writes (`reflex.py`). The control plane has no nodes: pods stay Pending, and nothing simulates
+them. Calls are counted in the API server's audit log, CPU comes from the operating system. Progress goes to stderr; a
+thousand servers take a quarter of an hour.
 
 BENCH_SERVERS=N      number of servers (1000)
-BENCH_SIZES=N,N,...  converge with each of these first, and tell the exponents of time and memory
+BENCH_SIZES=N,N,...  converge with each of these first, and print the exponents of time and memory
 BENCH_REST=SECONDS   time at rest (60; the goal speaks of 600)
 BENCH_QUIET=SECONDS  longest wait for an operator that goes on writing (600)
-BENCH_PROFILE=1      what the CPU time of the operator is made of, by py-spy; costs some itself
+BENCH_PROFILE=1      divide the operator's CPU time among its parts, by py-spy; costs some itself
 BENCH_JSON=FILE      the figures as JSON
 BENCH_OPERATOR=...   another operator's command line: tools/bench/subject.py
 """
@@ -51,9 +52,9 @@ QUIET_SECONDS = 50.0
 LONGEST_QUIET_SECONDS = float(os.environ.get("BENCH_QUIET", "600"))
 """Some operators never stop to write."""
 CALM_SECONDS, CALM_WRITES = 10.0, 4
-"""Most writes of anybody in so many seconds at which the controllers are taken to be done."""
+"""Most writes of all clients in `CALM_SECONDS` at which the controllers count as done."""
 NEVER_ENDING = frozenset({"leases", "events"})
-"""What is written for ever, too: a leader renews a lease, a claim that stays pending gets an event every 15 seconds."""
+"""Resources that are written without end: a leader renews a Lease, a pending claim gets an Event every 15 seconds."""
 
 
 class Bench:
@@ -133,7 +134,7 @@ class Bench:
         return await bare.recorded(self.client, self.subject, "sample")
 
     async def _reflex(self, namespace: str) -> None:
-        """The same repairs without any operator: what the API server itself needs for them."""
+        """Measure the same repairs without any operator: the time that the API server itself needs."""
         self._say("latencies of a reflex")
         reflex = subjects.reflex(self.plane.kubeconfig, self.plane.folder / "reflex.log", namespace)
         reflex.start()
@@ -153,7 +154,7 @@ class Bench:
         return seconds
 
     async def _naive(self) -> None:
-        """The same servers by the simplest operator, which knows only of creation."""
+        """Measure the same servers with the simplest operator, which handles creation only."""
         naive = subjects.naive(self.plane.kubeconfig, self.plane.folder / "naive.log", self.subject)
         naive.process.start()
         try:
@@ -218,7 +219,7 @@ class Bench:
         }
 
     async def _hot_server(self) -> None:
-        """One server changed many times in a second: what is written meanwhile, and whether the last word counts."""
+        """Change one server many times in a second: count the writes, and wait until the last change is applied."""
         self._say("one server changed many times")
         path, mark, started = f"{self.subject.path('scale')}/s00000", self.audit.mark(), time.monotonic()
 
@@ -289,14 +290,14 @@ class Bench:
         self._end()
 
     def _end(self) -> None:
-        """Another operator may take its time, or not end at all."""
+        """Stop the operator; kill another one, which may take long to end, or never do."""
         if self.subject.is_ours:
             self.operator.stop()
         else:
             self.operator.kill()
 
     async def _settled(self, subject: Subject, namespace: str, count: int) -> bool:
-        """Whether all children and statuses are there; counted first, since to list them all costs much."""
+        """Return whether all children and statuses exist. Count first: listing all of them costs much."""
         for plural in subject.children:
             page = await self.client.get(f"{subject.path(namespace, plural)}?limit=1", metadata_only=True)
             if len(page["items"] or ()) + page["metadata"].get("remainingItemCount", 0) < count:

@@ -18,7 +18,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
 
 
 def difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """What each spent in between."""
+    """Return the CPU time that each process spent between two readings."""
     return {name: round(after[name] - before[name], 1) for name in before if name in after}
 
 

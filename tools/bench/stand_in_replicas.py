@@ -1,4 +1,4 @@
-"""A stand-in for thousands of vLLM replicas: one process, one port, a loopback address for each replica.
+"""Stand in for thousands of vLLM replicas: one process, one port, a loopback address for each replica.
 
 No vLLM runs here; the answers have its shapes and sizes. Orders come as JSON lines on standard input
 (see `Replicas.obey`), each is answered by one line. Started by `tools.bench.probes`; ends when its input does.
@@ -27,12 +27,12 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def address(index: int) -> str:
-    """The loopback address of a replica: 127.1.0.1, 127.1.0.2, ..."""
+    """Return the loopback address of a replica: 127.1.0.1, 127.1.0.2, ..."""
     return f"127.1.{index // PER_NETWORK}.{1 + index % PER_NETWORK}"
 
 
 def index_of(host: str) -> int:
-    """The replica at an address."""
+    """Return the index of the replica at an address."""
     _, _, network, last = host.split(".")
     return int(network) * PER_NETWORK + int(last) - 1
 
@@ -68,11 +68,11 @@ def _http(body: bytes, kind: bytes) -> bytes:
 
 
 class Replicas:
-    """What all connections share.
+    """The state that all connections share.
 
     Attributes:
-        moods: replica -> how it answers; quick where nothing is said.
-        probes: when which replica was asked for its models: each probe does so once, after its health or its numbers.
+        moods: replica -> how it answers; quick by default.
+        probes: time and replica of each request for the models: each probe sends one, after `/health` or `/metrics`.
         connections: connections opened since the last report.
     """
 
@@ -99,7 +99,7 @@ class Replicas:
         return self._report(set(chosen), order["report"])
 
     def _report(self, chosen: set[int], interval: float) -> dict[str, Any]:
-        """What was seen since the last report, its pace for the chosen replicas only."""
+        """Return the counts since the last report, and the pace of the chosen replicas."""
         report = {
             "probes": len(self.probes),
             "requests": self.requests,
@@ -138,7 +138,7 @@ def pace(probes: list[tuple[int, float]], interval: float) -> dict[str, Any]:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests one at a time, their bodies of the length that they tell."""
+    """One connection: requests one at a time, with bodies of their `Content-Length`."""
 
     def __init__(self, replicas: Replicas) -> None:
         self._replicas = replicas
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A prober connected to one of the addresses."""
+        """Remember the replica that a prober connected to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._index = index_of(transport.get_extra_info("sockname")[0])
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._replicas.open[self._index] += 1
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It went away again."""
+        """Count one open connection less."""
         self._replicas.open[self._index] -= 1
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What is measured: this operator, or another one beside it.
+"""Define the operator under measurement: this one, or another one.
 
 BENCH_OPERATOR is the other's command line (it gets KUBECONFIG), BENCH_RESOURCE a file with one of its resources, in
 which `{name}` and `{namespace}` stand for both, BENCH_CHILDREN its children as `apps/v1/deployments,v1/services`,
@@ -27,12 +27,12 @@ from tools.harness.operator_process import OperatorProcess
 
 Resource = Callable[[str, str], dict[str, Any]]
 SILENT_START_SECONDS = 5.0
-"""Another operator may tell nobody when it is ready."""
+"""Seconds that another operator gets to start, since it may not report when it is ready."""
 CRD_SECONDS = 30.0
 
 
 def server(namespace: str, name: str, image: str = "vllm/vllm-openai:v0.32.0") -> dict[str, Any]:
-    """A server with five children: Deployment, Service, claim, PodMonitor, PrometheusRule."""
+    """Return a server with five children: Deployment, Service, claim, PodMonitor, PrometheusRule."""
     return {
         "apiVersion": "vllm-operator.dev/v1alpha1",
         "kind": "VLLMServer",
@@ -48,7 +48,7 @@ def server(namespace: str, name: str, image: str = "vllm/vllm-openai:v0.32.0") -
 
 @dataclass
 class ForeignProcess(OperatorProcess):
-    """Another operator's command line; when it is ready nobody says."""
+    """The process of another operator, which does not report when it is ready."""
 
     command: tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ class ForeignProcess(OperatorProcess):
 
 @dataclass
 class ReflexProcess(ForeignProcess):
-    """The reflex (`reflex.py`), which says when it is ready."""
+    """The reflex (`reflex.py`), which prints when it is ready."""
 
     def start(self) -> None:
         """Start it without waiting."""
@@ -72,7 +72,7 @@ class ReflexProcess(ForeignProcess):
         super().start()
 
     def wait_ready(self, seconds: float = 30) -> None:
-        """Wait until it says so."""
+        """Wait until its log holds the line `ready`."""
         deadline = time.monotonic() + seconds
         while "ready" not in self.log.read_text().splitlines():
             assert self.alive(), f"the reflex ended:\n{self.tail()}"
@@ -85,13 +85,13 @@ class Subject:
     """An operator, its resource, and its children.
 
     Attributes:
-        name: what the table calls it.
-        process: how it is started.
+        name: its name in the table.
+        process: its process.
         resource: makes a resource of a namespace and a name.
         collection: URL path of the resources' collection, without namespace.
         children: URL path of the API group by plural.
         agent: how the User-Agent of its calls begins; empty for all that are not the cluster's or the bench's.
-        is_ours: whether what only this operator promises is measured too.
+        is_ours: measure also what only this operator promises.
     """
 
     name: str
@@ -103,26 +103,26 @@ class Subject:
     is_ours: bool = True
 
     def path(self, namespace: str, plural: str = "") -> str:
-        """Collection of a child kind, or of the resources."""
+        """Return the URL path of the collection of a child kind, or of the resources."""
         if plural:
             return f"{self.children[plural]}/namespaces/{namespace}/{plural}"
         root, _, resources = self.collection.rpartition("/")
         return f"{root}/namespaces/{namespace}/{resources}"
 
     def requests(self, audit: AuditLog, mark: int) -> list[Request]:
-        """Its calls since the mark."""
+        """Return its calls since the mark."""
         found = audit.since(mark, self.agent)
         others = (AGENT, "kube-", "kubectl", "Python", "OpenAPI")
         return found if self.agent else [one for one in found if not one.agent.startswith(others)]
 
     def writes(self, audit: AuditLog, mark: int, namespace: str | None = None) -> list[Request]:
-        """Its writes since the mark."""
+        """Return its writes since the mark."""
         found = [request for request in self.requests(audit, mark) if request.is_write]
         return [request for request in found if namespace is None or request.namespace == namespace]
 
 
 def ours(kubeconfig: Path, log: Path) -> Subject:
-    """This operator."""
+    """Return this operator as the subject."""
     monitoring = "/apis/monitoring.coreos.com/v1"
     children = {"deployments": "/apis/apps/v1", "services": "/api/v1", "persistentvolumeclaims": "/api/v1"}
     children |= {"podmonitors": monitoring, "prometheusrules": monitoring}
@@ -131,19 +131,19 @@ def ours(kubeconfig: Path, log: Path) -> Subject:
 
 
 def naive(kubeconfig: Path, log: Path, like: Subject) -> Subject:
-    """The simplest operator for the same resource and children."""
+    """Return the simplest operator for the same resource and children."""
     process = ForeignProcess(kubeconfig, log, command=(sys.executable, "-m", "tools.bench.naive_loop"))
     return replace(like, name="the naive loop", process=process, agent="naive-loop", is_ours=False)
 
 
 def reflex(kubeconfig: Path, log: Path, namespace: str) -> ReflexProcess:
-    """What repairs a namespace without any operator."""
+    """Return the process that repairs a namespace without any operator."""
     command = (sys.executable, "-m", "tools.bench.reflex", str(kubeconfig), namespace)
     return ReflexProcess(kubeconfig, log, command=command)
 
 
 async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> Subject:
-    """The operator of BENCH_OPERATOR."""
+    """Return the operator of BENCH_OPERATOR as the subject."""
     for path in filter(None, os.environ.get("BENCH_SETUP", "").split(",")):
         kube.kubectl("apply", "--server-side", "-f", path)
     command = tuple(shlex.split(os.environ["BENCH_OPERATOR"].replace("python ", f"{sys.executable} ", 1)))
@@ -161,7 +161,7 @@ async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> 
 
 
 async def _plural(client: FastClient, root: str, kind: str) -> str:
-    """Name of a kind's collection; a CRD that was just applied takes a moment to be served."""
+    """Return the plural of a kind; a CRD that was just applied takes a moment to be served."""
     found: list[str] = []
 
     async def is_served() -> bool:
@@ -174,7 +174,7 @@ async def _plural(client: FastClient, root: str, kind: str) -> str:
 
 
 def _name(command: tuple[str, ...]) -> str:
-    """Name of a program, or of the module that python runs."""
+    """Return the name of a program, or of the module that python runs."""
     return command[command.index("-m") + 1] if "-m" in command else Path(command[0]).name
 
 
@@ -183,7 +183,7 @@ def _root(version: str) -> str:
 
 
 def _template(path: str | None) -> Resource:
-    """The resource of a file; our own where there is none, for operators that play this one."""
+    """Return the resource of a file; a VLLMServer without a file, for operators that imitate this one."""
     if not path:
         return server
     text = Path(path).read_text()

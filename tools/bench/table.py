@@ -1,4 +1,4 @@
-"""The figures beside their goals, as a Markdown table."""
+"""Write the figures next to their goals, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _writes(figures: Mapping[str, Any]) -> str:
 
 
 def _beside(figures: Mapping[str, Any]) -> Iterator[Row]:
-    """What the other processes spent in the meantime, and what the naive loop needs for the same."""
+    """Return the CPU time of the other processes, and that of the naive loop for the same work."""
     loops = {"bare loop, before": "cpu_seconds_bare-1", "bare loop, after": "cpu_seconds_bare-2"}
     for what, name in {**loops, "with the operator": "cpu_seconds_of_others"}.items():
         if spent := figures.get(name):

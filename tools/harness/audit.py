@@ -1,4 +1,4 @@
-"""The API server's audit log: who asked for what, and what was answered."""
+"""Read the API server's audit log: client, request and answer of each call."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ class AuditLog:
     path: Path
 
     def mark(self) -> int:
-        """A position to count from: the end of the last whole line. The API server may be writing another."""
+        """Return a position to count from: the end of the last whole line. The API server may be writing another."""
         if not self.path.exists() or not self.path.stat().st_size:
             return 0
         with self.path.open("rb") as log, mmap(log.fileno(), 0, access=ACCESS_READ) as text:
             return text.rfind(b"\n") + 1
 
     def since(self, mark: int, agent: str = OPERATOR) -> list[Request]:
-        """Requests whose User-Agent begins with `agent`, answered after the mark."""
+        """Return the requests whose User-Agent begins with `agent`, answered after the mark."""
         return [request for request in self._requests(mark) if request.agent.startswith(agent)]
 
     def writes(self, mark: int, agent: str = OPERATOR, namespace: str | None = None) -> list[Request]:
-        """The writes among them, of one namespace or of all."""
+        """Return the writes among them, of one namespace or of all."""
         found = [request for request in self.since(mark, agent) if request.is_write]
         return [request for request in found if namespace is None or request.namespace == namespace]
 
@@ -71,7 +71,7 @@ class AuditLog:
 
 
 def by_target(requests: Iterable[Request]) -> dict[str, int]:
-    """How many of each `deployments` or `vllmservers/status`, the most frequent first."""
+    """Count requests by target, such as `deployments` or `vllmservers/status`, the most frequent first."""
     targets = (f"{one.resource}/{one.subresource}".rstrip("/") for one in requests)
     return dict(Counter(targets).most_common())
 

@@ -1,4 +1,4 @@
-"""A control plane without nodes, for as long as a test session lasts: etcd, API server, controller manager."""
+"""Run a control plane without nodes for a test session: etcd, API server, controller manager."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.localcluster.apiserver import ApiServer
 
 
 def missing() -> str:
-    """What this machine lacks to run an API server; empty when it can."""
+    """Return what this machine lacks to run an API server; empty when nothing is missing."""
     built = any(settings.folders().programs.glob(f"kubernetes-{settings.KUBERNETES}-*"))
     if not built and not shutil.which("go"):
         return "no API server: Kubernetes is built from its Go modules, and Go is not installed"
@@ -31,17 +31,17 @@ class Plane:
     audit: AuditLog
 
     def kube(self) -> Kube:
-        """The administrator's view of it."""
+        """Return the administrator's access to it."""
         return Kube(self.kubeconfig, kubectl_program())
 
 
 def kubectl_program() -> Path:
-    """The kubectl of the cluster's own version."""
+    """Return the path of the kubectl of the cluster's version."""
     return build.built("kubernetes", settings.folders()) / "kubectl"
 
 
 @contextlib.contextmanager
 def control_plane() -> Iterator[Plane]:
-    """A running control plane on ports that nothing else uses; it dies with this process."""
+    """Run a control plane on unused ports for the length of the block; it ends with this process at the latest."""
     with ApiServer.temporary() as server:
         yield Plane(server.folder, server.kubeconfig, AuditLog(server.audit_log))

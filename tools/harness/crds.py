@@ -1,4 +1,4 @@
-"""The optional CRDs that the operator makes use of where a cluster has them."""
+"""Install the optional CRDs, whose kinds the operator uses where a cluster has them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MONITORING_CRDS = ("podmonitors.monitoring.coreos.com", "prometheusrules.monitor
 
 @cache
 def monitoring_crds() -> tuple[Path, ...]:
-    """Manifests of PodMonitor and PrometheusRule, as the Prometheus operator ships them."""
+    """Return the manifests of PodMonitor and PrometheusRule, as the Prometheus operator ships them."""
     command = [sys.executable, "-m", "tools.localcluster", "crds", "prometheus-operator"]
     done = subprocess.run(command, cwd=settings.REPOSITORY, capture_output=True, text=True, check=True)
     folder = Path(done.stdout.strip())

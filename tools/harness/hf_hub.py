@@ -1,7 +1,8 @@
-"""FakeHub: a stand-in for the Hugging Face hub that serves one folder as one gated model, and counts.
+"""Stand in for the Hugging Face hub: serve one folder as one gated model, and count the requests.
 
-It speaks what `huggingface_hub` really asks when vLLM loads a model. It is one file of standard library only, because
-it also runs as a script in a pod: `python3 hf_hub.py --repo tiny-org/tiny --folder /models/tiny --token secret`.
+`FakeHub` answers the requests that `huggingface_hub` sends when vLLM loads a model. It is one file and needs the
+standard library only, because it also runs as a script in a pod:
+`python3 hf_hub.py --repo tiny-org/tiny --folder /models/tiny --token secret`.
 
 Besides the hub's own paths it answers `/counts` (requests by method and path) and `/ready`, both without the token.
 """
@@ -40,20 +41,20 @@ class FakeRepository:
         return hashlib.sha1(listing.encode()).hexdigest()
 
     def files(self) -> list[tuple[str, int]]:
-        """Path and size of every file."""
+        """Return path and size of every file."""
         paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         return [(path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in paths]
 
     def file(self, path: str) -> Path | None:
-        """A file of the repository; None for one that it has not."""
+        """Return a file of the repository, or None."""
         return self.folder / path if path in dict(self.files()) else None
 
-    def knows(self, revision: str) -> bool:
-        """Whether a branch or commit exists."""
+    def has(self, revision: str) -> bool:
+        """Return whether a branch or commit exists."""
         return revision in {"main", self.commit}
 
     def info(self) -> dict[str, Any]:
-        """What the hub says of a model."""
+        """Return the hub's description of a model."""
         return {
             "_id": self.commit[:24],
             "id": self.name,
@@ -66,12 +67,12 @@ class FakeRepository:
         }
 
     def tree(self) -> list[dict[str, Any]]:
-        """The listing of all files, as the hub pages it; ours fits one page."""
+        """Return the listing of all files as one page of the hub's."""
         return [{"type": "file", "path": path, "size": size, "oid": etag(path, size)} for path, size in self.files()]
 
 
 def etag(path: str, size: int) -> str:
-    """An identifier of a file's content: the folder does not change while it is served."""
+    """Return an identifier of a file's content: the folder does not change while it is served."""
     return hashlib.sha1(f"{path} {size}".encode()).hexdigest()
 
 
@@ -132,7 +133,7 @@ class Answer(BaseHTTPRequestHandler):
             self.hub(path)
 
     def hub(self, path: str) -> None:
-        """The hub's own paths: model info, tree, path information and files."""
+        """Answer the hub's own paths: model info, tree, path information and files."""
         name = re.escape(self.server.repository.name)
         body = self.body()
         api = re.match(rf"^/api/models/{name}(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?$", path)
@@ -151,22 +152,22 @@ class Answer(BaseHTTPRequestHandler):
         self.server.counts.add(self.command, path)
 
     def body(self) -> bytes:
-        """Read what was posted: unread bytes would be taken for the next request."""
+        """Read the posted bytes: unread ones would be parsed as the next request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def admitted(self, revision: str) -> bool:
-        """Whether token and revision are right; answers the request where they are not."""
+        """Return whether token and revision are right; refuse the request where they are not."""
         token = self.server.repository.token
         if token and self.headers.get("Authorization") != f"Bearer {token}":
             self.refuse(HTTPStatus.UNAUTHORIZED, "GatedRepo", "Access to this model is restricted: send a token")
             return False
-        if not self.server.repository.knows(revision):
+        if not self.server.repository.has(revision):
             self.refuse(HTTPStatus.NOT_FOUND, "RevisionNotFound", f"Invalid rev id: {revision}")
             return False
         return True
 
     def describe(self, what: str, revision: str, path: str, body: bytes) -> None:
-        """Model info, the tree below a path, or the information on some paths."""
+        """Send model info, the tree below a path, or the information on some paths."""
         if not self.admitted(revision):
             return
         tree = self.server.repository.tree()
@@ -182,7 +183,7 @@ class Answer(BaseHTTPRequestHandler):
             self.json(self.server.repository.info())
 
     def resolve(self, revision: str, path: str) -> None:
-        """A file, whole or in part, with the headers that tell a client's cache what it is."""
+        """Send a file, whole or in part, with the headers that a client's cache needs."""
         if not self.admitted(revision):
             return
         repository = self.server.repository
@@ -205,7 +206,7 @@ class Answer(BaseHTTPRequestHandler):
             self.send_part(file, first, last)
 
     def asked_range(self, size: int) -> tuple[int, int]:
-        """First and last byte that the client wants."""
+        """Return the first and last byte that the client wants."""
         match = RANGE.match(self.headers.get("Range") or "")
         if not match:
             return 0, size - 1
@@ -223,7 +224,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_body(HTTPStatus.OK, json.dumps(content).encode(), {"X-Repo-Commit": self.server.repository.commit})
 
     def refuse(self, status: HTTPStatus, code: str, message: str) -> None:
-        """An error as the hub sends it: clients tell the cases apart by X-Error-Code."""
+        """Send an error as the hub does: clients distinguish the cases by X-Error-Code."""
         headers = {"X-Error-Code": code, "X-Error-Message": message}
         self.send_body(status, json.dumps({"error": message}).encode(), headers)
 

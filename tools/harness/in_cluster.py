@@ -1,4 +1,4 @@
-"""A pod in the cluster that is both the stand-in for the Hugging Face hub and the place clients call from."""
+"""Run a pod in the cluster that stands in for the Hugging Face hub, and that clients call from."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ except OSError as error:
 
 @dataclass(frozen=True)
 class InCluster:
-    """The pod, and what can be asked from inside it."""
+    """The pod, and calls from inside it."""
 
     kube: Kube
     namespace: str
 
     def call(self, url: str, body: Any = None, key: str = "") -> tuple[int, Any]:
-        """HTTP status and JSON content of an answer; status 0 when nothing answers."""
+        """Return HTTP status and JSON content of an answer; status 0 when nothing answers."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         asked = json.dumps({"url": url, "body": body, "headers": headers})
         answer = self.kube.kubectl("-n", self.namespace, "exec", HUB, "--", "python3", "-c", CALL, asked)
@@ -50,9 +50,9 @@ class InCluster:
             return status, text
 
     def chat(self, server: str, model: str, key: str = "") -> tuple[int, Any]:
-        """A chat completion through the server's Service, as soon as this node's proxy knows of the endpoint.
+        """Request a chat completion through the server's Service, once this node's proxy has its endpoint.
 
-        A pod is Ready before the proxies of the nodes are told: for about a second its Service refuses connections.
+        A pod is Ready before the proxies of the nodes are updated: for about a second its Service refuses connections.
         """
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}
         deadline = time.monotonic() + PROXY_SECONDS
@@ -63,11 +63,11 @@ class InCluster:
             time.sleep(0.2)
 
     def url(self, server: str) -> str:
-        """The Service of a server, by its name in the cluster's DNS."""
+        """Return the URL of a server's Service, by its name in the cluster's DNS."""
         return f"http://{server}.{self.namespace}.svc"
 
     def file_downloads(self) -> dict[str, int]:
-        """How often each file of the model was downloaded from the hub."""
+        """Return how often each file of the model was downloaded from the hub."""
         status, counts = self.call(f"{self.url(HUB)}/counts")
         assert status == 200, counts
         files = {name.removeprefix("GET "): count for name, count in counts.items() if name.startswith("GET ")}

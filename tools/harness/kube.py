@@ -1,4 +1,4 @@
-"""A cluster as the tests see it: through the official client, through the real kubectl, and with a deadline."""
+"""Access a cluster as its users do: by the official client, by the real kubectl, and with a deadline."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ API_VERSIONS = {
     "ClusterRole": "rbac.authorization.k8s.io/v1",
     "StorageClass": "storage.k8s.io/v1",
 }
-"""Where a kind lives; everything else is in the core group."""
+"""Kind -> API version; every other kind is in the core group."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What kubectl printed, and how it ended."""
+    """The output and exit code of kubectl."""
 
     code: int
     stdout: str
@@ -67,11 +67,11 @@ class Kube:
 
     @cached_property
     def scratch(self) -> TemporaryDirectory[str]:
-        """Where the client keeps what it has learned of the cluster; gone with this object."""
+        """The folder of the client's discovery cache; deleted with this object."""
         return TemporaryDirectory(prefix="vllm-operator-discovery-")
 
     def resource(self, kind: str) -> Any:
-        """The endpoint of a kind."""
+        """Return the endpoint of a kind."""
         try:
             return self.client.resources.get(api_version=API_VERSIONS.get(kind, "v1"), kind=kind)
         except ResourceNotFoundError:
@@ -102,14 +102,14 @@ class Kube:
         return kind.create(body=manifest, namespace=namespace, field_manager="tests").to_dict()
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """An object, or None."""
+        """Return an object, or None."""
         try:
             return self.resource(kind).get(name=name, namespace=namespace).to_dict()
         except (NotFoundError, ResourceNotFoundError):
             return None
 
     def must_get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        """An object that has to be there."""
+        """Return an object; fail if it does not exist."""
         found = self.get(kind, name, namespace)
         assert found is not None, f"there is no {kind} {namespace}/{name}"
         return found
@@ -124,7 +124,7 @@ class Kube:
     def patch(
         self, kind: str, name: str, namespace: str | None, patch: Any, *, json_patch: bool = False, status: bool = False
     ) -> Object:
-        """A merge patch, or a list of JSON patch operations."""
+        """Send a merge patch, or a list of JSON patch operations; return the object."""
         endpoint = self.resource(kind).status if status else self.resource(kind)
         how = "application/json-patch+json" if json_patch else "application/merge-patch+json"
         answer = endpoint.patch(
@@ -133,7 +133,7 @@ class Kube:
         return answer.to_dict()
 
     def replace(self, kind: str, name: str, namespace: str | None, change: Callable[[Object], None]) -> Object:
-        """Read, change and write back, as `kubectl edit` does; again where someone else was faster."""
+        """Read, change and write back, as `kubectl edit` does; repeat after a conflict."""
         while True:
             body = copy.deepcopy(self.must_get(kind, name, namespace))
             change(body)
@@ -149,7 +149,7 @@ class Kube:
 
     @contextlib.contextmanager
     def namespace(self, prefix: str, labels: Mapping[str, str] | None = None) -> Iterator[str]:
-        """A namespace of its own for a test, removed behind it without waiting."""
+        """Create a namespace for the length of the block; delete it afterwards, without waiting."""
         name = f"{prefix}-{uuid.uuid4().hex[:8]}"
         metadata = {"name": name, "labels": dict(labels or {})}
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -178,14 +178,14 @@ class Kube:
             pause = min(pause * 1.5, 0.25)
 
     def stays(self, check: Callable[[], object], *, seconds: float) -> None:
-        """Call `check` all that time: it must hold at every moment."""
+        """Call `check` for `seconds`: it must hold at every moment."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert check() is not False
             time.sleep(0.05)
 
     def report(self, namespace: str | None = None) -> str:
-        """Servers with their status, pods, events, and what the other reports tell."""
+        """Return servers with their status, pods, Events, and the other reports."""
         parts = [report() for report in self.reports]
         scope = ["-n", namespace] if namespace else ["-A"]
         with contextlib.suppress(Exception):
@@ -197,12 +197,12 @@ class Kube:
 
 
 def name_of(body: Object) -> str:
-    """`namespace/name`."""
+    """Return `namespace/name`."""
     return f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}"
 
 
 def condition(server: Object | None, kind: str) -> Object:
-    """A condition of a server; empty while it has not been written."""
+    """Return a condition of a server; empty while it has not been written."""
     conditions = ((server or {}).get("status") or {}).get("conditions") or []
     return next((entry for entry in conditions if entry["type"] == kind), {})
 
@@ -211,7 +211,7 @@ SERVER_FIELDS = ("resourceVersion", "generation", "managedFields", "creationTime
 
 
 def essence(body: Object) -> Object:
-    """An object without what the API server and other controllers write into it."""
+    """Return an object without the fields that the API server and other controllers write into it."""
     result = copy.deepcopy({key: value for key, value in body.items() if key != "status"})
     for name in SERVER_FIELDS:
         result["metadata"].pop(name, None)

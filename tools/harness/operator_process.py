@@ -1,4 +1,4 @@
-"""The operator as a real process: started, killed and measured by its process id."""
+"""Run the operator as a real process: start it, kill it, and measure it by its process id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_SECONDS = 120.0
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
+    """Return a port of the loopback interface that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -71,7 +71,7 @@ class OperatorProcess:
             time.sleep(0.05)
 
     def answers(self, path: str) -> bool:
-        """Whether a GET of this path is answered with 200."""
+        """Return whether a GET of this path is answered with 200."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -82,11 +82,11 @@ class OperatorProcess:
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL: nothing is written or said any more."""
+        """Send SIGKILL: the operator ends without any further call."""
         self._end(signal.SIGKILL)
 
     def stop(self, seconds: float = 15) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM; return the exit code."""
         return self._end(signal.SIGTERM, seconds)
 
     def _end(self, number: signal.Signals, seconds: float = 10) -> int:
@@ -102,19 +102,19 @@ class OperatorProcess:
             raise AssertionError(f"the operator did not end within {seconds} s:\n{self.tail()}") from None
 
     def cpu_seconds(self) -> float:
-        """User and system time since the start."""
+        """Return user and system time since the start, in seconds."""
         assert self.process is not None
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def resident_megabytes(self) -> float:
-        """Resident memory now, in MB."""
+        """Return the resident memory now, in MB."""
         assert self.process is not None
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def tail(self, lines: int = 40) -> str:
-        """The end of the log."""
+        """Return the end of the log."""
         if not self.log.exists():
             return "operator log: none"
         text = "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,4 +1,4 @@
-"""A whole cluster with the operator in it, as shipped: brought up, installed into, and left as it was found."""
+"""Use a whole cluster with the operator as shipped: bring it up, install, and leave it as it was found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 
 def tool(*arguments: str) -> str:
-    """The cluster tool; the last line that it prints is its answer, its progress goes to the terminal."""
+    """Run the cluster tool; return the last line that it prints. Its progress goes to the terminal."""
     command = [sys.executable, "-m", "tools.localcluster", *arguments]
     done = subprocess.run(command, cwd=settings.REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, f"python -m tools.localcluster {' '.join(arguments)} failed: see above"
@@ -54,7 +54,7 @@ def cpu_server(cluster: RealCluster, name: str, spec: Object) -> Object:
 
 @contextlib.contextmanager
 def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[RealCluster]:
-    """The cluster that is up, or one that is brought up and taken down again.
+    """Use the cluster that is up, or bring one up and take it down again.
 
     Args:
         nodes: how many it needs at least, where it is the local one.
@@ -77,7 +77,7 @@ def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[Real
 
 @contextlib.contextmanager
 def installed_operator(kube: Kube) -> Iterator[None]:
-    """The operator as it ships: manifests applied, Deployment available; removed unless it was there before."""
+    """Install the operator as it ships and wait for it; remove it afterwards unless it was there before."""
     manifests = to_yaml(operator_manifests(settings.OPERATOR_IMAGE, SYSTEM))
     was_installed = kube.get("Namespace", SYSTEM) is not None
     kube.reports.append(lambda: operator_log(kube))
@@ -93,6 +93,6 @@ def installed_operator(kube: Kube) -> Iterator[None]:
 
 
 def operator_log(kube: Kube) -> str:
-    """The end of the operator's log."""
+    """Return the end of the operator's log."""
     answer = kube.kubectl("-n", SYSTEM, "logs", f"deployment/{NAME}", "--tail=40", check=False)
     return f"operator log:\n{answer.text}"

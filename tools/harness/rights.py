@@ -1,4 +1,4 @@
-"""The rights that ship with the operator: granted on a cluster, lent to a process, compared with the audit log."""
+"""Grant the rights that ship with the operator, and compare them with the audit log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "vllm-operator"
 
 
 def user(namespace: str) -> str:
-    """Who the operator of a namespace is for the API server."""
+    """Return the name under which the operator of a namespace authenticates to the API server."""
     return f"system:serviceaccount:{namespace}:{NAME}"
 
 
@@ -26,7 +26,7 @@ RBAC = {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Rol
 
 
 class Right(NamedTuple):
-    """What a rule grants, or a request needs."""
+    """A verb on a resource, as a rule grants it or a request needs it."""
 
     group: str
     resource: str
@@ -55,7 +55,7 @@ def lend(kube: Kube, path: Path, manifests: Iterable[Object] | None = None) -> P
 
 
 def granted(roles: Iterable[Object]) -> set[Right]:
-    """All that these roles allow; objects of other kinds allow nothing."""
+    """Return all rights that these roles grant; objects of other kinds grant none."""
     return {
         Right(group, resource, verb)
         for role in roles
@@ -67,7 +67,7 @@ def granted(roles: Iterable[Object]) -> set[Right]:
 
 
 def used(requests: Iterable[Request]) -> set[Right]:
-    """What these requests needed; an apply that creates needs to be allowed both."""
+    """Return the rights that these requests needed; an apply that creates needs both `patch` and `create`."""
     return {
         Right(request.group, "/".join(filter(None, (request.resource, request.subresource))), verb)
         for request in requests
@@ -77,10 +77,10 @@ def used(requests: Iterable[Request]) -> set[Right]:
 
 
 def requests(audit: AuditLog, mark: int = 0, asker: str = USER) -> list[Request]:
-    """What the operator's service account asked for since the mark."""
+    """Return the requests of the operator's service account since the mark."""
     return [request for request in audit.since(mark, "") if request.user == asker]
 
 
 def denied(asked: Iterable[Request]) -> list[str]:
-    """The requests that were answered with 403 because a right was missing."""
+    """Return the requests that were answered with 403 because a right was missing."""
     return sorted({f"{request.verb} {request.target} in {request.namespace}" for request in asked if request.is_denied})

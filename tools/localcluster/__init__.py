@@ -1,4 +1,4 @@
-"""The cluster that every test and demo of this project runs on: `python3 -m tools.localcluster --help`.
+"""Build and run the cluster that tests and demos of this project use: `python3 -m tools.localcluster --help`.
 
 Only the standard library is imported here: these modules run before any Python environment exists.
 """

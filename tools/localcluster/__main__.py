@@ -19,7 +19,7 @@ A local cluster is built from Go modules and needs Linux, root, Go and 12 GiB of
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+    """Return the parser of all commands and their options."""
     top = argparse.ArgumentParser(
         prog="python3 -m tools.localcluster",
         description=DESCRIPTION,
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run one command; errors are told in a sentence, and set the exit code."""
+    """Run one command; an error is printed as one sentence, and sets the exit code."""
     arguments = parser().parse_args()
     try:
         return COMMANDS[arguments.command](arguments)

@@ -1,6 +1,6 @@
-"""An API server for tests that need no node: etcd, API server and controller manager on loopback ports.
+"""Run an API server for tests that need no node: etcd, API server and controller manager on loopback ports.
 
-Needs no root, and any number run side by side, beside the cluster, too:
+It needs no root, and any number run side by side, also next to the cluster:
 
     with ApiServer.temporary() as server:
         use(server.kubeconfig)
@@ -31,7 +31,7 @@ class ApiServer:
     @classmethod
     @contextmanager
     def temporary(cls) -> Iterator["ApiServer"]:
-        """One that lasts as long as the `with` block, or this process: a killed one leaves no server behind."""
+        """Run one for the length of the block; it ends with this process at the latest, even a killed one."""
         with tempfile.TemporaryDirectory(prefix="api-server-") as folder:
             server = cls(Path(folder), dies_with_caller=True)
             try:
@@ -42,7 +42,7 @@ class ApiServer:
 
     @classmethod
     def default_folder(cls, name: str = "default") -> Path:
-        """Where the one of this name is kept that a command brought up."""
+        """Return the folder of the one that a command brought up under this name."""
         return settings.folders().state.with_name("api-servers") / name
 
     @property
@@ -52,11 +52,11 @@ class ApiServer:
 
     @property
     def audit_log(self) -> Path:
-        """Every request that it answered, one JSON object a line."""
+        """Path of the audit log: every answered request, one JSON object a line."""
         return self.folder / "logs" / "audit.log"
 
     def up(self, folders: Folders | None = None) -> Path:
-        """Start what does not run; the path of the kubeconfig."""
+        """Start what does not run; return the path of the kubeconfig."""
         packages.ensure(packages.FOR_API_SERVER)
         plane = self._control_plane(folders or settings.folders())
         plane.prepare()

@@ -1,6 +1,7 @@
-"""Programs built from Go modules, and kept in the cache by name, version and source.
+"""Build programs from Go modules, and keep them in the cache by name, version and source.
 
-Only the Go module proxy is asked; go.sum files pin what is not pinned by a version alone.
+Modules come from the Go module proxy only; go.sum files pin what a version alone does not pin. An interrupted build
+goes on where it stopped, since Go's build cache keeps each compiled package.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ KUBERNETES_COMPONENTS = (
 
 @dataclass(frozen=True)
 class Program:
-    """One thing to build: packages of a module in `programs/` here, or of a published module (`remote`)."""
+    """A build: packages of a module in `programs/` here, or of a published module (`remote`)."""
 
     name: str
     version: str
@@ -41,11 +42,11 @@ class Program:
 
     @property
     def source(self) -> Path:
-        """The folder of a module that belongs to this project."""
+        """Folder of a module that belongs to this project."""
         return settings.HERE / "programs" / self.name
 
     def key(self) -> str:
-        """The name of its cache folder: another version, option or source is another folder."""
+        """Return the name of its cache folder: another version, option or source is another folder."""
         digest = hashlib.sha256(repr(self).encode())
         for path in sorted(self.source.glob("*")) if not self.remote else []:
             digest.update(path.name.encode() + path.read_bytes())
@@ -107,7 +108,7 @@ PROGRAMS = {
     )
 }
 
-# What `tool NAME` can print the path of, and the program that it is a part of.
+# Executables that `tool NAME` finds, and the program that each belongs to.
 TOOLS = {
     **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
     "containerd": "containerd",
@@ -124,12 +125,12 @@ CRD_MODULES = {
 
 
 def is_built(program: Program, folders: Folders) -> bool:
-    """Whether the cache holds it."""
+    """Return whether the cache holds the program."""
     return (folders.programs / program.key()).is_dir()
 
 
 def built(name: str, folders: Folders) -> Path:
-    """The folder that holds the program's executables; builds them first where the cache lacks them."""
+    """Return the folder of the program's executables; build them if the cache lacks them."""
     program = PROGRAMS[name]
     target = folders.programs / program.key()
     if target.is_dir():
@@ -142,14 +143,14 @@ def built(name: str, folders: Folders) -> Path:
 
 
 def tool(name: str, folders: Folders) -> Path:
-    """The path of one executable."""
+    """Return the path of one executable."""
     if name not in TOOLS:
         raise ClusterError(f"unknown tool {name!r}", f"Known: {', '.join(sorted(TOOLS))}.")
     return built(TOOLS[name], folders) / name
 
 
 def crds(name: str) -> Path:
-    """The folder with the CRD manifests that a published Go module ships."""
+    """Return the folder of the CRD manifests that a published Go module ships."""
     module, folder = CRD_MODULES[name]
     answer = json.loads(run([_go(), "mod", "download", "-json", module]))
     return Path(answer["Dir"]) / folder

@@ -13,7 +13,7 @@ EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a certificate speaks for: file name, subject as OpenSSL writes it, and names it serves under."""
+    """The owner of a certificate: file name, subject as OpenSSL writes it, and names that it serves under."""
 
     name: str
     subject: str
@@ -27,11 +27,11 @@ class Authority:
     folder: Path
 
     def certificate(self, name: str) -> Path:
-        """The certificate of an identity; `ca` is the authority's own."""
+        """Return the path of an identity's certificate; `ca` is the authority's own."""
         return self.folder / f"{name}.crt"
 
     def key(self, name: str) -> Path:
-        """The private key of an identity; `sa` signs the tokens of service accounts."""
+        """Return the path of an identity's private key; `sa` signs the tokens of service accounts."""
         return self.folder / f"{name}.key"
 
     def ensure(self, identities: list[Identity]) -> None:
@@ -64,7 +64,7 @@ class Authority:
         temporary.replace(certificate)
 
     def write_kubeconfig(self, path: Path, identity: str, server: str) -> None:
-        """A kubeconfig that refers to the files of this folder (JSON is YAML, too)."""
+        """Write a kubeconfig that refers to the files of this folder (JSON is YAML, too)."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",

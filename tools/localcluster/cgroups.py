@@ -30,7 +30,7 @@ class Hierarchies:
         return set((self.roots[0] / "cgroup.controllers").read_text().split())
 
     def folders(self, group: str) -> list[Path]:
-        """The group's folder in every hierarchy."""
+        """Return the group's folder in every hierarchy."""
         return [root / group for root in (*self.roots, *self.others)]
 
 
@@ -55,7 +55,7 @@ def current() -> Hierarchies:
 
 
 def has_capability(status: str, number: int) -> bool:
-    """Whether the effective set in the text of /proc/self/status has this capability."""
+    """Return whether the effective set in the text of /proc/self/status has this capability."""
     line = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
     return bool(int(line.split()[1], 16) >> number & 1)
 
@@ -99,7 +99,7 @@ def groups() -> Iterator[Path]:
 
 
 def members() -> set[int]:
-    """The ids of all processes in the cluster's groups: containers, and nothing that is not ours."""
+    """Return the ids of all processes in the cluster's groups: those of its containers."""
     found: set[int] = set()
     for group in groups():
         try:

@@ -1,4 +1,4 @@
-"""etcd, the API server, the controller manager and the scheduler, as processes of the host."""
+"""Run etcd, the API server, the controller manager and the scheduler as processes of the host."""
 
 import ssl
 import urllib.error
@@ -24,7 +24,7 @@ rules:
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """A control plane in a folder; `address` is what it listens on and tells the cluster's members."""
+    """A control plane in a folder; it listens on `address`, and its members connect there."""
 
     folder: Path
     programs: Path
@@ -49,7 +49,7 @@ class ControlPlane:
         return self.folder / "kubeconfig"
 
     def identities(self) -> list[Identity]:
-        """All who need a certificate."""
+        """Return all identities that need a certificate."""
         names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
         addresses = dict.fromkeys(("127.0.0.1", self.address, settings.API_SERVICE_ADDRESS))
         serves = [f"DNS:{name}" for name in ("localhost", *names)] + [f"IP:{ip}" for ip in addresses]
@@ -84,7 +84,7 @@ class ControlPlane:
             self._start("kube-scheduler", self._scheduler())
 
     def ready(self) -> bool:
-        """Whether the API server says that it is ready."""
+        """Return whether `/readyz` of the API server answers 200."""
         context = ssl.create_default_context(cafile=str(self.authority.certificate("ca")))
         context.load_cert_chain(self.authority.certificate("admin"), self.authority.key("admin"))
         url = f"https://127.0.0.1:{self.ports.api}/readyz"

@@ -1,4 +1,4 @@
-"""The base of all larger images: a minimal Debian with Python, from Debian's packages."""
+"""Build the base of all larger images: a minimal Debian with Python, from Debian's packages."""
 
 import hashlib
 import shutil
@@ -19,18 +19,18 @@ NOT_IN_IMAGE = (
 
 
 def key() -> str:
-    """Another release or another choice of packages is another base."""
+    """Return the name of the base: another release or choice of packages is another base."""
     parts = (settings.DEBIAN, PACKAGES, NOT_IN_IMAGE)
     return f"debian-{settings.DEBIAN}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def root(folders: Folders) -> Path:
-    """The base as a folder that one can chroot into."""
+    """Return the base as a folder to chroot into."""
     return folders.images / key() / "root"
 
 
 def layout(folders: Folders) -> Path:
-    """The base as an image, made where the cache lacks it."""
+    """Return the base as an image; build it if the cache lacks it."""
     target = folders.images / key()
     with locked(folders.images / ".debian.lock"):
         if not target.is_dir():
@@ -64,9 +64,9 @@ def _make(target: Path) -> None:
 
 
 def run_inside(folders: Folders, command: list[str], binds: dict[Path, str], timeout: float = 1800) -> str:
-    """Run in the base with folders of the host bound into it, as root.
+    """Run a command in the base as root, with folders of the host bound into it.
 
-    A mount namespace of its own takes all mounts with it when the command ends, however it ends.
+    Its mount namespace ends with the command, and all mounts with it.
     """
     tree = root(folders)
     mounts = [f"mount --bind /dev {tree}/dev", f"mount -t proc proc {tree}/proc", f"mount -t tmpfs tmp {tree}/tmp"]

@@ -1,10 +1,10 @@
-"""The one error type of this package: what is wrong, and what the reader can do about it."""
+"""Define the error type of this package: the failure, and its remedy."""
 
 
 class ClusterError(Exception):
     """A failure that is explained to the user without a traceback.
 
-    `advice` is a full sentence that tells the way out; it may be empty where the message says it all.
+    `advice` is a full sentence with the remedy; it may be empty where the message contains it.
     """
 
     def __init__(self, message: str, advice: str = "") -> None:

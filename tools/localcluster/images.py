@@ -1,4 +1,4 @@
-"""Bringing images to nodes, and the small images that are one static program each."""
+"""Import images into nodes, and build the small images of one static program each."""
 
 import platform
 import subprocess
@@ -17,7 +17,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def architecture() -> str:
-    """This machine's, as images name it."""
+    """Return this machine's architecture, as images name it."""
     return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
@@ -57,12 +57,12 @@ SYSTEM_IMAGES = (
 
 
 def system_layouts(folders: Folders) -> list[Path]:
-    """The images that every node needs."""
+    """Return the images that every node needs."""
     return [image.layout(folders) for image in SYSTEM_IMAGES]
 
 
 def ensure_on(node: Node, layouts: list[Path], announce: bool = False) -> list[str]:
-    """Import what the node lacks, or has another version of; the names of what was imported."""
+    """Import images that the node lacks or has in another version; return their names."""
     present = node.image_digests()
     imported = []
     for layout in layouts:
@@ -81,7 +81,7 @@ def ensure_on(node: Node, layouts: list[Path], announce: bool = False) -> list[s
 
 
 def ensure_on_all(nodes: list[Node], layouts: list[Path]) -> list[str]:
-    """The same on several nodes at once."""
+    """Import images into several nodes at once; return the names of the imported ones."""
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda node: ensure_on(node, layouts, announce=True), nodes))
     return sorted({name for names in results for name in names})

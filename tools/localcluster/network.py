@@ -51,22 +51,22 @@ def clashes(known: list[Route]) -> list[Route]:
 
 
 def host_routes() -> list[Route]:
-    """The routes of this machine."""
+    """Return the routes of this machine."""
     return routes(run(["ip", "-json", "-4", "route", "show"]))
 
 
 def bridge_exists() -> bool:
-    """Whether the bridge is there."""
+    """Return whether the bridge exists."""
     return Path("/sys/class/net", BRIDGE).exists()
 
 
 def namespaces() -> list[str]:
-    """The cluster's network namespaces that exist."""
+    """Return the cluster's network namespaces that exist."""
     return sorted(path.name for path in NAMESPACES.glob(f"{NAMESPACE_PREFIX}node*"))
 
 
 def node_exists(node: NodeAddresses) -> bool:
-    """Whether a node has its namespace and its cable; a mere file is what a reboot leaves of a namespace."""
+    """Return whether a node has its namespace and its cable; after a reboot only a file remains of a namespace."""
     return Path("/sys/class/net", node.link).exists() and succeeds(["ip", "-n", node.namespace, "link"])
 
 

@@ -1,4 +1,4 @@
-"""A node: a network namespace with containerd, kubelet and kube-proxy of its own."""
+"""Run a node: a network namespace with its own containerd, kubelet and kube-proxy."""
 
 import json
 import shutil
@@ -40,22 +40,22 @@ class Node:
 
     @property
     def addresses(self) -> NodeAddresses:
-        """Where it is on the network."""
+        """Its addresses on the network."""
         return NodeAddresses(self.name)
 
     @property
     def folder(self) -> Path:
-        """Its state."""
+        """Its state folder."""
         return self.folders.node(self.name)
 
     @property
     def store(self) -> Path:
-        """Its images."""
+        """The folder of its images."""
         return self.folders.image_store(self.name)
 
     @property
     def socket(self) -> Path:
-        """Where containerd listens."""
+        """The socket of its containerd."""
         return self.folder / "containerd.sock"
 
     @property
@@ -69,11 +69,11 @@ class Node:
         return Processes(self.folders.state)
 
     def process(self, role: str) -> str:
-        """The name under which a process of this node is remembered."""
+        """Return the name under which a process of this node is remembered."""
         return process_name(self.name, role)
 
     def identity(self) -> Identity:
-        """The kubelet's certificate, by which the API server knows the node."""
+        """Return the identity by which the API server recognizes the node's kubelet."""
         names = (f"DNS:{self.name}", f"IP:{self.addresses.address}")
         return Identity(self.name, f"/O=system:nodes/CN=system:node:{self.name}", names)
 
@@ -113,7 +113,7 @@ class Node:
         return self.socket.exists() and succeeds(self.ctr("version"), timeout=5)
 
     def forget_containers(self) -> bool:
-        """Delete the records of all containers and sandboxes; whether there were any."""
+        """Delete the records of all containers and sandboxes; return whether any existed."""
         found = False
         for kind in ("containers", "sandboxes"):
             rows = run(self.ctr(kind, "ls"), timeout=30).splitlines()[1:]
@@ -146,12 +146,12 @@ class Node:
         self.processes.start(self.process(role), command, namespace=self.addresses.namespace, env={"PATH": path})
 
     def ctr(self, *arguments: str) -> list[str | Path]:
-        """A command line of containerd's client for this node."""
+        """Return a command line of containerd's client for this node."""
         client = self.programs.containerd / "ctr"
         return [client, "--address", self.socket, "--namespace", CRI_NAMESPACE, *arguments]
 
     def image_digests(self) -> dict[str, str]:
-        """The images that the node has: name -> digest of the manifest."""
+        """Return the images that the node has: name -> digest of the manifest."""
         rows = [line.split() for line in run(self.ctr("images", "ls"), timeout=60).splitlines()[1:]]
         return {row[0]: row[2] for row in rows if len(row) > 2}
 

@@ -1,4 +1,4 @@
-"""Images in the OCI layout, written without a container engine.
+"""Write images in the OCI layout, without a container engine.
 
 A layout is a folder: `blobs/sha256/` holds layers, configuration and manifest by their digests, `index.json`
 names the manifest. See https://github.com/opencontainers/image-spec/blob/main/image-layout.md
@@ -26,7 +26,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob of a layout; a compressed layer has a `diff_id`, the digest of what it holds, of its own."""
+    """A blob of a layout; a compressed layer also has a `diff_id`, the digest of its content."""
 
     digest: str
     size: int
@@ -34,14 +34,14 @@ class Blob:
     diff_id: str = ""
 
     def descriptor(self, media_type: str = "") -> dict[str, Any]:
-        """How a manifest or an index refers to it."""
+        """Return the reference to it in a manifest or an index."""
         kind = media_type or self.media_type
         return {"mediaType": kind, "digest": f"sha256:{self.digest}", "size": self.size}
 
 
 @dataclass(frozen=True)
 class Config:
-    """What of an image's configuration is needed here."""
+    """The settings of an image's configuration that are used here."""
 
     entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Config:
     architecture: str = "amd64"
 
     def document(self, layers: Sequence[Blob]) -> dict[str, Any]:
-        """The image configuration."""
+        """Return the image configuration."""
         settings: dict[str, Any] = {
             "Entrypoint": list(self.entrypoint),
             "Env": [f"{name}={value}" for name, value in self.env.items()],
@@ -169,7 +169,7 @@ def identity(layout: Path) -> tuple[str, str]:
 
 
 def layers_of(layout: Path) -> list[Blob]:
-    """The layers of the layout's image."""
+    """Return the layers of the layout's image."""
     manifest = _document(layout, identity(layout)[1])
     diff_ids = _document(layout, manifest["config"]["digest"])["rootfs"]["diff_ids"]
     return [
@@ -199,7 +199,7 @@ def link_layers(source: Path, target: Path) -> list[Blob]:
 
 
 def fresh(layout: Path) -> Path:
-    """An empty folder beside the layout, to be renamed to it when the image is complete."""
+    """Return an empty folder next to the layout, to be renamed to it when the image is complete."""
     work = layout.with_name(f".{layout.name}.new")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The operator's image, from the project's Dockerfile: by buildah for the local cluster, by Docker for kind."""
+"""Build the operator's image from the Dockerfile: by buildah for the local cluster, by Docker for kind."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ CERTIFICATES_INSIDE = "/etc/ssl/certs/of-the-host.crt"
 
 
 def key(repository: Path = settings.REPOSITORY) -> str:
-    """A hash of all that the image is made from."""
+    """Return the name of the image in the cache: it holds a hash of all sources."""
     digest = hashlib.sha256(debian.key().encode())
     for path in sources(repository):
         digest.update(f"{path.relative_to(repository)}\0".encode() + path.read_bytes())
@@ -31,7 +31,7 @@ def key(repository: Path = settings.REPOSITORY) -> str:
 
 
 def sources(repository: Path) -> list[Path]:
-    """The files that reach the image."""
+    """Return the files that reach the image."""
     found: list[Path] = []
     for name in SOURCES:
         path = repository / name
@@ -40,7 +40,7 @@ def sources(repository: Path) -> list[Path]:
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine, and not only its client, is there."""
+    """Return whether a Docker engine answers, not only its client."""
     return shutil.which("docker") is not None and succeeds(["docker", "info"], timeout=10)
 
 
@@ -50,7 +50,7 @@ def is_built(folders: Folders) -> bool:
 
 
 def layout(folders: Folders) -> Path:
-    """The image in the cache, built where its sources changed."""
+    """Return the image in the cache; build it if its sources changed."""
     target = folders.images / key()
     with locked(folders.images / ".operator.lock"):
         if not target.is_dir():
@@ -70,14 +70,14 @@ def build_with_docker() -> None:
 
 
 class Buildah:
-    """buildah with a storage of its own in the cache, for machines without an engine."""
+    """buildah with a separate storage in the cache, for machines without an engine."""
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
         self.storage = folders.cache / "buildah"
 
     def command(self, *arguments: str | Path) -> list[str | Path]:
-        """A command line of buildah for this storage."""
+        """Return a command line of buildah for this storage."""
         where: list[str | Path] = ["--root", self.storage / "root", "--runroot", self.storage / "run"]
         return ["buildah", *where, "--storage-driver", "overlay", *arguments]
 
@@ -110,7 +110,7 @@ class Buildah:
 
 
 def _host_settings() -> list[str]:
-    """Let the build reach what this shell reaches: mirrors, and the certificates of the host."""
+    """Return options that pass on the mirrors of this shell and the certificates of the host."""
     arguments = []
     for variable in PASSED_ON:
         if os.environ.get(variable):
@@ -124,7 +124,7 @@ def _host_settings() -> list[str]:
 
 
 def _name(work: Path) -> None:
-    """Give the image its full name: tools differ in which annotation they write it to."""
+    """Write the image's full name into both annotations that tools read."""
     path = work / "index.json"
     index = json.loads(path.read_text())
     index["manifests"][0]["annotations"] = {

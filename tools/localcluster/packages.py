@@ -1,4 +1,4 @@
-"""Programs that come from the distribution: found, or installed with apt where that can be done."""
+"""Find programs of the distribution, or install them with apt where possible."""
 
 import os
 import shutil
@@ -27,14 +27,14 @@ FOR_DOCKERFILES = {**FOR_IMAGES, "buildah": "buildah"}
 LOCK_SECONDS = 300
 """Longest wait for another apt on this machine."""
 _INSTALLING = threading.Lock()
-"""Builds that run side by side may each lack packages, and apt runs once at a time."""
+"""Builds side by side may each lack packages, and apt runs once at a time."""
 
 CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def cni_folder() -> Path | None:
-    """Where the CNI plugins are; distributions differ."""
+    """Return the folder of the CNI plugins, which differs by distribution; None if they are missing."""
     for folder in map(Path, CNI_FOLDERS):
         if all((folder / plugin).exists() for plugin in ("ptp", "host-local", "portmap", "loopback")):
             return folder
@@ -42,7 +42,7 @@ def cni_folder() -> Path | None:
 
 
 def missing(wanted: dict[str, str]) -> list[str]:
-    """The packages whose program is not there."""
+    """Return the packages whose program is missing."""
     return sorted({package for program, package in wanted.items() if not _present(program)})
 
 

@@ -75,11 +75,11 @@ PARTS = {
     )
 }
 CLUSTER = ("kubernetes", "containerd", *(image.program for image in images.SYSTEM_IMAGES))
-"""What a local cluster cannot start without. CoreDNS is among it for the demo, too: built next to Kubernetes it costs
-no time, and a cluster without DNS would surprise whoever tries more than the demo."""
+"""Parts that a local cluster needs to start. The demo itself works without CoreDNS, but built next to Kubernetes it
+costs no time, and a cluster without DNS would surprise users who try more than the demo."""
 DEMO = (*CLUSTER, "vllm-image", "operator-image")
 API_TEST = ("kubernetes", "promtool")
-"""What the tests need where no cluster can run."""
+"""Parts that the tests need where no cluster can run."""
 PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool")}
 
 

@@ -1,4 +1,4 @@
-"""Ports on the host: the usual ones where they are free, remembered for as long as the cluster lives."""
+"""Choose ports on the host, the usual ones where free, and remember them while the cluster exists."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ USUAL = {"api": 6443, "etcd": 2379, "etcd_peer": 2380}
 
 @dataclass(frozen=True)
 class Ports:
-    """What the control plane listens on."""
+    """The ports of the control plane."""
 
     api: int
     etcd: int
@@ -20,7 +20,7 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there on all addresses."""
+    """Return whether a program could listen there on all addresses."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,7 +31,7 @@ def is_free(port: int) -> bool:
 
 
 def pick(usual: dict[str, int]) -> Ports:
-    """The usual ports, each replaced by a free one where something listens; 0 asks for any free one."""
+    """Return the usual ports, each replaced by a free one where something listens; 0 means any free one."""
     chosen: dict[str, int] = {}
     probes: list[socket.socket] = []
     for name, port in usual.items():
@@ -48,7 +48,7 @@ def pick(usual: dict[str, int]) -> Ports:
 
 
 def remembered(folder: Path, usual: dict[str, int]) -> Ports:
-    """The ports of the cluster in this folder; chosen at the first call."""
+    """Return the ports of the cluster in this folder; choose them at the first call."""
     path = folder / "ports.json"
     try:
         return Ports(**json.loads(path.read_text()))

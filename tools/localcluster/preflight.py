@@ -1,4 +1,4 @@
-"""What a machine must have before a local cluster is tried: every lack at once, each with the way out."""
+"""Check a machine before a local cluster is tried: report every lack at once, each with its remedy."""
 
 import os
 import platform
@@ -24,14 +24,14 @@ DEEPEST_SOCKET = "kubelet/device-plugins/kubelet.sock"
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that the machine does not have."""
+    """Something that the machine lacks, and its remedy."""
 
     what: str
     advice: str
 
 
 def check(folders: Folders) -> None:
-    """Install what can be installed; raises ClusterError that lists all else that is missing."""
+    """Install what can be installed; raise ClusterError with all that is still missing."""
     _refuse(_without_programs(folders))
     packages.ensure(packages.FOR_NODES)
     _refuse(_with_programs())
@@ -45,7 +45,7 @@ def _refuse(found: Iterator[Lack]) -> None:
 
 
 def _without_programs(folders: Folders) -> Iterator[Lack]:
-    """What can be seen before any package is installed."""
+    """Yield the lacks that are visible before any package is installed."""
     if platform.system() != "Linux":
         yield Lack("it does not run Linux", "Use a Linux machine, or Docker with `--backend kind`.")
         return
@@ -75,7 +75,7 @@ def _control_groups() -> Iterator[Lack]:
 
 
 def socket_path_lack(node: Path) -> Iterator[Lack]:
-    """Linux limits the length of socket paths, and a long home folder exceeds it."""
+    """Yield a lack if a long home folder makes socket paths exceed Linux' limit."""
     longest = len(str(node / DEEPEST_SOCKET))
     if longest > settings.MAX_SOCKET_PATH:
         yield Lack(
@@ -140,6 +140,6 @@ def _room(folders: Folders) -> Iterator[Lack]:
 
 
 def available_memory(meminfo: str) -> int:
-    """Bytes that can be used without swapping, from the text of /proc/meminfo."""
+    """Return the bytes that can be used without swapping, from the text of /proc/meminfo."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0

@@ -1,7 +1,7 @@
-"""Processes that outlive the command which started them.
+"""Start and end processes that outlive the command which started them.
 
-A process is remembered by its id, its start time and the boot it belongs to: ids are given again, after a
-reboot and on a busy machine soon, and a stranger that carries a remembered id must never be ended.
+A process is remembered by its id, its start time and its boot: ids are used again, after a reboot and on a busy machine
+soon, and another process with a remembered id must never be ended.
 """
 
 import ctypes
@@ -20,12 +20,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def boot_id() -> str:
-    """Changes with every boot of the machine."""
+    """Return the id of the machine's boot, another one after every boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def start_time(stat: str) -> int:
-    """Clock ticks from boot to the start of a process, from the text of its /proc/PID/stat.
+    """Return the clock ticks from boot to the start of a process, from the text of its /proc/PID/stat.
 
     Field 22; the name in field 2 may hold spaces and parentheses, so counting begins behind the last one.
     """
@@ -33,7 +33,7 @@ def start_time(stat: str) -> int:
 
 
 def running_since(pid: int) -> int | None:
-    """The start time of a process, or None where it is gone or only waits to be reaped."""
+    """Return the start time of a process; None if it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -43,14 +43,14 @@ def running_since(pid: int) -> int | None:
 
 @dataclass(frozen=True)
 class Record:
-    """What identifies a started process."""
+    """The identity of a started process."""
 
     pid: int
     started: int
     boot: str
 
     def alive(self) -> bool:
-        """Whether exactly this process still runs."""
+        """Return whether exactly this process still runs."""
         return self.boot == boot_id() and running_since(self.pid) == self.started
 
 
@@ -62,18 +62,18 @@ class Processes:
         self.logs = folder / "logs"
 
     def names(self) -> list[str]:
-        """All that were started and not stopped, dead ones too."""
+        """Return the names of all that were started and not stopped, dead ones too."""
         return sorted(path.stem for path in self.folder.glob("*.json"))
 
     def record(self, name: str) -> Record | None:
-        """What is remembered of a process; None for one never started or a half-written file."""
+        """Return the record of a process; None for one never started or a half-written file."""
         try:
             return Record(**json.loads((self.folder / f"{name}.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def alive(self, name: str) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
         record = self.record(name)
         return record is not None and record.alive()
 
@@ -123,7 +123,7 @@ class Processes:
             (self.folder / f"{name}.json").unlink(missing_ok=True)
 
     def await_ready(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until `ready()`; raises ClusterError with the end of the log when it dies or takes too long."""
+        """Wait until `ready()`; raise ClusterError with the end of the log when it dies or takes too long."""
         if wait_until(lambda: ready() or not self.alive(name), seconds) and self.alive(name):
             return
         tail = "\n".join(self.tail(name))
@@ -131,7 +131,7 @@ class Processes:
         raise ClusterError(f"{name} {problem}; the end of {self.logs / name}.log:\n{tail}")
 
     def tail(self, name: str, lines: int = 15) -> list[str]:
-        """The last lines of a log."""
+        """Return the last lines of a log."""
         try:
             return (self.logs / f"{name}.log").read_text(errors="replace").splitlines()[-lines:]
         except OSError:
@@ -152,7 +152,7 @@ def _signal(records: Iterable[Record], number: signal.Signals) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Poll until the condition holds; whether it did within that time."""
+    """Poll until the condition holds; return whether it did within that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

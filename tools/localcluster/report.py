@@ -1,4 +1,4 @@
-"""Progress for a human, on standard error, so that standard output stays for what a script reads."""
+"""Report progress on standard error, so that standard output stays for scripts."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ _START = time.monotonic()
 
 
 def say(message: str) -> None:
-    """One line with the seconds since the command began."""
+    """Print one line with the seconds since the command began."""
     # In one piece: several threads report.
     sys.stderr.write(f"[{time.monotonic() - _START:6.1f} s] {message}\n")
     sys.stderr.flush()

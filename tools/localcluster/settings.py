@@ -1,4 +1,4 @@
-"""Versions, folders and addresses: all that is fixed about the cluster, in one place."""
+"""Define versions, folders and addresses: all that is fixed about the cluster."""
 
 import os
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def _xdg(variable: str, default: str) -> Path:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where things are kept: `cache` outlives a cluster, `state` is the cluster and goes with it."""
+    """The folders of this user: `cache` outlives a cluster, `state` belongs to the cluster and goes with it."""
 
     cache: Path
     state: Path
@@ -59,12 +59,12 @@ class Folders:
 
     @property
     def images(self) -> Path:
-        """Image archives and what they are made from."""
+        """Image archives and their base."""
         return self.cache / "images"
 
     @property
     def durations(self) -> Path:
-        """How long builds and tests took on this machine."""
+        """Times of builds and tests on this machine."""
         return self.cache / "durations"
 
     @property
@@ -78,16 +78,16 @@ class Folders:
         return self.state / "logs" / "audit.log"
 
     def node(self, name: str) -> Path:
-        """What a node keeps while the cluster lives."""
+        """Return the state folder of a node, which goes with the cluster."""
         return self.state / name
 
     def image_store(self, name: str) -> Path:
-        """The images of a node: kept when the cluster goes, since importing vLLM takes its time."""
+        """Return the image folder of a node, which outlives the cluster: importing vLLM takes 20 s."""
         return self.cache / "nodes" / f"{name}-containerd-{CONTAINERD}"
 
 
 def folders() -> Folders:
-    """The folders of this user, by the XDG variables."""
+    """Return the folders of this user, by the XDG variables."""
     return Folders(
         cache=_xdg("XDG_CACHE_HOME", ".cache"),
         state=_xdg("XDG_STATE_HOME", ".local/state") / "cluster",
@@ -95,7 +95,7 @@ def folders() -> Folders:
 
 
 def node_names(count: int) -> list[str]:
-    """`node1`, `node2`, ..."""
+    """Return the names of nodes: `node1`, `node2`, ..."""
     return [f"node{number}" for number in range(1, count + 1)]
 
 

@@ -1,4 +1,4 @@
-"""Running other programs, with errors that show what was run and what it said."""
+"""Run other programs, with errors that show the command line and the output."""
 
 import contextlib
 import fcntl
@@ -66,7 +66,7 @@ def terminate_running() -> None:
 
 
 def succeeds(command: Sequence[Argument], timeout: float = 60) -> bool:
-    """Whether the command ends with exit code 0; a missing or hanging program is a plain no."""
+    """Return whether the command ends with exit code 0; False for a missing or hanging program."""
     try:
         run(command, timeout=timeout)
     except ClusterError:

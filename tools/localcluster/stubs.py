@@ -1,4 +1,4 @@
-"""Hollow shared libraries: what the dynamic linker must find, with nothing behind it.
+"""Make hollow shared libraries: files that the dynamic linker must find, without any code.
 
 The PyTorch that PyPI has for this platform is built for CUDA. It links to 2.7 GB of libraries that must be found
 when it is imported, and of which a CPU never calls a function. So they are not installed: a hollow library of a few
@@ -28,7 +28,7 @@ class Symbol:
 
 
 def undefined(table: str) -> set[Symbol]:
-    """The CUDA functions that a library lacks, from the text of `readelf --dyn-syms --wide`.
+    """Return the CUDA functions that a library lacks, from the text of `readelf --dyn-syms --wide`.
 
     Its columns are Num, Value, Size, Type, Bind, Vis, Ndx and Name, the last one as `name@version`.
     """
@@ -42,20 +42,20 @@ def undefined(table: str) -> set[Symbol]:
 
 
 def needed(dynamic: str) -> set[str]:
-    """The CUDA libraries that a library links to, from the text of `readelf --dynamic`."""
+    """Return the CUDA libraries that a library links to, from the text of `readelf --dynamic`."""
     names = re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
     return {name for name in names if CUDA_LIBRARY.match(name)}
 
 
 def assembly(symbols: Iterable[Symbol]) -> str:
-    """GNU assembler text in which all functions share one address."""
+    """Return GNU assembler text in which all functions share one address."""
     names = sorted({symbol.name for symbol in symbols})
     labels = [f".weak {name}\n.type {name},@function\n{name}:" for name in names]
     return "\n".join([".text", *labels, "ud2", '.section .note.GNU-stack,"",@progbits', ""])
 
 
 def version_script(symbols: Iterable[Symbol]) -> str:
-    """The linker script that gives symbols their versions; empty where none has one."""
+    """Return the linker script that gives symbols their versions; empty where none has one."""
     versions: dict[str, set[str]] = defaultdict(set)
     for symbol in symbols:
         if symbol.version:
@@ -67,7 +67,7 @@ def version_script(symbols: Iterable[Symbol]) -> str:
 
 
 def fill_in(folder: Path) -> list[str]:
-    """Make the CUDA libraries that those in the folder need, beside them; the names of those made."""
+    """Make the CUDA libraries that the libraries of a folder need, in that folder; return their names."""
     libraries = sorted(folder.glob("*.so"))
     wanted = {name for path in libraries for name in needed(run(["readelf", "--dynamic", path]))}
     tables = [run(["readelf", "--dyn-syms", "--wide", path]) for path in libraries]

@@ -1,4 +1,4 @@
-"""Taking the local cluster down, without a trace, from whatever state it is in.
+"""Take the local cluster down, without a trace, from any state.
 
 Nothing here trusts that `up` came to an end. Processes are ended only when they are remembered with their start
 time, belong to the cluster's control groups or namespaces, or are shims that name the state folder.
@@ -34,7 +34,7 @@ def remove(folders: Folders) -> None:
 
 
 def left(folders: Folders) -> list[str]:
-    """What remains of the cluster, in words; empty after a complete tear-down."""
+    """Return a description of each remainder of the cluster; empty after a complete tear-down."""
     remains = [f"process {pid}" for pid in sorted({*cgroups.members(), *shims(folders)})]
     remains += [f"mount {path}" for path in mounts(folders, Path("/proc/mounts").read_text())]
     remains += [f"network namespace {name}" for name in network.namespaces()]
@@ -59,7 +59,7 @@ def _end_processes(folders: Folders) -> None:
 
 
 def shims(folders: Folders) -> set[int]:
-    """The ids of shims whose arguments name a socket in the state folder: they outlive their containerd."""
+    """Return the ids of shims whose arguments name a socket in the state folder: they outlive their containerd."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ def _kill(pids: set[int]) -> None:
 
 
 def mounts(folders: Folders, table: str) -> list[Path]:
-    """Mount points of the cluster in the text of /proc/mounts, the innermost first."""
+    """Return the cluster's mount points in the text of /proc/mounts, the innermost first."""
     ours = (f"{folders.state}/", f"{folders.cache}/nodes/")
     points = [line.split()[1].encode().decode("unicode_escape") for line in table.splitlines()]
     return [Path(point) for point in reversed(points) if point.startswith(ours)]

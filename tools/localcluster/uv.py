@@ -1,4 +1,4 @@
-"""uv, the installer of Python packages: the machine's own, or one in an environment of the cache."""
+"""Find uv, the installer of Python packages, or install it into the cache."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from tools.localcluster.shell import locked, run
 
 
 def program(folders: Folders) -> Path:
-    """The path of uv; it is installed where the machine has none."""
+    """Return the path of uv; install it if the machine has none."""
     found = shutil.which("uv")
     if found:
         return Path(found)

@@ -1,4 +1,4 @@
-"""The image of a real vLLM that runs on CPUs, with two tiny models in it; no registry is asked.
+"""Build the image of a real vLLM for CPUs, with two tiny models in it, without a registry.
 
 vLLM lies in Debian's own folder for local packages, so that `python3` finds it without any setting.
 """
@@ -31,7 +31,7 @@ ENV = {
 
 
 def key() -> str:
-    """Another version or another recipe is another image."""
+    """Return the name of the image in the cache: another version or recipe is another image."""
     digest = hashlib.sha256(repr((settings.VLLM, debian.key(), ENV)).encode())
     for path in (*sorted(RECIPE.iterdir()), Path(stubs.__file__)):
         digest.update(path.read_bytes())
@@ -44,7 +44,7 @@ def is_built(folders: Folders) -> bool:
 
 
 def layout(folders: Folders) -> Path:
-    """The image in the cache, made where it is missing."""
+    """Return the image in the cache; build it if it is missing."""
     target = folders.images / key()
     with locked(folders.images / ".vllm.lock"):
         if not target.is_dir():
@@ -93,7 +93,7 @@ def _install(folders: Folders, site: Path) -> None:
 
 
 def _empty_gpu_code(library: Path) -> None:
-    """Punch a hole where the code for GPUs is: 300 MB that need not be read, hashed or kept."""
+    """Punch a hole in place of the code for GPUs: 300 MB that need not be read, hashed or kept."""
     if not library.exists():
         return
     sections = run(["readelf", "--sections", "--wide", library])
@@ -108,7 +108,7 @@ def _empty_gpu_code(library: Path) -> None:
 
 
 def _forget_others(target: Path) -> None:
-    """Older builds of this image take gigabytes, and are never asked for again."""
+    """Delete older builds of this image: they take gigabytes, and nothing uses them."""
     for other in target.parent.glob("vllm-*"):
         if other != target:
             shutil.rmtree(other)

@@ -1,4 +1,4 @@
-"""A dynamic volume provisioner: gives each claim of the default StorageClass a folder of its own.
+"""Provision volumes: give each claim of the default StorageClass its own folder.
 
 The controller manager's built-in host path provisioner would not do: its folders belong to root with mode
 0750, and a hostPath volume ignores `fsGroup`, so that no pod which runs as another user could write. A volume
@@ -27,7 +27,7 @@ Manifest = dict[str, Any]
 
 
 def wants_volume(claim: Manifest) -> bool:
-    """Whether the cluster waits for this provisioner to make a volume for the claim."""
+    """Return whether the cluster waits for this provisioner to make a volume for the claim."""
     annotations = claim["metadata"].get("annotations", {})
     return (
         annotations.get("volume.kubernetes.io/storage-provisioner") == PROVISIONER
@@ -38,7 +38,7 @@ def wants_volume(claim: Manifest) -> bool:
 
 
 def volume_for(claim: Manifest, folder: Path) -> Manifest:
-    """The PersistentVolume that is bound to the claim; its name makes a second attempt a conflict."""
+    """Return the PersistentVolume that is bound to the claim; its name makes a second attempt a conflict."""
     meta = claim["metadata"]
     anywhere = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}]
     return {
@@ -68,7 +68,7 @@ def volume_for(claim: Manifest, folder: Path) -> Manifest:
 
 
 def is_released(volume: Manifest) -> bool:
-    """Whether a volume of ours lost its claim and is to be deleted, as its reclaim policy says."""
+    """Return whether a volume of this provisioner lost its claim and is to be deleted, by its reclaim policy."""
     annotations = volume["metadata"].get("annotations", {})
     return (
         annotations.get("pv.kubernetes.io/provisioned-by") == PROVISIONER
@@ -148,7 +148,7 @@ def reclaim(api: Api, folder: Path) -> None:
 
 
 def main(kubeconfig: Path, folder: Path) -> None:
-    """Provision and reclaim for ever; a lost connection is taken up again."""
+    """Provision and reclaim until the process ends; connect again after a lost connection."""
 
     def forever(work: Any) -> None:
         while True:

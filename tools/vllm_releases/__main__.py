@@ -1,6 +1,6 @@
-"""`python -m tools.vllm_releases RELEASE...`: measure releases of vLLM and write what they take and tell.
+"""Measure releases of vLLM, and write their flags and metrics: `python -m tools.vllm_releases RELEASE...`.
 
-Each is installed outside of the checkout, asked, and removed again, for it takes gigabytes.
+Each is installed outside of the checkout, measured, and removed again, because it takes gigabytes.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def measure(environment: Environment, flags_only: bool) -> dict[str, Any]:
-    """What the release takes and tells."""
+    """Return the flags, metrics and endpoints of a release."""
     output = subprocess.run(
         [environment.python, INSIDE],
         stdout=subprocess.PIPE,

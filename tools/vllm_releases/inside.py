@@ -37,7 +37,7 @@ WORDS = ("", "None", "auto", "true", "True")
 
 
 def parser_of_vllm() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """The parsers of `python -m vllm.entrypoints.openai.api_server` and of `vllm serve`."""
+    """Return the parsers of `python -m vllm.entrypoints.openai.api_server` and of `vllm serve`."""
     flexible, make = _first(PARSERS), _first(MAKERS)
     server = make(flexible(prog="server"))
     try:
@@ -121,7 +121,7 @@ def _choices(action: argparse.Action) -> list[str] | None:
 
 
 def _default(value: object) -> object:
-    """The default where it is plain; what depends on the machine or on code is left out."""
+    """Return the default if it is a plain value that depends neither on the machine nor on code."""
     if value is argparse.SUPPRESS or (isinstance(value, str) and os.sep in value):
         return None
     try:

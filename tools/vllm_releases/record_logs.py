@@ -29,20 +29,20 @@ LOGS = settings.REPOSITORY / "tests" / "data" / "logs"
 LINES = 200
 REPOSITORY = "acme/tiny"
 ISOLATE = ["unshare", "--mount", "sh", "-c"]
-"""Runs a command with mounts of its own, which end with it (Linux, as root)."""
+"""Command line that runs a command with separate mounts, which end with it (Linux, as root)."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How one cause is brought about.
+    """The setup that makes a start of vLLM fail for one cause.
 
     Attributes:
-        arguments: what the server is started with beside the port.
+        arguments: command line of the server, without the port.
         env: variables of its environment.
         model: changes to a copy of the tiny model's config.json, under which it is loaded.
         hub: how the stand-in hub answers: an HTTP status and the hub's code for it; None without a hub.
-        prepare: a shell command that comes before the server, with mounts of its own.
-        seconds: how long the server may take to fail.
+        prepare: a shell command that runs before the server, in separate mounts.
+        seconds: longest time until the server fails.
     """
 
     arguments: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ FAILURES: dict[str, Failure] = {
 
 
 class Refusing(Answer):
-    """Answers every request with one error."""
+    """Answer every request with one error."""
 
     status = HTTPStatus.OK
     code = ""
@@ -195,7 +195,7 @@ def free_port(taken: bool) -> Iterator[int]:
 
 
 def neutral(text: str, environment: Environment, model: Path, work: Path) -> str:
-    """The log as it would be in a container: paths of this machine are none of a reader's business."""
+    """Return the log as it would be in a container, without paths of this machine."""
     packages = re.escape(str(environment.folder)) + r"/venv/lib/python3\.\d+/site-packages"
     rules = (
         (re.escape(str(model)), "/models/tiny"),

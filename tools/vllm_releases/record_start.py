@@ -1,7 +1,7 @@
-"""`python -m tools.vllm_releases.record_start`: start real vLLM with an empty cache, and keep what it says on the way.
+"""Start real vLLM with an empty cache, and keep its log: `python -m tools.vllm_releases.record_start`.
 
-The hub holds the weights back for a while, and 0.32 says nothing in that time. The log is what the stages of a start
-are tested with (`tests/data/starts/download.log`).
+The hub holds the weights back for a while, and 0.32 prints nothing in that time. The tests of the startup stages read
+the log (`tests/data/starts/download.log`).
 """
 
 import os
@@ -25,7 +25,7 @@ START_SECONDS = 400
 
 
 class Slow(Answer):
-    """Lets the weights through in small pieces: a client that hears nothing for 10 s asks again, and says so."""
+    """Send the weights in small pieces: a client without data for 10 s repeats its request, and logs that."""
 
     def send_part(self, file: Path, first: int, last: int) -> None:
         if file.suffix != ".safetensors":

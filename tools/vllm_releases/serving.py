@@ -1,4 +1,4 @@
-"""Start the server of one release with a tiny model, and read what it tells: metrics and endpoints."""
+"""Start the server of one release with a tiny model, and read its metrics and endpoints."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class NotServingError(Exception):
 
 
 def serve(environment: Environment) -> dict[str, object]:
-    """`metrics` (family -> type) and `endpoints` of a server that really ran.
+    """Return `metrics` (family -> type) and `endpoints` of a server that really ran.
 
     Raises:
         NotServingError: it did not come up.
@@ -58,7 +58,7 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """Return a port of loopback that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -76,7 +76,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 def _complete(url: str, model: Path) -> None:
-    """Some series exist only once a request has ended."""
+    """Send one completion: some series exist only once a request has ended."""
     body = json.dumps({"model": str(model), "prompt": "hello", "max_tokens": 2}).encode()
     request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120):
@@ -103,7 +103,7 @@ def _ask(url: str) -> str:
 
 
 def read_metrics(environment: Environment) -> dict[str, str]:
-    """`metrics` as the release's own source declares them, for a release whose server does not run here."""
+    """Return `metrics` as the release's own source declares them, for a release whose server does not run here."""
     package = next((environment.folder / "venv" / "lib").glob("python3*/site-packages/vllm"))
     source = "\n".join(path.read_text() for path in sorted(package.glob("v1/metrics/*.py")))
     declared = re.findall(r'(counter|gauge|histogram)\w*\(\s*name="(vllm:\w+)"', source, re.IGNORECASE)
@@ -113,5 +113,5 @@ def read_metrics(environment: Environment) -> dict[str, str]:
 
 
 def _exported(name: str, kind: str) -> str:
-    """The client library ends the names of counters with `_total`."""
+    """Return the exported name: the client library ends the names of counters with `_total`."""
     return f"{name.removesuffix('_total')}_total" if kind == "counter" else name

@@ -1,4 +1,4 @@
-"""The three kinds of cluster: one that is built here, one by kind, and one that is there already."""
+"""Choose among three kinds of cluster: one that is built here, one by kind, and one that exists already."""
 
 import os
 import shutil
@@ -15,19 +15,19 @@ NAMES = ("auto", "local", "kind", "current")
 
 
 class Backend(Protocol):
-    """What every kind of cluster can do."""
+    """The commands that every kind of cluster supports."""
 
     def prepare(self, names: Sequence[str]) -> None:
         """Build what this kind of cluster needs of these parts, before anything starts."""
 
     def up(self, count: int) -> Path:
-        """Bring it up; the path of the kubeconfig."""
+        """Bring it up; return the path of the kubeconfig."""
 
     def down(self) -> list[str]:
-        """Remove it; what remains, in words."""
+        """Remove it; return a description of each remainder."""
 
     def status(self) -> list[tuple[str, bool]]:
-        """Its parts, and whether each runs."""
+        """Return its parts, and for each whether it runs."""
 
     def bring_vllm(self, nodes: list[str]) -> None:
         """Put the vLLM image on these nodes, or on all."""
@@ -37,7 +37,7 @@ class Backend(Protocol):
 
 
 def choose(name: str, yes: bool = False) -> Backend:
-    """The cluster of that kind; `auto` is a local one that exists, else kind with Docker, else a local one."""
+    """Return the cluster of that kind; `auto` is a local one that exists, else kind with Docker, else a local one."""
     if name == "current":
         return CurrentCluster(yes=yes)
     local = LocalCluster()

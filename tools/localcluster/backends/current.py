@@ -1,4 +1,4 @@
-"""The cluster that the current kubeconfig leads to: somebody's own, so nothing is done to it unasked."""
+"""Use the cluster of the current kubeconfig: it belongs to the user, so ask before anything changes."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ class CurrentCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The file that is in use; of a list of files, the first that exists."""
+        """The kubeconfig in use; of a list of files, the first that exists."""
         names = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
         for name in names.split(os.pathsep):
             if name and Path(name).is_file():
@@ -31,13 +31,13 @@ class CurrentCluster:
         raise ClusterError(f"there is no kubeconfig at {names}", "Set KUBECONFIG, or choose `--backend local`.")
 
     def kubectl(self, *arguments: str) -> str:
-        """What kubectl answers; the machine's own, or the one that is built."""
+        """Run the machine's kubectl, or the built one; return its output."""
         found = shutil.which("kubectl")
         program = Path(found) if found else build.tool("kubectl", self.folders)
         return run([program, f"--kubeconfig={self.kubeconfig}", *arguments], timeout=60)
 
     def context(self) -> str:
-        """The name of the context and the address of its server."""
+        """Return the name of the context and the address of its API server."""
         name = self.kubectl("config", "current-context").strip()
         path = "{.clusters[0].cluster.server}"
         return f"{name} ({self.kubectl('config', 'view', '--minify', '-o', f'jsonpath={path}')})"
@@ -46,7 +46,7 @@ class CurrentCluster:
         """Do nothing: this cluster runs already."""
 
     def up(self, _count: int) -> Path:
-        """Ask whether this cluster may be used; nothing else is to be done."""
+        """Ask whether this cluster may be used; return the path of its kubeconfig."""
         context = self.context()
         if not self.yes:
             self._confirm(context)
@@ -65,21 +65,21 @@ class CurrentCluster:
             raise ClusterError("not confirmed: nothing was done")
 
     def down(self) -> list[str]:
-        """It was not brought up here, so it is not taken down."""
+        """Do nothing: this cluster was not brought up here."""
         say("this cluster was not created here: it stays as it is")
         return []
 
     def status(self) -> list[tuple[str, bool]]:
-        """Each node."""
+        """Return each node."""
         names = self.kubectl("get", "nodes", "-o", "name").split()
         return [(name, True) for name in names]
 
     def bring_vllm(self, _nodes: list[str]) -> None:
-        """Its nodes pull what they need."""
+        """Do nothing: its nodes pull the images."""
         say("nothing to bring: this cluster pulls the published vLLM image by itself")
 
     def bring_operator(self) -> None:
-        """An image reaches somebody's cluster through a registry of theirs."""
+        """Refuse: an image reaches the nodes of this cluster only by a registry of its owner."""
         raise ClusterError(
             "an image cannot be put on the nodes of this cluster",
             "Build the Dockerfile, push it to a registry that the cluster pulls from, and deploy that image.",

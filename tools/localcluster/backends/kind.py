@@ -1,4 +1,4 @@
-"""A cluster in Docker containers, by kind: for machines with an engine."""
+"""Run a cluster in Docker containers, by kind: for machines with a Docker engine."""
 
 import shutil
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ class KindCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """Kept apart from the user's own: no context is switched under them."""
+        """A separate file: the user's own kubeconfig and its context stay as they are."""
         return self.folders.state.with_name("kind") / "kubeconfig"
 
     def kind(self, *arguments: str | Path) -> str:
-        """What kind answers; the machine's own, or one that is built."""
+        """Run the machine's kind, or the built one; return its output."""
         found = shutil.which("kind")
         program = Path(found) if found else build.tool("kind", self.folders)
         return run([program, *arguments], timeout=900)
 
     def exists(self) -> bool:
-        """Whether the cluster is there."""
+        """Return whether the cluster exists."""
         return NAME in self.kind("get", "clusters").split()
 
     def prepare(self, _names: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class KindCluster:
         self.kind("version")
 
     def up(self, count: int) -> Path:
-        """Create the cluster unless it is there; the path of the kubeconfig."""
+        """Create the cluster unless it exists; return the path of the kubeconfig."""
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         if self.exists():
             self.kind("export", "kubeconfig", "--name", NAME, "--kubeconfig", self.kubeconfig)
@@ -63,7 +63,7 @@ class KindCluster:
         return []
 
     def status(self) -> list[tuple[str, bool]]:
-        """Each node."""
+        """Return each node."""
         return [(name, True) for name in self.kind("get", "nodes", "--name", NAME).split()]
 
     def bring_vllm(self, _nodes: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The cluster that needs neither Docker nor a registry: real Kubernetes programs, nodes as network namespaces."""
+"""Run a cluster without Docker and registry: real Kubernetes programs, with network namespaces as nodes."""
 
 import os
 import sys
@@ -29,17 +29,17 @@ class LocalCluster:
 
     @cached_property
     def programs(self) -> Programs:
-        """The executables, built where the cache lacks them."""
+        """The executables; missing ones are built."""
         return Programs(build.built("kubernetes", self.folders), build.built("containerd", self.folders))
 
     @property
     def processes(self) -> Processes:
-        """What was started."""
+        """The processes that were started."""
         return Processes(self.folders.state)
 
     @cached_property
     def control_plane(self) -> ControlPlane:
-        """The control plane, with the ports that this cluster got."""
+        """The control plane, on the ports that this cluster uses."""
         return ControlPlane(
             folder=self.folders.state,
             programs=self.programs.kubernetes,
@@ -48,11 +48,11 @@ class LocalCluster:
         )
 
     def exists(self) -> bool:
-        """Whether `up` was called and `down` was not."""
+        """Return whether `up` was called and `down` was not."""
         return self.folders.state.is_dir()
 
     def nodes(self) -> list[Node]:
-        """The nodes that the cluster has."""
+        """Return the nodes of the cluster."""
         return [Node(name, self.folders, self.programs) for name in self._node_names()]
 
     def _node_names(self) -> list[str]:
@@ -64,7 +64,7 @@ class LocalCluster:
         parts.build_missing(names, self.folders)
 
     def up(self, count: int) -> Path:
-        """Bring up what is not up; the path of the kubeconfig."""
+        """Bring up what is not up; return the path of the kubeconfig."""
         preflight.check(self.folders)
         with locked(self.folders.cache / "cluster.lock"):
             self._clear_leftovers()
@@ -76,14 +76,14 @@ class LocalCluster:
         return self.folders.kubeconfig
 
     def _clear_leftovers(self) -> None:
-        """Throw away a cluster that cannot be mended, or that nobody would expect to come back."""
+        """Remove a cluster that cannot be repaired, or that ended as a whole."""
         reason = self._worthless() if self.exists() else ""
         if reason:
             say(f"found the remains of a cluster {reason}: clearing them away first")
             teardown.remove(self.folders)
 
     def _worthless(self) -> str:
-        """Why the cluster in the state folder is not to be gone on with; empty if it is."""
+        """Return why the cluster in the state folder cannot continue; empty if it can."""
         boot = self.folders.state / "boot"
         if not boot.exists() or boot.read_text() != boot_id():
             return "of another boot"
@@ -101,7 +101,7 @@ class LocalCluster:
         return layouts
 
     def _start(self, nodes: list[Node], layouts: list[Path]) -> None:
-        """Control plane and container runtimes at the same time, then the kubelets."""
+        """Start control plane and container runtimes at the same time, then the kubelets."""
         plane = self.control_plane
         with step("certificates and network"):
             plane.prepare()
@@ -147,12 +147,12 @@ class LocalCluster:
             return ""
 
     def kubectl(self, *arguments: str) -> str:
-        """What kubectl answers as the administrator."""
+        """Run kubectl as the administrator; return its output."""
         kubectl = self.programs.kubernetes / "kubectl"
         return run([kubectl, f"--kubeconfig={self.folders.kubeconfig}", *arguments], timeout=120)
 
     def down(self) -> list[str]:
-        """Remove every trace; what could not be removed, in words."""
+        """Remove every trace; return a description of each remainder."""
         if os.geteuid() != 0:
             raise ClusterError("you are not root, and the local cluster was made by root", "Run it with sudo.")
         with locked(self.folders.cache / "cluster.lock"):
@@ -180,7 +180,7 @@ class LocalCluster:
         return nodes
 
     def status(self) -> list[tuple[str, bool]]:
-        """Each process of the cluster, and whether it runs."""
+        """Return each process of the cluster, and whether it runs."""
         expected = [*COMPONENTS, "volumes"]
         expected += [process_name(node, role) for node in self._node_names() for role in ROLES]
         return [(name, self.processes.alive(name)) for name in expected]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Writes tiny random Llama models, as a user would find them on a hub: `make_models.py FOLDER`.
+"""Write tiny random Llama models, as a user would find them on a hub: `make_models.py FOLDER`.
 
 They are small enough to load in a second, and differ in size and name, so that a change of the model shows.
 """
@@ -25,7 +25,7 @@ SPECIAL = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer that can write down any text."""
+    """Return a byte-level tokenizer that can encode any text."""
     model = Tokenizer(models.BPE())
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
@@ -40,7 +40,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def write(folder: Path, hidden: int, layers: int, seed: int) -> None:
-    """One model; the CPU's attention needs heads of 32 dimensions at least."""
+    """Write one model; the CPU's attention needs heads of 32 dimensions at least."""
     torch.manual_seed(seed)
     words = tokenizer()
     config = LlamaConfig(
