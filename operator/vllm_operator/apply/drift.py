@@ -68,7 +68,7 @@ def differs(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
 def matches(wanted: Any, live: Any, key: str) -> bool:
     """Return whether the live value of the field `key` holds the wanted one."""
     if not isinstance(wanted, SCALARS):
-        # Python takes true for 1, but no schema lets one stand in the place of the other.
+        # For Python, True equals 1, but no schema allows both in one field.
         if wanted == live:
             return True
         if isinstance(wanted, MAPS):

@@ -28,7 +28,7 @@ PAIRS = {
 
 
 def as_recorded(manifest: Json) -> Json:
-    """The manifest with what the recording scrubbed: a changed hash is no drift of the fields."""
+    """Return the manifest without its hash, which the recording lacks too: a changed hash is no drift."""
     recorded = copy.deepcopy(manifest)
     recorded["metadata"]["annotations"].pop("vllm-operator.dev/applied-hash")
     return recorded
@@ -40,7 +40,7 @@ def test_applied_child_does_not_differ(name: str) -> None:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths of all texts, numbers and switches."""
+    """Yield the paths of all strings, numbers and booleans."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, (*path, key))
@@ -52,7 +52,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def other(value: Any) -> Any:
-    """A value of the same type that is not the same."""
+    """Return another value of the same type."""
     if isinstance(value, bool):
         return not value
     return value + 1000 if isinstance(value, int) else f"7{value}"

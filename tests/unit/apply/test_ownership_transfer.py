@@ -47,7 +47,7 @@ async def test_replicas_are_transferred_to_the_autoscaler() -> None:
 
 
 async def test_autoscaler_never_gets_0_replicas() -> None:
-    """It would leave them at zero for ever."""
+    """An autoscaler ignores a target without replicas."""
     scene = Scene(replicas=0)
     scene.hold("Deployment", managedFields=owner_of_replicas("vllm-operator"))
     scene.set_spec(replicas=0, autoscaling={"maxReplicas": 8})
@@ -86,7 +86,7 @@ def edit_of_replicas() -> Json:
 
 
 def held_with_an_edit(scene: Scene) -> None:
-    """A Deployment with other replicas than the manifest's, which kubectl owns."""
+    """Store a Deployment whose replicas kubectl changed and owns."""
     held = scene.hold("Deployment", cached=False, managedFields=[edit_of_replicas()])
     held["spec"] = {**held["spec"], "replicas": 7}
     scene.api.objects["Deployment", "mistral"] = held
@@ -125,13 +125,13 @@ def held_with_an_addition(scene: Scene) -> None:
 
 
 async def test_added_field_is_removed_also_when_the_apply_after_its_adoption_failed(scene: Scene) -> None:
-    """Nothing is foreign any more, and what was added is no part of the manifest: only the hash tells."""
+    """The field is no longer foreign and not in the manifest: only the missing hash shows the edit."""
     held_with_an_addition(scene)
     scene.api.errors["apply", "Service"] = ApiError(503, "ServiceUnavailable", "later")
     with pytest.raises(ApiError, match="later"):
         await scene.apply()
     scene.api.errors.clear()
-    # The watch tells what was taken, perhaps to a new process.
+    # The watch reports the adopted fields, perhaps to a new process.
     scene.store.put("Service", scene.api.objects["Service", "mistral"])
     scene.clock.now += write_backoff.MAX_DELAY_SECONDS
 

@@ -28,13 +28,13 @@ def live(name: str) -> Json:
 
 
 def owned(fields: Json, spec: Json, **entry: Any) -> Json:
-    """An object with this spec, a part of which kubectl owns."""
+    """Return an object with this spec, in which kubectl owns these fields."""
     edit = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": fields}, **entry}
     return {"metadata": {"managedFields": [edit]}, "spec": spec}
 
 
 def item(name: str, value: Json) -> Json:
-    """Fields of one container."""
+    """Return the field set of one container."""
     return {"f:containers": {f'k:{{"name":"{name}"}}': value}}
 
 
@@ -124,7 +124,7 @@ def test_restart_does_not_protect_an_edit() -> None:
 
 @pytest.mark.parametrize("edit", ["untouched", "scaled", "restarted", "labelled"])
 def test_allowed_writers_are_not_foreign(edit: str) -> None:
-    """Replicas are compared by value, a restart is asked for by a person, and labels are free to all."""
+    """Replicas are compared by value, a person requests a restart, and any writer may add labels."""
     assert foreign_entries(live(f"edit-{edit}")) == []
 
 
@@ -151,13 +151,13 @@ def test_restart_with_another_edit_is_foreign() -> None:
 
 
 def restored_claim(**more: Json) -> Json:
-    """A claim that a backup brought back together with the volume that it was bound to."""
+    """Return a claim that a backup restored together with its volume."""
     entry = {"manager": "restorer", "operation": "Update", "fieldsV1": {"f:spec": {"f:volumeName": {}, **more}}}
     return {"metadata": {"managedFields": [entry]}, "spec": {"volumeName": "pv-1"}}
 
 
 def test_volume_of_a_restored_claim_is_not_foreign() -> None:
-    """Kubernetes refuses to remove it."""
+    """Kubernetes refuses to remove the volume."""
     assert foreign_entries(restored_claim()) == []
 
 
@@ -168,7 +168,7 @@ def test_adopting_a_restored_claim_leaves_its_volume_without_an_owner() -> None:
 
 
 def test_manager_of_the_ownership_transfer_is_not_foreign() -> None:
-    """Else each pass would adopt the field and hand it over again."""
+    """Otherwise each reconcile would adopt the field and transfer it again."""
     entry = {"manager": OWNERSHIP_TRANSFER_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
 
     assert foreign_entries({"metadata": {"managedFields": [entry]}}) == []
@@ -189,7 +189,7 @@ def test_adopting_leaves_nothing_foreign(edit: str) -> None:
 
 
 def test_adopting_leaves_the_annotation_of_a_restart_to_its_writer() -> None:
-    """kubectl keeps one entry for all its rollout commands; without the mark the pods would restart again."""
+    """kubectl keeps one entry for all its rollout commands; without the annotation the pods would restart again."""
     body = live("edit-restarted")
     (entry,) = [entry for entry in body["metadata"]["managedFields"] if entry["manager"] == "kubectl-rollout"]
     restarted = json.loads(json.dumps(entry))
@@ -205,7 +205,7 @@ def test_adopting_leaves_the_annotation_of_a_restart_to_its_writer() -> None:
 
 
 def covers(whole: Json, part: Json) -> bool:
-    """Whether a field set holds another."""
+    """Return whether a field set holds another."""
     return all(name in whole and covers(whole[name], below) for name, below in part.items())
 
 

@@ -151,7 +151,7 @@ async def test_nothing_more_is_written_once_the_server_goes(scene: Scene) -> Non
 
 
 async def delete_service(scene: Scene) -> None:
-    """Have all children made, and the Service deleted by someone."""
+    """Create all children, and delete the Service as another writer does."""
     await scene.apply()
     scene.store.remove("Service", scene.api.objects.pop(("Service", "mistral")))
     scene.api.requests.clear()
@@ -169,7 +169,7 @@ async def test_deleted_child_is_created_again_after_one_read_of_its_owner(scene:
 async def test_no_child_is_created_again_for_a_server_whose_deletion_no_watch_event_reported(
     scene: Scene, successor: Json | None
 ) -> None:
-    """The collector deletes the children, while the watch on servers is blind."""
+    """The garbage collector deletes the children while the watch on servers is interrupted."""
     if successor:
         scene.api.hold(successor)
     await delete_service(scene)

@@ -14,7 +14,7 @@ from vllm_operator.apply.result import ApplyResult
 
 
 async def test_child_that_admission_changes_is_not_applied_again(scene: Scene) -> None:
-    """A webhook that renames images, or a default that is filled in for an empty text."""
+    """Such as a webhook that renames images, or a default for an empty string."""
 
     def mutate(answer: Json) -> None:
         if answer["kind"] == "Deployment":

@@ -6,7 +6,7 @@ from tests.unit.apply.scene import Json, Scene
 
 
 def set_default_class(held: Json) -> None:
-    """What the admission of a cluster with a default class does to a new claim."""
+    """Set the default class of the cluster, as admission does for a new claim."""
     if held["kind"] == "PersistentVolumeClaim":
         held["spec"].setdefault("storageClassName", "standard")
 

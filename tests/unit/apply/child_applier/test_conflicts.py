@@ -40,7 +40,7 @@ async def test_child_that_another_writer_keeps_changing_is_repaired_at_a_limited
 
 
 async def test_child_whose_hash_another_writer_keeps_changing_is_repaired_at_a_limited_rate(scene: Scene) -> None:
-    """Such as a tool that applies an old copy of it again and again."""
+    """Such as a tool that keeps applying an old copy."""
     await scene.apply()
 
     async def edit_and_apply() -> None:

@@ -18,7 +18,7 @@ async def test_new_children_are_applied_without_a_read(scene: Scene) -> None:
     (sent,) = [sent for sent in scene.api.sent if sent["kind"] == "Service"]
     assert sent["metadata"].pop("resourceVersion") == UNUSED_VERSION
     assert sent == scene.manifests["Service"].body
-    assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "nothing is read before"
+    assert {verb for verb, _, _ in scene.api.requests} == {"apply"}, "no object is read before"
 
 
 async def test_second_reconcile_makes_no_call(scene: Scene) -> None:
@@ -63,10 +63,10 @@ async def test_foreign_object_of_the_name_is_left_alone(scene: Scene, cached: bo
     assert "Service named mistral" in outcome.problems[0].message
     assert outcome.problems[0].message.startswith("metadata.name: ")
     assert scene.api.objects["Service", "mistral"] == held
-    assert ("Deployment", "mistral") in scene.api.objects, "the others are applied all the same"
+    assert ("Deployment", "mistral") in scene.api.objects, "the other children are applied"
     scene.api.requests.clear()
     await scene.apply()
-    assert scene.api.writes == [], "what is known to be foreign is not tried"
+    assert scene.api.writes == [], "a name that is known to be taken is not written"
 
 
 async def test_deleted_child_that_the_cache_still_holds_is_created_again(scene: Scene) -> None:
