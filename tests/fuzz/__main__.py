@@ -28,7 +28,7 @@ CHUNK = 500
 
 
 def main() -> int:
-    """Print what came of it; 1 when anything was wrong."""
+    """Print the result; return 1 if anything failed."""
     print(f"seed {SEED}: {MANIFESTS} manifests, {WORKERS} processes", flush=True)
     shares = list(_shares())
     crashed = sum(share.crashed for share in shares)
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _shares() -> Iterator[Share]:
-    """Run all manifests; prints the figures at the end."""
+    """Run all manifests, and print the figures at the end."""
     started, done = time.monotonic(), []
     chunks = [(SEED, range(at, min(at + CHUNK, MANIFESTS))) for at in range(0, MANIFESTS, CHUNK)]
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -84,7 +84,7 @@ def _against_server() -> Verdict | None:
 
 
 def _by_message(faults: list[str]) -> list[str]:
-    """The first of those that say the same of another manifest, with their number."""
+    """Return the first of the findings that are alike, with their number."""
     kinds: dict[str, list[str]] = {}
     for fault in faults:
         kinds.setdefault(re.sub(r'[0-9]+|"[^"]*"', "", fault)[:160], []).append(fault)

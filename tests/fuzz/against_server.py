@@ -1,4 +1,4 @@
-"""A sample of the manifests, and of the children that they become, sent to a real API server as dry runs."""
+"""Send a sample of the manifests, and of their children, to a real API server as dry runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWN_LIMITS = ("levels deep", "beyond 64 bits")
 
 
 def rule_messages(node: Any) -> list[str]:
-    """The messages of all rules between fields: the API server alone evaluates them."""
+    """Return the messages of all rules between fields: only the API server evaluates them."""
     if isinstance(node, list):
         return [message for item in node for message in rule_messages(item)]
     if not isinstance(node, dict):
@@ -37,7 +37,7 @@ RULES = rule_messages(crd())
 
 @dataclass
 class Verdict:
-    """What the API server said of the sample.
+    """The results of the sample.
 
     Attributes:
         outcomes: how many manifests of which kind there were.
@@ -54,7 +54,7 @@ class Verdict:
 
 @dataclass
 class Judge:
-    """Asks the API server about one manifest after another."""
+    """Send one manifest after another to the API server."""
 
     api: RawApi
     namespace: str
@@ -62,7 +62,7 @@ class Judge:
     verdict: Verdict = field(default_factory=Verdict)
 
     async def manifest(self, number: int) -> None:
-        """Compare what the CRD and the operator say of a manifest, then send the children of one that both take."""
+        """Compare the judgement of CRD and operator about a manifest, then send the children if both accept it."""
         sent = body(self.seed, number, self.namespace)
         bare = {**sent, "metadata": {"name": sent["metadata"]["name"]}}
         path = SERVER.path(self.namespace)
@@ -106,7 +106,7 @@ class Judge:
 
 
 def _is_open(spec: Json, message: str) -> bool:
-    """Whether the spec has a part that Kubernetes alone validates, of which the refusal may speak."""
+    """Return whether the spec has a part that only Kubernetes validates, which may be the cause of a refusal."""
     places = {"affinity": "affinity", "podTemplate": "", "SecurityContext": "securityContext"}
     for path in OPEN:
         place: Any = spec
@@ -119,7 +119,7 @@ def _is_open(spec: Json, message: str) -> bool:
 
 
 async def judge(kubeconfig: Path, namespace: str, seed: int, numbers: list[int]) -> Verdict:
-    """Ask about the manifests of these numbers, sixteen at a time."""
+    """Send the manifests with these numbers, sixteen at a time."""
     async with RawApi(kubeconfig, limit=32) as api:
         one = Judge(api, namespace, seed)
         left = iter(numbers)

@@ -1,4 +1,4 @@
-"""What becomes of one generated manifest, without a cluster."""
+"""Parse, plan and render one generated manifest, without a cluster."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Json = dict[str, Any]
 
 
 def body(seed: int, number: int, namespace: str = "fuzz") -> Json:
-    """The manifest of this number, with the identity that the API server would give it."""
+    """Return the manifest with this number, with the identity that the API server would add."""
     spec, _ = manifest_spec(random.Random(f"{seed}-{number}"))
-    # What no JSON says cannot come from an API server: a lone surrogate arrives as U+FFFD.
+    # JSON cannot hold a lone surrogate, so it arrives from the API server as U+FFFD.
     spec = json.loads(json.dumps(spec).replace("\\udcff", "\\ufffd"))
     metadata = {"name": f"m{number}", "namespace": namespace, "uid": f"uid-{number}", "generation": 1}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 def parses(manifest: Json) -> str:
-    """Why the operator cannot parse a manifest; empty when it can."""
+    """Return why the operator cannot parse a manifest; empty if it can."""
     try:
         parse_server(manifest)
     except InvalidSpecError as error:
@@ -39,13 +39,13 @@ def parses(manifest: Json) -> str:
 
 
 def desired(manifest: Json) -> DesiredState:
-    """What the operator makes of it in a cluster with the optional kinds."""
+    """Return its desired state in a cluster with the optional kinds."""
     return desired_state(manifest, MONITORING_KINDS)
 
 
 @dataclass
 class Share:
-    """What came of a part of the manifests.
+    """The results of a part of the manifests.
 
     Attributes:
         outcomes: how many were accepted, and how many refused for which reason.
@@ -63,7 +63,7 @@ class Share:
 
 
 def run(seed: int, numbers: range) -> Share:
-    """Take the manifests of these numbers through parse, plan and render."""
+    """Parse, plan and render the manifests with these numbers."""
     share = Share()
     for number in numbers:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Rendered objects against golden files, for servers from the smallest to the fullest, and for the operator itself."""
+"""The rendered objects equal the golden files, for servers from the smallest to the fullest and for the operator."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
 
 
 def rendered(name: str) -> list[Any]:
-    """The children of a server of the folder, in the order in which they are applied."""
+    """Return the children of a server of the folder, in the order in which they are applied."""
     desired = desired_state(documents.load(name), MONITORING_KINDS)
     assert desired.problems == ()
     return [manifest.body for manifest in desired.manifests]
 
 
 def operator(*served: str) -> list[Any]:
-    """The operator's own objects, without the CRD, which has a file of its own."""
+    """Return the objects of the operator, without the CRD, which has its own file."""
     found = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", served)
     return [body for body in found if body["kind"] != "CustomResourceDefinition"]
 
@@ -99,7 +99,7 @@ def test_full_manifest_sets_every_field() -> None:
 
 
 def found(place: Any, steps: list[str]) -> bool:
-    """Whether a path, in which `[]` stands for any item, is set."""
+    """Return whether a path is set; `[]` in it stands for any item."""
     if not steps:
         return True
     name, many = steps[0].removesuffix("[]"), steps[0].endswith("[]")

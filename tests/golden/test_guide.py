@@ -1,6 +1,6 @@
 """The deployment of "vLLM in production", written as a VLLMServer, has everything that its manifest has.
 
-The tables hold the guide's values by path. Whatever is different on purpose stands in DIFFERENT with its reason.
+The tables hold the guide's values by path. DIFFERENT holds each deliberate difference with its reason.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ GUIDE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Difference:
-    """What stands there instead, and why."""
+    """The value that replaces the guide's, and the reason."""
 
     ours: Any
     reason: str
@@ -122,14 +122,14 @@ DIFFERENT: dict[str, Difference] = {
 
 
 def children() -> dict[str, Any]:
-    """Kind -> what is rendered of the guide's server."""
+    """Return the children of the guide's server by kind."""
     desired = desired_state(documents.load("guide"), MONITORING_KINDS)
     assert desired.problems == ()
     return {manifest.kind: manifest.body for manifest in desired.manifests}
 
 
 def at(place: Any, path: str) -> Any:
-    """What stands at a path; MISSING when a step of it does not exist."""
+    """Return the value at a path; MISSING if a step of it does not exist."""
     path, _, flag = path.partition(" ")
     for step in re.findall(r"(?:\\.|[^.\[\]])+|\[[^\]]+\]", path):
         place = one_step(place, step.replace("\\.", "."))
@@ -148,7 +148,7 @@ def one_step(place: Any, step: str) -> Any:
 
 
 def argument(arguments: list[str], flag: str) -> Any:
-    """The value of a flag; True for a switch."""
+    """Return the value of a flag; True for a switch."""
     if flag not in arguments:
         return MISSING
     following = arguments[arguments.index(flag) + 1 :]
@@ -191,7 +191,7 @@ ADDED = {
     "PodMonitor.spec.podMetricsEndpoints[0].port": "http",
     "PrometheusRule.spec.groups[vllmserver.vllm-server].name": "vllmserver.vllm-server",
 }
-"""What the guide's manifest lacks."""
+"""Fields that the guide's manifest lacks."""
 
 
 @pytest.mark.parametrize("path", ADDED)

@@ -19,7 +19,7 @@ from vllm_operator.__main__ import main
 
 @pytest.fixture(autouse=True)
 def process_settings() -> Iterator[None]:
-    """Give back what a command sets for its whole process."""
+    """Restore the settings of the process that a command changes."""
     handlers, level, depth = logging.root.handlers[:], logging.root.level, sys.getrecursionlimit()
     yield
     logging.root.handlers[:], logging.root.level = handlers, level
@@ -31,7 +31,7 @@ def invoke(*arguments: str, **environment: str | None) -> Result:
 
 
 def run(kubeconfig: Path | None, *options: str, home: Path) -> Result:
-    """The operator, which is to end by itself and to say why."""
+    """Run the operator, which must fail with a message."""
     path = str(kubeconfig) if kubeconfig else None
     shown = invoke("run", "--log-level=error", *options, KUBECONFIG=path, HOME=str(home))
     assert shown.exit_code == 1
@@ -42,7 +42,7 @@ def run(kubeconfig: Path | None, *options: str, home: Path) -> Result:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
-    """A kubeconfig whose API server does not answer."""
+    """Return a kubeconfig whose API server does not answer."""
     path = tmp_path / "kubeconfig"
     path.write_text(
         json.dumps(
@@ -70,7 +70,7 @@ def test_help_names_the_commands() -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "crd", "manifests"])
-def test_help_of_every_option_says_something(command: str) -> None:
+def test_each_option_has_help(command: str) -> None:
     options = {option.name: getattr(option, "help", None) for option in main.commands[command].params}
 
     assert [name for name, text in options.items() if not text] == []
@@ -133,7 +133,7 @@ def test_cluster_wide_operator_cannot_do_without_cluster_objects() -> None:
 
 
 @pytest.mark.parametrize("name", ["team-*", "Team", "-team", "", "a" * 64])
-def test_namespace_that_cannot_be_is_named(name: str) -> None:
+def test_invalid_namespace_is_named(name: str) -> None:
     shown = invoke("run", "--namespace", name)
 
     assert shown.exit_code == 2
@@ -141,7 +141,7 @@ def test_namespace_that_cannot_be_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["wiki.example/%s", "https://wiki.example/", "https://a/%s/%s", "https://a/%s{{"])
-def test_url_that_leads_to_no_runbook_is_named(url: str) -> None:
+def test_url_without_a_place_for_the_alert_is_refused(url: str) -> None:
     shown = invoke("run", "--runbook-url", url)
 
     assert shown.exit_code == 2
@@ -155,7 +155,7 @@ def test_manifests_are_written_to_a_file(tmp_path: Path) -> None:
     assert path.read_text() == invoke("manifests").output
 
 
-def test_without_kubeconfig_the_message_says_where_one_is_looked_for(tmp_path: Path) -> None:
+def test_missing_kubeconfig_is_reported_with_the_way_to_set_it(tmp_path: Path) -> None:
     assert "set KUBECONFIG to a kubeconfig file" in run(None, home=tmp_path).output
 
 
@@ -164,7 +164,7 @@ def test_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "clusters: [", "[]", "current-context: a\ncontexts: []\n", "\x00"])
-def test_broken_kubeconfig_is_said_to_be_unusable(tmp_path: Path, text: str) -> None:
+def test_broken_kubeconfig_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken"
     path.write_text(text)
 
@@ -179,5 +179,5 @@ def test_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_path
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:http", "127.0.0.1:99999", "nowhere", ""])
-def test_address_that_is_none_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
+def test_invalid_listen_address_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
     assert f"--listen {listen}" in run(kubeconfig, "--listen", listen, home=tmp_path).output

@@ -1,1 +1,1 @@
-"""What a release rendered, kept, so that the next one shows what its upgrade does to running servers."""
+"""Snapshots of released manifests: they show what an upgrade does to running servers."""

@@ -23,7 +23,7 @@ CHANGELOG = (REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "changelog.d").g
 
 
 def difference(before: Json | None, after: Json | None) -> str:
-    """The lines that differ; empty when none does."""
+    """Return the lines that differ; empty if none does."""
     texts = [in_block_style([body] if body else []).splitlines() for body in (before, after)]
     return "\n".join(difflib.unified_diff(*texts, f"release {LAST}", "this source", n=2, lineterm=""))
 
@@ -36,7 +36,7 @@ def without_hash(body: Json | None) -> Json | None:
 
 
 def restarts(one: Snapshot) -> str:
-    """How the pod template of a server that did not change is another now."""
+    """Return how the pod template of an unchanged server differs now."""
     return difference(pod_template(one.children), pod_template(rendered_children(one.server)))
 
 
@@ -78,7 +78,7 @@ def test_snapshot_shows_every_template() -> None:
 
 
 def test_changed_template_is_noticed() -> None:
-    """The comparison itself: one more variable in a pod is a restart."""
+    """One more variable in a pod counts as a restart."""
     one = SNAPSHOTS[0]
     changed = copy.deepcopy(one.children)
     pod_template(changed)["spec"]["containers"][0]["env"].append({"name": "NEW", "value": "1"})

@@ -18,7 +18,7 @@ FORBIDDEN = {"$ref", "$defs", "title", "propertyNames", "const", "nullable", "on
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema below `schema`, with its path."""
+    """Yield each schema below `schema`, with its path."""
     yield path, schema
     for name, child in schema.get("properties", {}).items():
         yield from nodes(child, f"{path}.{name}")
@@ -28,7 +28,7 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 
 def part(name: str) -> dict[str, Any]:
-    """`spec` or `status` of the schema."""
+    """Return the schema of `spec` or `status`."""
     version = crd()["spec"]["versions"][0]
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"][name]
     return schema
@@ -41,7 +41,7 @@ def offenders(rule: Any) -> list[str]:
     return [path for path, node in NODES if not rule(path, node)]
 
 
-def test_file_is_what_the_command_prints() -> None:
+def test_file_equals_the_output_of_the_command() -> None:
     printed = CliRunner().invoke(main, ["crd"])
 
     assert CRD_FILE.read_text() == printed.output, "run `make crds`"
@@ -51,7 +51,7 @@ def test_file_is_the_definition_as_yaml() -> None:
     assert yaml.safe_load(CRD_FILE.read_text()) == crd()
 
 
-def test_every_node_says_its_type() -> None:
+def test_each_node_has_a_type() -> None:
     assert offenders(lambda _, node: "type" in node or node.get("x-kubernetes-int-or-string")) == []
 
 
@@ -86,7 +86,7 @@ def test_every_map_is_bounded() -> None:
 
 
 def test_open_objects_are_open_on_purpose() -> None:
-    """An object without properties would be pruned to nothing."""
+    """The API server would prune an object without properties to nothing."""
 
     def keeps_something(_: str, node: dict[str, Any]) -> bool:
         keywords = {"properties", "additionalProperties", "x-kubernetes-preserve-unknown-fields"}
@@ -96,7 +96,7 @@ def test_open_objects_are_open_on_purpose() -> None:
 
 
 def test_objects_with_defaults_inside_have_one_themselves() -> None:
-    """The API server fills nested defaults only where the object exists; those below are absent unless asked for."""
+    """The API server adds nested defaults only where the object exists; the objects below are optional."""
 
     def is_filled(node: dict[str, Any]) -> bool:
         inner = node.get("properties", {}).values()
@@ -145,7 +145,7 @@ def test_every_rule_names_a_field_that_exists() -> None:
     assert [f"{path}{field}" for path, field in named if f"{path}{field}" not in paths] == []
 
 
-def test_every_rule_speaks() -> None:
+def test_each_rule_has_a_message() -> None:
     rules = [rule for _, node in NODES for rule in node.get("x-kubernetes-validations", [])]
 
     assert len(rules) > 10

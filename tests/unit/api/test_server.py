@@ -1,4 +1,4 @@
-"""Parsing a VLLMServer: what is wrong is named by its field."""
+"""Parsing a VLLMServer: an error names its field."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_default_image_is_a_fixed_release() -> None:
 
 
 def test_engine_fields_have_no_default() -> None:
-    """Unset means vLLM's own, so a flag in extraArgs collides only with what the user wrote."""
+    """vLLM's default applies to an unset field, so that a flag in extraArgs collides only with a field that is set."""
     assert spec().engine.model_dump(exclude_none=True) == {"extra_args": [], "env": []}
 
 

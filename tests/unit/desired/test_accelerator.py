@@ -1,4 +1,4 @@
-"""What a replica asks of its node."""
+"""The devices, node selector and tolerations of a replica."""
 
 from __future__ import annotations
 

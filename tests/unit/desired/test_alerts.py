@@ -1,4 +1,4 @@
-"""Every alert fires when it should and is silent when it should, by the real promtool."""
+"""Each alert fires when it should and stays silent when it should, according to the real promtool."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ IDLE = (
 
 
 def monitoring(**limits: Any) -> dict[str, Any]:
-    """A spec with these limits."""
+    """Return a spec with these limits."""
     return {"monitoring": {"alerts": limits}}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A story, the alert it is about, and whether that alert (and no other, beside `others`) fires."""
+    """A course of events, the alert that it is about, and whether this alert fires (and only `others` besides)."""
 
     alert: str
     story: str
@@ -46,7 +46,7 @@ class Case:
 
     @property
     def expected(self) -> dict[str, int]:
-        """Firing alerts, each by the number of its instances."""
+        """Return the firing alerts with the number of their instances."""
         return ({self.alert: self.fires} if self.fires else {}) | dict.fromkeys(self.others, 1)
 
 
@@ -181,7 +181,7 @@ NEIGHBOURS = (("mistral-large", "llm"), ("mis", "llm"), ("mistral", "llm-test"))
 
 
 def moved(series: Series, name: str, namespace: str) -> Series:
-    """The same story, told of another server."""
+    """Return the same series for another server."""
     swap = (('pod="mistral-', f'pod="{name}-'), ('namespace="llm"', f'namespace="{namespace}"'))
     return [{**one, "series": one["series"].replace(*swap[0]).replace(*swap[1])} for one in series]
 

@@ -1,4 +1,4 @@
-"""Which children exist, and what is in the small ones."""
+"""The children that exist, and the content of the small ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_replicas_belong_to_the_autoscaler_while_there_is_one() -> None:
     assert "replicas" not in children(replicas=3, autoscaling={"maxReplicas": 2})["Deployment"]["spec"]
 
 
-def test_no_replica_is_said_aloud() -> None:
+def test_zero_replicas_are_written_out() -> None:
     assert children(replicas=0)["Deployment"]["spec"]["replicas"] == 0
 
 
@@ -59,7 +59,7 @@ def test_service_selects_the_pods_and_only_them() -> None:
 
 
 @pytest.mark.parametrize("collision", ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by"])
-def test_labels_of_the_service_do_not_replace_ours(collision: str) -> None:
+def test_labels_of_the_service_do_not_replace_those_of_the_operator(collision: str) -> None:
     labels = children(service={"labels": {collision: "x", "team": "ml"}})["Service"]["metadata"]["labels"]
 
     assert labels["team"] == "ml"
@@ -67,7 +67,7 @@ def test_labels_of_the_service_do_not_replace_ours(collision: str) -> None:
 
 
 @pytest.mark.parametrize("collision", ["vllm-operator.dev/server", "vllm-operator.dev/applied-hash"])
-def test_annotations_of_the_service_do_not_replace_ours(collision: str) -> None:
+def test_annotations_of_the_service_do_not_replace_those_of_the_operator(collision: str) -> None:
     plain = children()["Service"]["metadata"]["annotations"]
     annotated = children(service={"annotations": {collision: "x", "team": "ml"}})["Service"]["metadata"]["annotations"]
 
@@ -77,7 +77,7 @@ def test_annotations_of_the_service_do_not_replace_ours(collision: str) -> None:
 
 
 @pytest.mark.parametrize(("port", "url"), [(80, "http://mistral.llm.svc"), (8080, "http://mistral.llm.svc:8080")])
-def test_endpoint_names_the_port_where_it_must(port: int, url: str) -> None:
+def test_endpoint_has_the_port_unless_it_is_80(port: int, url: str) -> None:
     assert endpoint_url(server(service={"port": port})) == url
 
 

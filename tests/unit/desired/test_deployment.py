@@ -34,13 +34,13 @@ def test_secrets_are_passed_by_reference() -> None:
     assert named(found, "VLLM_API_KEY")["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "token"}}
 
 
-def test_users_variable_replaces_ours() -> None:
+def test_variable_of_the_spec_replaces_the_operators() -> None:
     found = env(engine={"env": [{"name": "HF_HOME", "value": "/elsewhere"}]})
 
     assert [item for item in found if item["name"] == "HF_HOME"] == [{"name": "HF_HOME", "value": "/elsewhere"}]
 
 
-def test_users_reference_replaces_the_token() -> None:
+def test_reference_of_the_spec_replaces_the_token() -> None:
     fields = {
         "model": {**MODEL, "tokenSecretRef": {"name": "hf"}},
         "engine": {"env": [{"name": "HF_TOKEN", "valueFrom": SECRET}]},
@@ -49,8 +49,8 @@ def test_users_reference_replaces_the_token() -> None:
     assert named(env(**fields), "HF_TOKEN") == {"name": "HF_TOKEN", "valueFrom": SECRET}
 
 
-def test_users_variables_keep_their_order() -> None:
-    """`$(NAME)` means a variable that stands before: also one that takes the place of ours."""
+def test_variables_of_the_spec_keep_their_order() -> None:
+    """`$(NAME)` refers to a variable that comes before, also to one that replaces the operator's."""
     own = [{"name": "BASE", "value": "/data"}, {"name": "HOME", "value": "$(BASE)/home"}]
 
     assert env(engine={"env": own})[-2:] == own
@@ -62,7 +62,7 @@ def test_empty_variable_is_kept() -> None:
 
 @pytest.mark.parametrize("field", ["priorityClassName", "runtimeClassName", "schedulerName"])
 def test_empty_name_is_no_name(field: str) -> None:
-    """The API server would refuse it, or fill in a default that then looks like drift."""
+    """The API server would refuse it, or add a default that then looks like drift."""
     assert field not in pod_template(scheduling={field: ""})["spec"]
 
 
@@ -117,7 +117,7 @@ def test_empty_list_of_constraints_spreads_nothing() -> None:
     assert "topologySpreadConstraints" not in pod_template(scheduling={"topologySpreadConstraints": []})["spec"]
 
 
-def test_constraint_without_selector_gets_ours() -> None:
+def test_constraint_without_selector_gets_that_of_the_server() -> None:
     rule = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
     (constraint,) = pod_template(scheduling={"topologySpreadConstraints": [rule]})["spec"]["topologySpreadConstraints"]
 

@@ -1,4 +1,4 @@
-"""What is scraped how, and which objects exist, for every combination of spec and cluster."""
+"""The way of scraping and the objects that exist, for each combination of spec and cluster."""
 
 import re
 
@@ -96,7 +96,7 @@ def test_labels_that_prometheus_refuses_are_refused_with_their_name(key: str) ->
         prometheus_rule_plan(server(monitoring={"alerts": {"labels": {key: "x"}}}))
 
 
-def test_alerts_link_to_no_runbook_unless_it_is_known_where_they_are_read() -> None:
+def test_alerts_link_to_no_runbook_without_a_url() -> None:
     plan = prometheus_rule_plan(server())
     assert plan is not None
     assert {name for alert in plan.alerts for name in alert.annotations} == {"summary", "description"}

@@ -1,4 +1,4 @@
-"""Start and stop of a replica: the arithmetic that loses no request and gives up no start."""
+"""Start and stop of a replica: no request is lost, and no start is given up too early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The desired state: worked out once per generation, and a problem where it cannot be."""
+"""The desired state of a server, and the problems of a spec that has none."""
 
 from __future__ import annotations
 

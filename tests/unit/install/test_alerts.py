@@ -1,4 +1,4 @@
-"""Every alert about the operator fires when it should and is silent when it should, by the real promtool."""
+"""Each alert about the operator fires when it should and stays silent when it should, by the real promtool."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ HEALTHY = {
     'api_requests_total{code="409"}': "0+9x240",
 }
 STANDBY = {**HEALTHY, "leader": "0x240", "queue_age_seconds": "0+15x240"}
-"""Its queue waits for the Lease."""
+"""A standby: its work queue waits for the Lease."""
 
 
 def process(namespace: str = NAMESPACE, pod: str = "operator-a", job: str = "podmonitor", **_: str) -> dict[str, str]:
-    """Labels of the series of a process."""
+    """Return the labels of the series of a process."""
     return {"namespace": namespace, "pod": pod, "job": job}
 
 
 def series(values: dict[str, str], labels: dict[str, str]) -> list[dict[str, str]]:
-    """Input for promtool, a sample each 15 s: one hour."""
+    """Return input for promtool: one hour of samples, one each 15 s."""
     found = []
     for name, samples in values.items():
         bare, _, own = name.rstrip("}").partition("{")
@@ -44,13 +44,13 @@ def series(values: dict[str, str], labels: dict[str, str]) -> list[dict[str, str
 
 
 def story(namespace: str = NAMESPACE, **changed: str) -> list[dict[str, str]]:
-    """A process that is healthy but for these."""
+    """Return the series of a healthy process, with these changes."""
     return series({**HEALTHY, **changed}, process(namespace))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A story, and the alerts that fire at half past."""
+    """A course of events, and the alerts that fire after 30 minutes."""
 
     story: str
     series: list[dict[str, str]]
@@ -83,7 +83,7 @@ CASES = [
 
 
 def rules(runbooks: str = "") -> dict[str, Any]:
-    """The rule file, as the template renders it."""
+    """Return the rule file, as the template renders it."""
     plan = operator_rule_plan(OperatorSubject("vllm-operator", NAMESPACE, runbooks))
     return {"groups": render_template("monitoring/prometheusrule", plan)["spec"]["groups"]}
 

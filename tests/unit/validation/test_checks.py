@@ -1,4 +1,4 @@
-"""What the CRD cannot refuse: each problem names the field and the way out."""
+"""Checks that the CRD cannot express: each problem names the field and what to do."""
 
 from __future__ import annotations
 

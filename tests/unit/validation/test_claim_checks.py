@@ -1,4 +1,4 @@
-"""The cache volume: its claim, and what cannot change in it."""
+"""The claim of the cache, and the fields of it that cannot change."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vllm_operator.validation.claim_checks import claim_problems, desired_claim
 
 
 def live(*modes: str, storage_class: str | None = "standard", name: str = "mistral-cache") -> dict[str, Any]:
-    """The claim as the cluster has it."""
+    """Return a live claim."""
     return {"metadata": {"name": name}, "spec": {"accessModes": list(modes), "storageClassName": storage_class}}
 
 
 def sized(asked: str, held: str | None = None) -> dict[str, Any]:
-    """The claim as the cluster has it: what it asks for, and what it was given."""
+    """Return a live claim with its request and its capacity."""
     claim = live("ReadWriteOnce")
     claim["spec"]["resources"] = {"requests": {"storage": asked}}
     return {**claim, "status": {"capacity": {"storage": held}} if held else {}}
@@ -33,7 +33,7 @@ def modes(claim: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]
 
 
 def manifest(**fields: Any) -> Manifest:
-    """The claim's manifest, as the spec alone makes it."""
+    """Return the manifest of the claim, as rendered from the spec."""
     return Manifest(
         "PersistentVolumeClaim", "mistral-cache", "1", compress_json(children(**fields)["PersistentVolumeClaim"])
     )
@@ -132,7 +132,7 @@ PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(
     ("fields", "claim", "reason", "start"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS]
 )
-def test_what_a_claim_cannot_become_is_refused(
+def test_change_that_a_claim_cannot_make_is_refused(
     fields: dict[str, Any], claim: dict[str, Any], reason: str, start: str
 ) -> None:
     (problem,) = problems(claim, **fields)
@@ -217,5 +217,5 @@ def test_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | No
     )
 
     assert found.body["spec"].get("storageClassName") == kept
-    # What the cluster filled in makes no other manifest of it, which would be written anew.
+    # Values that the cluster added do not change the manifest: otherwise it would be written again.
     assert found.hash == "1"

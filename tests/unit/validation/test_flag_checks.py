@@ -1,4 +1,4 @@
-"""Flags and values that a version of vLLM does not take are refused with the field, the item and the way out."""
+"""Flags and values that a version of vLLM does not accept: each problem names the field, the item and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ITEM = "spec.engine.extraArgs[0]: "
 
 
 def told(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
-    """Reason and message of every problem."""
+    """Return reason and message of each problem."""
     found = spec_problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
     return [(problem.reason, problem.message) for problem in found]
 
@@ -52,7 +52,7 @@ DROPPED = [
 
 
 @pytest.mark.parametrize(("argument", "way_out"), DROPPED)
-def test_flag_that_vllm_dropped_is_answered_with_the_version_and_the_way_out(argument: str, way_out: str) -> None:
+def test_removed_flag_is_refused_with_version_and_remedy(argument: str, way_out: str) -> None:
     ((reason, message),) = told(argument)
 
     assert reason == "UnknownFlag"
@@ -65,7 +65,7 @@ def test_version_that_still_has_it_takes_it(argument: str) -> None:
     assert told(argument, version="0.9.2") == []
 
 
-def test_flag_of_a_newer_version_says_since_when() -> None:
+def test_flag_of_a_newer_version_names_that_version() -> None:
     ((_, message),) = told("--performance-mode=balanced", version="0.9.2")
 
     assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it was added ")
@@ -94,7 +94,7 @@ def test_value_that_the_parser_refuses_is_refused(arguments: list[str], message:
 
 
 def test_value_behind_a_switch_belongs_to_no_flag() -> None:
-    """vLLM's server would take it for the name of the model."""
+    """vLLM would read it as the name of the model."""
     message = 'spec.engine.extraArgs[1]: "true" belongs to no flag: remove it'
 
     assert told("--enforce-eager", "true") == [("InvalidArgument", message)]

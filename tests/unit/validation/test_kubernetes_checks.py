@@ -1,4 +1,4 @@
-"""What Kubernetes would refuse in a child is refused by the field of the spec."""
+"""Fields that Kubernetes would refuse in a child are refused in the spec."""
 
 from __future__ import annotations
 

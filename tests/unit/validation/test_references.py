@@ -1,4 +1,4 @@
-"""What a manifest refers to and the cluster must have."""
+"""The objects that a spec refers to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of the vLLM server."""
+"""The arguments of vLLM."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def planned(**fields: Any) -> list[str]:
 
 
 def engine(**fields: Any) -> list[str]:
-    """What the engine's fields add."""
+    """Return the arguments that fields of the engine add."""
     bare = planned()
     return [argument for argument in planned(engine=fields) if argument not in bare]
 
 
-def test_smallest_manifest_says_model_name_and_drain() -> None:
+def test_smallest_spec_sets_model_name_and_drain() -> None:
     assert planned() == [
         *("--model", "mistralai/Mistral-7B-Instruct-v0.3"),
         *("--served-model-name", "Mistral-7B-Instruct-v0.3"),
@@ -42,7 +42,7 @@ def test_smallest_manifest_says_model_name_and_drain() -> None:
     ]
 
 
-def test_order_is_model_names_engine_drain_and_the_users_own() -> None:
+def test_order_is_model_names_engine_drain_and_extra_args() -> None:
     found = planned(
         model={**MODEL, "revision": "main", "servedNames": ["a", "b"]},
         engine={"extraArgs": ["--seed=1"], "maxModelLen": 8192, "tensorParallelSize": 2},
@@ -91,7 +91,7 @@ def test_dashes_in_names_and_revisions_are_bound() -> None:
     assert found[2:4] == ["--revision=-r", "--served-model-name=-x"]
 
 
-def test_served_names_in_extra_args_replace_ours() -> None:
+def test_served_names_in_extra_args_replace_those_of_the_model() -> None:
     found = planned(engine={"extraArgs": ["--served-model-name", "a", "b"]})
 
     assert found.count("--served-model-name") == 1
@@ -109,7 +109,7 @@ def test_served_names_in_extra_args_replace_ours() -> None:
         ({"image": "nvcr.io/nvidia/vllm:25.09-py3"}, False),
     ],
 )
-def test_draining_is_asked_only_of_versions_that_can(fields: dict[str, Any], drains: bool) -> None:
+def test_drain_flag_is_set_only_for_versions_that_have_it(fields: dict[str, Any], drains: bool) -> None:
     assert ("--shutdown-timeout" in planned(**fields)) is drains
 
 
@@ -126,7 +126,7 @@ def test_last_of_repeated_arguments_counts() -> None:
 
 
 @pytest.mark.parametrize("value", ["two", "0", "-1", "", "1.5", "²", "9" * 5000, "0" * 12])
-def test_number_that_is_none_is_refused_by_position(value: str) -> None:
+def test_invalid_number_is_refused_by_position(value: str) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         engine_values(spec(engine={"extraArgs": ["--seed=1", f"--max-num-seqs={value}"]}))
 
@@ -139,7 +139,7 @@ def test_every_typed_flag_is_traced_to_its_field() -> None:
     assert [flag for flag in flag_fields().values() if not field_of_flag(flag).startswith("spec.engine.")] == []
 
 
-def test_negatable_and_owned_flags_are_spelled_as_flags() -> None:
+def test_negatable_and_operator_flags_are_spelled_as_flags() -> None:
     assert set(flag_fields().values()) >= NEGATABLE
     assert all(flag.startswith("--") for flag in OPERATOR_FLAGS)
     assert not OPERATOR_FLAGS.keys() & set(flag_fields().values())
@@ -150,7 +150,7 @@ def test_negatable_and_owned_flags_are_spelled_as_flags() -> None:
     st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and text != "--"),
     st.lists(st.text(min_size=1, max_size=20).filter(lambda name: not name.startswith("-")), min_size=1, max_size=3),
 )
-def test_vllms_parser_gets_back_what_the_manifest_says(template: str, names: list[str]) -> None:
+def test_vllms_parser_returns_the_values_of_the_spec(template: str, names: list[str]) -> None:
     parser = argparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--model")
     parser.add_argument("--served-model-name", nargs="+")

@@ -1,4 +1,4 @@
-"""Arguments are read as the parser of the real release reads them: whatever it accepts is accepted here."""
+"""Arguments are parsed like in the real release: what its parser accepts is accepted here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GOOD["json"] = ['{"a": 1}', "[]"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an exception where it would end the process."""
+    """A parser that raises an exception where argparse would end the process."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
 
 
 def parser(number: ReleaseNumber) -> Parser:
-    """The parser of a release, made from its table by the standard library."""
+    """Return the parser of a release, built by the standard library from its table."""
     result = Parser(prog="vllm", add_help=False)
     result.add_argument("-h", "--help", action="store_true")
     for flag in load_release(number).flags.values():
@@ -50,7 +50,7 @@ PARSERS = {number: parser(number) for number in release_numbers()}
 
 
 def accepted(number: ReleaseNumber, arguments: list[str]) -> bool:
-    """Whether the real rules take the arguments; vLLM turns underscores of a flag into dashes first."""
+    """Return whether argparse accepts the arguments; vLLM turns underscores of a flag into dashes first."""
     dashed = [re.sub(r"^--[^=.]*", lambda found: found[0].replace("_", "-"), item) for item in arguments]
     try:
         PARSERS[number].parse_args(dashed)
@@ -60,21 +60,25 @@ def accepted(number: ReleaseNumber, arguments: list[str]) -> bool:
 
 
 def refusals(number: ReleaseNumber, arguments: list[str]) -> list[str]:
-    """What the checks say of the arguments."""
+    """Return the messages of the checks about the arguments."""
     asked = spec(version=".".join(map(str, number)), engine={"extraArgs": arguments})
     return [problem.message for check in (flags_exist, values_fit) for problem in check(asked)]
 
 
 def values(flag: FlagSpec) -> st.SearchStrategy[str]:
-    """Values of the right kind."""
+    """Return values of the right kind."""
     return st.sampled_from(list(flag.choices) or GOOD[flag.kind])
 
 
 @st.composite
 def pieces(draw: st.DrawFn, number: ReleaseNumber) -> list[str]:
-    """One flag with its values, in any way of writing it."""
+    """Return one flag with its values, in any way to write it."""
     flag = draw(st.sampled_from([one for one in load_release(number).flags.values() if one.name not in OPERATOR_FLAGS]))
-    name = draw(st.sampled_from([flag.name, *flag.aliases, *([flag.negative] if flag.negatable else [])]))
+    name = draw(
+        st.sampled_from(
+            [flag.name, *flag.aliases, *([f"--no-{flag.name.removeprefix('--')}"] if flag.negatable else [])]
+        )
+    )
     if name.startswith("--"):
         name = name[: draw(st.integers(min(len(name), 6), len(name)))]
         name = draw(st.sampled_from([name, "--" + name[2:].replace("-", "_")]))
@@ -88,7 +92,7 @@ def pieces(draw: st.DrawFn, number: ReleaseNumber) -> list[str]:
 
 @given(st.sampled_from(release_numbers()), st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_vllm_accepts_is_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
+def test_arguments_that_vllm_accepts_are_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
     arguments = [item for piece in data.draw(st.lists(pieces(number), max_size=5)) for item in piece]
     assume(accepted(number, arguments))
 
@@ -118,7 +122,7 @@ NOISE = st.sampled_from(
 
 @given(st.sampled_from(release_numbers()), st.data())
 @settings(max_examples=300, deadline=None)
-def test_what_vllm_accepts_among_noise_is_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
+def test_arguments_that_vllm_accepts_among_noise_are_accepted(number: ReleaseNumber, data: st.DataObject) -> None:
     parts = st.one_of(NOISE.map(lambda item: [item]), pieces(number))
     arguments = [item for piece in data.draw(st.lists(parts, max_size=4)) for item in piece]
     assume(accepted(number, arguments))

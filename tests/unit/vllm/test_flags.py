@@ -1,4 +1,4 @@
-"""vLLM's flags in plain arguments, read as argparse would read them."""
+"""vLLM's flags in plain arguments, found like argparse finds them."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_last_value_counts() -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an exception where it would end the process."""
+    """A parser that raises an exception where argparse would end the process."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
 
 
 def parser() -> Parser:
-    """A parser with the flags that the operator knows, each taking any number of values."""
+    """Return a parser with the flags that the operator knows; each takes any number of values."""
     result = Parser(add_help=False)
     for flag in completable_flags():
         short = [option for option, full in SHORT_OPTIONS.items() if full == flag]

@@ -29,7 +29,7 @@ def test_unknown_version_is_taken_for_the_tested_release() -> None:
 
 
 def generated(deployment: str, pod_hash: str = "5f9c6d7b84", suffix: str = "x2k7b") -> str:
-    """The name of a pod as Kubernetes makes it: cut at 58 characters, then five more."""
+    """Return the name of a pod like Kubernetes generates it: cut at 58 characters, then five more."""
     return f"{deployment}-{pod_hash}-"[:58] + suffix
 
 

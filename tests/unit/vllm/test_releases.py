@@ -19,7 +19,7 @@ def test_supported_releases_are_measured() -> None:
 
 
 @pytest.mark.parametrize("number", release_numbers())
-def test_release_takes_what_the_operator_passes(number: ReleaseNumber) -> None:
+def test_release_has_the_flags_that_the_operator_passes(number: ReleaseNumber) -> None:
     flags = load_release(number).flags
 
     assert flags.keys() >= {"--model", *flag_fields().values(), *MODEL_FLAGS, *COUNT_FLAGS}
@@ -29,14 +29,14 @@ def test_release_takes_what_the_operator_passes(number: ReleaseNumber) -> None:
 
 
 @pytest.mark.parametrize("number", release_numbers())
-def test_release_exports_what_alerts_ask_for(number: ReleaseNumber) -> None:
+def test_release_exports_the_metrics_of_the_alerts(number: ReleaseNumber) -> None:
     names = vars(metric_names(number[:2])).values()
 
     assert {name.removesuffix("_bucket") for name in names} <= load_release(number).metrics.keys()
 
 
 @pytest.mark.parametrize("number", [number for number in release_numbers() if load_release(number).source == "server"])
-def test_server_that_was_asked_has_the_endpoints_that_are_probed(number: ReleaseNumber) -> None:
+def test_measured_server_has_the_probed_endpoints(number: ReleaseNumber) -> None:
     assert set(load_release(number).endpoints) >= ENDPOINTS
 
 

@@ -10,7 +10,7 @@ from vllm_operator.vllm.removed_flags import REPLACEMENTS, explain_missing_flag
 
 
 @pytest.mark.parametrize("flag", REPLACEMENTS)
-def test_no_advice_is_given_on_a_flag_that_vllm_still_has(flag: str) -> None:
+def test_flag_with_a_replacement_is_gone_from_vllm(flag: str) -> None:
     assert flag not in nearest_release(None).flags
 
 

@@ -1,4 +1,4 @@
-"""Which vLLM a server runs, as far as its spec tells."""
+"""The version of vLLM in a spec."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TAGS = [
 
 
 @pytest.mark.parametrize(("image", "version"), TAGS)
-def test_tag_tells_the_version(image: str, version: tuple[int, int] | None) -> None:
+def test_tag_has_the_version(image: str, version: tuple[int, int] | None) -> None:
     assert vllm_version(spec(image=image)) == version
 
 

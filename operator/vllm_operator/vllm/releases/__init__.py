@@ -42,11 +42,6 @@ class FlagSpec:
     negatable: bool = False
     aliases: tuple[str, ...] = ()
 
-    @property
-    def negative(self) -> str:
-        """Return the `--no-` form of the flag."""
-        return f"--no-{self.name.removeprefix('--')}"
-
 
 @dataclass(frozen=True)
 class Release:

@@ -1,4 +1,4 @@
-"""What every child carries, and what the pod template overlay cannot take away."""
+"""Metadata that each child has, and that spec.podTemplate cannot remove."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = list(children(**EVERYTHING))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_child_says_whose_it_is(kind: str) -> None:
+def test_each_child_names_its_server(kind: str) -> None:
     metadata = children(**EVERYTHING)[kind]["metadata"]
 
     assert metadata["namespace"] == "llm"
@@ -51,7 +51,7 @@ def test_hash_changes_with_the_manifest() -> None:
 
 
 def test_pod_template_does_not_carry_the_hash() -> None:
-    """Else every change of the Deployment would restart the pods."""
+    """Otherwise each change of the Deployment would restart the pods."""
     assert ANNOTATION_HASH not in json.dumps(pod_template())
 
 
@@ -97,7 +97,7 @@ def test_overlay_is_applied_last() -> None:
         {"$patch": "replace", "spec": {"containers": ["vllm"]}},
     ],
 )
-def test_overlay_that_takes_the_server_away_is_refused(patch: dict[str, Any]) -> None:
+def test_pod_template_without_the_vllm_container_is_refused(patch: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         pod_template(podTemplate=patch)
 
@@ -174,7 +174,7 @@ def test_every_child_has_its_template_and_every_template_its_child() -> None:
 
 
 def test_templates_hold_no_condition() -> None:
-    """Whether something exists is the plan's choice, which unit tests can see."""
+    """The plan decides which parts exist, where unit tests can see it."""
     texts = {path.name: path.read_text() for path in template_folder().rglob("*.j2")}
 
     assert [name for name, text in texts.items() if "{% if" in text or "{%if" in text] == []

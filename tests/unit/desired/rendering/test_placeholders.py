@@ -1,4 +1,4 @@
-"""Values into YAML and back: nothing that a user writes is ever interpreted."""
+"""Values in a template: YAML never interprets the text of a user."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ HOSTILE = [
 
 
 def shown(value: object, template: str = "before: 1\nvalue: {{ value }}\nafter: 2\n") -> Any:
-    """The value after a passage through a template."""
+    """Return the value after it went through a template."""
     read = rendered(environment().from_string(template), {"value": value})
     assert (read["before"], read["after"]) == (1, 2)
     return read["value"]
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all through."""
+    """Return whether two values are equal and have the same types at each level."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -59,7 +59,7 @@ def test_any_value_comes_back_as_it_was(value: Any) -> None:
 
 
 def without_unset(value: Any) -> Any:
-    """The value without the keys whose value is None."""
+    """Return the value without keys whose value is None."""
     if isinstance(value, dict):
         return {key: without_unset(item) for key, item in value.items() if item is not None}
     return [without_unset(item) for item in value] if isinstance(value, list) else value
@@ -88,7 +88,7 @@ def test_text_of_a_template_is_the_same_for_all_values(text: str) -> None:
     assert parse_template.cache_info().misses <= before + 1
 
 
-def test_value_is_nobody_elses() -> None:
+def test_value_is_a_copy() -> None:
     value = {"a": [1]}
     shown(value)["a"].append(2)
 
@@ -116,7 +116,7 @@ def test_dataclasses_are_objects() -> None:
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), Path("x")])
-def test_what_has_no_yaml_is_refused(value: object) -> None:
+def test_value_without_yaml_is_refused(value: object) -> None:
     with pytest.raises(TemplateError, match="cannot show"):
         plain_value(value)
 

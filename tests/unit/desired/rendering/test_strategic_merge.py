@@ -34,12 +34,12 @@ CONTAINER = BASE["containers"][0]
 
 
 def vllm(**fields: Any) -> dict[str, Any]:
-    """A patch of the vLLM container."""
+    """Return a patch of the vLLM container."""
     return {"containers": [{"name": "vllm", **fields}]}
 
 
 def changed(**fields: Any) -> dict[str, Any]:
-    """The vLLM container with these fields replaced."""
+    """Return the vLLM container with these fields replaced."""
     return {"containers": [{**CONTAINER, **fields}]}
 
 
@@ -153,7 +153,7 @@ def test_refused_by_path(patch: dict[str, Any], field: str) -> None:
 
 @pytest.mark.parametrize("patch", [{"containers": {}}, {"containers": "x"}, {"nodeSelector": []}, {"volumes": 1}])
 def test_another_type_takes_the_place(patch: dict[str, Any]) -> None:
-    """What it breaks, the API server refuses in its own words."""
+    """The API server refuses the result, with its own message."""
     merged = strategic_merge(BASE, patch, "spec.podTemplate")
 
     assert merged.keys() == BASE.keys()
