@@ -110,7 +110,9 @@ def test_ca_file_that_is_replaced_before_the_certificate(
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
 
 
-def test_operator_that_starts_meanwhile_waits_for_the_ca_file(kube: Kube, plane: Plane, trust: Trust) -> None:
+def test_operator_started_between_both_replacements_waits_for_the_ca_file(
+    kube: Kube, plane: Plane, trust: Trust
+) -> None:
     trust.replace_certificate()
     with kube.namespace("bad") as namespace:
         process = trust.operator(plane.folder / "logs" / f"{namespace}.log", ["--namespace", namespace])

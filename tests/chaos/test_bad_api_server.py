@@ -68,7 +68,9 @@ FAULTS: dict[str, Callable[[], Bad]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_it_recovers_from(kube: Kube, plane: Plane, proxy: Proxy, undisturbed: tuple[str, int], name: str) -> None:
+def test_operator_recovers_from(
+    kube: Kube, plane: Plane, proxy: Proxy, undisturbed: tuple[str, int], name: str
+) -> None:
     fault = FAULTS[name]()
     with stage(kube, plane, proxy, fault) as found:
         fault.active = True
@@ -89,7 +91,7 @@ def test_it_recovers_from(kube: Kube, plane: Plane, proxy: Proxy, undisturbed: t
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
 
 
-def test_it_recovers_from_an_api_server_that_is_gone_for_half_a_minute(
+def test_operator_recovers_from_an_api_server_outage_of_half_a_minute(
     kube: Kube, plane: Plane, proxy: Proxy, undisturbed: tuple[str, int]
 ) -> None:
     with stage(kube, plane, proxy, Fault()) as found:
@@ -107,9 +109,7 @@ def watched(proxy: Proxy, since: int = 0) -> dict[str, float]:
     return begun
 
 
-def test_every_watch_and_what_failed_goes_on_as_soon_as_the_api_server_is_back(
-    kube: Kube, plane: Plane, proxy: Proxy
-) -> None:
+def test_watches_and_failed_writes_resume_when_the_api_server_is_back(kube: Kube, plane: Plane, proxy: Proxy) -> None:
     with stage(kube, plane, proxy, Fault()) as found:
         usual = set(watched(proxy))
         proxy.go_away()
@@ -130,9 +130,7 @@ def test_every_watch_and_what_failed_goes_on_as_soon_as_the_api_server_is_back(
         assert seconds <= RESUMED_SECONDS
 
 
-def test_what_vanished_while_the_watch_was_blind_is_noticed_though_nothing_is_left_to_list(
-    kube: Kube, plane: Plane, proxy: Proxy
-) -> None:
+def test_deletion_missed_by_the_watch_is_noticed_in_an_empty_list(kube: Kube, plane: Plane, proxy: Proxy) -> None:
     fault = ErrorEvents(refused_seconds=2.0)
     with kube.namespace("bad") as namespace:
         proxy.fault = fault

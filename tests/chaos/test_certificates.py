@@ -145,7 +145,7 @@ def test_certificate_that_expires_first_is_replaced_within_half_a_minute(user: U
     user.servers.create("after")
 
 
-def test_certificate_that_is_replaced_in_time_is_followed(user: User) -> None:
+def test_certificate_replaced_in_time_causes_no_interruption(user: User) -> None:
     end = begun(user, SHORT_SECONDS)
     user.give("second", DAY_SECONDS)
     time.sleep(max(end - time.monotonic(), 0.0) + 2)

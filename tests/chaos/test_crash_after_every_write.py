@@ -110,7 +110,7 @@ def theatre(kube: Kube, plane: Plane, proxy: Proxy) -> Theatre:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_killed_after_any_write_it_ends_in_the_same_state(theatre: Theatre, scenario: Scenario) -> None:
+def test_operator_killed_after_any_write_reaches_the_same_state(theatre: Theatre, scenario: Scenario) -> None:
     expected, started = theatre.undisturbed(scenario), time.monotonic()
     failures, runs = [], 0
     for number in range(1, MOST_WRITES):

@@ -77,7 +77,7 @@ def account(kube: Kube, plane: Plane) -> Iterator[Account]:
             kube.kubectl("delete", "clusterrolebinding", namespace)
 
 
-def test_token_that_is_replaced_in_time_is_no_event(account: Account) -> None:
+def test_token_replaced_in_time_causes_no_interruption(account: Account) -> None:
     account.servers.create("before")
     account.issue("second")
     account.revoke("first")

@@ -58,7 +58,7 @@ def operator(kube: Kube, plane: Plane, proxy: Proxy) -> Iterator[tuple[Impatient
             process.kill()
 
 
-def test_healthz_fails_for_as_long_as_a_pass_is_stuck(
+def test_healthz_fails_while_a_reconcile_is_stuck(
     kube: Kube, proxy: Proxy, operator: tuple[Impatient, Servers]
 ) -> None:
     process, servers = operator

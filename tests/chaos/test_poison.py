@@ -168,7 +168,7 @@ POISONS = {
 
 
 @pytest.mark.parametrize("name", POISONS)
-def test_server_that_always_fails_delays_no_other_and_is_hardly_written(ward: Ward, name: str) -> None:
+def test_server_that_always_fails_delays_no_other_and_is_rarely_written(ward: Ward, name: str) -> None:
     healthy = ward.delays()
     ward.proxy.fault = POISONS[name]
     began = time.monotonic()
@@ -225,7 +225,7 @@ def prod_until(ward: Ward, end: float) -> None:
         time.sleep(0.5)
 
 
-def test_spec_that_heals_the_poison_is_carried_out_at_once(ward: Ward) -> None:
+def test_spec_that_repairs_a_failing_server_is_applied_at_once(ward: Ward) -> None:
     ward.proxy.fault = Poisoned(writes=422)
     ward.servers.create(POISON, settled=False)
     ward.servers.refused(POISON, "injected: Poison", reason="ChildRefused")
@@ -247,7 +247,7 @@ def deaf_addresses(count: int) -> Iterator[list[str]]:
         yield addresses
 
 
-def test_pods_that_never_answer_delay_no_other_and_are_no_writes(ward: Ward) -> None:
+def test_pods_that_never_answer_delay_no_other_and_cause_no_writes(ward: Ward) -> None:
     healthy = ward.delays()
     with deaf_addresses(30) as addresses:
         ward.servers.create(POISON, {"replicas": len(addresses), "health": {"probeIntervalSeconds": 5}}, settled=False)

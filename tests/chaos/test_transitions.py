@@ -34,7 +34,7 @@ def namespace(kube: Kube, plane: Plane) -> Iterator[str]:
             process.stop()
 
 
-async def test_every_change_arrives_or_is_refused_by_name_and_its_reverse_leaves_no_trace(
+async def test_every_change_is_applied_or_refused_and_its_reverse_leaves_no_trace(
     kube: Kube, plane: Plane, namespace: str
 ) -> None:
     await Run(kube.kubeconfig, plane.audit, namespace, TRANSITIONS, SEED, PLAYERS).check()

@@ -104,7 +104,7 @@ def test_standby_watches_and_writes_nothing(pair: Pair, plane: Plane) -> None:
     assert pair.standby.proxy.count(lambda call: call.is_watch) >= 8
 
 
-def test_clean_stop_hands_over_within_three_seconds(pair: Pair) -> None:
+def test_standby_leads_within_three_seconds_of_a_clean_stop(pair: Pair) -> None:
     pair.servers.create("before")
     seconds = pair.seconds_until_standby_leads(lambda: pair.leader.signal(signal.SIGTERM))
     print(f"clean stop: the standby leads after {seconds:.1f} s")
@@ -137,7 +137,7 @@ class FreezeAfter(Fault):
         return answer
 
 
-def test_leader_frozen_beyond_its_lease_writes_nothing_when_it_thaws(pair: Pair, plane: Plane) -> None:
+def test_leader_suspended_beyond_its_lease_writes_nothing_when_it_resumes(pair: Pair, plane: Plane) -> None:
     names = [f"frozen-{number}" for number in range(5)]
     pair.leader.proxy.fault = fault = FreezeAfter(pair.leader.process, number=4)
     for name in names:

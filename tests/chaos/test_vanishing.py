@@ -154,9 +154,7 @@ def serve(kube: Kube, *, v1: bool) -> None:
         kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(definition))
 
 
-def test_optional_kind_that_is_served_under_another_version_is_told_and_left_alone(
-    world: World, servers: Servers
-) -> None:
+def test_optional_kind_of_another_version_is_reported_and_left_alone(world: World, servers: Servers) -> None:
     pid = world.pid
     servers.create("watched")
     complete(servers, "watched")
@@ -182,7 +180,7 @@ def test_optional_kind_that_is_served_under_another_version_is_told_and_left_alo
     world.unharmed(pid)
 
 
-def test_operators_own_crd_may_vanish_and_return(world: World, servers: Servers) -> None:
+def test_vllmserver_crd_may_vanish_and_return(world: World, servers: Servers) -> None:
     pid = world.pid
     servers.create("before")
     complete(servers, "before")

@@ -20,7 +20,7 @@ def test_clients_need_the_key_and_the_operator_has_it(inside: InCluster, gated: 
     assert code == 200, answer
 
 
-def test_neither_token_nor_key_is_told_anywhere(inside: InCluster, gated: str) -> None:
+def test_neither_token_nor_key_is_shown_anywhere(inside: InCluster, gated: str) -> None:
     wait_ready(inside, gated)
     kube, here = inside.kube, ("-n", inside.namespace)
     told = kube.kubectl(*here, "get", "all,events", "-l", f"app.kubernetes.io/instance={gated}", "-o", "yaml").stdout
@@ -39,7 +39,7 @@ def test_first_replica_downloads_every_file_once(inside: InCluster, gated: str) 
     assert set(downloads.values()) == {1}, downloads
 
 
-def test_hub_refuses_whoever_has_no_token(inside: InCluster, gated: str) -> None:
+def test_hub_refuses_requests_without_a_token(inside: InCluster, gated: str) -> None:
     url = f"{inside.url('hub')}/tiny-org/tiny/resolve/main/config.json"
     assert inside.call(url)[0] == 401
 

@@ -22,14 +22,14 @@ def test_quickstart_answers_a_chat_completion_through_its_service(inside: InClus
     assert answer["model"] == "tiny"
 
 
-def test_kubectl_get_tells_ready_phase_and_version(inside: InCluster, quickstart: str) -> None:
+def test_kubectl_get_shows_ready_phase_and_version(inside: InCluster, quickstart: str) -> None:
     wait_ready(inside, quickstart)
     answer = inside.kube.kubectl("-n", inside.namespace, "get", "vllmservers", quickstart, "--no-headers")
     name, model, ready, phase, version, *_ = answer.stdout.split()
     assert (name, model, ready, phase, version) == (quickstart, "file:///models/tiny", "1/1", "Serving", "0.32.0")
 
 
-def test_status_tells_what_the_replica_says_of_itself(inside: InCluster, quickstart: str) -> None:
+def test_status_shows_the_facts_of_the_replica(inside: InCluster, quickstart: str) -> None:
     status = wait_ready(inside, quickstart)["status"]
     assert (status["replicas"], status["readyReplicas"], status["healthyReplicas"]) == (1, 1, 1)
     assert status["servedModels"] == ["tiny"]
@@ -45,7 +45,7 @@ def test_status_tells_what_the_replica_says_of_itself(inside: InCluster, quickst
     }.items()  # fmt: skip
 
 
-def test_kubectl_rollout_status_says_that_it_is_rolled_out(inside: InCluster, quickstart: str) -> None:
+def test_kubectl_rollout_status_succeeds(inside: InCluster, quickstart: str) -> None:
     wait_ready(inside, quickstart)
     answer = inside.kube.kubectl("-n", inside.namespace, "rollout", "status", f"deployment/{quickstart}")
     assert "successfully rolled out" in answer.stdout
@@ -97,7 +97,7 @@ def test_changed_model_is_rolled_out_and_then_answers(inside: InCluster, quickst
     assert inside.chat(quickstart, "tiny")[0] == 404
 
 
-def test_missing_image_is_named_and_can_be_taken_back(inside: InCluster, quickstart: str) -> None:
+def test_missing_image_is_named_and_can_be_reverted(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     wait_ready(inside, quickstart)
     patch = {"spec": {"image": "localhost/no-such-image:1", "version": "0.32.0"}}

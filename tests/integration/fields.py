@@ -349,11 +349,11 @@ ONE_VALUE = {"autoscaling.source", "engine.env[].valueFrom.fieldRef.apiVersion"}
 
 ELSEWHERE = {
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
-    "health.probeIntervalSeconds": "test_probe_interval_says_how_often_replicas_are_asked",
+    "health.probeIntervalSeconds": "test_probe_interval_sets_the_pace_of_probes",
     "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_stalled_engine",
-    "health.syntheticCompletion": "test_synthetic_completion_says_when_a_replica_is_asked_for_one",
+    "health.syntheticCompletion": "test_synthetic_completion_setting_decides_when_one_is_sent",
     "cache.size": "test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",
-    "cache.storageClassName": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
-    "cache.accessModes": "test_what_a_claim_cannot_change_is_said_and_leaves_it_alone",
+    "cache.storageClassName": "test_immutable_claim_field_is_refused_and_the_claim_stays",
+    "cache.accessModes": "test_immutable_claim_field_is_refused_and_the_claim_stays",
 }
 """Fields whose effect takes more than one look; the test that shows it."""

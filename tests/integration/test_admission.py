@@ -78,7 +78,7 @@ def told(servers: Servers, *words: str) -> None:
     servers.kube.eventually(check, within=15, namespace=servers.namespace)
 
 
-def test_what_a_policy_adds_stays_and_edits_beside_it_are_undone(servers: Servers, audit: AuditLog) -> None:
+def test_fields_of_a_policy_stay_and_other_edits_are_undone(servers: Servers, audit: AuditLog) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, applying(ADDS)):
         servers.create("altered")
         former = servers.child("Deployment", "altered")
@@ -97,7 +97,7 @@ def test_what_a_policy_adds_stays_and_edits_beside_it_are_undone(servers: Server
         assert written.count("deployments/altered") == 1
 
 
-def test_replicas_that_a_policy_pins_are_told_and_not_fought(servers: Servers, audit: AuditLog) -> None:
+def test_replicas_pinned_by_a_policy_are_reported_and_left(servers: Servers, audit: AuditLog) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, patching(PINS)):
         servers.create("altered", {"replicas": 1})
         told(servers, "changes Deployment altered: spec.replicas")
@@ -111,13 +111,15 @@ def test_replicas_that_a_policy_pins_are_told_and_not_fought(servers: Servers, a
         assert audit.writes(mark, namespace=servers.namespace) == []
 
 
-def test_policy_that_takes_the_label_by_which_changes_are_seen_is_told(servers: Servers) -> None:
+def test_policy_that_removes_the_watched_label_is_reported(servers: Servers) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.create("altered")
         told(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
 
 
-def test_child_that_a_policy_hides_by_and_by_is_told_and_not_applied_again(servers: Servers, audit: AuditLog) -> None:
+def test_child_unlabelled_by_a_policy_later_is_reported_and_not_applied_again(
+    servers: Servers, audit: AuditLog
+) -> None:
     servers.create("altered")
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.patch("altered", {"replicas": 3}, settled=False)
@@ -129,7 +131,7 @@ def test_child_that_a_policy_hides_by_and_by_is_told_and_not_applied_again(serve
         assert "deployments/altered" not in [write.target for write in audit.writes(mark, namespace=servers.namespace)]
 
 
-def test_what_a_policy_denies_is_told_in_its_words(servers: Servers) -> None:
+def test_denial_of_a_policy_is_reported_with_its_message(servers: Servers) -> None:
     servers.create("altered")
     with policy(servers.kube, servers.namespace, VALIDATING, denying("changes are frozen")):
         servers.patch("altered", {"replicas": 3}, settled=False)

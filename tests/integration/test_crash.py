@@ -54,7 +54,7 @@ def complete(servers: Servers, name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_in_the_middle_of_creation_it_ends_in_the_same_state(
+def test_operator_killed_during_creation_reaches_the_same_state(
     servers: Servers, operator: OperatorProcess, seed: int
 ) -> None:
     servers.create("crash-x", FULL)
@@ -73,7 +73,7 @@ def test_killed_in_the_middle_of_creation_it_ends_in_the_same_state(
         assert comparable(servers, name) == expected, f"{name}, killed after {moment:.3f} s"
 
 
-def test_killed_while_changes_arrive_it_carries_out_the_last_one(servers: Servers, operator: OperatorProcess) -> None:
+def test_operator_killed_during_changes_applies_the_last_one(servers: Servers, operator: OperatorProcess) -> None:
     servers.create("changes")
     for length in (1024, 2048, 4096):
         servers.patch("changes", {"engine": {"maxModelLen": length}}, settled=False)
@@ -159,7 +159,7 @@ def test_server_costs_one_write_for_each_child_and_few_for_its_status(resting: R
     assert 1 <= len(status) <= 4
 
 
-def test_at_rest_it_asks_the_api_server_nothing_but_its_watches(resting: Resting, audit: AuditLog) -> None:
+def test_operator_at_rest_sends_nothing_but_watches(resting: Resting, audit: AuditLog) -> None:
     mark = audit.mark()
     time.sleep(4)
     here = [request for request in audit.since(mark) if request.namespace in ("", resting.servers.namespace)]
@@ -176,9 +176,7 @@ def test_apply_that_changes_nothing_leads_to_no_write(resting: Resting, audit: A
     assert audit.writes(mark, namespace=here) == []
 
 
-def test_restarted_with_everything_in_place_it_writes_nothing(
-    resting: Resting, operator: OperatorProcess, audit: AuditLog
-) -> None:
+def test_restart_without_changes_writes_nothing(resting: Resting, operator: OperatorProcess, audit: AuditLog) -> None:
     assert operator.stop() == 0
     mark = audit.mark()
     operator.start()

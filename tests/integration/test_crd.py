@@ -48,7 +48,7 @@ def test_kubectl_explain_lists_every_engine_field(explain: Callable[..., str]) -
 
 
 @pytest.mark.parametrize("path", ["spec", "spec.engine", "spec.cache", "spec.autoscaling", "spec.rollout", "status"])
-def test_kubectl_explain_describes_what_a_field_is(explain: Callable[..., str], path: str) -> None:
+def test_kubectl_explain_describes_a_field(explain: Callable[..., str], path: str) -> None:
     description = explain(f"vllmserver.{path}").partition("DESCRIPTION:")[2].partition("FIELDS:")[0].strip()
     assert len(description.split()) > 2
 
@@ -77,14 +77,14 @@ def test_printer_columns_are_the_documented_ones(kube: Kube, namespace: str) -> 
     assert "hf://tiny-org/tiny" in narrow
 
 
-def test_printed_row_of_a_judged_server_tells_ready_and_phase(servers: Servers) -> None:
+def test_printed_row_shows_ready_and_phase(servers: Servers) -> None:
     servers.create("row", {"replicas": 3})
     row = servers.kube.kubectl("-n", servers.namespace, "get", "vllm", "row", "--no-headers").stdout.split()
     assert row[2] == "0/3"
     assert row[3] in {"Pending", "Scheduling"}
 
 
-def test_defaults_stand_in_the_stored_object(kube: Kube, namespace: str) -> None:
+def test_stored_object_contains_the_defaults(kube: Kube, namespace: str) -> None:
     spec: dict[str, Any] = kube.create(manifest("defaults", {}), namespace)["spec"]
     assert spec["image"] == "vllm/vllm-openai:v0.32.0"
     assert spec["replicas"] == 1

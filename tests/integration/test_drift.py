@@ -229,7 +229,7 @@ def test_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -
         comes_back(held, "Service", HELD[1], former)
 
 
-def test_claim_that_was_restored_with_its_volume_is_taken_up(servers: Servers) -> None:
+def test_claim_restored_with_its_volume_is_used(servers: Servers) -> None:
     """Whoever restores a claim writes the volume that it was bound to, and nobody may remove it."""
     servers.create("restored", {"cache": {"size": "1Gi"}})
     servers.kube.patch("PersistentVolumeClaim", "restored-cache", servers.namespace, {"spec": {"volumeName": "pv-1"}})
@@ -270,7 +270,7 @@ def test_replicas_belong_to_the_autoscaler_while_it_is_on(servers: Servers) -> N
     assert ["f:replicas" in entry["fieldsV1"].get("f:spec", {}) for entry in managers] == [False]
 
 
-def test_autoscaled_server_that_someone_scales_to_zero_is_woken(servers: Servers) -> None:
+def test_autoscaled_server_that_someone_scales_to_zero_is_scaled_up(servers: Servers) -> None:
     """Kubernetes' autoscaler leaves a target alone that has no replica."""
     servers.create("stopped", {"autoscaling": {"minReplicas": 2, "maxReplicas": 8}})
     servers.kube.kubectl("scale", "deployment/stopped", "--replicas=0", "-n", servers.namespace)
@@ -328,7 +328,7 @@ def crowded_by(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_stranger_of_the_same_name_is_left_alone_and_named(crowded: Servers, kind: str) -> None:
+def test_object_of_another_owner_is_left_alone_and_named(crowded: Servers, kind: str) -> None:
     name = child_name(kind, crowded_by(kind))
     crowded.refused(crowded_by(kind), kind, name, reason="NameTaken")
     left = essence(crowded.kube.must_get(kind, name, crowded.namespace))
@@ -337,7 +337,7 @@ def test_stranger_of_the_same_name_is_left_alone_and_named(crowded: Servers, kin
     assert without_assigned(left)["spec"] == without_assigned(essence(sent))["spec"]
 
 
-def test_server_gets_its_children_once_the_strangers_are_gone(crowded: Servers) -> None:
+def test_server_gets_its_children_once_the_objects_of_others_are_gone(crowded: Servers) -> None:
     for kind in ALL_KINDS:
         crowded.kube.delete(kind, child_name(kind, crowded_by(kind)), crowded.namespace)
     for kind in ALL_KINDS:
@@ -346,7 +346,7 @@ def test_server_gets_its_children_once_the_strangers_are_gone(crowded: Servers) 
         assert labels["app.kubernetes.io/managed-by"] == "vllm-operator"
 
 
-def test_deleting_a_server_leaves_the_stranger_of_its_name(servers: Servers) -> None:
+def test_deleting_a_server_leaves_the_object_of_another_owner(servers: Servers) -> None:
     servers.kube.create(stranger("Service", "guest"), servers.namespace)
     servers.create("guest")
     servers.refused("guest", reason="NameTaken")

@@ -40,7 +40,7 @@ def test_documented_metrics_are_the_exported_ones(scene: Scene) -> None:
     assert set(Scrape.of(process.port).families) == set(documented())
 
 
-def test_metrics_tell_of_the_work(scene: Scene) -> None:
+def test_metrics_count_the_work(scene: Scene) -> None:
     servers, process = scene.servers, scene.process
     before = Scrape.of(process.port)
     servers.create("measured")

@@ -24,7 +24,7 @@ def told(servers: Servers, name: str) -> list[str]:
     return [line.strip() for line in text.partition("\nEvents:")[2].splitlines()[3:] if line.strip()]
 
 
-def test_night_of_trouble_is_a_few_events_with_the_right_counts(servers: Servers, operator: OperatorProcess) -> None:
+def test_long_trouble_is_a_few_events_with_the_right_counts(servers: Servers, operator: OperatorProcess) -> None:
     servers.create("night", GOOD)
     for alternation in range(ALTERNATIONS):
         if alternation == ALTERNATIONS // 2:

@@ -58,7 +58,7 @@ def test_every_leaf_field_of_the_spec_has_a_change() -> None:
     assert sorted(covered) == sorted(leaves())
 
 
-def test_tests_that_stand_in_for_the_table_exist() -> None:
+def test_tests_named_in_the_table_exist() -> None:
     assert [name for name in fields.ELSEWHERE.values() if not callable(globals().get(name))] == []
 
 
@@ -104,7 +104,7 @@ def test_paused_leaves_the_children_alone_until_it_is_lifted(servers: Servers) -
     ("field", "value", "current"),
     [("accessModes", ["ReadWriteMany"], "ReadWriteOnce"), ("storageClassName", "fast", "")],
 )
-def test_what_a_claim_cannot_change_is_said_and_leaves_it_alone(
+def test_immutable_claim_field_is_refused_and_the_claim_stays(
     servers: Servers, field: str, value: object, current: str
 ) -> None:
     servers.create("fixed", {"cache": {"size": "1Gi"}})
@@ -118,7 +118,7 @@ def test_what_a_claim_cannot_change_is_said_and_leaves_it_alone(
 
 
 @pytest.mark.parametrize(("field", "value"), [("accessModes", ["ReadWriteMany"]), ("storageClassName", "fast")])
-def test_new_claim_gets_what_the_cache_asks_for(servers: Servers, field: str, value: object) -> None:
+def test_new_claim_follows_the_cache_spec(servers: Servers, field: str, value: object) -> None:
     servers.create("fresh", {"cache": merged({"size": "1Gi"}, nested(field, value))})
     assert servers.child("PersistentVolumeClaim", "fresh")["spec"][field] == value
 
@@ -164,7 +164,7 @@ def asked() -> Iterator[FakeReplica]:
         yield server
 
 
-def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, asked: FakeReplica) -> None:
+def test_probe_interval_sets_the_pace_of_probes(servers: Servers, asked: FakeReplica) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1}})
     run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
     servers.kube.eventually(lambda: asked.times("/health") >= 3, within=10, namespace=servers.namespace)
@@ -178,7 +178,7 @@ def test_probe_interval_says_how_often_replicas_are_asked(servers: Servers, aske
     assert asked.times("/health") - before <= 1, "asked more often than once a minute"
 
 
-def test_synthetic_completion_says_when_a_replica_is_asked_for_one(servers: Servers, asked: FakeReplica) -> None:
+def test_synthetic_completion_setting_decides_when_one_is_sent(servers: Servers, asked: FakeReplica) -> None:
     servers.create("asked", {"health": {"probeIntervalSeconds": 1, "syntheticCompletion": "Never"}})
     run_pod(servers.kube, servers.namespace, "asked", LOOPBACK)
     servers.kube.eventually(lambda: asked.times("/health") >= 4, within=20, namespace=servers.namespace)

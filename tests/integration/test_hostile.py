@@ -107,7 +107,7 @@ def written(field: str, text: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", STRINGS)
-def test_hostile_string_in_every_free_field_arrives_as_it_was_written(shared_servers: Servers, kind: str) -> None:
+def test_hostile_string_in_every_free_field_arrives_unchanged(shared_servers: Servers, kind: str) -> None:
     text, name = STRINGS[kind], f"hostile-{list(STRINGS).index(kind)}"
     # Of an image of unknown version no flag is known, so that none is refused for its value.
     spec: Object = {"model": MODEL, "image": "registry.example/vllm:custom"}
@@ -223,7 +223,7 @@ DEEP = [("podTemplate", depth) for depth in DEPTHS] + [(place, depth) for place 
 
 
 @pytest.mark.parametrize(("place", "depth"), DEEP)
-def test_deep_nesting_is_refused_or_judged(
+def test_deep_nesting_is_refused_or_reconciled(
     shared_servers: Servers, operator: OperatorProcess, place: str, depth: int
 ) -> None:
     name = f"deep-{list(PLACES).index(place)}-{depth}"
@@ -237,7 +237,7 @@ def test_deep_nesting_is_refused_or_judged(
     assert operator.alive(), operator.tail()
 
 
-def test_among_deeply_nested_servers_others_are_served(servers: Servers, operator: OperatorProcess) -> None:
+def test_deeply_nested_servers_delay_no_other(servers: Servers, operator: OperatorProcess) -> None:
     texts = [nested_text(f"deep-{depth}", depth, PLACES["podTemplate"]) for depth in DEPTHS]
     for text in texts:
         servers.kube.apply(text, namespace=servers.namespace, check=False)
@@ -269,7 +269,7 @@ def still_serving(servers: Servers, operator: OperatorProcess, name: str) -> Non
     assert servers.find_child("Deployment", name) is not None
 
 
-def test_pod_template_near_the_size_limit_is_judged(servers: Servers, operator: OperatorProcess) -> None:
+def test_pod_template_near_the_size_limit_is_reconciled(servers: Servers, operator: OperatorProcess) -> None:
     annotations = {f"example.com/a{number}": "x" * 1000 for number in range(250)}
     servers.create("wide", {"podTemplate": {"metadata": {"annotations": annotations}}}, settled=False)
     judged(servers, "wide")
@@ -306,7 +306,7 @@ OVERLAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_pod_template_that_cannot_be_is_judged_and_named(
+def test_impossible_pod_template_is_refused_and_named(
     shared_servers: Servers, operator_session: OperatorProcess, name: str
 ) -> None:
     server = f"overlay-{list(OVERLAYS).index(name)}"

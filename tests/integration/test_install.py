@@ -8,7 +8,7 @@ from vllm_operator.install.manifests import MonitoringOptions, operator_manifest
 NAMESPACE = "vllm-operator-system"
 
 
-def test_api_server_takes_every_object_as_it_is(kube: Kube) -> None:
+def test_api_server_stores_every_object_unchanged(kube: Kube) -> None:
     """With the monitoring of the operator itself; strictly, so that no field is dropped or unknown."""
     watching = MonitoringOptions(pod_monitor=True, rules=True, runbooks="https://wiki.example/%s")
     objects = operator_manifests("registry.example/vllm-operator:1.2.3", NAMESPACE, (), watching)

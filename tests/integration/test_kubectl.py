@@ -21,7 +21,7 @@ def scale_path(servers: Servers, name: str) -> str:
     return f"/apis/vllm-operator.dev/v1alpha1/namespaces/{servers.namespace}/vllmservers/{name}/scale"
 
 
-def test_scale_subresource_tells_pods_and_selector(servers: Servers) -> None:
+def test_scale_subresource_shows_replicas_and_selector(servers: Servers) -> None:
     servers.create("told", {"replicas": 2})
 
     def told() -> None:

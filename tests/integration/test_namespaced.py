@@ -93,7 +93,7 @@ def running(scene: Scene) -> Scene:
     return scene
 
 
-def test_it_waits_for_its_crd_which_it_cannot_watch_for(scene: Scene) -> None:
+def test_namespaced_operator_waits_for_its_crd(scene: Scene) -> None:
     scene.process.stop()
     if scene.kube.get("CustomResourceDefinition", CRD) is not None:
         scene.kube.kubectl("delete", "crd", CRD, "--timeout=60s")
@@ -148,7 +148,7 @@ def test_optional_crds_come_and_go(running: Scene) -> None:
     assert running.process.alive()
 
 
-def test_nothing_is_denied_and_nothing_asked_for_outside(running: Scene) -> None:
+def test_no_request_is_denied_or_leaves_the_served_namespaces(running: Scene) -> None:
     mark = running.plane.audit.mark()
     running.restart()
     for namespace in SERVED:
@@ -174,7 +174,7 @@ def test_namespace_without_its_role_is_named_and_the_others_are_served(running: 
     running.restart()
 
 
-def test_it_ends_to_start_afresh_when_the_role_is_there(running: Scene) -> None:
+def test_operator_restarts_when_a_role_appears(running: Scene) -> None:
     closed = SERVED[0]
     mark = running.mark()
     with running.without_role(closed):
@@ -186,7 +186,7 @@ def test_it_ends_to_start_afresh_when_the_role_is_there(running: Scene) -> None:
     running.servers(closed).accepted("waiting")
 
 
-def test_its_crd_may_go_and_return(running: Scene) -> None:
+def test_crd_may_go_and_return(running: Scene) -> None:
     servers = running.servers(SERVED[0])
     servers.create("before")
     running.kube.kubectl("delete", "crd", CRD, "--timeout=60s")

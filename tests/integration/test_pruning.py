@@ -121,7 +121,7 @@ def test_going_down_to_one_replica_removes_the_disruption_budget(servers: Server
     assert servers.find_child("PodDisruptionBudget", "shrinks") is None
 
 
-def test_giving_up_the_cache_keeps_a_retained_claim_and_removes_another(servers: Servers) -> None:
+def test_removed_cache_keeps_a_retained_claim_and_deletes_another(servers: Servers) -> None:
     for name, retain in (("keeps", True), ("drops", False)):
         servers.create(name, {"replicas": 0, "cache": {"size": "1Gi", "retain": retain}})
         servers.patch(name, {"cache": None})
@@ -155,7 +155,7 @@ def test_deleting_a_server_leaves_nothing_but_a_retained_claim(servers: Servers,
         gone(servers, "PersistentVolumeClaim", "leaves-cache")
 
 
-def test_server_made_again_takes_up_its_retained_claim(servers: Servers) -> None:
+def test_server_created_again_uses_its_retained_claim(servers: Servers) -> None:
     servers.create("again", {"cache": {"size": "1Gi"}})
     claim = servers.child("PersistentVolumeClaim", "again")["metadata"]["uid"]
     servers.kube.kubectl("-n", servers.namespace, "delete", "vllmserver", "again", "--timeout=15s")
@@ -165,7 +165,7 @@ def test_server_made_again_takes_up_its_retained_claim(servers: Servers) -> None
     assert servers.child("PersistentVolumeClaim", "again")["metadata"]["uid"] == claim
 
 
-def test_server_made_again_at_once_gets_children_of_its_own(servers: Servers) -> None:
+def test_server_created_again_at_once_gets_new_children(servers: Servers) -> None:
     for _ in range(5):
         servers.create("quick", {"model": MODEL}, settled=False)
         servers.kube.delete(KIND, "quick", servers.namespace)

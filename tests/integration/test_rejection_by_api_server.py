@@ -122,7 +122,7 @@ TOGETHER: list[tuple[str, Object, tuple[str, ...]]] = [
     [*WRONG_TYPES, *OUT_OF_BOUNDS, *URIS, *RULES],
     ids=lambda part: str(part)[:40] if not isinstance(part, tuple) else "",
 )
-def test_wrong_field_is_named_with_the_way_out(apply: Apply, path: str, value: Any, words: tuple[str, ...]) -> None:
+def test_wrong_field_is_named_with_its_remedy(apply: Apply, path: str, value: Any, words: tuple[str, ...]) -> None:
     answer = apply(with_field(path, value))
     assert answer.code != 0, answer.text
     assert [word for word in words if word not in answer.stderr] == [], answer.stderr

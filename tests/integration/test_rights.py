@@ -100,7 +100,7 @@ def test_deleted_children_come_back(scene: Scene) -> None:
     scene.kube.eventually(back, within=WITHIN)
 
 
-def test_edited_children_are_mended_and_what_the_spec_does_not_name_goes(scene: Scene) -> None:
+def test_edited_children_are_repaired_and_children_without_a_spec_field_pruned(scene: Scene) -> None:
     """Such as what a former release gave another name."""
     for kind, child in scene.servers.children("full").items():
         patch = {"metadata": {"labels": {"app.kubernetes.io/part-of": "edited"}}}
@@ -116,7 +116,7 @@ def test_edited_children_are_mended_and_what_the_spec_does_not_name_goes(scene: 
     scene.kube.eventually(mended, within=WITHIN)
 
 
-def test_what_belongs_to_someone_else_is_read_and_left_alone(scene: Scene) -> None:
+def test_objects_of_others_are_read_and_left_alone(scene: Scene) -> None:
     for kind, child in scene.servers.children("full").items():
         stranger = copy_of(child)
         stranger["metadata"] = {"name": child_name(kind, "taken")}
@@ -143,7 +143,7 @@ def copy_of(child: Object) -> Object:
     return {**kind, "metadata": {"name": "former", **kept}, "spec": spec}
 
 
-def test_log_of_a_dead_container_is_asked_for(scene: Scene) -> None:
+def test_log_of_a_failed_container_is_read(scene: Scene) -> None:
     """No kubelet runs here, so there is none to be had; but the right to read it is checked first."""
     mark, selector = scene.plane.audit.mark(), "app.kubernetes.io/instance=full"
     scene.kube.eventually(lambda: bool(scene.kube.list("Pod", scene.servers.namespace, selector)), within=WITHIN)
@@ -172,7 +172,7 @@ def test_pod_of_a_stalled_engine_is_deleted(scene: Scene) -> None:
         restarted_for_a_stalled_engine(scene.servers, scene.process, "stalled", LOOPBACK)
 
 
-def test_what_is_refused_once_more_after_a_restart_is_counted_in_the_same_event(scene: Scene) -> None:
+def test_repeated_refusal_after_a_restart_counts_in_the_same_event(scene: Scene) -> None:
     refuse(scene, times=1)
     scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "hub"}}})
     scene.servers.accepted("full")

@@ -69,9 +69,7 @@ def told(servers: Servers, name: str, **expected: tuple[str, str]) -> dict[str, 
     return servers.kube.eventually(check, within=30, namespace=servers.namespace)
 
 
-def test_broken_image_beside_serving_replicas_is_told_and_cured_by_changing_back(
-    servers: Servers, engines: None
-) -> None:
+def test_broken_image_next_to_serving_replicas_is_reported_and_can_be_reverted(servers: Servers, engines: None) -> None:
     servers.create("rolls", {"image": GOOD, "replicas": 3, "accelerator": {"resourceName": ""}})
     serve(servers, "rolls", GOOD, 3)
     told(servers, "rolls", Ready=("True", "Serving"), Progressing=("False", "Complete"))
@@ -109,7 +107,7 @@ def test_broken_image_beside_serving_replicas_is_told_and_cured_by_changing_back
     assert servers.get("rolls")["status"]["message"] == "3/3 replicas serve"
 
 
-def test_pods_that_an_admission_policy_refuses_are_told_though_none_exists(servers: Servers) -> None:
+def test_pods_refused_by_an_admission_policy_are_reported(servers: Servers) -> None:
     """The namespace demands the restricted standard, and the spec asks for the host's network."""
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
     servers.kube.patch("Namespace", servers.namespace, None, label)
@@ -119,7 +117,7 @@ def test_pods_that_an_admission_policy_refuses_are_told_though_none_exists(serve
     assert "hostNetwork" in servers.get("refused")["status"]["message"]
 
 
-def test_exceeded_quota_is_told_and_waited_for(servers: Servers) -> None:
+def test_exceeded_quota_is_reported_until_it_is_raised(servers: Servers) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
     servers.kube.create(quota, servers.namespace)
     servers.create("waits", {})

@@ -32,7 +32,7 @@ def controllers(plane: Plane) -> Iterator[int]:
     os.kill(record.pid, signal.SIGCONT)
 
 
-def test_change_is_told_once_or_twice_however_slow_the_controllers(
+def test_change_is_reported_once_or_twice_with_slow_controllers(
     servers: Servers, audit: AuditLog, controllers: int
 ) -> None:
     for name in NAMES:

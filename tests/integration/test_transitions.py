@@ -10,13 +10,13 @@ from tools.harness.kube import Kube
 from tools.harness.operator_process import OperatorProcess
 
 
-async def test_every_change_arrives_or_is_refused_by_name_and_its_reverse_leaves_no_trace(
+async def test_every_change_is_applied_or_refused_and_its_reverse_leaves_no_trace(
     kube: Kube, audit: AuditLog, operator: OperatorProcess, namespace: str
 ) -> None:
     await Run(kube.kubeconfig, audit, namespace, transitions=60, seed=1, players=20).check()
 
 
-def test_every_field_governs_a_place_or_is_listed_with_the_reason_why_not() -> None:
+def test_every_field_changes_a_child_or_is_listed_with_a_reason() -> None:
     leaves = {path for path in fields() if "[]" not in path and "properties" not in schema_at(path)}
     assert leaves <= {*LOOKS, *NO_CHILD}
     assert set(NO_CHILD) <= leaves

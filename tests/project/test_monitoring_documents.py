@@ -75,7 +75,7 @@ def test_log_lines_that_runbooks_look_for_are_written() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted(ALERTS))
-def test_runbook_answers_the_questions_of_the_night(alert: str) -> None:
+def test_runbook_has_the_five_sections(alert: str) -> None:
     page = (RUNBOOKS / f"{alert}.md").read_text()
     assert page.startswith(f"# {alert}\n")
     headings = re.findall(r"^## (.+)$", page, re.MULTILINE)

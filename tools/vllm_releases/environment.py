@@ -21,7 +21,7 @@ UNUSED = (
     "cuda-bindings",
 )
 OLD_COMPANIONS = {"0.9.": ("transformers==4.53.3",)}
-"""Upper bounds of dependencies whose newer versions break a release that sets no bound."""
+"""Prefix of a release -> dependencies pinned to it: newer versions break a release that sets no upper bound."""
 
 QUIET = {"UV_SYSTEM_CERTS": "1", "UV_HTTP_TIMEOUT": "300"}
 

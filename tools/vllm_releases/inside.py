@@ -61,7 +61,7 @@ def _first(paths: tuple[str, ...]) -> Any:
 
 
 def flags(parser: argparse.ArgumentParser) -> dict[str, Json]:
-    """Flag -> its definition, by name."""
+    """Return flag -> definition, sorted by name."""
     found = {}
     for action in parser._actions:
         names = [name for name in action.option_strings if not name.startswith("--no-")] or list(action.option_strings)
@@ -72,24 +72,31 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, Json]:
 
 
 def _definition(action: argparse.Action, aliases: list[str]) -> Json:
-    """Only what differs from a flag that takes one text."""
-    nargs = 0 if action.nargs == 0 else action.nargs
-    kind, keywords = _kind(action.type) if nargs != 0 and callable(action.type) else ("text", [])
+    """Return only what differs from a flag that takes one text."""
+    kind, keywords = _kind(action.type) if action.nargs != 0 and callable(action.type) else ("text", [])
     facts: Json = {
-        "nargs": nargs,
-        "kind": kind if nargs != 0 and kind != "text" else None,
+        "nargs": action.nargs,
+        "kind": None if kind == "text" else kind,
         "keywords": keywords,
         "choices": _choices(action),
-        "negatable": any(name.startswith("--no-") for name in action.option_strings) and len(action.option_strings) > 1,
+        "negatable": _is_negatable(action),
         "aliases": aliases,
         "default": _default(action.default),
-        "deprecated": bool(getattr(action, "deprecated", False)) or _says_deprecated(action),
+        "deprecated": _is_deprecated(action),
     }
+    # 0 equals False, and a flag without a value is more than a default.
     return {
-        name: value
-        for name, value in facts.items()
-        if value not in (None, False, []) or (name == "nargs" and value == 0 and value is not None)
+        name: value for name, value in facts.items() if value not in (None, False, []) or (name, value) == ("nargs", 0)
     }
+
+
+def _is_negatable(action: argparse.Action) -> bool:
+    options = action.option_strings
+    return len(options) > 1 and any(name.startswith("--no-") for name in options)
+
+
+def _is_deprecated(action: argparse.Action) -> bool:
+    return bool(getattr(action, "deprecated", False)) or _says_deprecated(action)
 
 
 def _says_deprecated(action: argparse.Action) -> bool:

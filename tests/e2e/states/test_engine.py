@@ -75,7 +75,7 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
-def test_what_vllm_refuses_is_told_with_the_way_out(begin: Begin, registry: str, refusal: Refusal) -> None:
+def test_refusal_of_vllm_is_reported_with_its_remedy(begin: Begin, registry: str, refusal: Refusal) -> None:
     case = begin(refusal.name)
     body = server(refusal.name, **refusal.spec)
     body["spec"]["image"] = body["spec"]["image"].replace(NAMELESS, f"{registry}/{NAMELESS}")

@@ -93,7 +93,7 @@ def test_node_that_is_gone(victim: Case) -> None:
     goes_through(victim, trouble, expected, fault=nodes.stop_kubelet, cure=nodes.start_kubelet)
 
 
-def test_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
+def test_container_killed_for_lack_of_memory(begin: Begin) -> None:
     case = begin("no-memory")
     resources: Callable[[str], Object] = lambda limit: {  # noqa: E731
         "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": limit}
@@ -112,7 +112,7 @@ def test_container_that_is_killed_for_want_of_memory(begin: Begin) -> None:
     case.heals(lambda: case.changes({"resources": resources("8Gi")}))
 
 
-def test_describe_reads_as_a_story(victim: Case) -> None:
+def test_describe_is_readable_after_many_troubles(victim: Case) -> None:
     """What one replica went through in the tests above, as its owner reads it the morning after."""
     where = ("-n", victim.namespace)
     RECORDER.story = victim.kube.kubectl(*where, "describe", "vllmserver", NAME).stdout

@@ -44,7 +44,7 @@ def _pod() -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": CLIENT}, "spec": spec}
 
 
-def test_flooded_replica_is_never_called_anything_but_serving(begin: Begin, client: str) -> None:
+def test_flooded_replica_is_always_serving(begin: Begin, client: str) -> None:
     case = begin("busy")
     words = f"{load.STREAMS} streams and a flood of {load.PROMPT_TOKENS}-token prompts for {SECONDS:g} s"
     case.suffers(5, words, lambda: case.applies(server("busy", engine={"maxModelLen": 2048})))

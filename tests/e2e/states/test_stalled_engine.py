@@ -40,7 +40,7 @@ def test_engine_suspended_while_idle(victim: Case) -> None:
     victim.changes({"health": {"syntheticCompletion": None}})
 
 
-def test_engine_that_froze_before_the_operator_first_saw_it(victim: Case) -> None:
+def test_engine_stalled_before_the_operator_started(victim: Case) -> None:
     """While the operator is away, a client asks an idle engine that is suspended, and waits for ever."""
     found = pod(victim)
     process = nodes.engine(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.harness.audit import AuditLog
+from tools.harness.audit import AuditLog, Request, by_target
 
 
 def line(name: str) -> bytes:
@@ -45,6 +45,15 @@ def test_log_without_a_whole_line_is_counted_from_its_beginning(log: AuditLog, b
     assert log.mark() == 0
 
 
-def test_what_was_answered_before_the_mark_is_not_counted(log: AuditLog) -> None:
+def test_requests_before_the_mark_are_not_counted(log: AuditLog) -> None:
     log.path.write_bytes(line("a"))
     assert log.writes(log.mark()) == []
+
+
+def test_writes_are_counted_by_their_target() -> None:
+    found = [_write("deployments"), _write("vllmservers", "status"), _write("vllmservers", "status")]
+    assert list(by_target(found).items()) == [("vllmservers/status", 2), ("deployments", 1)]
+
+
+def _write(resource: str, subresource: str = "") -> Request:
+    return Request("patch", "", resource, subresource, "scale", "s00000", 200, "", "", "", is_denied=False)

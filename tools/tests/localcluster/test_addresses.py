@@ -19,7 +19,7 @@ def test_nodes_get_addresses_of_their_own_inside_the_networks() -> None:
     assert all(len(node.link) <= 15 for node in nodes)  # the kernel's limit for names of interfaces
 
 
-def test_route_of_another_into_our_networks_clashes() -> None:
+def test_foreign_route_into_the_clusters_networks_clashes() -> None:
     table = [
         {"dst": "default", "dev": "eth0"},
         {"dst": "192.168.1.0/24", "dev": "eth0"},

@@ -45,7 +45,7 @@ def test_start_leaves_a_running_process_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another"}])
-def test_stranger_with_a_remembered_id_is_not_ended(tmp_path: Path, change: dict[str, object]) -> None:
+def test_another_process_with_a_remembered_id_is_not_ended(tmp_path: Path, change: dict[str, object]) -> None:
     processes = Processes(tmp_path)
     with subprocess.Popen(SLEEP) as stranger:
         mine = Record(stranger.pid, running_since(stranger.pid) or 0, boot_id())
@@ -63,7 +63,7 @@ def test_half_written_record_counts_as_dead(tmp_path: Path) -> None:
     assert not processes.alive("torn")
 
 
-def test_early_death_is_told_with_the_end_of_the_log(tmp_path: Path) -> None:
+def test_early_death_is_reported_with_the_end_of_the_log(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     processes.start("broken", [sys.executable, "-c", "print('no such option')"])
     with pytest.raises(ClusterError, match="no such option"):
