@@ -53,6 +53,18 @@ class UnexpectedStatusError(ProbeError):
         self.status = status
 
 
+class AnswerTooLongError(ProbeError):
+    """A replica answered with more bytes than are read.
+
+    Args:
+        path: path of the request.
+        limit: longest body that is read, in bytes.
+    """
+
+    def __init__(self, path: str, limit: int) -> None:
+        super().__init__("HTTPError", f"{path} answered with more than {limit} bytes")
+
+
 def new_session() -> aiohttp.ClientSession:
     """Open a session for any number of replicas over plain HTTP, with one connection to each that is kept alive.
 
@@ -148,7 +160,7 @@ async def _body(response: aiohttp.ClientResponse, path: str, limit: int) -> byte
         chunks.append(chunk)
         if sum(map(len, chunks)) > limit:
             response.close()
-            raise ProbeError("HTTPError", f"{path} answered with more than {limit} bytes")
+            raise AnswerTooLongError(path, limit)
     return b"".join(chunks)
 
 

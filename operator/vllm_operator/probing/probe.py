@@ -8,10 +8,12 @@ from dataclasses import replace
 import aiohttp
 
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.probing.http import ProbeError, ReplicaClient, UnexpectedStatusError
+from vllm_operator.probing.http import AnswerTooLongError, ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import (
     MAX_MODELS,
     METRICS_LIMIT,
+    MODELS_LIMIT,
+    SMALL_LIMIT,
     Models,
     ReplicaCapacity,
     parse_capacity,
@@ -22,7 +24,6 @@ from vllm_operator.probing.responses import (
 TIMEOUT_SECONDS = 10.0
 """Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as dead."""
 
-_SMALL = 1024 * 1024
 _NOT_PROBED = ReplicaHealth()
 
 
@@ -71,20 +72,20 @@ async def _check_alive(client: ReplicaClient, on_metrics: Callable[[bytes], None
         try:
             on_metrics(await client.get("/metrics", METRICS_LIMIT))
             return
-        except UnexpectedStatusError:
-            pass  # a server without metrics may be healthy
+        except (UnexpectedStatusError, AnswerTooLongError):
+            pass  # a server without metrics, or with more than are read, may be healthy
         except ProbeError as error:
             if error.reason == "HTTPError":
                 raise
             # With the path of the next probe, /health: a status must not change with the path of the request.
             raise ProbeError(error.reason, error.message.replace("/metrics", "/health", 1)) from None
-    await client.get("/health", _SMALL)
+    await client.get("/health", SMALL_LIMIT)
 
 
 async def _list_models(client: ReplicaClient, api_key: str | None) -> Models:
     try:
         authorized = replace(client, headers=authorization(api_key)) if api_key else client
-        body = await authorized.get("/v1/models", _SMALL)
+        body = await authorized.get("/v1/models", MODELS_LIMIT)
     except UnexpectedStatusError as error:
         if error.reason == "Unauthorized":
             raise ProbeError("Unauthorized", f"{error.message}: {_key_remedy(api_key)}") from None
@@ -137,7 +138,7 @@ async def _with_version_and_capacity(client: ReplicaClient, health: ReplicaHealt
     """Add version and capacity to `health`; a replica without them serves nevertheless."""
     version, capacity = health.version, ReplicaCapacity(health.kv_cache_tokens, health.concurrency)
     try:
-        version = parse_version(await client.get("/version", _SMALL))
+        version = parse_version(await client.get("/version", SMALL_LIMIT))
         capacity = parse_capacity(await client.get("/metrics", METRICS_LIMIT))
     except ProbeError:
         pass

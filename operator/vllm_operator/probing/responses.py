@@ -9,16 +9,30 @@ from typing import Any
 
 import orjson
 
+from vllm_operator.probing.exposition import read_label, read_number, read_series
+
 MAX_MODELS = 64
 """Names of `/v1/models` that are kept."""
 
-METRICS_LIMIT = 4 * 1024 * 1024
-"""Longest body of `/metrics` that is read, in bytes; vLLM 0.32 sends 50 KB for one engine."""
+METRICS_LIMIT = 1024 * 1024
+"""Longest body of `/metrics` that is read, in bytes. vLLM 0.32 sends 52 KB for one engine, and 32 KB for each further
+one: there is room for 32 engines. A replica that sends more is probed as one without metrics."""
+
+MODELS_LIMIT = 1024 * 1024
+"""Longest body of `/v1/models` that is read, in bytes. vLLM sends 0.5 KB for each model or LoRA adapter."""
+
+SMALL_LIMIT = 64 * 1024
+"""Longest body of every other answer, in bytes: vLLM's have less than 100."""
+
+_MAX_CONTAINERS = 12_288
+"""Lists and objects in a JSON body, three for each of 4,096 models. A parser needs 0.5 µs for each of them."""
+
+_MAX_COMMAS = 65_536
+"""Commas in a JSON body, 16 for each of 4,096 models."""
 
 _NAME_LENGTH = 253
 _VERSION = re.compile(r"[\w.+\-]{1,64}")
-_CACHE_INFO = re.compile(rb"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)
-_LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
+_CACHE_INFO = b"vllm:cache_config_info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +77,19 @@ def parse_capacity(body: bytes) -> ReplicaCapacity:
 
     Older versions lack `kv_cache_size_tokens`: there it is `num_gpu_blocks` x `block_size`.
     """
-    engines = [dict(_LABEL.findall(labels)) for labels in _CACHE_INFO.findall(body)]
+    engines = [labels for labels, _ in read_series(body, _CACHE_INFO)]
     return ReplicaCapacity(
         kv_cache_tokens=_total([_tokens(labels) for labels in engines]),
-        concurrency=_total([_whole(labels.get(b"kv_cache_max_concurrency")) for labels in engines]),
+        concurrency=_total([_whole(labels, b"kv_cache_max_concurrency") for labels in engines]),
     )
 
 
-def _tokens(labels: dict[bytes, bytes]) -> int | None:
-    tokens = _whole(labels.get(b"kv_cache_size_tokens"))
-    blocks, size = _whole(labels.get(b"num_gpu_blocks")), _whole(labels.get(b"block_size"))
-    return tokens if tokens is not None else blocks * size if blocks and size else None
+def _tokens(labels: bytes) -> int | None:
+    tokens = _whole(labels, b"kv_cache_size_tokens")
+    if tokens is not None:
+        return tokens
+    blocks, size = _whole(labels, b"num_gpu_blocks"), _whole(labels, b"block_size")
+    return blocks * size if blocks and size else None
 
 
 def _total(values: list[int | None]) -> int | None:
@@ -81,16 +97,16 @@ def _total(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _whole(label: bytes | None) -> int | None:
-    """Read a whole number: `2048.0` -> 2048; None for `None` and for junk."""
-    try:
-        value = float(label or b"")
-    except ValueError:
-        return None
-    return int(value) if math.isfinite(value) and 0 <= value < 2**53 else None
+def _whole(labels: bytes, name: bytes) -> int | None:
+    """Read a label that holds a whole number: `2048.0` -> 2048; None without it, for `None` and for junk."""
+    value = read_number(read_label(labels, name))
+    return int(value) if value is not None and math.isfinite(value) and 0 <= value < 2**53 else None
 
 
 def _json(body: bytes) -> Any:
+    """Parse a body; None for junk, and for one whose parts are too many to parse without holding up the event loop."""
+    if body.count(b"{") + body.count(b"[") > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
+        return None
     try:
         return orjson.loads(body)
     except ValueError:

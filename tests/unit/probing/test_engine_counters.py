@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.fake_vllm import RECORDED_METRICS
 from tests.helpers.paths import DATA
-from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
+from vllm_operator.probing.engine_counters import MAX_ENGINES, EngineCounters, parse_engine_counters
 from vllm_operator.probing.stall_heuristics import has_progressed
 from vllm_operator.vllm.releases import load_release, release_numbers
 
@@ -118,3 +118,28 @@ def test_every_measured_release_exports_the_counters(number: tuple[int, int, int
         "http_requests_total",
     }
     assert needed - set(load_release(number).metrics) == set()
+
+
+def test_long_values_and_thousands_of_engines_are_kept_in_few_bytes() -> None:
+    series = "".join(
+        f'{family}{{engine="{engine}"}} {"1" * 600}\n'
+        for family in ("vllm:num_requests_running", "vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+        for engine in range(500)
+    )
+    counters = parse_engine_counters(series.encode())
+    assert counters is not None
+    assert len(counters.progress) == MAX_ENGINES
+    assert sum(map(len, counters.progress.values())) <= MAX_ENGINES * 512
+
+
+def test_many_series_of_one_engine_are_kept_as_a_hash_that_changes() -> None:
+    def body(last: int) -> bytes:
+        series = "".join(f'vllm:prompt_tokens_total{{engine="0",x="{index}"}} 1000000.0\n' for index in range(200))
+        return f'{series}vllm:prompt_tokens_total{{engine="0",x="z"}} {last}\n'.encode()
+
+    before, same, after = (parse_engine_counters(body(last)) for last in (1, 1, 2))
+    assert before is not None
+    assert after is not None
+    assert before == same
+    assert has_progressed(before, after)
+    assert len(before.progress["0"]) == 16

@@ -14,6 +14,7 @@ from tests.helpers.fake_vllm import FakeVLLM
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import new_session
 from vllm_operator.probing.probe import probe
+from vllm_operator.probing.responses import METRICS_LIMIT
 
 WANTED = ("mistral-7b",)
 
@@ -206,3 +207,10 @@ async def test_silence_of_metrics_is_a_timeout_of_health(vllm: FakeVLLM, session
     health = await probe(session, vllm.url, WANTED, None, timeout=0.2, on_metrics=lambda _: None)
     assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
     assert vllm.requests["/health"] == 0
+
+
+async def test_health_is_requested_when_metrics_are_too_long(vllm: FakeVLLM, session: aiohttp.ClientSession):
+    vllm.body = {"/metrics": b"x" * (METRICS_LIMIT + 1)}
+    taken: list[bytes] = []
+    assert (await probe(session, vllm.url, WANTED, None, on_metrics=taken.append)).is_healthy
+    assert (taken, vllm.requests["/health"]) == ([], 1)

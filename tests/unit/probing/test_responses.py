@@ -66,3 +66,15 @@ def test_odd_version_is_none(body: bytes):
 
 def test_version_of_a_development_build_is_read():
     assert parse_version(b'{"version": "0.32.1.dev12+g1a2b3c4.cpu"}') == "0.32.1.dev12+g1a2b3c4.cpu"
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b"[[]]", b'{"a":{}}', b'{"id":"m"}'])
+def test_body_of_many_parts_is_not_parsed(item: bytes):
+    assert parse_models(b'{"data":[' + b",".join([item] * 100_000) + b"]}") is None
+
+
+def test_thousands_of_adapters_are_listed():
+    adapter = b'{"id":"adapter-%d","object":"model","created":1,"owned_by":"vllm","permission":[{"id":"p","a":1}]}'
+    models = parse_models(b'{"data":[' + b",".join(adapter % index for index in range(4000)) + b"]}")
+    assert models is not None
+    assert len(models.names) == 4000
