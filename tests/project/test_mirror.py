@@ -20,7 +20,7 @@ ELSEWHERE: dict[str, str] = {}
 def module_of(test: Path) -> Path | None:
     """Return the module that a test file below `tests/unit` belongs to, relative to the package.
 
-    `a/test_b.py` belongs to `a/b.py`, to the package `a/b/`, or, in a folder of its own, to `a.py`; `test_main.py` to
+    `a/test_b.py` belongs to `a/b.py`, to the package `a/b/`, or, in a folder of tests, to `a.py`; `test_main.py` to
     `__main__.py`. None where no such module exists.
     """
     name = test.stem.removeprefix("test_")
