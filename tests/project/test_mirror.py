@@ -55,13 +55,11 @@ def modules() -> Iterator[Path]:
 TESTED = {module_of(test) for test in unit_tests()}
 
 
-@pytest.mark.xfail(strict=False, reason="tests move to the new layout package by package")
 @pytest.mark.parametrize("test", unit_tests(), ids=str)
 def test_each_test_file_belongs_to_a_module(test: Path) -> None:
     assert module_of(test) is not None, f"tests/unit/{test} mirrors no module of {SOURCE.name}"
 
 
-@pytest.mark.xfail(strict=False, reason="tests move to the new layout package by package")
 @pytest.mark.parametrize("module", modules(), ids=str)
 def test_each_module_has_tests(module: Path) -> None:
     assert (module in TESTED) != (str(module) in ELSEWHERE)
