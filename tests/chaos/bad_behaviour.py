@@ -19,7 +19,7 @@ class Bad(Fault):
     struck: int = 0
 
     def strike(self) -> bool:
-        """Whether it is active now, which counts."""
+        """Return whether the fault is active now, and count the call."""
         self.struck += self.active
         return self.active
 
@@ -107,7 +107,7 @@ class Halved(Bad):
 
 @dataclass
 class Unheard(Bad):
-    """Watch events are dropped; afterwards the watch goes on, or stays silent for ever."""
+    """Watch events are dropped; afterwards the watch goes on, or stays silent until it is closed."""
 
     goes_on: bool = False
 

@@ -1,4 +1,4 @@
-"""One API server for all tests of this folder; every run gets a namespace and an operator of its own."""
+"""One API server for all tests of this folder; every run gets a new namespace and operator."""
 
 from __future__ import annotations
 

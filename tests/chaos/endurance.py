@@ -1,4 +1,4 @@
-"""What an operator has to endure: its servers are changed during a fault, and end where they should, soon."""
+"""Check that an operator endures a fault: its servers change during the fault, and soon reach their desired state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stage(kube: Kube, plane: Plane, proxy: Proxy, fault: Fault, operator: Operat
 
 
 def change(stage: Stage) -> None:
-    """What users do meanwhile: create, change, delete, delete and create again, and delete a child."""
+    """Act as users during the fault: create, change, delete, delete and create again, and delete a child."""
     servers = Servers(stage.kube, stage.namespace)
     servers.kube.delete(KIND, "gone", stage.namespace)
     servers.kube.delete(KIND, "again", stage.namespace)

@@ -61,7 +61,7 @@ class Call:
         return self.method == "GET" and not self.is_watch and self.path.rpartition("/")[2] in PLURALS
 
     def concerns(self, namespace: str) -> bool:
-        """Whether it is about objects of this namespace."""
+        """Return whether the call is about objects of this namespace."""
         return f"/namespaces/{namespace}/" in self.path + "/"
 
     def __str__(self) -> str:
@@ -70,14 +70,14 @@ class Call:
 
 @dataclass
 class Answer:
-    """What the API server answered to anything but a watch."""
+    """An answer of the API server to a call other than a watch."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     torn: bool = False
-    """Whether the connection breaks after half of the body."""
+    """Break the connection after half of the body."""
 
     @classmethod
     def error(cls, status: int, reason: str, **headers: str) -> Answer:
@@ -92,18 +92,18 @@ class Dropped(Exception):  # no error: what a fault asks for
 
 
 class Fault:
-    """What goes wrong; this one lets everything through. Faults run in the proxy's own thread."""
+    """The behaviour of the proxy; this one passes everything through. Faults run in the proxy's own thread."""
 
     async def before(self, call: Call) -> Answer | None:
         """An answer in the API server's place, which is then not asked."""
         return None
 
     async def after(self, call: Call, answer: Answer) -> Answer:
-        """What the operator gets, once the API server has answered."""
+        """Return the answer for the operator, given the one of the API server."""
         return answer
 
     async def events(self, call: Call, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """What the operator gets of a watch, a line for each event."""
+        """Yield the lines of a watch for the operator, one for each event."""
         async for line in lines:
             yield line
 
@@ -115,11 +115,11 @@ class Proxy:
     Attributes:
         upstream: the administrator's kubeconfig.
         folder: where the operator's kubeconfig is written.
-        agent: appended to the User-Agent, so that the audit log tells operators apart.
-        one_at_a_time: whether a write waits for the answer to the one before, so that a fault can strike between them.
+        agent: appended to the User-Agent, so that the audit log distinguishes operators.
+        one_at_a_time: a write waits for the answer to the one before, so that a fault can strike between them.
         certificate: the files of the certificate that it shows, and of its key; None for HTTP.
         authority: the file of the CA that the kubeconfig names.
-        hellos: when TLS connections were begun, those that came to nothing among them.
+        hellos: times at which TLS connections began, failed ones included.
     """
 
     upstream: Path
@@ -159,11 +159,11 @@ class Proxy:
         return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self._port}"
 
     def write_kubeconfig(self, token: str = "unused") -> None:
-        """Write it anew, as whoever replaces credentials does."""
+        """Write it again, as a rotation of credentials does."""
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, token, self.authority)))
 
     def show(self, certificate: tuple[Path, Path]) -> None:
-        """Show another certificate, as an API server that was started anew with it: every connection ends."""
+        """Show another certificate, as an API server that was restarted with it: every connection ends."""
         self.go_away()
         self.certificate = certificate
         self.come_back()

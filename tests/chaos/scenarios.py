@@ -1,4 +1,4 @@
-"""What users do to servers while the operator dies."""
+"""Changes that users make while the operator is killed."""
 
 from __future__ import annotations
 

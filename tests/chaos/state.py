@@ -1,4 +1,4 @@
-"""What a namespace holds in the end, in a form in which two runs can be compared object by object."""
+"""Read the final state of a namespace, in a form in which two runs can be compared object by object."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Trust:
         fresh.replace(self.file)
 
     def replace_certificate(self) -> None:
-        """Start the API server anew, with a certificate of the new CA."""
+        """Restart the API server with a certificate of the new CA."""
         self.proxy.show(shown_by(self.new))
 
 
@@ -84,10 +84,10 @@ def test_certificate_that_is_replaced_before_the_ca_file(
     with stage(kube, plane, trust.proxy, Fault(), trust.operator) as found:
         trust.replace_certificate()
         began = time.monotonic()
-        told = endure(found, undisturbed, trust.replace_file, WRONG_SECONDS)
+        summary = endure(found, undisturbed, trust.replace_file, WRONG_SECONDS)
         process = found.kubelet.process
         tries = [moment - began for moment in trust.proxy.hellos if 0 <= moment - began < WRONG_SECONDS]
-        print(f"certificate first: {told}; {len(tries)} handshakes in the {WRONG_SECONDS:g} s before")
+        print(f"certificate first: {summary}; {len(tries)} handshakes in the {WRONG_SECONDS:g} s before")
         assert found.kubelet.ends == [], process.tail(80)
         assert tries, "the fault did not happen"
         assert len(tries) <= CALLS_A_SECOND * len(SERVERS) * WRONG_SECONDS
@@ -104,9 +104,9 @@ def test_ca_file_that_is_replaced_before_the_certificate(
         assert NOT_TRUSTED not in found.kubelet.process.log.read_text()
         trust.replace_certificate()
         began = time.monotonic()
-        told = endure(found, undisturbed, lambda: None, 0)
+        summary = endure(found, undisturbed, lambda: None, 0)
         tries = [moment for moment in trust.proxy.hellos if moment >= began]
-        print(f"CA file first: {told}; {len(tries)} handshakes")
+        print(f"CA file first: {summary}; {len(tries)} handshakes")
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
 
 

@@ -85,8 +85,8 @@ def test_operator_recovers_from(
             if name.endswith("broken"):
                 proxy.cut()
 
-        told = endure(found, undisturbed, lift, FAULT_SECONDS)
-        print(f"{name}: struck {fault.struck} times, {told}")
+        summary = endure(found, undisturbed, lift, FAULT_SECONDS)
+        print(f"{name}: struck {fault.struck} times, {summary}")
         assert fault.struck > 0, "the fault did not happen"
         assert found.kubelet.ends == [], found.kubelet.process.tail(80)
 
@@ -145,7 +145,7 @@ def test_deletion_missed_by_the_watch_is_noticed_in_an_empty_list(kube: Kube, pl
             proxy.cut()
             kube.delete("Service", "only", namespace)
             kube.eventually(lambda: servers.find_child("Service", "only") is not None, within=RECOVERY_SECONDS)
-            assert fault.struck > 0, "no watch was told to list again"
+            assert fault.struck > 0, "no watch was made to list again"
         finally:
             proxy.fault = Fault()
             process.kill()

@@ -22,17 +22,17 @@ from tools.harness.operator_process import OperatorProcess
 RECOVERY_SECONDS = 30.0
 CALLS_A_SECOND = 2.0
 SHORT_SECONDS = 45
-"""How long the first certificate is valid; the operator starts meanwhile, on a busy machine, too."""
+"""Seconds that the first certificate is valid; the operator starts within them, also on a busy machine."""
 DAY_SECONDS = 24 * 3600
 
 
 @dataclass
 class Issuer:
-    """Signs certificates of administrators with the cluster's authority.
+    """Sign certificates of administrators with the cluster's authority.
 
     Attributes:
         folder: where keys and certificates are kept.
-        authority: the cluster's certificate; its key lies beside it.
+        authority: the cluster's certificate; its key is in the same folder.
     """
 
     folder: Path

@@ -56,7 +56,7 @@ class KillAfter(Fault):
 
 @dataclass
 class Theatre:
-    """Where scenarios are run, each in a namespace and with an operator of its own."""
+    """The cluster in which scenarios run, each in a new namespace and with a new operator."""
 
     kube: Kube
     plane: Plane

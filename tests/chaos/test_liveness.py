@@ -36,7 +36,7 @@ class Impatient(OperatorProcess):
         self.launch([sys.executable, "-c", LAUNCH, *arguments])
 
     def health(self) -> tuple[int, str]:
-        """What the kubelet is told: HTTP status and text."""
+        """Return the answer that the kubelet gets: HTTP status and text."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as answer:
                 return answer.status, answer.read().decode()
@@ -72,9 +72,9 @@ def test_healthz_fails_while_a_reconcile_is_stuck(
         assert status == 500, text
         return text
 
-    told = kube.eventually(failed, within=15)
-    assert told.startswith("the reconcile of a server has not ended for "), told
-    assert float(told.split()[-2]) >= BOUND_SECONDS
+    message = kube.eventually(failed, within=15)
+    assert message.startswith("the reconcile of a server has not ended for "), message
+    assert float(message.split()[-2]) >= BOUND_SECONDS
     assert process.answers("/readyz"), "its caches are full, whatever the API server does"
     proxy.fault = Fault()
     proxy.cut()

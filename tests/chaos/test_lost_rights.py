@@ -40,7 +40,7 @@ class Scene:
         return self.servers.kube
 
     def single(self, mark: int) -> list[Request]:
-        """What the operator asked or wrote about single objects of the servers."""
+        """Return the operator's reads and writes of single objects of the servers."""
         asked = rights.requests(self.plane.audit, mark)
         return [one for one in asked if one.name and one.namespace == self.servers.namespace]
 
@@ -92,7 +92,7 @@ def scene(cluster: tuple[Plane, Kube, OperatorProcess]) -> Iterator[Scene]:
 
 
 def change(scene: Scene) -> None:
-    """What users do meanwhile."""
+    """Act as users while the rights are missing."""
     scene.servers.patch("one", {"replicas": 2}, settled=False)
     scene.kube.delete("Service", "two", scene.servers.namespace)
     scene.kube.delete("PodMonitor", "three", scene.servers.namespace)
@@ -111,7 +111,7 @@ def restored(scene: Scene) -> None:
 
 
 def judged(scene: Scene, mark: int, began: float) -> str:
-    """What was asked about single objects meanwhile is not too much; in words."""
+    """Check that there were few calls about single objects; return a description of them."""
     seconds = time.monotonic() - began
     asked, refused = scene.single(mark), scene.denied(mark)
     assert refused, "no right was missing"

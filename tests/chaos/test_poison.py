@@ -1,4 +1,4 @@
-"""One server that fails for ever, or whose pods never answer, is nobody else's trouble, and soon hardly a write."""
+"""One server that always fails, or whose pods never answer, delays no other, and soon causes few writes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HANGING_SECONDS = CALL_SECONDS + 15
 
 @dataclass
 class Poisoned(Fault):
-    """What happens to calls about one object; -1 for no answer at all.
+    """Answers to calls about one object; -1 for no answer at all.
 
     Attributes:
         reads: HTTP status that reads of its Secret get; 0 for the API server's own.
@@ -258,7 +258,7 @@ def test_pods_that_never_answer_delay_no_other_and_cause_no_writes(ward: Ward) -
         time.sleep(20)
         written = [str(call) for call in ward.proxy.calls[mark:] if call.is_write and POISON in call.path]
     print(f"30 pods that never answer: writes within 20 s {written}")
-    assert len(written) <= 2, "a state that stays is told once"
+    assert len(written) <= 2, "a state that stays is reported once"
     assert ward.servers.condition(POISON, "Ready")["status"] == "False"
 
 

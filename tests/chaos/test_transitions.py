@@ -15,14 +15,14 @@ from tools.harness.operator_process import OperatorProcess
 
 TRANSITIONS = int(os.environ.get("TRANSITIONS", "500"))
 SEED = int(os.environ.get("TRANSITION_SEED", "0")) or random.randrange(1, 1_000_000)
-"""A seed of its own for every run, unless one is given: it is printed, and makes the same transitions again."""
+"""Return a new seed for every run, or the given one: it is printed, and repeats the same transitions."""
 
 PLAYERS = 40
 
 
 @pytest.fixture
 def namespace(kube: Kube, plane: Plane) -> Iterator[str]:
-    """A namespace with an operator of its own."""
+    """Create a namespace with its own operator."""
     with kube.namespace("transitions") as name:
         process = OperatorProcess(plane.kubeconfig, plane.folder / "logs" / f"{name}.log", ["--namespace", name])
         process.start()

@@ -50,12 +50,12 @@ class Pair:
     standby: Candidate
 
     def writes(self, candidate: Candidate, mark: int) -> list[Request]:
-        """What the API server let this operator write, the Lease included."""
+        """Return the writes that the API server accepted from this operator, the Lease included."""
         found = self.plane.audit.writes(mark, namespace=self.servers.namespace)
         return [request for request in found if request.agent.endswith(f"({candidate.name})")]
 
     def holder(self) -> str:
-        """Who holds the Lease."""
+        """Return the holder of the Lease."""
         return str(self.servers.kube.must_get("Lease", LEASE_NAME, self.servers.namespace)["spec"]["holderIdentity"])
 
     def seconds_until_standby_leads(self, end_leader: Callable[[], object]) -> float:
@@ -123,7 +123,7 @@ def test_after_a_kill_the_standby_leads_within_twenty_seconds(pair: Pair) -> Non
 
 @dataclass
 class FreezeAfter(Fault):
-    """SIGSTOP in the middle of the work, when the API server has answered so many writes to children."""
+    """Send SIGSTOP during the work, when the API server has answered `number` writes to children."""
 
     process: OperatorProcess
     number: int

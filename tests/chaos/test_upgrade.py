@@ -49,19 +49,19 @@ def pods(kube: Kube, namespace: str) -> set[str]:
 
 
 def started(kube: Kube, namespace: str, one: Snapshot) -> bool:
-    """Whether the Deployment's controller has seen it. Not every pod can be made: a PriorityClass may be missing."""
+    """Return whether the Deployment's controller observed it; pods may lack a PriorityClass."""
     body = deployment(kube, namespace, one)
     return bool((body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"])
 
 
 def identity(deployment: Object) -> tuple[str, Object, Object]:
-    """What no upgrade may change: the object, whom it selects, and who owns it."""
+    """Return what no upgrade may change: the object, its selector and its owner."""
     metadata = deployment["metadata"]
     return metadata["uid"], deployment["spec"]["selector"], metadata["ownerReferences"]
 
 
 def rollout(deployment: Object) -> tuple[str, Object]:
-    """What a rollout would change. The generation also counts annotations, whose hash covers the owner's UID."""
+    """Return what a rollout would change. The generation also counts annotations, whose hash covers the owner's UID."""
     return deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"], deployment["spec"]
 
 

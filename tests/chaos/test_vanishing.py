@@ -20,7 +20,7 @@ from tools.harness.kube import Kube
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
 LAST_WRITES = 1
-"""So often a status may still tell what controllers do about a change, before all is at rest."""
+"""Most status writes for the reactions of controllers to a change, before all is at rest."""
 ENDING_WRITES = 8
 """The applies of one pass, which are sent at once, and two statuses."""
 BACK_SECONDS = 30.0
@@ -28,10 +28,10 @@ BACK_SECONDS = 30.0
 
 
 class World(Alone):
-    """A cluster of its own, since CRDs are everybody's, and one operator that watches all of it."""
+    """Start a separate cluster, since CRDs belong to all namespaces, and one operator that watches all of it."""
 
     def writes(self, mark: int, namespace: str, resources: tuple[str, ...] = ()) -> list[Request]:
-        """What the operator tried to write, refused or not."""
+        """Return the operator's writes, refused ones included."""
         found = self.plane.audit.writes(mark, namespace=namespace)
         return [request for request in found if not resources or request.resource in resources]
 
@@ -162,10 +162,10 @@ def test_optional_kind_of_another_version_is_reported_and_left_alone(world: Worl
     try:
         serve(world.kube, v1=False)
         monitored(servers, "watched", "False")
-        told = servers.condition("watched", "MonitoringActive")
-        print(f"another version: {told['reason']}: {told['message']}")
-        assert told["reason"] == "CRDNotInstalled"
-        assert "monitoring.coreos.com/v1" in told["message"]
+        condition_now = servers.condition("watched", "MonitoringActive")
+        print(f"another version: {condition_now['reason']}: {condition_now['message']}")
+        assert condition_now["reason"] == "CRDNotInstalled"
+        assert "monitoring.coreos.com/v1" in condition_now["message"]
         servers.patch("watched", {"replicas": 2})
         at_rest(world, servers.namespace)
     finally:

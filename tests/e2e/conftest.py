@@ -19,7 +19,7 @@ ORDER = (
     # The quickstart is tested while the gated server loads. The rights are read from the audit log of both, before the
     # namespaced operator takes the place of the other one.
     "test_quickstart", "test_gated", "test_rights", "test_namespaced",
-    # `make states`: the rows of the table in docs/status.md.
+    # `make states`: the rows of the table in docs/reference/status.md.
     "test_pods", "test_engine", "test_faults", "test_stalled_engine", "test_rollout", "test_flood",
 )  # fmt: skip
 """Test modules of this folder in the order in which they run."""

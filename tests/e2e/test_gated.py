@@ -23,13 +23,13 @@ def test_clients_need_the_key_and_the_operator_has_it(inside: InCluster, gated: 
 def test_neither_token_nor_key_is_shown_anywhere(inside: InCluster, gated: str) -> None:
     wait_ready(inside, gated)
     kube, here = inside.kube, ("-n", inside.namespace)
-    told = kube.kubectl(*here, "get", "all,events", "-l", f"app.kubernetes.io/instance={gated}", "-o", "yaml").stdout
-    told += kube.kubectl(*here, "get", "vllmservers,events", "-o", "yaml").stdout
-    told += kube.kubectl("-n", SYSTEM, "logs", "deployment/vllm-operator").text
-    told += kube.kubectl(*here, "logs", f"deployment/{gated}").text
-    assert "gated" in told
-    assert KEY not in told
-    assert TOKEN not in told
+    shown = kube.kubectl(*here, "get", "all,events", "-l", f"app.kubernetes.io/instance={gated}", "-o", "yaml").stdout
+    shown += kube.kubectl(*here, "get", "vllmservers,events", "-o", "yaml").stdout
+    shown += kube.kubectl("-n", SYSTEM, "logs", "deployment/vllm-operator").text
+    shown += kube.kubectl(*here, "logs", f"deployment/{gated}").text
+    assert "gated" in shown
+    assert KEY not in shown
+    assert TOKEN not in shown
 
 
 def test_first_replica_downloads_every_file_once(inside: InCluster, gated: str) -> None:

@@ -20,7 +20,7 @@ SERVER = "single"
 
 @pytest.fixture(scope="module")
 def namespaced(kube: Kube, inside: InCluster) -> Iterator[Kube]:
-    """The cluster where only a namespaced operator runs: the other one rests meanwhile."""
+    """The cluster with a namespaced operator only: the other one is scaled to zero until the end."""
     shipped = operator_manifests(settings.OPERATOR_IMAGE, OWN, [inside.namespace])
     # The CRD is there, and its deletion would take every server with it.
     manifests = to_yaml(body for body in shipped if body["kind"] != "CustomResourceDefinition")

@@ -104,12 +104,12 @@ def test_missing_image_is_named_and_can_be_reverted(inside: InCluster, quickstar
     former = kube.must_get(KIND, quickstart, inside.namespace)["spec"]["image"]
     kube.patch(KIND, quickstart, inside.namespace, patch)
 
-    def told() -> None:
+    def is_reported() -> None:
         server = kube.must_get(KIND, quickstart, inside.namespace)
         assert condition(server, "Ready")["status"] == "False"
         assert "no-such-image" in server["status"]["message"], server["status"]["message"]
 
-    kube.eventually(told, within=60, namespace=inside.namespace)
+    kube.eventually(is_reported, within=60, namespace=inside.namespace)
     kube.patch(KIND, quickstart, inside.namespace, {"spec": {"image": former, "version": None}})
     wait_ready(inside, quickstart)
 

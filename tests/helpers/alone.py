@@ -43,7 +43,7 @@ def install_crd(kube: Kube) -> None:
 
 @contextmanager
 def operator_alone(*, monitoring: bool = False) -> Iterator[Alone]:
-    """A cluster of its own and an operator that is ready; with the optional CRDs where `monitoring` says so."""
+    """Start a separate cluster and an operator that is ready; with the optional CRDs if `monitoring` is set."""
     with plane_or_skip() as plane:
         kube = plane.kube()
         install_crd(kube)

@@ -30,7 +30,7 @@ def documented() -> dict[str, Row]:
 
 @dataclass(frozen=True)
 class Scrape:
-    """What /metrics said."""
+    """The samples of one answer of /metrics."""
 
     families: dict[str, Metric]
 

@@ -117,7 +117,7 @@ def crashed_pod(end: Json, name: str = "mistral-5f9c6d7b8-x2k7b") -> Json:
 
 
 def deleted_pod(name: str = "mistral-5f9c6d7b8-x2k7b") -> Json:
-    """A ready pod that was told to stop at 08:30:00 and has 150 s."""
+    """Return a ready pod that was deleted at 08:30:00 with a grace period of 150 s."""
     body = ready_pod(name)
     body["metadata"] |= {"deletionTimestamp": "2026-03-02T08:32:30Z", "deletionGracePeriodSeconds": 150}
     return body

@@ -23,7 +23,7 @@ APPLY = "application/apply-patch+yaml"
 
 @dataclass(frozen=True)
 class Reply:
-    """What the API server answered."""
+    """An answer of the API server."""
 
     status: int
     body: dict[str, Any]

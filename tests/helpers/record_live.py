@@ -1,7 +1,7 @@
 """Record how a real API server keeps the operator's children, for the tests of drift.
 
 `python -m tests.helpers.record_live` needs kubectl and the kubeconfig of a cluster that may be written to. It applies
-the children of the golden manifests as a dry run, and edits a Deployment in a namespace of its own.
+the children of the golden manifests as a dry run, and edits a Deployment in a new namespace.
 """
 
 from __future__ import annotations

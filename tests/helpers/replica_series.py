@@ -45,7 +45,7 @@ SERIES = {
     "within_40s": (LATENCY, 'engine,le="40.0"'),
     "all": (LATENCY, 'engine,le="+Inf"'),
 }
-"""What the keys of a story stand for: the metric, and its labels beside those of the target."""
+"""Key of a story -> its metric, and the labels in addition to those of the target."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def audit(plane: Plane) -> AuditLog:
 
 @pytest.fixture(scope="session")
 def crd_applied(bare: Kube) -> Any:
-    """What kubectl said when the CRD was applied."""
+    """Apply the CRD; return the output of kubectl."""
     answer = bare.apply(crd(), "--server-side")
     bare.wait_for_crds("vllmservers.vllm-operator.dev")
     return answer
@@ -86,7 +86,7 @@ def namespace(kube: Kube) -> Iterator[str]:
 
 @pytest.fixture
 def servers(kube: Kube, operator: OperatorProcess, namespace: str) -> Servers:
-    """The VLLMServers of this test, in a namespace of its own."""
+    """The VLLMServers of this test, in a new namespace."""
     return Servers(kube, namespace)
 
 

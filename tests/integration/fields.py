@@ -80,7 +80,7 @@ class Change:
 
 
 def at(kind: str, path: str) -> Look:
-    """What stands at a path of a child; `name=value` picks from a list, a missing step gives None."""
+    """Return the value at a path of a child; `name=value` picks from a list, a missing step gives None."""
 
     def look(children: Children) -> Any:
         place: Any = children.get(kind)
@@ -101,17 +101,17 @@ def one_step(place: Any, step: str) -> Any:
 
 
 def pod(path: str) -> Look:
-    """What stands in the pod's spec."""
+    """Return a reader of the pod's spec."""
     return at("Deployment", f"spec/template/spec/{path}")
 
 
 def container(path: str) -> Look:
-    """What stands in the vLLM container."""
+    """Return a reader of the vLLM container."""
     return pod(f"containers/name=vllm/{path}")
 
 
 def env(name: str, path: str = "value") -> Look:
-    """What stands in an environment variable."""
+    """Return a reader of an environment variable."""
     return container(f"env/name={name}/{path}")
 
 
@@ -141,12 +141,12 @@ def exists(kind: str) -> Look:
 
 
 def owned(kind: str) -> Look:
-    """Whether a child goes with its server."""
+    """Return a reader of whether a child is deleted with its server."""
     return lambda children: bool(children[kind]["metadata"].get("ownerReferences"))
 
 
 def alert(name: str, path: str) -> Look:
-    """What stands in an alert of the PrometheusRule."""
+    """Return a reader of an alert of the PrometheusRule."""
 
     def look(children: Children) -> Any:
         for group in children["PrometheusRule"]["spec"]["groups"]:
@@ -158,7 +158,7 @@ def alert(name: str, path: str) -> Look:
 
 
 def some_expression(text: str) -> Look:
-    """Whether the expression of any alert holds this text."""
+    """Return a reader of whether the expression of any alert contains this text."""
 
     def look(children: Children) -> bool:
         rules = [rule for group in children["PrometheusRule"]["spec"]["groups"] for rule in group["rules"]]

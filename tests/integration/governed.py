@@ -18,7 +18,7 @@ RULE = "PrometheusRule"
 
 
 def both(*looks: Look) -> Look:
-    """What several looks see."""
+    """Return a view that combines several views."""
     return lambda children: [look(children) for look in looks]
 
 
@@ -97,11 +97,11 @@ class Situation:
     children: Mapping[str, Object]
 
     def values(self, path: str) -> tuple[Any, Any]:
-        """What a field holds before and after."""
+        """Return the values of a field before and after."""
         return found(self.before, path), found(self.after, path)
 
     def either(self, path: str) -> bool:
-        """Whether a field is set before or after."""
+        """Return whether a field is set before or after."""
         return any(value is not None for value in self.values(path))
 
 
@@ -193,7 +193,7 @@ DEFAULTS = {
     f"{BEHAVIOR}.scaleUp.selectPolicy": "Max",
     f"{BEHAVIOR}.scaleDown.selectPolicy": "Max",
 }
-"""What Kubernetes itself fills in: saying it changes nothing."""
+"""Defaults of Kubernetes: setting them changes nothing."""
 
 SWITCHES = ("engine.enforceEager", "engine.trustRemoteCode", "engine.enableAutoToolChoice")
 """Switches that are off in vLLM itself: false says what it does anyway."""
@@ -231,15 +231,17 @@ ACROSS: tuple[tuple[str, str], ...] = (
 
 
 def names(message: str, changed: list[str]) -> bool:
-    """Whether a refusal names a field that was changed, one above or below it, or one that does not fit it."""
+    """Return whether a refusal names a changed field, one above or below it, or one that does not fit it."""
     if any(re.search(rf"\b{path.rpartition('.')[2]}\b", message) for path in changed if "." in path):
         return True
-    told = [re.sub(r"\[[^\]]*\]", "", path) for path in re.findall(r"spec(?:\.[A-Za-z]+(?:\[[^\]]*\])?)+", message)]
+    named_paths = [
+        re.sub(r"\[[^\]]*\]", "", path) for path in re.findall(r"spec(?:\.[A-Za-z]+(?:\[[^\]]*\])?)+", message)
+    ]
     for path in (f"spec.{path}" for path in changed):
-        if any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in told):
+        if any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in named_paths):
             return True
     return any(
-        path.startswith(field) and any(one.startswith(other) for one in told)
+        path.startswith(field) and any(one.startswith(other) for one in named_paths)
         for path in changed
         for field, other in ACROSS
     )

@@ -1,4 +1,4 @@
-"""Admission policies that change or refuse children: nothing is fought over, and the user is told."""
+"""Admission policies that change or refuse children: the operator does not fight them, and reports them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def policy(kube: Kube, namespace: str, kind: str, rules: Object) -> Iterator[Non
             kube.delete(name, namespace)
 
 
-def told(servers: Servers, *words: str) -> None:
+def wait_for_note(servers: Servers, *words: str) -> None:
     """Wait until the server is accepted with these words."""
 
     def check() -> None:
@@ -100,7 +100,7 @@ def test_fields_of_a_policy_stay_and_other_edits_are_undone(servers: Servers, au
 def test_replicas_pinned_by_a_policy_are_reported_and_left(servers: Servers, audit: AuditLog) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, patching(PINS)):
         servers.create("altered", {"replicas": 1})
-        told(servers, "changes Deployment altered: spec.replicas")
+        wait_for_note(servers, "changes Deployment altered: spec.replicas")
         servers.kube.eventually(
             lambda: servers.condition("altered", "Progressing")["reason"] == "RollingOut",
             within=15,
@@ -114,7 +114,7 @@ def test_replicas_pinned_by_a_policy_are_reported_and_left(servers: Servers, aud
 def test_policy_that_removes_the_watched_label_is_reported(servers: Servers) -> None:
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.create("altered")
-        told(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
+        wait_for_note(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
 
 
 def test_child_unlabelled_by_a_policy_later_is_reported_and_not_applied_again(
@@ -123,7 +123,7 @@ def test_child_unlabelled_by_a_policy_later_is_reported_and_not_applied_again(
     servers.create("altered")
     with policy(servers.kube, servers.namespace, MUTATING, applying(HIDES)):
         servers.patch("altered", {"replicas": 3}, settled=False)
-        told(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
+        wait_for_note(servers, "app.kubernetes.io/managed-by", "exempt the label from the policy")
         time.sleep(2)
         mark = audit.mark()
         servers.patch("altered", {"service": {"annotations": {"team": "ml"}}}, settled=False)

@@ -1,4 +1,4 @@
-"""What a user sees of the CustomResourceDefinition itself."""
+"""The CustomResourceDefinition as users see it."""
 
 from __future__ import annotations
 

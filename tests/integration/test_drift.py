@@ -73,7 +73,7 @@ def test_deleted_child_comes_back_within_two_seconds(held: Servers, kind: str) -
 
 
 def without_assigned(body: Object) -> Object:
-    """Without what the API server assigns anew (addresses) and what the autoscaler owns (replicas)."""
+    """Return a child without what the API server assigns again (addresses) and what the autoscaler owns (replicas)."""
     spec = {key: value for key, value in body["spec"].items() if key not in ("clusterIP", "clusterIPs", "replicas")}
     return {**body, "spec": spec}
 
@@ -221,7 +221,7 @@ def test_edited_child_comes_back_within_two_seconds(held: Servers, audit: AuditL
 
 
 def test_child_that_lost_its_labels_is_watched_again_afterwards(held: Servers) -> None:
-    """The watch told it as deleted. No pod is concerned, whose events would wake the server."""
+    """The watch reported it as deleted. No pod is concerned, whose events would enqueue the server."""
     former = ours(held.child("Service", HELD[1]))
     for edit in (dropping("metadata/labels"), setting("spec/ports/0/port", 8081)):
         written = held.kube.replace("Service", HELD[1], held.namespace, edit)

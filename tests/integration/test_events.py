@@ -18,7 +18,7 @@ def recorded(servers: Servers) -> list[Object]:
     return [event for event in servers.kube.list("Event", servers.namespace) if event["involvedObject"]["kind"] == KIND]
 
 
-def told(servers: Servers, name: str) -> list[str]:
+def event_lines(servers: Servers, name: str) -> list[str]:
     """The lines below `Events:` of kubectl describe, without the two of the head."""
     text = servers.kube.kubectl("describe", "vllmserver", name, "-n", servers.namespace).stdout
     return [line.strip() for line in text.partition("\nEvents:")[2].splitlines()[3:] if line.strip()]
@@ -44,7 +44,7 @@ def test_long_trouble_is_a_few_events_with_the_right_counts(servers: Servers, op
         "Accepted": ALTERNATIONS,
         "SecretNotFound": 1,
     }
-    lines = told(servers, "night")
+    lines = event_lines(servers, "night")
     assert len(lines) == len(events)
     assert [f"(x{ALTERNATIONS} over" in line for line in lines] == [True, True, False]
     assert lines[-1].split()[:2] == ["Warning", "SecretNotFound"]

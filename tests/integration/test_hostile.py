@@ -98,7 +98,7 @@ def container(children: Object) -> Object:
 
 
 def written(field: str, text: str) -> Any:
-    """What must be found of a text."""
+    """Return the part of a text that must be found."""
     if field in AS_WRITTEN:
         return text
     # Kubernetes turns $$ into $ and would otherwise replace $(NAME).
@@ -261,7 +261,7 @@ def judged(servers: Servers, name: str) -> None:
 
 
 def still_serving(servers: Servers, operator: OperatorProcess, name: str) -> None:
-    """Whether the operator lives and carries out another server's wish at once."""
+    """Check that the operator is alive and applies another server's change at once."""
     assert operator.alive(), operator.tail()
     assert operator.answers("/healthz")
     servers.create(name)

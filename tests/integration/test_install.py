@@ -1,4 +1,4 @@
-"""What `manifests` prints, put before a real API server."""
+"""The output of `manifests`, applied to a real API server."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ def scale_path(servers: Servers, name: str) -> str:
 
 
 def test_scale_subresource_shows_replicas_and_selector(servers: Servers) -> None:
-    servers.create("told", {"replicas": 2})
+    servers.create("scaled", {"replicas": 2})
 
-    def told() -> None:
-        scale = json.loads(servers.kube.kubectl("get", "--raw", scale_path(servers, "told")).stdout)
+    def is_scaled() -> None:
+        scale = json.loads(servers.kube.kubectl("get", "--raw", scale_path(servers, "scaled")).stdout)
         assert scale["status"]["replicas"] == 2
         selector = scale["status"]["selector"]
         pods = servers.kube.list("Pod", servers.namespace, selector)
         assert len(pods) == 2
-        assert {pod["metadata"]["labels"]["app.kubernetes.io/instance"] for pod in pods} == {"told"}
+        assert {pod["metadata"]["labels"]["app.kubernetes.io/instance"] for pod in pods} == {"scaled"}
 
-    servers.kube.eventually(told, within=10, namespace=servers.namespace)
+    servers.kube.eventually(is_scaled, within=10, namespace=servers.namespace)
 
 
 def test_kubectl_wait_for_a_condition_ends_when_it_holds(servers: Servers) -> None:
@@ -45,8 +45,8 @@ def test_kubectl_wait_for_a_condition_ends_when_it_holds(servers: Servers) -> No
 
 
 def test_every_condition_is_of_the_present_generation_and_explains_itself(servers: Servers) -> None:
-    servers.create("told")
-    server = servers.patch("told", {"replicas": 2})
+    servers.create("scaled")
+    server = servers.patch("scaled", {"replicas": 2})
     conditions = server["status"]["conditions"]
     kinds = {entry["type"] for entry in conditions}
     assert {"Ready", "Accepted", "Progressing", "Available", "EngineHealthy", "MonitoringActive", "Stalled"} <= kinds
@@ -59,22 +59,24 @@ def test_status_that_someone_edits_is_put_back(servers: Servers) -> None:
     """Also what they add, which an apply alone leaves: a field, a condition."""
     servers.create("edited")
     servers.kube.eventually(lambda: servers.get("edited")["status"]["replicas"] == 1, within=10)
-    told = servers.get("edited")["status"]
-    theirs = {**told["conditions"][0], "type": "Theirs"}
+    status = servers.get("edited")["status"]
+    theirs = {**status["conditions"][0], "type": "Theirs"}
     edits: list[Object] = [
         {"phase": "Serving", "version": "9.9.9", "capacity": {"concurrency": 3}},
-        {"conditions": [*told["conditions"], theirs]},
+        {"conditions": [*status["conditions"], theirs]},
     ]
     for edit in edits:
         servers.kube.patch(KIND, "edited", servers.namespace, {"status": edit}, status=True)
-        servers.kube.eventually(lambda: servers.get("edited")["status"] == told, within=10, namespace=servers.namespace)
+        servers.kube.eventually(
+            lambda: servers.get("edited")["status"] == status, within=10, namespace=servers.namespace
+        )
 
 
 def test_describe_shows_an_event_for_what_happened(servers: Servers) -> None:
-    servers.create("told", {"engine": {"maxModelLen": 1, "extraArgs": ["--max-model-len=2"]}})
+    servers.create("scaled", {"engine": {"maxModelLen": 1, "extraArgs": ["--max-model-len=2"]}})
 
     def described() -> None:
-        text = servers.kube.kubectl("-n", servers.namespace, "describe", "vllmserver", "told").stdout
+        text = servers.kube.kubectl("-n", servers.namespace, "describe", "vllmserver", "scaled").stdout
         assert "spec.engine.extraArgs[0]" in text.partition("Events:")[2]
 
     servers.kube.eventually(described, within=10, namespace=servers.namespace)

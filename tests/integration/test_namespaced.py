@@ -40,7 +40,7 @@ class Scene:
         rights.lend(self.kube, self.process.kubeconfig, operator_manifests("none", SYSTEM, SERVED))
 
     def log(self, mark: int = 0) -> str:
-        """What the operator has logged since the mark."""
+        """Return the operator's log since the mark."""
         path = self.process.log
         return path.read_bytes()[mark:].decode() if path.exists() else ""
 
@@ -141,10 +141,10 @@ def test_optional_crds_come_and_go(running: Scene) -> None:
 
     remove_monitoring_crds(running.kube)
 
-    def told() -> None:
+    def is_reported() -> None:
         assert servers.condition("watched", "MonitoringActive").get("reason") == "CRDNotInstalled"
 
-    running.kube.eventually(told, within=PROMISED_SECONDS)
+    running.kube.eventually(is_reported, within=PROMISED_SECONDS)
     assert running.process.alive()
 
 

@@ -17,7 +17,7 @@ PROMISED_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[tuple[Servers, OperatorProcess]]:
-    """A cluster without the optional CRDs, and an operator of its own in it."""
+    """Start a cluster without the optional CRDs, and an operator for it."""
     with operator_alone() as alone, alone.kube.namespace("plain") as namespace:
         yield Servers(alone.kube, namespace), alone.process
 

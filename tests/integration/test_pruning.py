@@ -1,4 +1,4 @@
-"""What the spec no longer asks for goes, what it asks for is complete, and a deleted server leaves nothing."""
+"""Children that the spec no longer asks for are pruned, others are complete, a deleted server leaves nothing."""
 
 from __future__ import annotations
 

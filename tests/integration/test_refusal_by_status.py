@@ -1,4 +1,4 @@
-"""What only the operator can refuse: Accepted=False names the field and the way out, and what served keeps serving."""
+"""Refusals by the operator: Accepted=False names the field and the remedy, and a serving server keeps serving."""
 
 from __future__ import annotations
 

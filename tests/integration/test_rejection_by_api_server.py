@@ -1,4 +1,4 @@
-"""What never gets in: the API server refuses it with a message that names the field and the way out."""
+"""Refusals by the API server: the message names the field and the remedy."""
 
 from __future__ import annotations
 

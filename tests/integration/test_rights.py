@@ -187,11 +187,11 @@ def refuse(scene: Scene, times: int) -> None:
     scene.servers.patch("full", {"model": {"tokenSecretRef": {"name": "absent"}}}, settled=False)
     scene.servers.refused("full", "absent")
 
-    def told() -> None:
+    def is_reported() -> None:
         events = [event for event in scene.kube.list("Event", SERVED) if "absent" in (event.get("message") or "")]
         assert [event.get("count") for event in events] == [times]
 
-    scene.kube.eventually(told, within=WITHIN)
+    scene.kube.eventually(is_reported, within=WITHIN)
 
 
 def test_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
@@ -202,12 +202,12 @@ def test_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
     patch = {"status": {"conditions": [held]}}
     scene.kube.patch("Pod", pod["metadata"]["name"], scene.servers.namespace, patch, status=True)
 
-    def told() -> None:
+    def is_reported() -> None:
         cache = scene.servers.condition("full", "CacheReady")
         assert cache["reason"] == "FailedBinding", cache
         assert "no storage class is set" in cache["message"]
 
-    scene.kube.eventually(told, within=60)
+    scene.kube.eventually(is_reported, within=60)
 
 
 def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:

@@ -57,7 +57,7 @@ def serve(servers: Servers, name: str, image: str, count: int) -> None:
         play(servers, pod, {"running": {"startedAt": BEGUN}}, ready=True)
 
 
-def told(servers: Servers, name: str, **expected: tuple[str, str]) -> dict[str, Object]:
+def wait_for_conditions(servers: Servers, name: str, **expected: tuple[str, str]) -> dict[str, Object]:
     """Wait until these conditions have this status and reason; returns them."""
 
     def check() -> dict[str, Object]:
@@ -72,13 +72,13 @@ def told(servers: Servers, name: str, **expected: tuple[str, str]) -> dict[str, 
 def test_broken_image_next_to_serving_replicas_is_reported_and_can_be_reverted(servers: Servers, engines: None) -> None:
     servers.create("rolls", {"image": GOOD, "replicas": 3, "accelerator": {"resourceName": ""}})
     serve(servers, "rolls", GOOD, 3)
-    told(servers, "rolls", Ready=("True", "Serving"), Progressing=("False", "Complete"))
+    wait_for_conditions(servers, "rolls", Ready=("True", "Serving"), Progressing=("False", "Complete"))
 
     servers.patch("rolls", {"image": BROKEN}, settled=False)
     new = servers.kube.eventually(lambda: pods(servers, "rolls", BROKEN) or False, within=20)
     waiting = {"waiting": {"reason": "ErrImagePull", "message": NOT_FOUND}}
     play(servers, new[0], waiting, ready=False)
-    stuck = told(
+    stuck = wait_for_conditions(
         servers,
         "rolls",
         Available=("True", "OlderRevision"),
@@ -96,7 +96,7 @@ def test_broken_image_next_to_serving_replicas_is_reported_and_can_be_reverted(s
 
     servers.patch("rolls", {"image": GOOD}, settled=False)
     serve(servers, "rolls", GOOD, 3)
-    told(
+    wait_for_conditions(
         servers,
         "rolls",
         Available=("True", "Serving"),
@@ -112,7 +112,9 @@ def test_pods_refused_by_an_admission_policy_are_reported(servers: Servers) -> N
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
     servers.kube.patch("Namespace", servers.namespace, None, label)
     servers.create("refused", {"podTemplate": {"spec": {"hostNetwork": True}}})
-    stalled = told(servers, "refused", Progressing=("False", "Stuck"), Stalled=("True", "Stuck"))["Stalled"]
+    stalled = wait_for_conditions(servers, "refused", Progressing=("False", "Stuck"), Stalled=("True", "Stuck"))[
+        "Stalled"
+    ]
     assert "violates PodSecurity" in stalled["message"]
     assert "hostNetwork" in servers.get("refused")["status"]["message"]
 
@@ -121,6 +123,8 @@ def test_exceeded_quota_is_reported_until_it_is_raised(servers: Servers) -> None
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
     servers.kube.create(quota, servers.namespace)
     servers.create("waits", {})
-    progressing = told(servers, "waits", Progressing=("True", "RollingOut"), Stalled=("False", "NotStalled"))
+    progressing = wait_for_conditions(
+        servers, "waits", Progressing=("True", "RollingOut"), Stalled=("False", "NotStalled")
+    )
     assert "exceeded quota: few" in progressing["Progressing"]["message"]
     assert "exceeded quota: few" in servers.get("waits")["status"]["message"]

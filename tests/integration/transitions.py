@@ -39,12 +39,12 @@ REST_SECONDS = 6.0
 """Longer than a status waits for Kubernetes' controllers."""
 
 ALLOCATED = frozenset({"nodePort", "clusterIP", "clusterIPs", "volumeName", "healthCheckNodePort"})
-"""What the API server or a controller chooses, anew for every object."""
+"""Values that the API server or a controller chooses for every object."""
 
 
 @dataclass
 class Tally:
-    """What came of the transitions so far."""
+    """The results of the transitions so far."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     touched: Counter[str] = field(default_factory=Counter)
@@ -57,14 +57,14 @@ class Tally:
 
 @dataclass
 class Player:
-    """One server after another, changed and changed back, beside other players.
+    """Create one server after another, change it and change it back, next to other players.
 
     Attributes:
         api: the API server.
         namespace: where the servers are.
         name: begins the names of the servers.
-        rng: where chance comes from: the same seed gives the same changes.
-        tally: what came of it, shared by all players.
+        rng: source of randomness: the same seed gives the same changes.
+        tally: the results, shared by all players.
     """
 
     api: RawApi
@@ -75,7 +75,7 @@ class Player:
     servers: int = 0
 
     async def play(self, transitions: int) -> None:
-        """Make so many transitions."""
+        """Make `transitions` changes and their reverses."""
         changes = Changes(Generator(self.rng))
         left = transitions
         while left > 0:
@@ -117,8 +117,8 @@ class Player:
         former = await self._server(server)
         reply = await self._put(server, wanted)
         if reply.status == 422:
-            told = names(reply.message, changed_fields(base, wanted))
-            assert told, f"the API server names none of what was changed: {reply.message}"
+            is_named = names(reply.message, changed_fields(base, wanted))
+            assert is_named, f"the API server names none of what was changed: {reply.message}"
             return "refused by the API server"
         assert reply.ok, f"{reply.status} {reply.message}"
         stored = reply.body["spec"]
@@ -169,7 +169,7 @@ class Player:
             assert now["status"].get(name) == former["status"].get(name), f"status.{name} is another"
 
     async def _drop_kept_claim(self, server: str, now: dict[str, Object], children: dict[str, Object]) -> None:
-        """A claim that was made meanwhile and is kept stays behind: that is what retain means."""
+        """A claim that was made by the change and is retained stays: that is the meaning of `retain`."""
         if CLAIM not in now or CLAIM in children:
             return
         assert not now[CLAIM]["metadata"].get("ownerReferences"), "a claim that is not kept stayed behind"
@@ -239,7 +239,7 @@ def _comparable(body: Object) -> Object:
 
 
 def _stripped(value: Any) -> Any:
-    """Without what is chosen anew for every object, and the binding of a claim."""
+    """Return an object without the values chosen for every object, and without the binding of a claim."""
     if isinstance(value, dict):
         kept = {key: _stripped(item) for key, item in value.items() if key not in ALLOCATED}
         return {key: item for key, item in kept.items() if "pv.kubernetes.io/" not in key}
@@ -265,7 +265,7 @@ async def prepare(api: RawApi, namespace: str) -> None:
 
 
 async def play(api: RawApi, namespace: str, transitions: int, seed: int, players: int) -> Tally:
-    """Make so many transitions with so many servers at a time."""
+    """Make `transitions` changes and their reverses, with `players` servers at a time."""
     await prepare(api, namespace)
     tally = Tally()
     shares = [transitions // players + (number < transitions % players) for number in range(players)]

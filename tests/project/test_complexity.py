@@ -30,7 +30,6 @@ def complexities(source: str) -> Iterator[tuple[str, int]]:
             yield block.fullname, block.complexity
 
 
-@pytest.mark.xfail(strict=False, reason="complex functions are divided package by package")
 @pytest.mark.parametrize("path", SOURCES, ids=short)
 def test_functions_are_simple(path: Path) -> None:
     found = {name: value for name, value in complexities(path.read_text()) if value > MAX_COMPLEXITY}

@@ -26,7 +26,7 @@ FOREIGN = frozenset({"utils/argparse_utils.py", "json/__init__.py"})
 """Files of vLLM and of Python."""
 MODULE = re.compile(r"python3? -m ((?:tests|tools)[\w.]*)")
 RECORDED = ("tests/data/", "tests/golden/expected/", "tests/upgrade/released/")
-"""What other programs wrote: its words are none of ours."""
+"""Recordings of other programs."""
 
 
 @cache

@@ -20,7 +20,7 @@ ELSEWHERE: dict[str, str] = {}
 def module_of(test: Path) -> Path | None:
     """Return the module that a test file below `tests/unit` belongs to, relative to the package.
 
-    `a/test_b.py` belongs to `a/b.py`, to the package `a/b/`, or, in a folder of its own, to `a.py`; `test_main.py` to
+    `a/test_b.py` belongs to `a/b.py`, to the package `a/b/`, or, in a folder of tests, to `a.py`; `test_main.py` to
     `__main__.py`. None where no such module exists.
     """
     name = test.stem.removeprefix("test_")
@@ -55,13 +55,11 @@ def modules() -> Iterator[Path]:
 TESTED = {module_of(test) for test in unit_tests()}
 
 
-@pytest.mark.xfail(strict=False, reason="tests move to the new layout package by package")
 @pytest.mark.parametrize("test", unit_tests(), ids=str)
 def test_each_test_file_belongs_to_a_module(test: Path) -> None:
     assert module_of(test) is not None, f"tests/unit/{test} mirrors no module of {SOURCE.name}"
 
 
-@pytest.mark.xfail(strict=False, reason="tests move to the new layout package by package")
 @pytest.mark.parametrize("module", modules(), ids=str)
 def test_each_module_has_tests(module: Path) -> None:
     assert (module in TESTED) != (str(module) in ELSEWHERE)

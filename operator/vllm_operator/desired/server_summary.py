@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from vllm_operator.api.operations import CompletionMode
+from vllm_operator.api.operations import CompletionMode, Health
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.cache_volume import cache_claim
 from vllm_operator.desired.children import endpoint_url
 from vllm_operator.desired.monitoring import ScrapeMethod, missing_crds, scrape_method
 from vllm_operator.vllm.model_source import resolve_model
 
-DEFAULT_PROBE_SECONDS = 10
+DEFAULT_HEALTH = Health()
+"""Health settings of a server that cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class ServerSummary:
     name: str
     uid: str
     paused: bool = False
-    probe_interval: int = DEFAULT_PROBE_SECONDS
-    synthetic_completion: CompletionMode = "WhenSuspicious"
-    restart_stalled: bool = False
+    probe_interval: int = DEFAULT_HEALTH.probe_interval_seconds
+    synthetic_completion: CompletionMode = DEFAULT_HEALTH.synthetic_completion
+    restart_stalled: bool = DEFAULT_HEALTH.restart_stalled
     replicas: int | None = None
     autoscaling: bool = False
     cache_claim: str | None = None

@@ -40,7 +40,7 @@ def spec_warnings(spec: Spec) -> tuple[str, ...]:
     if unknown := unknown_flags_of_newer(spec):
         return (
             f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
-            "the newest release that this operator knows",
+            "the newest release whose flags were measured",
         )
     return ()
 

@@ -83,8 +83,8 @@ def _full_name(argument: Argument) -> str:
 
 def _unknown_flag(argument: Argument, release: KnownRelease) -> str:
     flag = argument.written.partition(".")[0]
-    if became := explain_missing_flag(flag):
-        return f"{release.name} has no {flag}, {became}"
+    if explanation := explain_missing_flag(flag):
+        return f"{release.name} has no {flag}, {explanation}"
     if argument.candidates:
         return f"{flag} could be {_alternatives(argument.candidates)}: write the whole name"
     positive = f"--{flag.removeprefix('--no-')}"

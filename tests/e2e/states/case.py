@@ -1,4 +1,4 @@
-"""One server in trouble: how long its status takes to tell the truth, and how long it takes to heal."""
+"""One server with a fault: measure the time until its status shows the fault, and until it recovered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT_SECONDS = 60.0
 """A status has to be true within this time: a promise to the user, not a benchmark."""
 
 PATIENCE_SECONDS = 150.0
-"""How long a late status is waited for, so that the table can tell how late it was."""
+"""Seconds to wait for a late status, so that the table can show how late it was."""
 
 HEALING_SECONDS = 300.0
 """A replica loads for 40 s on two quiet cores, and waits for the kubelet's back-off before."""
@@ -25,14 +25,14 @@ HEALING_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Expected:
-    """What a status has to say.
+    """The expected status.
 
     Attributes:
         phase: of the server.
         ready: reason of the condition `Ready`, which is False.
-        replica: phase and reason of the worst replica; None when there is none to tell of.
+        replica: phase and reason of the worst replica; None without a replica.
         message: pattern that the server's one line must match.
-        stalled: whether nothing will happen without a person.
+        stalled: nothing will happen without a person.
         conditions: further conditions, as `Type=Status` or `Type=Status:Reason`.
     """
 
@@ -44,7 +44,7 @@ class Expected:
     conditions: tuple[str, ...] = ()
 
     def lacks(self, seen: Seen | None) -> str:
-        """What the status does not say yet; empty when it says all."""
+        """Return the parts that the status lacks; empty when it is complete."""
         if seen is None or not seen.is_current:
             return "a status of this generation"
         status, ready = seen.status, condition(seen.server, "Ready")
@@ -89,14 +89,14 @@ class Case:
         fault()
 
     def shows(self, expected: Expected) -> Seen:
-        """Wait for the status that tells it, note it down, and check that every reader understands it alike."""
+        """Wait for the status that shows the fault, record it, and check that all waiting tools agree on it."""
         seen = self._until(expected.lacks, PATIENCE_SECONDS)
         self.row.seconds = round(seen.at - self.began, 1)
         self.row.lag = _since_the_end(seen)
         self.note(seen)
         self.row.waiters = agreement.check(self.kube, self.namespace, seen.server)
         late = self.row.seconds if self.row.lag is None else self.row.lag
-        assert late <= LIMIT_SECONDS, f"told after {late} s: {self.row.message}"
+        assert late <= LIMIT_SECONDS, f"reported after {late} s: {self.row.message}"
         return seen
 
     def survives_a_restart_of_the_operator(self) -> None:
@@ -149,13 +149,13 @@ class Case:
         worst = next(iter(status.get("replicaStatuses") or ()), {})
         ready = condition(seen.server, "Ready")
         row.phase, row.message = status.get("phase", ""), status.get("message", "")
-        row.ready, row.told = ready.get("reason", ""), ready.get("message", "")
+        row.ready, row.explanation = ready.get("reason", ""), ready.get("message", "")
         row.stalled = condition(seen.server, "Stalled").get("status", "")
         row.replica = " ".join(filter(None, (worst.get("phase"), worst.get("reason"))))
 
 
 def _since_the_end(seen: Seen) -> float | None:
-    """Seconds from the end of the container to the status that tells it; None where none ended."""
+    """Return the seconds from the end of the container to the status that shows it; None if none ended."""
     worst = next(iter(seen.status.get("replicaStatuses") or ()), {})
     if worst.get("phase") != "CrashLooping":
         return None

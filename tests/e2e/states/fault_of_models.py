@@ -13,12 +13,12 @@ ORDER = Path("/tmp/fault-of-models")
 
 
 def ordered() -> str:
-    """What is to be spoiled now; empty when nothing is."""
+    """Return the answer to falsify now; empty for none."""
     return ORDER.read_text().strip() if ORDER.exists() else ""
 
 
 async def fault(request: Any, call_next: Any) -> Any:
-    """Answer instead of vLLM, when told to."""
+    """Answer instead of vLLM, if the fault is on."""
     from starlette.responses import JSONResponse
 
     order = ordered()

@@ -21,7 +21,7 @@ VOCABULARY = range(10, 500)
 
 
 class Load:
-    """What is asked, and what came of it."""
+    """The requests, and their results."""
 
     def __init__(self, session: Any, url: str, model: str, seconds: float) -> None:
         self.session, self.url, self.model = session, url, model

@@ -1,4 +1,4 @@
-"""What can be done to a node of the local cluster: its devices, labels, images, processes and network."""
+"""Change a node of the local cluster: its devices, labels, images, processes and network."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def start_kubelet() -> None:
 
 
 def cut_off(address: str) -> None:
-    """Let nothing from other nodes reach a pod; the kubelet of its own node still does."""
+    """Block traffic from other nodes to a pod; the kubelet of the pod's node still reaches it."""
     rules = f"""
         table inet {TABLE} {{
             chain forward {{

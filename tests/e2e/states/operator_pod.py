@@ -16,7 +16,7 @@ START_SECONDS = 90.0
 
 
 def move_to(kube: Kube, node: str) -> None:
-    """Let the operator live on a node of its own, so that it outlives the other one."""
+    """Move the operator to a separate node, so that it outlives the other one."""
     where = {"nodeSelector": {"kubernetes.io/hostname": node}}
     kube.patch("Deployment", NAME, SYSTEM, {"spec": {"template": {"spec": where}}})
     kube.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=90s")

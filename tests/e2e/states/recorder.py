@@ -19,11 +19,11 @@ class Row:
         trouble: what was done to it.
         phase, ready, replica: phase of the server, reason of `Ready`, phase and reason of the worst replica.
         message: the server's own line.
-        told: what the condition that explains most says: the message with the way out.
-        waiters: what Flux (kstatus) and Argo CD (our script) make of it.
-        seconds: from the fault to the status that tells it.
+        explanation: message of the condition that explains most, with the remedy.
+        waiters: the health by Flux (kstatus) and by Argo CD (our script).
+        seconds: from the fault to the status that shows it.
         lag: of those, the ones since the container ended, where it did: vLLM takes its time to fail.
-        back: from the cure to `Ready=True`.
+        back: from the repair to `Ready=True`.
         restart: statuses that were written while the operator was restarted.
         load: runnable processes of the machine when the state was measured, over the last minute.
     """
@@ -34,7 +34,7 @@ class Row:
     ready: str = ""
     replica: str = ""
     message: str = ""
-    told: str = ""
+    explanation: str = ""
     stalled: str = ""
     waiters: str = ""
     seconds: float | None = None

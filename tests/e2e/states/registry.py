@@ -31,7 +31,7 @@ class FakeRegistry(ThreadingHTTPServer):
         self.manifests = {kind: self.variant(kind) for kind in ("public", "private")}
 
     def variant(self, kind: str) -> str:
-        """Digest of a manifest with the image's layers and an id of its own.
+        """Return the digest of a manifest with the image's layers and another id.
 
         The kubelet remembers by id which images need a password, and would not start the one that was imported.
         """

@@ -1,4 +1,4 @@
-"""Row 2: vLLM refuses what it is told, in its own words; or the manifest is refused before."""
+"""Row 2: vLLM refuses its arguments, with its own message; or the API server refuses the manifest before."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tools.harness.kube import Object
 
 GROUP = 2
 NAMELESS = "public/vllm-cpu:latest"
-"""An image whose tag tells no version."""
+"""An image whose tag contains no version."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What vLLM does not take, how it is told, and what cures it."""
+    """A spec that vLLM refuses, the expected status, and the repair."""
 
     name: str
     trouble: str

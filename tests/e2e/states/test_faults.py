@@ -19,7 +19,7 @@ __all__ = ["serving", "victim"]
 def goes_through(
     victim: Case, trouble: str, expected: Expected, *, fault: Callable[[], object], cure: Callable[[], object]
 ) -> None:
-    """A fault that its status tells, before and after a restart of the operator; it is cured whatever comes."""
+    """Cause a fault, check its status before and after a restart of the operator, and repair it in any case."""
     try:
         victim.suffers(GROUP, trouble, fault)
         victim.shows(expected)
@@ -66,8 +66,8 @@ def test_api_server_that_is_suspended(victim: Case) -> None:
                 conditions=("EngineHealthy=False:Timeout", "Available=False"),
             )
         )  # fmt: skip
-        told = {seen.status["message"] for seen in victim.watch.since(NAME, mark)}
-        assert len(told) == 1, f"something milder came before the cause: {told}"
+        messages = {seen.status["message"] for seen in victim.watch.since(NAME, mark)}
+        assert len(messages) == 1, f"something milder came before the cause: {messages}"
         victim.survives_a_restart_of_the_operator()
     victim.heals(lambda: nodes.resume(process))
 
@@ -113,7 +113,7 @@ def test_container_killed_for_lack_of_memory(begin: Begin) -> None:
 
 
 def test_describe_is_readable_after_many_troubles(victim: Case) -> None:
-    """What one replica went through in the tests above, as its owner reads it the morning after."""
+    """The faults of the tests above, as the owner of the server reads them afterwards."""
     where = ("-n", victim.namespace)
     RECORDER.story = victim.kube.kubectl(*where, "describe", "vllmserver", NAME).stdout
     events = [
@@ -121,8 +121,8 @@ def test_describe_is_readable_after_many_troubles(victim: Case) -> None:
         for event in victim.kube.list("Event", victim.namespace)
         if (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == (KIND, NAME)
     ]
-    told = [(event["type"], event["reason"], event["message"]) for event in events]
-    assert len(told) >= 6, told
-    assert len(set(told)) == len(told), "an event is told twice instead of being counted"
-    assert {"HTTPError", "ModelNotServed", "Timeout", "EngineDied"} <= {reason for _, reason, _ in told}
-    assert len({message for _, _, message in told}) == len(told), "two events tell the same"
+    messages = [(event["type"], event["reason"], event["message"]) for event in events]
+    assert len(messages) >= 6, messages
+    assert len(set(messages)) == len(messages), "an Event is repeated instead of being counted"
+    assert {"HTTPError", "ModelNotServed", "Timeout", "EngineDied"} <= {reason for _, reason, _ in messages}
+    assert len({message for _, _, message in messages}) == len(messages), "two events have the same message"

@@ -59,7 +59,7 @@ def test_flooded_replica_is_always_serving(begin: Begin, client: str) -> None:
     done = json.loads(answer.stdout.strip().splitlines()[-1])
     changes = case.watch.since(case.name, mark)
     case.note(before)
-    case.row.told = json.dumps(done)
+    case.row.explanation = json.dumps(done)
     case.row.trouble += f": {done}"
     assert {change.status["phase"] for change in changes} <= {"Serving"}
     assert {entry["phase"] for change in changes for entry in change.status["replicaStatuses"]} <= {"Serving"}

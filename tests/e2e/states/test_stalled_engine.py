@@ -41,7 +41,7 @@ def test_engine_suspended_while_idle(victim: Case) -> None:
 
 
 def test_engine_stalled_before_the_operator_started(victim: Case) -> None:
-    """While the operator is away, a client asks an idle engine that is suspended, and waits for ever."""
+    """A client sends a request to an idle, suspended engine while the operator is away, and waits without end."""
     found = pod(victim)
     process = nodes.engine(found)
     with suspended(process), operator_pod.away(victim.kube), contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a user who looks all the time sees: every status that a server ever had, and when it came."""
+"""Record every status that a server has, and its time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Seen:
 
     @property
     def is_current(self) -> bool:
-        """Whether the status speaks of the spec that is there."""
+        """Return whether the status is of the present generation."""
         return self.status.get("observedGeneration") == self.server["metadata"]["generation"]
 
 
@@ -61,11 +61,11 @@ class StatusWatch:
         return self.seen[name][-1] if self.seen[name] else None
 
     def mark(self, name: str) -> int:
-        """The place in the history of a server from which `since` tells what came later."""
+        """Return the position in the history of a server for `since`."""
         return len(self.seen[name])
 
     def since(self, name: str, mark: int) -> list[Seen]:
-        """What came after a mark, each with a status that differs from the one before it."""
+        """Return the changes after a mark, each with a status that differs from the one before it."""
         history = self.seen[name][max(mark - 1, 0) :]
         return [after for before, after in itertools.pairwise(history) if before.status != after.status]
 

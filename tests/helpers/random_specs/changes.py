@@ -51,7 +51,7 @@ class Changes:
         return chosen(place, last, path)
 
     def _entered(self, place: Json, step: str, path: str) -> Any:
-        """What stands at a step, made if need be with what it must hold; a random item of a list."""
+        """Return the value at a step, created with its required fields if it is missing; a random item of a list."""
         name = step.removesuffix("[]")
         if not place.get(name):
             place[name] = [self._required(path)] if step.endswith("[]") else self._required(path)

@@ -32,7 +32,7 @@ OTHERS: tuple[Any, ...] = (
 )
 
 OPEN = ("scheduling.affinity", "podTemplate", "security.podSecurityContext", "security.containerSecurityContext")
-"""Parts that Kubernetes alone validates: what is wrong there is told when a child is refused."""
+"""Parts that Kubernetes alone validates: an error there shows when a child is refused."""
 
 
 def odd_value(rng: random.Random) -> Any:

@@ -1,4 +1,4 @@
-"""What Kubernetes and vLLM take in the fields whose schema alone does not tell."""
+"""Values that Kubernetes and vLLM accept in fields whose schema alone does not define them."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def test_neighbours_fire_their_own_alerts_only(case: Case, assert_firing: Callab
     assert_firing(series, case.at, expected)
 
 
-def test_words_carry_the_value_the_limit_and_the_runbook(run_rules: Callable[..., None]) -> None:
+def test_texts_have_the_value_the_limit_and_the_runbook(run_rules: Callable[..., None]) -> None:
     expected = {
         "exp_labels": {"severity": "critical", "namespace": "llm", "vllmserver": "mistral", "team": "{{ $value }} 😀"},
         "exp_annotations": {

@@ -58,7 +58,7 @@ def test_no_rule_without_alerts_or_without_its_crd() -> None:
     assert prometheus_rule_plan(server(), frozenset({"PodMonitor"})) is None
 
 
-def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> None:
+def test_no_alert_for_absence_when_a_missing_crd_prevents_scraping() -> None:
     plan = prometheus_rule_plan(server(monitoring={"scrape": "podMonitor"}), frozenset({"PrometheusRule"}))
     assert plan is not None
     assert plan.records == []
@@ -69,7 +69,7 @@ def test_no_alarm_for_absence_when_a_missing_crd_leaves_nobody_to_scrape() -> No
     ("flags", "watched"),
     [(["--disable-log-stats"], False), (["--disable-log-stats", "--no-disable-log-stats"], True), (["--seed=1"], True)],
 )
-def test_no_alarm_for_absence_when_vllm_exports_nothing(flags: list[str], watched: bool) -> None:
+def test_no_alert_for_absence_when_vllm_exports_nothing(flags: list[str], watched: bool) -> None:
     plan = prometheus_rule_plan(server(engine={"extraArgs": flags}))
     assert plan is not None
     assert bool(plan.records) is watched

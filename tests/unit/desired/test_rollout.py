@@ -37,7 +37,7 @@ def test_startup_probe_lasts_the_budget_and_hardly_longer(budget: int) -> None:
 
 
 @given(DRAINS)
-def test_vllm_is_told_the_drain(drain: int) -> None:
+def test_drain_timeout_is_passed_to_vllm(drain: int) -> None:
     arguments = container(rollout={"drainTimeoutSeconds": drain})["args"]
 
     assert arguments[arguments.index("--shutdown-timeout") + 1] == str(drain)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import UID, server
-from vllm_operator.desired.server_summary import DEFAULT_PROBE_SECONDS, ServerSummary, summarize
+from vllm_operator.desired.server_summary import ServerSummary, summarize
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 
@@ -25,10 +25,6 @@ def test_smallest_server_has_the_defaults() -> None:
         endpoint="http://mistral.llm.svc",
         monitoring=True,
     )
-
-
-def test_default_interval_is_that_of_the_spec() -> None:
-    assert summary().probe_interval == DEFAULT_PROBE_SECONDS
 
 
 CHANGES: list[tuple[dict[str, Any], str, Any]] = [

@@ -48,7 +48,7 @@ def test_refused_label_of_alerts_is_a_problem() -> None:
     assert found.problems[0].message.startswith("spec.monitoring.alerts.labels: ")
 
 
-def test_refused_manifest_still_says_what_it_refers_to() -> None:
+def test_refused_spec_keeps_its_references() -> None:
     found = of(engine={"extraArgs": ["--port=1"]}, security={"apiKeySecretRef": {"name": "keys"}})
 
     assert [reference.name for reference in found.references] == ["keys"]

@@ -45,7 +45,7 @@ async def test_object_that_a_list_lacks_is_forgotten_and_its_server_returned() -
 
 @pytest.mark.parametrize(("version", "stays"), [("8", True), ("10", False), ("opaque", True)])
 async def test_object_that_came_during_a_list_is_judged_by_its_version(version: str, stays: bool) -> None:
-    """An apply's answer came, the object was deleted, and only then was the list read: no watch tells of it again."""
+    """The answer to an apply came, then the object was deleted, then the list was read: no watch event follows."""
     store = Store()
     lists = FakeLists(Listing([], version), during=lambda: store.put("Service", child(version=9)))
 

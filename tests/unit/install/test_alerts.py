@@ -60,7 +60,7 @@ class Case:
 REFUSED = {'api_requests_total{code="200"}': "10x240", 'api_requests_total{code="401"}': "0+5x240"}
 CASES = [
     Case("all is well", story()),
-    Case("a standby beside the leader", story() + series(STANDBY, process(pod="operator-b"))),
+    Case("a standby and the leader", story() + series(STANDBY, process(pod="operator-b"))),
     Case("two jobs scrape it", story() + series(HEALTHY, process(job="annotations"))),
     Case("nobody scrapes it", [], ("VLLMOperatorDown",)),
     Case("another namespace has one", story("elsewhere"), ("VLLMOperatorDown",)),
@@ -106,7 +106,7 @@ def test_every_metric_of_an_alert_is_exported() -> None:
     assert used <= set(documented())
 
 
-def test_words_carry_value_and_runbook(run_rules: Callable[..., None]) -> None:
+def test_texts_have_value_and_runbook(run_rules: Callable[..., None]) -> None:
     expected = {
         "exp_labels": {"severity": "warning", "namespace": NAMESPACE},
         "exp_annotations": {

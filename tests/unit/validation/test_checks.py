@@ -98,7 +98,7 @@ ROWS: list[tuple[str, dict[str, Any], str, str, str]] = [
         *("InvalidEnvironment", "spec.engine.env[VLLM_API_KEY]", "spec.security.apiKeySecretRef"),
     ),
     (
-        "a surge beside a cache for one",
+        "a surge with a cache for one",
         {"cache": {"size": "1Gi", "accessModes": ["ReadWriteOnce"]}, "rollout": {"maxSurge": 1}},
         *("CacheNotShareable", "spec.rollout.maxSurge", "set rollout.maxSurge: 0 (and maxUnavailable: 1)"),
     ),
@@ -133,15 +133,15 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         "flags whose names begin like owned ones",
         extra("--model-impl=auto", "--hf-config-path=x", "--api-server-count", "1"),
     ),
-    ("data-parallel flags beside the size", extra("--data-parallel-size-local=1", dataParallelSize=2)),
+    ("data-parallel flags with the size", extra("--data-parallel-size-local=1", dataParallelSize=2)),
     ("a repeated flag, whose last value counts", extra("--seed=1", "--seed=2")),
     ("a negative number", extra("--max-logprobs", "-1")),
     ("a name with a dash alone", {"model": {**MODEL, "servedNames": ["-a"]}}),
-    ("an empty text beside its flag", extra("--chat-template=/x", chatTemplate="")),
+    ("an empty text with its flag", extra("--chat-template=/x", chatTemplate="")),
     ("a target below the bound", {**extra("--max-num-seqs=51"), "autoscaling": {"maxReplicas": 2}}),
     ("a bound without autoscaling", extra("--max-num-seqs=1")),
     ("a variable of ours", env({"name": "HF_HOME", "value": "/elsewhere"})),
-    ("an empty value beside a source", env({"name": "A", "value": "", "valueFrom": SECRET})),
+    ("an empty value with a source", env({"name": "A", "value": "", "valueFrom": SECRET})),
     ("the API key from a Secret", env({"name": "VLLM_API_KEY", "valueFrom": SECRET})),
 ]
 
@@ -151,7 +151,7 @@ def test_accepted(fields: dict[str, Any]) -> None:
     assert spec_problems(spec(**fields)) == ()
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = spec_problems(spec(**extra("--port=1", "--max-model-len 1", "--dtype=auto", dtype="auto")))
 
     assert [problem.message.partition(":")[0] for problem in found] == [

@@ -12,7 +12,7 @@ from vllm_operator.validation.checks import spec_problems, spec_warnings
 ITEM = "spec.engine.extraArgs[0]: "
 
 
-def told(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
+def reasons_and_messages(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
     """Return reason and message of each problem."""
     found = spec_problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
     return [(problem.reason, problem.message) for problem in found]
@@ -33,7 +33,7 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in UNKNOWN], ids=[row[0] for row in UNKNOWN])
 def test_unknown_flag_is_refused(arguments: list[str], message: str) -> None:
-    ((reason, text),) = told(*arguments)
+    ((reason, text),) = reasons_and_messages(*arguments)
 
     assert reason == "UnknownFlag"
     assert text.startswith(
@@ -53,7 +53,7 @@ DROPPED = [
 
 @pytest.mark.parametrize(("argument", "way_out"), DROPPED)
 def test_removed_flag_is_refused_with_version_and_remedy(argument: str, way_out: str) -> None:
-    ((reason, message),) = told(argument)
+    ((reason, message),) = reasons_and_messages(argument)
 
     assert reason == "UnknownFlag"
     assert message.startswith(f"{ITEM}vLLM 0.32.0 has no {argument.partition('=')[0]}, it was dropped ")
@@ -61,12 +61,12 @@ def test_removed_flag_is_refused_with_version_and_remedy(argument: str, way_out:
 
 
 @pytest.mark.parametrize("argument", [row[0] for row in DROPPED])
-def test_version_that_still_has_it_takes_it(argument: str) -> None:
-    assert told(argument, version="0.9.2") == []
+def test_version_that_still_has_the_flag_accepts_it(argument: str) -> None:
+    assert reasons_and_messages(argument, version="0.9.2") == []
 
 
 def test_flag_of_a_newer_version_names_that_version() -> None:
-    ((_, message),) = told("--performance-mode=balanced", version="0.9.2")
+    ((_, message),) = reasons_and_messages("--performance-mode=balanced", version="0.9.2")
 
     assert message.startswith(f"{ITEM}vLLM 0.9.2 has no --performance-mode, it was added ")
     assert "use a newer image" in message
@@ -90,18 +90,18 @@ VALUES = [
 
 @pytest.mark.parametrize(("arguments", "message"), [row[1:] for row in VALUES], ids=[row[0] for row in VALUES])
 def test_value_that_the_parser_refuses_is_refused(arguments: list[str], message: str) -> None:
-    assert told(*arguments) == [("InvalidArgument", ITEM + message)]
+    assert reasons_and_messages(*arguments) == [("InvalidArgument", ITEM + message)]
 
 
 def test_value_behind_a_switch_belongs_to_no_flag() -> None:
     """vLLM would read it as the name of the model."""
     message = 'spec.engine.extraArgs[1]: "true" belongs to no flag: remove it'
 
-    assert told("--enforce-eager", "true") == [("InvalidArgument", message)]
+    assert reasons_and_messages("--enforce-eager", "true") == [("InvalidArgument", message)]
 
 
 def test_typed_field_is_named() -> None:
-    ((reason, message),) = told(dtype="bf16")
+    ((reason, message),) = reasons_and_messages(dtype="bf16")
 
     assert reason == "InvalidArgument"
     assert message.startswith("spec.engine.dtype: --dtype must be one of auto, bfloat16, ")
@@ -118,18 +118,18 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("arguments", ACCEPTED)
-def test_what_vllm_takes_is_accepted(arguments: list[str]) -> None:
-    assert told(*arguments) == []
+def test_values_that_vllm_accepts_are_accepted(arguments: list[str]) -> None:
+    assert reasons_and_messages(*arguments) == []
 
 
-def test_flag_that_nobody_knows_in_a_newer_version_is_noted() -> None:
+def test_unknown_flag_of_a_newer_version_is_a_warning() -> None:
     newer = spec(version="0.99.0", engine={"extraArgs": ["--brand-new", "1", "--enforce-eager"]})
 
     assert spec_problems(newer) == ()
     assert spec_warnings(newer)[0].startswith("--brand-new could not be checked: vLLM 0.99.0 is newer than ")
 
 
-def test_unknown_version_is_served_and_the_note_says_what_was_not_checked() -> None:
+def test_unknown_version_is_accepted_with_a_warning() -> None:
     unknown = spec(image="private/vllm:latest", engine={"extraArgs": ["--brand-new", "1"]})
 
     assert spec_problems(unknown) == ()
@@ -141,5 +141,5 @@ def test_known_version_needs_no_note() -> None:
 
 
 def test_flag_between_two_measured_versions_is_refused_when_neither_has_it() -> None:
-    assert told("--zzz=1", version="0.25.0")[0][0] == "UnknownFlag"
-    assert told("--max-num=1", "--max-loras=x", version="0.25.0") == []
+    assert reasons_and_messages("--zzz=1", version="0.25.0")[0][0] == "UnknownFlag"
+    assert reasons_and_messages("--max-num=1", "--max-loras=x", version="0.25.0") == []

@@ -54,12 +54,12 @@ ROWS: list[tuple[str, dict[str, Any], list[Reference]]] = [
         [],
     ),
     (
-        "a claim beside several replicas",
+        "a claim with several replicas",
         {"model": {"uri": "pvc://models/a"}, "replicas": 2},
         [Reference("PersistentVolumeClaim", "models", "spec.model.uri", sharing_problem=SEVERAL)],
     ),
     (
-        "a claim beside a surge",
+        "a claim with a surge",
         {"cache": {"existingClaim": "cache"}, "rollout": {"maxSurge": 1}},
         [Reference("PersistentVolumeClaim", "cache", "spec.cache.existingClaim", sharing_problem=SURGE)],
     ),

@@ -67,7 +67,11 @@ def test_order_of_the_manifest_does_not_count() -> None:
 ROWS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("true is the switch", {"enforceEager": True}, ["--enforce-eager"]),
     ("false is nothing for what is off by itself", {"enforceEager": False}, []),
-    ("false is said aloud for what is on by itself", {"enablePrefixCaching": False}, ["--no-enable-prefix-caching"]),
+    (
+        "false is written out for a switch that is on by default",
+        {"enablePrefixCaching": False},
+        ["--no-enable-prefix-caching"],
+    ),
     ("a fraction stays short", {"gpuMemoryUtilization": 0.90}, ["--gpu-memory-utilization", "0.9"]),
     ("one is one", {"gpuMemoryUtilization": 1.0}, ["--gpu-memory-utilization", "1"]),
     ("an empty text is unset", {"chatTemplate": "", "reasoningParser": ""}, []),

@@ -1,4 +1,4 @@
-"""What an earlier cluster left decides whether `up` goes on with it or starts anew."""
+"""The remains of an earlier cluster decide whether `up` continues it or removes it first."""
 
 import json
 from dataclasses import asdict

@@ -51,7 +51,7 @@ def _as_placeholder(context: jinja2.runtime.Context, value: object) -> str:
 
 
 def render_object(template: jinja2.Template, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that `template` shows with these variables.
+    """Return the object that `template` renders with these variables.
 
     Raises:
         TemplateError: it renders anything but one object.

@@ -152,7 +152,7 @@ def test_refused_by_path(patch: dict[str, Any], field: str) -> None:
 
 
 @pytest.mark.parametrize("patch", [{"containers": {}}, {"containers": "x"}, {"nodeSelector": []}, {"volumes": 1}])
-def test_another_type_takes_the_place(patch: dict[str, Any]) -> None:
+def test_value_of_another_type_replaces_the_old_one(patch: dict[str, Any]) -> None:
     """The API server refuses the result, with its own message."""
     merged = strategic_merge(BASE, patch, "spec.podTemplate")
 

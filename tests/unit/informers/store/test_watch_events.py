@@ -49,7 +49,7 @@ def test_deletion_of_a_former_object_leaves_its_successor(store: Store) -> None:
 
 
 def is_actionable(store: Store, kind: str, event: str = "MODIFIED", **changed: Any) -> bool:
-    """Whether an event about a child that held its manifest is news."""
+    """Return whether a reconcile could act on an event about a child that matched its manifest."""
     store.put(kind, child())
     store.mark_verified(kind, "llm", "mistral", "hash")
     return store.process_watch_event(kind, event, {**child(), **changed, "metadata": {**child(version=2)["metadata"]}})
