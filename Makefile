@@ -93,6 +93,10 @@ test-engine: setup ## Freeze the engine of a real vLLM, and keep one busy, besid
 fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)
 	$(RUN) python -m tests.fuzz
 
+.PHONY: fuzz-http
+fuzz-http: setup ## 100,000 fuzzed HTTP answers against the prober: stand-stills and memory (FUZZ_ANSWERS, FUZZ_SEED)
+	$(RUN) python -m tests.fuzz.http_answers
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import aiohttp
 import orjson
-from yarl import URL
 
+from vllm_operator.probing.connections import ReplicaSession, UnusableAddressError
 from vllm_operator.probing.health import HealthReason
+from vllm_operator.probing.http_answer import BodyTooLongError
 
-KEEP_ALIVE_SECONDS = 75.0
-"""Seconds for which an idle connection is kept: less than the 90 s that the operator configures for vLLM (default 5 s).
-The operator closes first, so its requests never meet a connection that vLLM is closing."""
-
-# The client's defaults play no part: a compressed answer could grow beyond any bound.
-_HEADERS = {"user-agent": "vllm-operator", "accept": "*/*", "accept-encoding": "identity"}
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
-_DROPPED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-_CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 
 
 class ProbeError(Exception):
@@ -65,21 +58,12 @@ class AnswerTooLongError(ProbeError):
         super().__init__("HTTPError", f"{path} answered with more than {limit} bytes")
 
 
-def new_session() -> aiohttp.ClientSession:
+def new_session() -> ReplicaSession:
     """Open a session for any number of replicas over plain HTTP, with one connection to each that is kept alive.
 
-    Call it inside the event loop, and close the session at the end.
+    Call it inside the event loop, and close the session at the end. The caller bounds how many requests run at once.
     """
-    # The caller bounds how many requests run at once; a limit here would let silent replicas queue up before others.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(
-        connector=connector,
-        headers=_HEADERS,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `ReplicaClient` bounds the whole answer
-    )
+    return ReplicaSession()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +71,13 @@ class ReplicaClient:
     """Sends requests to one replica.
 
     Attributes:
-        session: see `new_session`.
+        session: the connections to the replicas.
         base_url: such as `http://10.1.2.3:8000`, without a slash at the end.
         timeout: seconds for each whole answer.
         headers: sent with every request.
     """
 
-    session: aiohttp.ClientSession
+    session: ReplicaSession
     base_url: str
     timeout: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -101,7 +85,7 @@ class ReplicaClient:
     async def get(self, path: str, limit: int) -> bytes:
         """GET `path` and return the body, at most `limit` bytes, of its answer 200.
 
-        aiohttp sends the request once more when the replica had closed the kept connection.
+        The request is sent once more when the replica had closed the kept connection.
 
         Raises:
             UnexpectedStatusError: the answer has another status.
@@ -129,52 +113,41 @@ class ReplicaClient:
     async def _request(self, path: str, data: bytes | None, limit: int, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
-                return await (self._send("GET", path, limit) if data is None else self._post(path, data, limit))
-        except ProbeError:
-            raise
+                answer = await self.session.request(self.base_url, self._message(path, data), limit)
+        except BodyTooLongError:
+            raise AnswerTooLongError(path, limit) from None
         except Exception as error:
             # A replica may send anything; no kind of junk may stop the prober.
             raise connection_error(error, path, seconds) from None
+        if answer.status != 200:
+            raise UnexpectedStatusError(answer.status, path)
+        return answer.body
 
-    async def _post(self, path: str, data: bytes, limit: int) -> bytes:
-        """POST once more when the kept connection was closed, as aiohttp does with a GET."""
-        try:
-            return await self._send("POST", path, limit, data)
-        except aiohttp.ClientConnectorError:
-            raise
-        except _DROPPED:
-            return await self._send("POST", path, limit, data)
-
-    async def _send(self, method: str, path: str, limit: int, data: bytes | None = None) -> bytes:
-        headers = {"content-type": "application/json", **self.headers} if data is not None else self.headers
-        url = _url(self.base_url, path)
-        async with self.session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
-            if response.status != 200:
-                raise UnexpectedStatusError(response.status, path)
-            return await _body(response, path, limit)
-
-
-async def _body(response: aiohttp.ClientResponse, path: str, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    while chunk := await response.content.readany():
-        chunks.append(chunk)
-        if sum(map(len, chunks)) > limit:
-            response.close()
-            raise AnswerTooLongError(path, limit)
-    return b"".join(chunks)
+    def _message(self, path: str, data: bytes | None) -> bytes:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items()).encode("ascii")
+        if data is None:
+            return b"%b%b\r\n" % (_head("GET", self.base_url, path), headers)
+        sent = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(data)
+        return b"%b%b%b\r\n%b" % (_head("POST", self.base_url, path), headers, sent, data)
 
 
 @lru_cache(maxsize=16_384)
-def _url(base_url: str, path: str) -> URL:
-    """Parse a URL once for each replica and path: parsing would be a fifteenth of a request."""
-    try:
-        return URL(base_url + path)
-    except ValueError as error:
-        raise aiohttp.InvalidURL(base_url) from error
+def _head(method: str, base_url: str, path: str) -> bytes:
+    """Return the first lines of a request. No compression: a compressed answer could grow beyond any bound."""
+    host = base_url.partition("//")[2]
+    lines = (
+        f"{method} {path} HTTP/1.1",
+        f"host: {host}",
+        "user-agent: vllm-operator",
+        "accept: */*",
+        "accept-encoding: identity",
+        "",
+    )
+    return "\r\n".join(lines).encode("ascii")
 
 
 def connection_error(error: BaseException, path: str, seconds: float) -> ProbeError:
-    """Describe a failure below HTTP. The chain of causes decides, since aiohttp wraps the error of the system.
+    """Describe a failure below HTTP. The chain of causes decides, since one error may wrap that of the system.
 
     Args:
         error: the failure.
@@ -187,13 +160,13 @@ def connection_error(error: BaseException, path: str, seconds: float) -> ProbeEr
         return ProbeError("ConnectionRefused", f"{path}: connection refused")
     if codes & {errno.EMFILE, errno.ENFILE}:
         return ProbeError("Unreachable", f"{path}: not asked, the operator may open no more files: raise that limit")
-    if codes & _NO_ROUTE or _includes(chain, aiohttp.ClientConnectorDNSError):
+    if codes & _NO_ROUTE or _includes(chain, socket.gaierror):
         return ProbeError("Unreachable", f"{path}: no route to the pod")
     if _includes(chain, TimeoutError):
         return ProbeError("Timeout", f"{path}: no answer within {seconds:g} s")
-    if _includes(chain, *_CLOSED):
+    if _includes(chain, ConnectionError):
         return ProbeError("Unreachable", f"{path}: the connection was closed without an answer")
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    if isinstance(error, UnusableAddressError):
         return ProbeError("Unreachable", f"{path}: the pod has no usable address")
     return ProbeError("HTTPError", f"{path}: the answer is not HTTP")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import aiohttp
-
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import AnswerTooLongError, ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import (
@@ -28,7 +27,7 @@ _NOT_PROBED = ReplicaHealth()
 
 
 async def probe(
-    session: aiohttp.ClientSession,
+    session: ReplicaSession,
     base_url: str,
     served_names: tuple[str, ...],
     api_key: str | None,

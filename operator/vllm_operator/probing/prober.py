@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import aiohttp
-
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import ProbeError, ReplicaClient, new_session
 from vllm_operator.probing.probe import authorization, probe
@@ -40,7 +39,7 @@ class Prober:
         self._clock = clock
         self._timeout = timeout
         self._on_probe = on_probe
-        self._session: aiohttp.ClientSession | None = None
+        self._session: ReplicaSession | None = None
 
     async def probe(self, replica: ProbedReplica) -> None:
         """Probe a replica, and report the answer unless the target changed while the probe ran."""

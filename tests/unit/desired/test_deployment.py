@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.specs import MODEL, container, named, pod_template
 from vllm_operator.desired.cache_volume import CACHE_ENV
 from vllm_operator.desired.deployment import CONNECTION_ENV
-from vllm_operator.probing.http import KEEP_ALIVE_SECONDS
+from vllm_operator.probing.connections import KEEP_ALIVE_SECONDS
 
 SECRET = {"secretKeyRef": {"name": "keys", "key": "other"}}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
 from tests.unit.probing.bench import Bench
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.http import new_session
 
 
@@ -19,7 +19,7 @@ async def vllm() -> AsyncIterator[FakeVLLM]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[ReplicaSession]:
     async with new_session() as made:
         yield made
 

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
-import aiohttp
 import pytest
 
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.http import ProbeError, ReplicaClient, connection_error, new_session
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -21,7 +21,7 @@ LIMIT = 1000
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[ReplicaSession]:
     async with new_session() as made:
         yield made
 
@@ -54,7 +54,7 @@ class RawServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
 
-    def client(self, session: aiohttp.ClientSession, **more: Any) -> ReplicaClient:
+    def client(self, session: ReplicaSession, **more: Any) -> ReplicaClient:
         """Return a client of this server."""
         port = self._server.sockets[0].getsockname()[1]
         return ReplicaClient(session, f"http://127.0.0.1:{port}", timeout=5, **more)
@@ -88,7 +88,7 @@ async def request(replica: ReplicaClient, method: str) -> bytes:
     return await replica.post("/path", {"max_tokens": 1}, LIMIT, 5)
 
 
-async def test_post_sends_json_with_the_headers_of_the_replica(session: aiohttp.ClientSession):
+async def test_post_sends_json_with_the_headers_of_the_replica(session: ReplicaSession):
     async with RawServer() as server:
         replica = server.client(session, headers={"authorization": "Bearer k"})
         assert await replica.post("/v1/completions", {"prompt": "ä", "max_tokens": 1}, LIMIT, 5) == b"ok"
@@ -99,7 +99,7 @@ async def test_post_sends_json_with_the_headers_of_the_replica(session: aiohttp.
     assert json.loads(body) == {"prompt": "ä", "max_tokens": 1}
 
 
-async def test_post_has_its_own_timeout(session: aiohttp.ClientSession):
+async def test_post_has_its_own_timeout(session: ReplicaSession):
     async with RawServer(answers=0, then=lambda writer: None) as server:
         with pytest.raises(ProbeError, match=r"^/v1/completions: no answer within 0\.1 s$") as caught:
             await server.client(session).post("/v1/completions", {}, LIMIT, 0.1)
@@ -107,7 +107,7 @@ async def test_post_has_its_own_timeout(session: aiohttp.ClientSession):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_answer_beyond_the_limit_is_an_error(session: aiohttp.ClientSession, method: str):
+async def test_answer_beyond_the_limit_is_an_error(session: ReplicaSession, method: str):
     long = b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n" + b"x" * 1001
     async with RawServer(answer=long) as server:
         with pytest.raises(ProbeError, match="/path answered with more than 1000 bytes"):
@@ -115,7 +115,7 @@ async def test_answer_beyond_the_limit_is_an_error(session: aiohttp.ClientSessio
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_status_other_than_200_is_an_error(session: aiohttp.ClientSession, method: str):
+async def test_status_other_than_200_is_an_error(session: ReplicaSession, method: str):
     async with RawServer(answer=b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n") as server:
         with pytest.raises(ProbeError, match="/path answered 500") as caught:
             await request(server.client(session), method)
@@ -123,7 +123,7 @@ async def test_status_other_than_200_is_an_error(session: aiohttp.ClientSession,
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_idle_connection_that_the_replica_closed_is_no_failure(session: aiohttp.ClientSession, method: str):
+async def test_idle_connection_that_the_replica_closed_is_no_failure(session: ReplicaSession, method: str):
     async with RawServer(idle=0.1) as server:
         for _ in range(3):
             assert await request(server.client(session), method) == b"ok"
@@ -134,7 +134,7 @@ async def test_idle_connection_that_the_replica_closed_is_no_failure(session: ai
 @pytest.mark.parametrize("then", [asyncio.StreamWriter.close, reset])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_request_that_crosses_the_closing_of_its_connection_is_sent_again(
-    session: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
+    session: ReplicaSession, method: str, then: Callable[[asyncio.StreamWriter], None]
 ):
     async with RawServer(answers=1, then=then) as server:
         for _ in range(4):
@@ -145,7 +145,7 @@ async def test_request_that_crosses_the_closing_of_its_connection_is_sent_again(
 @pytest.mark.parametrize("then", [asyncio.StreamWriter.close, reset])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_replica_that_always_closes_is_unreachable_after_a_second_try(
-    session: aiohttp.ClientSession, method: str, then: Callable[[asyncio.StreamWriter], None]
+    session: ReplicaSession, method: str, then: Callable[[asyncio.StreamWriter], None]
 ):
     async with RawServer(answers=0, then=then) as server:
         with pytest.raises(ProbeError, match="/path: the connection was closed without an answer") as caught:
@@ -154,7 +154,7 @@ async def test_replica_that_always_closes_is_unreachable_after_a_second_try(
     assert len(server.requests) == 2
 
 
-async def test_address_that_swallows_connections_is_a_timeout(session: aiohttp.ClientSession):
+async def test_address_that_swallows_connections_is_a_timeout(session: ReplicaSession):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         for _ in range(4):  # with its queue full the system drops every further SYN, as a firewall does
             waiting = stack.enter_context(socket.socket())
@@ -168,12 +168,12 @@ async def test_address_that_swallows_connections_is_a_timeout(session: aiohttp.C
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
 def test_exhausted_file_limit_of_the_operator_is_named(code: int):
-    error = connection_error(aiohttp.ClientOSError(code, "Too many open files"), "/health", 10)
+    error = connection_error(OSError(code, "Too many open files"), "/health", 10)
     assert error.reason == "Unreachable"
     assert "the operator may open no more files" in error.message
 
 
-async def test_get_and_post_share_one_connection(session: aiohttp.ClientSession):
+async def test_get_and_post_share_one_connection(session: ReplicaSession):
     async with RawServer() as server:
         for method in ("GET", "POST", "GET", "POST"):
             assert await request(server.client(session), method) == b"ok"

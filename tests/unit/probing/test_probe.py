@@ -7,10 +7,10 @@ import gzip
 import time
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import new_session
 from vllm_operator.probing.probe import probe
@@ -34,7 +34,7 @@ def address(server: asyncio.Server) -> str:
     return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def test_serving_replica_has_version_models_and_capacity(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_serving_replica_has_version_models_and_capacity(vllm: FakeVLLM, session: ReplicaSession):
     assert await probe(session, vllm.url, WANTED, None) == ReplicaHealth(
         reason="Serving",
         served_models=("mistral-7b",),
@@ -45,46 +45,46 @@ async def test_serving_replica_has_version_models_and_capacity(vllm: FakeVLLM, s
     )
 
 
-async def test_known_capacity_is_not_requested_again(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_known_capacity_is_not_requested_again(vllm: FakeVLLM, session: ReplicaSession):
     known = await probe(session, vllm.url, WANTED, None)
     for _ in range(5):
         assert await probe(session, vllm.url, WANTED, None, known) == known
     assert vllm.requests == {"/health": 6, "/v1/models": 6, "/version": 1, "/metrics": 1}
 
 
-async def test_capacity_is_requested_again_after_a_failure(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_capacity_is_requested_again_after_a_failure(vllm: FakeVLLM, session: ReplicaSession):
     down = ReplicaHealth("ConnectionRefused", "refused", version="0.31.0", kv_cache_tokens=1)
     health = await probe(session, vllm.url, WANTED, None, down)
     assert (health.version, health.kv_cache_tokens) == ("0.32.0", 2_097_152)
 
 
-async def test_replica_without_metrics_serves(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_replica_without_metrics_serves(vllm: FakeVLLM, session: ReplicaSession):
     vllm.status = {"/metrics": 404, "/version": 404}
     health = await probe(session, vllm.url, WANTED, None)
     assert health.is_healthy
     assert health.kv_cache_tokens is None
 
 
-async def test_all_probes_of_a_replica_share_one_connection(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_all_probes_of_a_replica_share_one_connection(vllm: FakeVLLM, session: ReplicaSession):
     for _ in range(5):
         await probe(session, vllm.url, WANTED, None, None)
     assert vllm.connections == 1
 
 
-async def test_missing_served_name_is_reported_with_the_listed_names(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_missing_served_name_is_reported_with_the_listed_names(vllm: FakeVLLM, session: ReplicaSession):
     health = await probe(session, vllm.url, ("mistral-7b", "alias"), None)
     assert health.reason == "ModelNotServed"
     assert health.message == "/v1/models lacks alias; it lists mistral-7b"
 
 
-async def test_missing_key_is_unauthorized_with_the_remedy(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_missing_key_is_unauthorized_with_the_remedy(vllm: FakeVLLM, session: ReplicaSession):
     vllm.api_key = "s3cret"
     health = await probe(session, vllm.url, WANTED, None)
     assert health.reason == "Unauthorized"
     assert "set security.apiKeySecretRef" in health.message
 
 
-async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, session: ReplicaSession):
     vllm.api_key = "s3cret"
     health = await probe(session, vllm.url, WANTED, "another")
     assert health.reason == "Unauthorized"
@@ -92,13 +92,13 @@ async def test_wrong_key_is_unauthorized_and_not_repeated(vllm: FakeVLLM, sessio
     assert "s3cret" not in health.message
 
 
-async def test_key_goes_to_models_alone(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_key_goes_to_models_alone(vllm: FakeVLLM, session: ReplicaSession):
     vllm.api_key = "s3cret"
     assert (await probe(session, vllm.url, WANTED, "s3cret")).is_healthy
     assert {path for path, key in vllm.authorizations if key} == {"/v1/models"}
 
 
-async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, session: ReplicaSession):
     health = await probe(session, vllm.url, WANTED, "s3cret\n")
     assert health.reason == "Unauthorized"
     assert "line break" in health.message
@@ -108,7 +108,7 @@ async def test_key_with_a_line_break_is_explained(vllm: FakeVLLM, session: aioht
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])
 @pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
 async def test_other_status_is_an_http_error_and_redirects_are_not_followed(
-    vllm: FakeVLLM, session: aiohttp.ClientSession, path: str, status: int
+    vllm: FakeVLLM, session: ReplicaSession, path: str, status: int
 ):
     vllm.status, vllm.headers = {path: status}, {"location": f"{vllm.url}/elsewhere"}
     health = await probe(session, vllm.url, WANTED, None)
@@ -120,22 +120,20 @@ async def test_other_status_is_an_http_error_and_redirects_are_not_followed(
     "body",
     [b"<html>", b"[1, 2]", b'{"data": 7}', b"\x00\xff", b"[" * 100_000, b"x" * 10_000_000, gzip.compress(b" " * 10**7)],
 )
-async def test_junk_for_models_is_an_http_error(vllm: FakeVLLM, session: aiohttp.ClientSession, body: bytes):
+async def test_junk_for_models_is_an_http_error(vllm: FakeVLLM, session: ReplicaSession, body: bytes):
     vllm.body = {"/v1/models": body}
     health = await probe(session, vllm.url, WANTED, None)
     assert health.reason == "HTTPError"
     assert "/v1/models" in health.message
 
 
-async def test_junk_for_health_version_and_metrics_is_harmless(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_junk_for_health_version_and_metrics_is_harmless(vllm: FakeVLLM, session: ReplicaSession):
     vllm.body = {"/health": b"\xff" * 1000, "/version": b"[]", "/metrics": b"\xff{" * 3_000_000}
     health = await probe(session, vllm.url, WANTED, None)
     assert (health.reason, health.version, health.kv_cache_tokens) == ("Serving", None, None)
 
 
-async def test_closed_port_is_connection_refused_and_keeps_what_was_known(
-    vllm: FakeVLLM, session: aiohttp.ClientSession
-):
+async def test_closed_port_is_connection_refused_and_keeps_what_was_known(vllm: FakeVLLM, session: ReplicaSession):
     known = await probe(session, vllm.url, WANTED, None)
     await vllm.stop()
     health = await probe(session, vllm.url, WANTED, None, known)
@@ -143,7 +141,7 @@ async def test_closed_port_is_connection_refused_and_keeps_what_was_known(
     assert health.version == "0.32.0"
 
 
-async def test_silence_is_a_timeout(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_silence_is_a_timeout(vllm: FakeVLLM, session: ReplicaSession):
     vllm.delay = 5
     begun = time.monotonic()
     health = await probe(session, vllm.url, WANTED, None, timeout=0.2)
@@ -161,7 +159,7 @@ async def test_silence_is_a_timeout(vllm: FakeVLLM, session: aiohttp.ClientSessi
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "HTTPError"),
     ],
 )
-async def test_answer_other_than_http_never_raises(session: aiohttp.ClientSession, answer: bytes, reason: Any):
+async def test_answer_other_than_http_never_raises(session: ReplicaSession, answer: bytes, reason: Any):
     async with await raw_server(answer) as server:
         health = await probe(session, address(server), WANTED, None, timeout=2)
     assert health.reason == reason
@@ -169,7 +167,7 @@ async def test_answer_other_than_http_never_raises(session: aiohttp.ClientSessio
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1", "", "http://127.0.0.1:99999", "http://"])
-async def test_unusable_address_never_raises(session: aiohttp.ClientSession, url: str):
+async def test_unusable_address_never_raises(session: ReplicaSession, url: str):
     health = await probe(session, url, WANTED, None, timeout=2)
     assert (health.reason, health.message) == ("Unreachable", "/health: the pod has no usable address")
 
@@ -181,13 +179,13 @@ async def test_proxies_of_the_environment_are_not_used(vllm: FakeVLLM, monkeypat
         assert (await probe(session, vllm.url, WANTED, None)).is_healthy
 
 
-async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_cookies_of_one_replica_are_not_kept(vllm: FakeVLLM, session: ReplicaSession):
     vllm.headers = {"set-cookie": "session=1; Path=/"}
     await probe(session, vllm.url, WANTED, None)
     assert vllm.cookies == {None}
 
 
-async def test_metrics_are_requested_in_place_of_health(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_metrics_are_requested_in_place_of_health(vllm: FakeVLLM, session: ReplicaSession):
     known = await probe(session, vllm.url, WANTED, None)
     taken: list[bytes] = []
     assert await probe(session, vllm.url, WANTED, None, known, on_metrics=taken.append) == known
@@ -195,21 +193,21 @@ async def test_metrics_are_requested_in_place_of_health(vllm: FakeVLLM, session:
     assert (vllm.requests["/health"], vllm.requests["/metrics"]) == (1, 2)
 
 
-async def test_health_is_requested_when_metrics_are_missing(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_health_is_requested_when_metrics_are_missing(vllm: FakeVLLM, session: ReplicaSession):
     vllm.status = {"/metrics": 404}
     taken: list[bytes] = []
     assert (await probe(session, vllm.url, WANTED, None, on_metrics=taken.append)).is_healthy
     assert (taken, vllm.requests["/health"]) == ([], 1)
 
 
-async def test_silence_of_metrics_is_a_timeout_of_health(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_silence_of_metrics_is_a_timeout_of_health(vllm: FakeVLLM, session: ReplicaSession):
     vllm.delay = 5
     health = await probe(session, vllm.url, WANTED, None, timeout=0.2, on_metrics=lambda _: None)
     assert (health.reason, health.message) == ("Timeout", "/health: no answer within 0.2 s")
     assert vllm.requests["/health"] == 0
 
 
-async def test_health_is_requested_when_metrics_are_too_long(vllm: FakeVLLM, session: aiohttp.ClientSession):
+async def test_health_is_requested_when_metrics_are_too_long(vllm: FakeVLLM, session: ReplicaSession):
     vllm.body = {"/metrics": b"x" * (METRICS_LIMIT + 1)}
     taken: list[bytes] = []
     assert (await probe(session, vllm.url, WANTED, None, on_metrics=taken.append)).is_healthy

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import aiohttp
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.http import ProbeError, ReplicaClient
 from vllm_operator.probing.synthetic_completion import RANK_HEADER, CompletionResult, SyntheticCompletion, read_counters
 
 STALLED = "/health answers 200, but a one-token completion got no answer within 1 s and no counter of the engine moved"
 
 
-async def completion(session: aiohttp.ClientSession, vllm: FakeVLLM) -> SyntheticCompletion:
+async def completion(session: ReplicaSession, vllm: FakeVLLM) -> SyntheticCompletion:
     """Return a completion that was not requested yet."""
     replica = ReplicaClient(session, vllm.url, timeout=2)
     counters = await read_counters(replica)
@@ -23,24 +23,24 @@ async def completion(session: aiohttp.ClientSession, vllm: FakeVLLM) -> Syntheti
     return SyntheticCompletion(replica, "mistral-7b", counters, None, deadline=1.0, poll=0.2)
 
 
-async def requested(session: aiohttp.ClientSession, vllm: FakeVLLM) -> CompletionResult:
+async def requested(session: ReplicaSession, vllm: FakeVLLM) -> CompletionResult:
     return await (await completion(session, vllm)).request()
 
 
-async def test_working_engine_answers_one_token(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_working_engine_answers_one_token(session: ReplicaSession, vllm: FakeVLLM) -> None:
     result = await requested(session, vllm)
     assert result.verdict == "Answered"
     assert result.counters is not None
     assert vllm.completed == [{"model": "mistral-7b", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
 
 
-async def test_engine_without_answer_and_progress_is_stalled(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_engine_without_answer_and_progress_is_stalled(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.stalled, vllm.engine_requests = True, 8
     result = await requested(session, vllm)
     assert (result.verdict, result.message) == ("Stalled", STALLED)
 
 
-async def test_completion_is_cancelled_at_the_deadline(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_completion_is_cancelled_at_the_deadline(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.stalled = True
     await requested(session, vllm)
     async with asyncio.timeout(5):
@@ -51,7 +51,7 @@ async def test_completion_is_cancelled_at_the_deadline(session: aiohttp.ClientSe
     assert vllm.completed == []
 
 
-async def test_completion_of_a_busy_engine_is_cancelled_at_once(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_completion_of_a_busy_engine_is_cancelled_at_once(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.busy, vllm.engine_requests = True, 8
     result = await replace(await completion(session, vllm), deadline=60.0).request()
     assert result.verdict == "Moving"
@@ -61,7 +61,7 @@ async def test_completion_of_a_busy_engine_is_cancelled_at_once(session: aiohttp
     assert vllm.cancelled == 1
 
 
-async def test_engine_that_recovers_before_the_deadline_answers(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_engine_that_recovers_before_the_deadline_answers(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.stalled = True
     pending = asyncio.create_task(replace(await completion(session, vllm), deadline=60.0).request())
     await asyncio.sleep(0.3)
@@ -69,7 +69,7 @@ async def test_engine_that_recovers_before_the_deadline_answers(session: aiohttp
     assert (await pending).verdict in {"Answered", "Moving"}
 
 
-async def test_network_cut_is_no_stall(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_network_cut_is_no_stall(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.stalled = True
     pending = asyncio.create_task(replace(await completion(session, vllm), deadline=8.0).request())
     await asyncio.sleep(0.3)
@@ -77,37 +77,37 @@ async def test_network_cut_is_no_stall(session: aiohttp.ClientSession, vllm: Fak
     assert (await pending).verdict == "Unclear"
 
 
-async def test_ended_process_is_no_stall(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_ended_process_is_no_stall(session: ReplicaSession, vllm: FakeVLLM) -> None:
     pending = await completion(session, vllm)
     await vllm.stop()
     assert (await pending.request()).verdict == "Unclear"
 
 
-async def test_embedding_model_gets_an_embedding_request(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_embedding_model_gets_an_embedding_request(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.accepts = {"embeddings"}
     assert (await requested(session, vllm)).verdict == "Answered"
     assert vllm.completed == [{"model": "mistral-7b", "input": "Hi"}]
 
 
-async def test_embedding_model_without_answer_is_stalled(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_embedding_model_without_answer_is_stalled(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.accepts, vllm.stalled = {"embeddings"}, True
     assert (await requested(session, vllm)).verdict == "Stalled"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_refusal_is_no_stall(session: aiohttp.ClientSession, vllm: FakeVLLM, status: int) -> None:
+async def test_refusal_is_no_stall(session: ReplicaSession, vllm: FakeVLLM, status: int) -> None:
     vllm.status = {"/v1/completions": status, "/v1/embeddings": status}
     assert (await requested(session, vllm)).verdict == "Refused"
 
 
-async def test_server_error_is_no_stall(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_server_error_is_no_stall(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.status = {"/v1/completions": 500}
     assert (await requested(session, vllm)).verdict == "Unclear"
 
 
 @pytest.mark.parametrize(("busy", "verdict"), [(False, "Stalled"), (True, "Moving")])
 async def test_full_queue_is_judged_by_the_counters(
-    session: aiohttp.ClientSession, vllm: FakeVLLM, busy: bool, verdict: str
+    session: ReplicaSession, vllm: FakeVLLM, busy: bool, verdict: str
 ) -> None:
     vllm.status, vllm.busy, vllm.engine_requests = {"/v1/completions": 503}, busy, 8
     result = await requested(session, vllm)
@@ -115,24 +115,24 @@ async def test_full_queue_is_judged_by_the_counters(
     assert ("was turned away with 503" in result.message) == (not busy)
 
 
-async def test_rejection_in_front_of_an_idle_engine_is_unclear(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_rejection_in_front_of_an_idle_engine_is_unclear(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.status, vllm.engine_requests = {"/v1/completions": 429}, 0
     assert (await requested(session, vllm)).verdict == "Unclear"
 
 
-async def test_server_without_counters_is_unclear(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_server_without_counters_is_unclear(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.stalled = True
     pending = await completion(session, vllm)
     vllm.metrics = "python_info 1.0\n"
     assert (await pending.request()).verdict == "Unclear"
 
 
-async def test_completion_goes_to_the_suspected_engine(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_completion_goes_to_the_suspected_engine(session: ReplicaSession, vllm: FakeVLLM) -> None:
     await replace(await completion(session, vllm), engine="3").request()
     assert [headers[RANK_HEADER] for headers in vllm.headers_of_completions] == ["3"]
 
 
-async def test_completion_carries_the_key_and_samples_do_not(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_completion_carries_the_key_and_samples_do_not(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.api_key = "s3cret"
     assert (await requested(session, vllm)).verdict == "Refused"
     keyed = replace(await completion(session, vllm), headers={"authorization": "Bearer s3cret"})
@@ -141,13 +141,13 @@ async def test_completion_carries_the_key_and_samples_do_not(session: aiohttp.Cl
     assert {path for path, key in vllm.authorizations if key} == {"/v1/completions"}
 
 
-async def test_sample_of_a_silent_server_fails(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_sample_of_a_silent_server_fails(session: ReplicaSession, vllm: FakeVLLM) -> None:
     vllm.delay = 60
     with pytest.raises(ProbeError):
         await read_counters(ReplicaClient(session, vllm.url, timeout=0.1))
 
 
-async def test_answer_during_the_last_sample_counts(session: aiohttp.ClientSession, vllm: FakeVLLM) -> None:
+async def test_answer_during_the_last_sample_counts(session: ReplicaSession, vllm: FakeVLLM) -> None:
     """The deadline passes during a sample, and the completion has just been answered."""
     pending = replace(await completion(session, vllm), deadline=0.0, poll=0.0)
     vllm.delays, vllm.status = {"/metrics": 0.5}, {"/v1/completions": 500}
