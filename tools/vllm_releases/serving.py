@@ -35,8 +35,9 @@ def serve(environment: Environment) -> dict[str, object]:
         models.mkdir()
         run([environment.python, settings.HERE / "vllm" / "make_models.py", models])
     port, log = free_port(), environment.folder / "server.log"
-    command = [environment.python, "-m", "vllm.entrypoints.openai.api_server", "--model", models / "tiny",
-               "--port", str(port), "--enforce-eager", "--max-model-len", "1024"]  # fmt: skip
+    command: list[str | Path] = [environment.python, "-m", "vllm.entrypoints.openai.api_server",
+                                 "--model", models / "tiny", "--port", str(port),
+                                 "--enforce-eager", "--max-model-len", "1024"]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=_environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True

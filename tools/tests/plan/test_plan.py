@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,9 +22,9 @@ from tools.plan import Step
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     """A machine of two cores with an empty cache and no cluster."""
     found = Folders(cache=tmp_path / "cache", state=tmp_path / "state")
-    monkeypatch.setattr(plan.os, "cpu_count", lambda: parts.MEASURED_CORES)
+    monkeypatch.setattr(os, "cpu_count", lambda: parts.MEASURED_CORES)
     monkeypatch.setattr(settings, "folders", lambda: found)
-    monkeypatch.setattr(plan.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(backends, "lack", lambda: "")
     return found
 
