@@ -93,7 +93,7 @@ def _metrics(port: int) -> dict[str, str]:
 
 def _endpoints(port: int) -> list[str]:
     paths = json.loads(_ask(f"http://127.0.0.1:{port}/openapi.json"))["paths"]
-    # /metrics is mounted beside the application, so its own description does not list it.
+    # /metrics is mounted next to the application, so its own description does not list it.
     own = ["GET /metrics"]
     return sorted({*own, *(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods)})
 

@@ -57,7 +57,7 @@ class CurrentCluster:
     def _confirm(self, context: str) -> None:
         if not sys.stdin.isatty():
             raise ClusterError(
-                f"the cluster {context} was not created by this project, and there is nobody to ask",
+                f"the cluster {context} was not created by this project, and no terminal can confirm it",
                 "Pass `--yes` if tests and demos may create and delete objects in it.",
             )
         print(f"Tests and demos will create and delete objects in {context}. Go on? [y/N] ", file=sys.stderr, end="")
