@@ -1,9 +1,9 @@
-# The image of the operator. Any base with Python 3.11 or later, its venv module and a C library of Debian's age will do,
-# but 3.12: its JSON decoder fails on objects of 1,500 levels, which the API server lets through.
+# The image of the operator. The base needs Python 3.11 or later with its venv module, and a C library as old as Debian's.
+# Python 3.12 does not work: its JSON decoder fails on objects of 1,500 levels, which the API server accepts.
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS builder
-# For builds behind a proxy, a mirror or an authority of one's own; none of them reaches the final image.
+# For builds behind a proxy, a mirror or a private certificate authority; none of them reaches the final image.
 ARG SSL_CERT_FILE
 ARG PIP_CERT
 ARG PIP_INDEX_URL
@@ -29,8 +29,8 @@ FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="vllm-operator" \
       org.opencontainers.image.description="A Kubernetes operator for vLLM" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Nothing is written at run time: the root file system may be read-only. The user has a name for any user id, since
-# kopf asks for one.
+# Nothing is written at run time: the root file system may be read-only. USER is set for any user id, since kopf reads
+# the user's name.
 ENV USER=vllm-operator \
     PATH=/opt/vllm-operator/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/vllm-operator/app \
@@ -40,6 +40,6 @@ WORKDIR /opt/vllm-operator
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "vllm_operator"]
 CMD ["run"]
-# What changes most comes last: all before it is a cached layer.
+# The application changes most and comes last: all layers before it stay cached.
 COPY --from=builder /opt/vllm-operator/venv /opt/vllm-operator/venv
 COPY --from=builder /opt/vllm-operator/app /opt/vllm-operator/app

@@ -70,7 +70,7 @@ bench: setup ## Seconds to the first completion, calls per server, cost at rest
 	$(RUN) python -m tools.bench.first_completion
 
 .PHONY: bench-scale
-bench-scale: setup ## A thousand servers at once, beside a bare write loop (options: tools/bench/scale.py)
+bench-scale: setup ## A thousand servers at once, compared with a bare write loop (options: tools/bench/scale.py)
 	$(RUN) python -m tools.bench.scale
 
 .PHONY: bench-probes
@@ -78,15 +78,15 @@ bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE
 	$(RUN) python -m tools.bench.probes
 
 .PHONY: faults
-faults: setup ## Kill the operator after every write, spoil its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
+faults: setup ## Kill the operator after every write, break its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/chaos -q
 
 .PHONY: states
-states: setup ## Bring a server into every kind of trouble on the real cluster, and time its status (STATES_FLOOD_SECONDS, STATES_JSON)
+states: setup ## Cause every kind of fault on the real cluster, and time the status (STATES_FLOOD_SECONDS, STATES_JSON)
 	$(RUN) pytest tests/e2e/states -q
 
 .PHONY: test-engine
-test-engine: setup ## Freeze the engine of a real vLLM, and keep one busy, beside the prober (FLOOD_SECONDS=60)
+test-engine: setup ## Stop the engine of a real vLLM, and keep one busy, while the prober watches (FLOOD_SECONDS=60)
 	$(RUN) pytest tests/stalled_engine -q -s
 
 .PHONY: fuzz

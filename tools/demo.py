@@ -122,20 +122,20 @@ def serve(cluster: Cluster) -> None:
     wait(f"VLLMServer {NAME}", SERVING_SECONDS, is_serving)
 
 
-def wait(what: str, seconds: float, is_done: Callable[[], tuple[bool, str]]) -> None:
-    """Poll until done; a line is printed when the state changes, and every ten seconds."""
-    started, told, told_at = time.monotonic(), "", 0.0
+def wait(subject: str, seconds: float, check: Callable[[], tuple[bool, str]]) -> None:
+    """Poll `check` until it returns True; print a line when the state changes, and every ten seconds."""
+    started, printed, printed_at = time.monotonic(), "", 0.0
     while True:
-        done, state = is_done()
+        is_done, state = check()
         passed = time.monotonic() - started
-        if done:
-            print(f"  {what}: ready after {passed:.0f} s", flush=True)
+        if is_done:
+            print(f"  {subject}: ready after {passed:.0f} s", flush=True)
             return
-        if state != told or passed - told_at >= 10:
-            print(f"  waiting for {what}, {passed:.0f} of at most {seconds:.0f} s: {state}", flush=True)
-            told, told_at = state, passed
+        if state != printed or passed - printed_at >= 10:
+            print(f"  waiting for {subject}, {passed:.0f} of at most {seconds:.0f} s: {state}", flush=True)
+            printed, printed_at = state, passed
         if passed > seconds:
-            raise DemoError(f"{what} was not ready after {seconds:.0f} s: {state}")
+            raise DemoError(f"{subject} was not ready after {seconds:.0f} s: {state}")
         time.sleep(0.5)
 
 

@@ -121,8 +121,16 @@ def render(target: str, steps: Sequence[Step]) -> str:
     return "\n".join([*lines, f"about {duration(total)} in all{rest}", ""])
 
 
+def is_dry_run(flags: str) -> bool:
+    """Return whether MAKEFLAGS are those of `make -n`, which runs recipes that call make again."""
+    letters = flags.partition(" ")[0]
+    return "n" in letters and not letters.startswith("-")
+
+
 def timed(name: str, command: Sequence[str]) -> int:
-    """Run a command and return its exit code; a success is remembered under `name`."""
+    """Run a command and return its exit code; remember the time of a success under `name`."""
+    if is_dry_run(os.environ.get("MAKEFLAGS", "")):
+        return subprocess.run(command, check=False).returncode
     try:
         with Durations(settings.folders().durations).measured(name):
             subprocess.run(command, check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,17 +38,14 @@ def has_logic(path: Path) -> bool:
     return any(block.complexity > 1 for block in blocks)
 
 
-def unit_tests() -> Iterator[Path]:
-    """Yield the test files, relative to `tests/unit`."""
-    for path in sorted(UNIT.rglob("test_*.py")):
-        yield path.relative_to(UNIT)
+def unit_tests() -> list[Path]:
+    """Return the test files, relative to `tests/unit`."""
+    return [path.relative_to(UNIT) for path in sorted(UNIT.rglob("test_*.py"))]
 
 
-def modules() -> Iterator[Path]:
-    """Yield the modules with logic, relative to the package."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        if has_logic(path):
-            yield path.relative_to(SOURCE)
+def modules() -> list[Path]:
+    """Return the modules with logic, relative to the package."""
+    return [path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.py")) if has_logic(path)]
 
 
 TESTED = {module_of(test) for test in unit_tests()}

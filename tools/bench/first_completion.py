@@ -14,19 +14,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tools.harness import in_cluster, real_cluster
 from tools.harness.audit import AuditLog
 from tools.harness.control_plane import control_plane
 from tools.harness.in_cluster import InCluster
-from tools.harness.kube import KIND, Kube, Object, essence
+from tools.harness.kube import Kube, Object, essence
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.real_cluster import RealCluster, cpu_server
 from tools.harness.rights import USER
 from tools.localcluster import backends
 from vllm_operator.api.crd import crd
-from vllm_operator.api.names import API_VERSION
+from vllm_operator.api.names import API_VERSION, KIND
 
 ROUNDS = 2
 AT_REST_SECONDS = 30
@@ -58,20 +59,20 @@ def serving() -> Iterator[Figure]:
 
 def compared(cluster: RealCluster, inside: InCluster) -> Iterator[Figure]:
     """Measure both in turn, several times: the machine's caches are warm for both."""
-    kube, times = cluster.kube, {"server": [], "plain": []}  # type: tuple[Kube, dict[str, list[float]]]
+    kube = cluster.kube
+    served: list[float] = []
+    plain: list[float] = []
     mark = cluster.audit.mark() if cluster.audit else 0
     for number in range(ROUNDS):
         name = f"served-{number}"
         body = cpu_server(cluster, name, {"model": {"uri": "file:///models/tiny"}})
-        times["server"].append(until_answered(inside, name, lambda body=body: kube.create(body, inside.namespace)))
+        served.append(until_answered(inside, name, partial(kube.create, body, inside.namespace)))
         copies = by_hand(kube, inside.namespace, name, f"plain-{number}")
         vanish(kube, inside.namespace, KIND, name)
-        times["plain"].append(
-            until_answered(inside, f"plain-{number}", lambda copies=copies: create_all(kube, inside.namespace, copies))
-        )
+        plain.append(until_answered(inside, f"plain-{number}", partial(create_all, kube, inside.namespace, copies)))
         vanish(kube, inside.namespace, "Deployment", f"plain-{number}")
-    yield Figure("apply to first completion, VLLMServer (median)", statistics.median(times["server"]), "s")
-    yield Figure("apply to first completion, plain Deployment (median)", statistics.median(times["plain"]), "s")
+    yield Figure("apply to first completion, VLLMServer (median)", statistics.median(served), "s")
+    yield Figure("apply to first completion, plain Deployment (median)", statistics.median(plain), "s")
     if cluster.audit:
         yield Figure("API writes per server, from apply to its end", writes(cluster.audit, mark) / ROUNDS, "")
 

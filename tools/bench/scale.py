@@ -281,7 +281,7 @@ class Bench:
         await self._quiet()
         writes = self.subject.writes(self.audit, mark)
         self.figures["restart"] = {
-            # When another one is ready nobody says.
+            # Another operator does not report when it is ready.
             **({"ready_seconds": round(seconds, 1)} if self.subject.is_ours else {}),
             "watched_seconds": round(time.monotonic() - started),
             "writes": len(writes),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Any
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 OPERATOR = "vllm-operator/"
@@ -76,7 +77,7 @@ def by_target(requests: Iterable[Request]) -> dict[str, int]:
     return dict(Counter(targets).most_common())
 
 
-def _request(event: dict) -> Request:
+def _request(event: dict[str, Any]) -> Request:
     target = event.get("objectRef") or {}
     return Request(
         verb=event["verb"],

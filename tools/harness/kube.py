@@ -99,12 +99,12 @@ class Kube:
 
     def create(self, manifest: Object, namespace: str | None = None) -> Object:
         kind = self.resource(manifest["kind"])
-        return kind.create(body=manifest, namespace=namespace, field_manager="tests").to_dict()
+        return _as_object(kind.create(body=manifest, namespace=namespace, field_manager="tests"))
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """Return an object, or None."""
         try:
-            return self.resource(kind).get(name=name, namespace=namespace).to_dict()
+            return _as_object(self.resource(kind).get(name=name, namespace=namespace))
         except (NotFoundError, ResourceNotFoundError):
             return None
 
@@ -130,7 +130,7 @@ class Kube:
         answer = endpoint.patch(
             name=name, namespace=namespace, body=patch, content_type=how, field_manager="kubectl-edit"
         )
-        return answer.to_dict()
+        return _as_object(answer)
 
     def replace(self, kind: str, name: str, namespace: str | None, change: Callable[[Object], None]) -> Object:
         """Read, change and write back, as `kubectl edit` does; repeat after a conflict."""
@@ -138,7 +138,7 @@ class Kube:
             body = copy.deepcopy(self.must_get(kind, name, namespace))
             change(body)
             try:
-                return self.resource(kind).replace(body=body, namespace=namespace).to_dict()
+                return _as_object(self.resource(kind).replace(body=body, namespace=namespace))
             except ConflictError:
                 continue
 
@@ -194,6 +194,11 @@ class Kube:
             ]
             parts += [self.kubectl(*scope, "get", kind, "-o", "wide").text[-6000:] for kind in ("pods", "events")]
         return "\n".join(parts)
+
+
+def _as_object(answer: Any) -> Object:
+    body: Object = answer.to_dict()
+    return body
 
 
 def name_of(body: Object) -> str:

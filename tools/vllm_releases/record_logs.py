@@ -131,8 +131,8 @@ def record(environment: Environment, row: str, failure: Failure) -> None:
         text, code = _run(environment, [*arguments, "--port", str(port)], {**own, **failure.env}, failure)
     text = neutral(text, environment, model, work).replace(str(port), "8000")
     variables = [f"{name}={value}" for name, value in failure.env.items() if "TOKEN" not in name]
-    own = TINY if failure.model is not None else ()
-    shown = " ".join([*variables, *own, *failure.arguments])
+    model_arguments = TINY if failure.model is not None else ()
+    shown = " ".join([*variables, *model_arguments, *failure.arguments])
     LOGS.mkdir(exist_ok=True)
     kept = "\n".join(text.splitlines()[-LINES:])
     (LOGS / f"{row}.log").write_text(f"# vLLM {environment.release} (CPU): {shown}; exit code {code}\n{kept}\n")

@@ -35,8 +35,9 @@ def serve(environment: Environment) -> dict[str, object]:
         models.mkdir()
         run([environment.python, settings.HERE / "vllm" / "make_models.py", models])
     port, log = free_port(), environment.folder / "server.log"
-    command = [environment.python, "-m", "vllm.entrypoints.openai.api_server", "--model", models / "tiny",
-               "--port", str(port), "--enforce-eager", "--max-model-len", "1024"]  # fmt: skip
+    command: list[str | Path] = [environment.python, "-m", "vllm.entrypoints.openai.api_server",
+                                 "--model", models / "tiny", "--port", str(port),
+                                 "--enforce-eager", "--max-model-len", "1024"]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=_environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -92,7 +93,7 @@ def _metrics(port: int) -> dict[str, str]:
 
 def _endpoints(port: int) -> list[str]:
     paths = json.loads(_ask(f"http://127.0.0.1:{port}/openapi.json"))["paths"]
-    # /metrics is mounted beside the application, so its own description does not list it.
+    # /metrics is mounted next to the application, so its own description does not list it.
     own = ["GET /metrics"]
     return sorted({*own, *(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods)})
 

@@ -29,10 +29,10 @@ class Backend(Protocol):
     def status(self) -> list[tuple[str, bool]]:
         """Return its parts, and for each whether it runs."""
 
-    def bring_vllm(self, nodes: list[str]) -> None:
+    def import_vllm_image(self, nodes: list[str]) -> None:
         """Put the vLLM image on these nodes, or on all."""
 
-    def bring_operator(self) -> None:
+    def import_operator_image(self) -> None:
         """Put the operator's image on all nodes."""
 
 

@@ -57,7 +57,7 @@ class CurrentCluster:
     def _confirm(self, context: str) -> None:
         if not sys.stdin.isatty():
             raise ClusterError(
-                f"the cluster {context} was not created by this project, and there is nobody to ask",
+                f"the cluster {context} was not created by this project, and no terminal can confirm it",
                 "Pass `--yes` if tests and demos may create and delete objects in it.",
             )
         print(f"Tests and demos will create and delete objects in {context}. Go on? [y/N] ", file=sys.stderr, end="")
@@ -74,11 +74,11 @@ class CurrentCluster:
         names = self.kubectl("get", "nodes", "-o", "name").split()
         return [(name, True) for name in names]
 
-    def bring_vllm(self, _nodes: list[str]) -> None:
+    def import_vllm_image(self, _nodes: list[str]) -> None:
         """Do nothing: its nodes pull the images."""
         say("nothing to bring: this cluster pulls the published vLLM image by itself")
 
-    def bring_operator(self) -> None:
+    def import_operator_image(self) -> None:
         """Refuse: an image reaches the nodes of this cluster only by a registry of its owner."""
         raise ClusterError(
             "an image cannot be put on the nodes of this cluster",

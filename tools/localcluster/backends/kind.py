@@ -66,14 +66,14 @@ class KindCluster:
         """Return each node."""
         return [(name, True) for name in self.kind("get", "nodes", "--name", NAME).split()]
 
-    def bring_vllm(self, _nodes: list[str]) -> None:
+    def import_vllm_image(self, _nodes: list[str]) -> None:
         """Load the published image."""
         with step(f"load {VLLM_IMAGE}", announce=True):
             run(["docker", "pull", VLLM_IMAGE], timeout=3600)
             self.kind("load", "docker-image", VLLM_IMAGE, "--name", NAME)
         say(f"use image {VLLM_IMAGE} in your VLLMServers")
 
-    def bring_operator(self) -> None:
+    def import_operator_image(self) -> None:
         """Build with Docker and load it."""
         if not operator_image.docker_answers():
             raise ClusterError("no Docker engine answers", "Start it, and run this again.")

@@ -67,7 +67,7 @@ class LocalCluster:
         """Bring up what is not up; return the path of the kubeconfig."""
         preflight.check(self.folders)
         with locked(self.folders.cache / "cluster.lock"):
-            self._clear_leftovers()
+            self._remove_unusable_cluster()
             layouts = self._build()
             names = sorted({*node_names(count), *(node.name for node in self.nodes())})
             nodes = [Node(name, self.folders, self.programs) for name in names]
@@ -75,14 +75,14 @@ class LocalCluster:
             self._finish(nodes)
         return self.folders.kubeconfig
 
-    def _clear_leftovers(self) -> None:
+    def _remove_unusable_cluster(self) -> None:
         """Remove a cluster that cannot be repaired, or that ended as a whole."""
-        reason = self._worthless() if self.exists() else ""
+        reason = self._reason_to_remove() if self.exists() else ""
         if reason:
             say(f"found the remains of a cluster {reason}: clearing them away first")
             teardown.remove(self.folders)
 
-    def _worthless(self) -> str:
+    def _reason_to_remove(self) -> str:
         """Return why the cluster in the state folder cannot continue; empty if it can."""
         boot = self.folders.state / "boot"
         if not boot.exists() or boot.read_text() != boot_id():
@@ -159,7 +159,7 @@ class LocalCluster:
             teardown.remove(self.folders)
             return teardown.left(self.folders)
 
-    def bring_vllm(self, names: list[str]) -> None:
+    def import_vllm_image(self, names: list[str]) -> None:
         """Build the vLLM image and import it into the nodes of these names, or into all."""
         nodes = self._running_nodes()
         unknown = set(names) - {node.name for node in nodes}
@@ -168,7 +168,7 @@ class LocalCluster:
         chosen = [node for node in nodes if not names or node.name in names]
         images.ensure_on_all(chosen, [vllm_image.layout(self.folders)])
 
-    def bring_operator(self) -> None:
+    def import_operator_image(self) -> None:
         """Build the operator's image and import it into all nodes."""
         nodes = self._running_nodes()
         images.ensure_on_all(nodes, [operator_image.layout(self.folders)])

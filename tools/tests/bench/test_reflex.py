@@ -40,7 +40,7 @@ def test_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
         "status": {},
     }
     bodies = reflex.recorded({"apiVersion": "v1", "kind": "ServiceList", "items": [service]})
-    metadata = {"name": "s", "namespace": "n", "labels": {"app": "s"}, "annotations": {"hash": "1"}}
+    metadata: dict[str, Any] = {"name": "s", "namespace": "n", "labels": {"app": "s"}, "annotations": {"hash": "1"}}
     metadata["ownerReferences"] = [{"kind": "VLLMServer", "uid": "o"}]
     spec = {"ports": [{"port": 80, "targetPort": "http"}]}
     assert orjson.loads(bodies["s"]) == {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}

@@ -46,7 +46,7 @@ def test_ports_are_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("length", "lacks"), [(40, 0), (90, 1)])
 def test_long_home_folder_is_refused_before_a_socket_fails(length: int, lacks: int) -> None:
-    assert len(list(preflight.socket_path_lack(Path("/" + "x" * length)))) == lacks
+    assert len(list(preflight.socket_path_shortcoming(Path("/" + "x" * length)))) == lacks
 
 
 def test_available_memory_is_read_in_bytes() -> None:

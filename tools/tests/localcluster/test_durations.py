@@ -1,10 +1,10 @@
 """Durations of finished work are remembered, those of failed and resumed work are not."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from tools.localcluster import durations
 from tools.localcluster.durations import Durations
 
 
@@ -12,7 +12,7 @@ from tools.localcluster.durations import Durations
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let each piece of work take the next number of seconds."""
     times: list[float] = []
-    monkeypatch.setattr(durations.time, "monotonic", lambda: times.pop(0))
+    monkeypatch.setattr(time, "monotonic", lambda: times.pop(0))
     return times
 
 

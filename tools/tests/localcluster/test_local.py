@@ -29,21 +29,21 @@ def remember(cluster: LocalCluster, name: str, started: int) -> None:
 def test_cluster_with_one_living_process_is_repaired(cluster: LocalCluster) -> None:
     remember(cluster, "etcd", running_since(PARENT) or 0)
     remember(cluster, "kube-apiserver", -1)
-    assert cluster._worthless() == ""
+    assert cluster._reason_to_remove() == ""
 
 
 def test_cluster_without_a_living_process_is_removed(cluster: LocalCluster) -> None:
     remember(cluster, "etcd", -1)
-    assert "ended as a whole" in cluster._worthless()
+    assert "ended as a whole" in cluster._reason_to_remove()
 
 
 def test_cluster_of_another_boot_is_removed(cluster: LocalCluster) -> None:
     (cluster.folders.state / "boot").write_text("another")
-    assert "another boot" in cluster._worthless()
+    assert "another boot" in cluster._reason_to_remove()
 
 
 def test_interrupted_first_start_is_continued(cluster: LocalCluster) -> None:
-    assert cluster._worthless() == ""
+    assert cluster._reason_to_remove() == ""
 
 
 def test_status_of_no_cluster_builds_nothing(cluster: LocalCluster) -> None:

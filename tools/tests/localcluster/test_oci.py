@@ -19,7 +19,7 @@ def blob(layout: Path, digest: str) -> bytes:
 
 
 def make(layout: Path, folder: Path, compress: bool = False) -> Path:
-    if not folder.exists():  # written anew, a folder would have another time, and its archive another digest
+    if not folder.exists():  # written again, a folder has another time, and its archive another digest
         (folder / "bin").mkdir(parents=True)
         (folder / "bin" / "tool").write_text("hello")
     layer = oci.add_folder(layout, folder, compress=compress)

@@ -113,6 +113,38 @@ def test_interrupt_ends_the_programs_of_all_builds(
     assert len(parts.missing(parts.PARTS, folders)) == 2
 
 
+def test_build_that_waits_for_an_interrupted_one_does_not_start(
+    folders: Folders, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, begun = threading.Lock(), threading.Event()
+    started: list[None] = []
+
+    def build(_: Folders) -> None:
+        with lock:
+            begun.set()
+            started.append(None)
+            run([sys.executable, "-c", "import time; time.sleep(600)"])
+            started.append(None)
+
+    add("vllm-image", build)
+    add("operator-image", build)
+    join = threading.Thread.join
+
+    def interrupt(thread: threading.Thread, timeout: float | None = None) -> None:
+        if timeout is None:
+            begun.wait(30)
+            time.sleep(0.5)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        parts.build_missing(parts.PARTS, folders)
+    assert not lock.locked()
+    assert len(started) == 2, "both got the lock, and neither program ran to its end"
+    assert [thread for thread in threading.enumerate() if thread.name in parts.PARTS] == []
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [((532, 64, 75), 532), ((100, 100, 100), 225), ((10,), 10)],

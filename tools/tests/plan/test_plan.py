@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from tools.plan import Step
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     """A machine of two cores with an empty cache and no cluster."""
     found = Folders(cache=tmp_path / "cache", state=tmp_path / "state")
-    monkeypatch.setattr(plan.os, "cpu_count", lambda: parts.MEASURED_CORES)
+    monkeypatch.setattr(os, "cpu_count", lambda: parts.MEASURED_CORES)
     monkeypatch.setattr(settings, "folders", lambda: found)
-    monkeypatch.setattr(plan.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(backends, "lack", lambda: "")
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
     return found
 
 
@@ -75,6 +78,18 @@ def test_remembered_times_replace_the_defaults(folders: Folders, monkeypatch: py
 def test_failed_command_keeps_its_exit_code_and_is_not_remembered(folders: Folders) -> None:
     assert plan.timed("unit", [sys.executable, "-c", "raise SystemExit(3)"]) == 3
     assert Durations(folders.durations).seconds("unit", -1) == -1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("n", True), ("ns --no-print-directory", True), ("", False), ("--no-print-directory", False), ("s -- A=n", False)],
+)
+def test_dry_run_is_recognized_and_not_remembered(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert plan.timed("unit", [sys.executable, "-c", ""]) == 0
+    assert (Durations(folders.durations).seconds("unit", -1) == -1) is expected
 
 
 @pytest.mark.parametrize(
