@@ -21,7 +21,7 @@ _POD_EVENTS: tuple[tuple[str, str], ...] = (
     ("NetworkNotReady", ""),
     ("FailedMount", ""),
     (PULL_SECRET, ""),
-    ("Killing", r"failed \w+ probe"),
+    ("Killing", r"failed \w{1,32} probe"),
     ("ExceededGracePeriod", ""),
 )
 _CLAIM_EVENTS: tuple[tuple[str, str], ...] = (
@@ -39,6 +39,8 @@ EVENT_REASONS = frozenset(reason for rows in _EVENTS_BY_KIND.values() for reason
 # "MountVolume.SetUp failed for volume "x" : " stays; an identifier that changes with every try does not.
 _CHANGING = re.compile(r'(?:sandbox "[0-9a-f]{16,}"|[0-9a-f]{32,})')
 _MESSAGE_LENGTH = 600
+_READ_LENGTH = 4096
+"""Characters that are read of the message of an Event; Kubernetes' components write 1,024 at most."""
 
 
 def diagnose_events(kind: str, events: Iterable[Object]) -> Diagnosis:
@@ -49,7 +51,7 @@ def diagnose_events(kind: str, events: Iterable[Object]) -> Diagnosis:
     newest_first = sorted(events, key=_moment, reverse=True)
     for reason, pattern in _EVENTS_BY_KIND[kind]:
         for event in newest_first:
-            message = get_str(event, "message")
+            message = get_str(event, "message")[:_READ_LENGTH]
             if get_str(event, "reason") == reason and re.search(pattern, message):
                 return Diagnosis(reason, one_line(_CHANGING.sub("…", message), _MESSAGE_LENGTH))
     return NO_DIAGNOSIS

@@ -11,7 +11,7 @@ from vllm_operator.kube.fields import get, get_condition, get_int, get_list, get
 from vllm_operator.kube.types import Object
 from vllm_operator.status.inputs import StatusInputs
 
-_REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "[^"]*?([a-z0-9]+)"')
+_REPLICA_SET = re.compile(r'[Rr]eplica ?[Ss]et "(?:[^"]{0,512}[^"a-z0-9])?([a-z0-9]{1,253})"')
 _DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.diagnosis.log_text import MESSAGE_LENGTH, mask_secrets, most_telling_line, one_line, valid_reason
+from vllm_operator.diagnosis.log_text import MESSAGE_LENGTH, most_telling_line, one_line, valid_reason
+from vllm_operator.diagnosis.secrets import mask_secrets
 
 CACHE_TOO_SMALL = """\
 (EngineCore pid=98) INFO 10-02 09:11:10 [kv_cache_utils.py:1229] GPU KV cache size: 384 tokens
@@ -20,28 +21,30 @@ seq len (2000), (0.12 GiB KV cache is needed, which is larger than the available
 
 
 def test_engines_own_error_wins_over_its_consequence():
-    assert most_telling_line(CACHE_TOO_SMALL).startswith("ValueError: To serve at least one request")
+    assert most_telling_line(CACHE_TOO_SMALL.splitlines()).startswith("ValueError: To serve at least one request")
 
 
 def test_unknown_flag_gives_argparses_line():
     log = "usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --no-such-flag\n"
-    assert most_telling_line(log) == "api_server.py: error: unrecognized arguments: --no-such-flag"
+    assert most_telling_line(log.splitlines()) == "api_server.py: error: unrecognized arguments: --no-such-flag"
 
 
 def test_error_line_wins_over_later_chatter():
     assert (
-        most_telling_line("(Worker pid=7) ERROR 10-02 09:11:12 [w.py:1] CUDA driver is too old\nbye\n")
+        most_telling_line(["(Worker pid=7) ERROR 10-02 09:11:12 [w.py:1] CUDA driver is too old", "bye"])
         == "CUDA driver is too old"
     )
 
 
 def test_consequence_alone_is_better_than_nothing():
-    assert "Engine core initialization failed" in most_telling_line("RuntimeError: Engine core initialization failed.")
+    assert "Engine core initialization failed" in most_telling_line(
+        ["RuntimeError: Engine core initialization failed."]
+    )
 
 
 @pytest.mark.parametrize("log", ["", "\n\n", "   "])
 def test_empty_log_has_no_telling_line(log: str):
-    assert most_telling_line(log) == ""
+    assert most_telling_line(log.splitlines()) == ""
 
 
 @pytest.mark.parametrize(

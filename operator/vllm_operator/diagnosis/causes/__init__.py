@@ -16,31 +16,52 @@ from vllm_operator.diagnosis.causes.gpu import GPU
 from vllm_operator.diagnosis.causes.process import ENGINE_PROCESS, PROCESS
 from vllm_operator.diagnosis.causes.row import Cause
 from vllm_operator.diagnosis.diagnosis import Diagnosis
-from vllm_operator.diagnosis.log_text import most_telling_line, one_line, without_log_prefix
+from vllm_operator.diagnosis.log_text import log_lines, most_telling_line, one_line, without_log_prefix
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
 LOG_SAYS = "its log says: "
 """Text before the diagnosis of a replica that runs and has not started yet."""
 
-LINES = 200
-LINE_LENGTH = 4000
 MESSAGE_LENGTH = 600
+
+_OCCURRENCES = 8
+"""Places of a literal at which its pattern is tried: a log repeats an error a few times, for each process that ends."""
+
+_BEFORE, _AFTER = 256, 1200
+"""Characters before and after the start of a literal in which a pattern may match."""
 
 
 def diagnose_log(log: str) -> Diagnosis | None:
     """Return the cause that a log shows; None when the log is empty.
 
-    Where no row matches, the message is the most telling line of the log. Secrets are masked.
+    Where no row matches, the message is the most telling line of the log. Secrets are masked. The time is linear in
+    the length of the log, of which at most LOG_LENGTH characters are read.
     """
-    entries = [entry[:LINE_LENGTH] for entry in log.splitlines()[-LINES:]]
+    entries = log_lines(log)
     text = "\n".join(map(without_log_prefix, entries))
+    # The lower case of this letter alone has two characters, which would move all places behind it.
+    lowered = text.replace("\u0130", "i").lower()
     for row, pattern in _PATTERNS:
-        if found := pattern.search(text):
+        if found := _find(row, pattern, text, lowered):
             message = row.message.format(**_groups(found)) if isinstance(row.message, str) else row.message(found)
             return Diagnosis(row.reason, one_line(message, MESSAGE_LENGTH))
-    last = one_line(most_telling_line("\n".join(entries)), MESSAGE_LENGTH)
+    last = one_line(most_telling_line(entries), MESSAGE_LENGTH)
     return Diagnosis("", last) if last else None
+
+
+def _find(row: Cause, pattern: re.Pattern[str], text: str, lowered: str) -> re.Match[str] | None:
+    """Return the match of a row near the first places of one of its literals."""
+    if row.unless and row.unless in lowered:
+        return None
+    for literal in row.literals:
+        place = -1
+        for _ in range(_OCCURRENCES):
+            if (place := lowered.find(literal, place + 1)) < 0:
+                break
+            if found := pattern.search(text[max(place - _BEFORE, 0) : place + _AFTER]):
+                return found
+    return None
 
 
 def log_diagnosis_from_status(entry: Object | None, is_late: bool) -> Diagnosis | None:

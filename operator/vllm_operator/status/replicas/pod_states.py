@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from vllm_operator.diagnosis.causes import diagnose_log
 from vllm_operator.diagnosis.event_reasons import EVENT_REASONS, PULL_SECRET
-from vllm_operator.diagnosis.log_text import most_telling_line, one_line, valid_reason
+from vllm_operator.diagnosis.log_text import log_lines, most_telling_line, one_line, valid_reason
 from vllm_operator.kube.fields import (
     get,
     get_condition,
@@ -221,7 +221,7 @@ def _reason_and_message(pod: Pod, end: Object) -> tuple[str, str]:
 def crash_message(pod: Pod, end: Object) -> str:
     """Return one line for a container's end: its exit code and the most telling line of its termination message."""
     code = get_int(end, "exitCode")
-    message = one_line(most_telling_line(get_str(end, "message")))
+    message = one_line(most_telling_line(log_lines(get_str(end, "message"))))
     return f"exit code {code}: {message}" if message else f"exit code {code}: see kubectl logs --previous {pod.name}"
 
 
