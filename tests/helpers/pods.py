@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vllm_operator.api.names import selector_labels
+
 Json = dict[str, Any]
 
 CREATED = "2026-03-02T08:00:00Z"
@@ -31,7 +33,10 @@ def pod(name: str = "mistral-5f9c6d7b8-x2k7b", revision: str = REVISION, node: s
             "name": name,
             "uid": f"uid-of-{name}",
             "creationTimestamp": CREATED,
-            "labels": {"app.kubernetes.io/instance": "mistral", "pod-template-hash": revision},
+            "labels": {**selector_labels("mistral"), "pod-template-hash": revision},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"mistral-{revision}", "controller": True}
+            ],
         },
         "spec": {
             **({"nodeName": node} if node else {}),

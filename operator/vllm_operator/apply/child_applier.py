@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from vllm_operator.apply.drift import differs
-from vllm_operator.apply.owner import Owner, is_child_of, is_controlled_by, is_terminating
 from vllm_operator.apply.ownership_transfer import is_scaled_to_zero, take_ownership, transfer_replicas
 from vllm_operator.apply.result import (
     ChildResult,
@@ -29,6 +28,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, SERVER, Kind
 from vllm_operator.kube.managed_fields import forced_apply_suffices, foreign_entries
 from vllm_operator.kube.manifest import Manifest
+from vllm_operator.kube.ownership import Owner, is_child_of, is_controlled_by, is_terminating
 from vllm_operator.kube.types import Object
 
 UNUSED_VERSION = "1"

@@ -11,8 +11,9 @@ from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, c
 from vllm_operator.informers.tombstones import is_later
 from vllm_operator.kube.codec import compress_json, parse_compressed, to_json
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
+from vllm_operator.kube.kinds import CHILD_KINDS, POD, SERVER
 from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scale_managers
+from vllm_operator.kube.ownership import controller_uid, is_replica_of
 from vllm_operator.kube.types import Object
 
 VOLATILE = frozenset({"resourceVersion", "generation"})
@@ -36,6 +37,8 @@ class Entry:
         deleting: whether the object has a deletion timestamp.
         generation: `metadata.generation`.
         unlabelled: whether a child lacks the label that the watches and lists select.
+        controller: UID of the controller of a child; empty without one.
+        is_replica: whether a pod belongs to the Deployment of its server.
     """
 
     namespace: str
@@ -50,6 +53,8 @@ class Entry:
     deleting: bool = False
     generation: int = 0
     unlabelled: bool = False
+    controller: str = ""
+    is_replica: bool = False
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
@@ -58,18 +63,21 @@ class Entry:
         trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
         if by := scale_managers(body):
             trimmed["metadata"][SCALED_BY] = by
+        key = key_of(kind, body)
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata["name"],
             uid=metadata.get("uid", ""),
             version=str(metadata.get("resourceVersion", "")),
-            key=key_of(kind, body),
+            key=key,
             raw=compress_json(trimmed),
             phase=sys.intern((body.get("status") or {}).get("phase") or "") if kind == SERVER.name else "",
             content_hash=_content_hash(trimmed) if kind in CHILD_KINDS else 0,
             deleting="deletionTimestamp" in metadata,
             generation=metadata.get("generation", 0),
             unlabelled=is_unlabelled(kind, body),
+            controller=sys.intern(controller_uid(metadata)) if kind in CHILD_KINDS else "",
+            is_replica=kind == POD.name and key is not None and is_replica_of(body, key.instance),
         )
 
     @property

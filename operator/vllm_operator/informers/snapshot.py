@@ -20,7 +20,8 @@ class Snapshot:
         deployment: its Deployment; None while it does not exist.
         claim: the claim that holds its cache; None without a cache, and for a claim that the operator does not watch.
         autoscaler: its HorizontalPodAutoscaler; None while it does not exist.
-        pods: its pods, sorted by name.
+        pods: the pods of its Deployment, sorted by name. Other pods with its labels are left out.
+        standing: kinds of its children that exist, belong to it, and are not being deleted.
     """
 
     server: Object = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Snapshot:
     claim: Object | None = None
     autoscaler: Object | None = None
     pods: tuple[Object, ...] = ()
+    standing: frozenset[str] = frozenset()
 
     def objects(self) -> Iterator[Object]:
         """Yield every object that exists."""

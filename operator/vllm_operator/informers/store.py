@@ -12,7 +12,8 @@ from vllm_operator.informers.snapshot import Parser, Snapshot, cache_claim_name
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CLAIM, DEPLOYMENT, KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
+from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
+from vllm_operator.kube.ownership import is_child_of
 from vllm_operator.kube.types import Object
 
 
@@ -125,16 +126,21 @@ class Store:
         parse = Parser(earlier).parse
         server, pods = parse(entry), self._group(key, POD.name)
 
-        def child(kind: str, name: str | None) -> Object | None:
-            cached = self._objects[kind].get((key.namespace, name)) if name else None
-            return parse(cached) if cached else None
+        def cached(kind: str, name: str | None) -> Object | None:
+            found = self._objects[kind].get((key.namespace, name)) if name else None
+            return parse(found) if found else None
+
+        def child(kind: str) -> Object | None:
+            found = cached(kind, key.instance)
+            return found if found is not None and is_child_of(found, entry) else None
 
         return Snapshot(
             server=server,
-            deployment=child(DEPLOYMENT.name, key.instance),
-            claim=child(CLAIM.name, cache_claim_name(earlier.server if earlier else server)),
-            autoscaler=child("HorizontalPodAutoscaler", key.instance),
-            pods=tuple(parse(pods[pod]) for pod in sorted(pods)),
+            deployment=child(DEPLOYMENT.name),
+            claim=cached(CLAIM.name, cache_claim_name(earlier.server if earlier else server)),
+            autoscaler=child("HorizontalPodAutoscaler"),
+            pods=tuple(parse(pods[name]) for name in sorted(pods) if pods[name].is_replica),
+            standing=frozenset(kind for kind in CHILD_KINDS if self._has_child(key, kind, entry.uid)),
         )
 
     def spec_version(self, key: Key) -> tuple[str, int] | None:
@@ -221,6 +227,10 @@ class Store:
     def _living_server(self, key: Key) -> Entry | None:
         entry = next(iter(self._group(key, SERVER.name).values()), None)
         return None if entry is None or entry.deleting else entry
+
+    def _has_child(self, key: Key, kind: str, uid: str) -> bool:
+        """Return whether a child that the server with this UID controls exists and is not being deleted."""
+        return any(child.controller == uid and not child.deleting for child in self._group(key, kind).values())
 
     def _group(self, key: Key, kind: str) -> dict[str, Entry]:
         members = self._members.get(key)

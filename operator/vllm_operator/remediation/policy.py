@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vllm_operator.kube.fields import format_timestamp, get_list, get_str, parse_time
+from vllm_operator.kube.fields import format_timestamp, get_str, parse_time
+from vllm_operator.kube.ownership import is_replica_of
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
@@ -135,13 +136,11 @@ def server_paused(case: RemediationCase) -> Blocker | None:
 def not_owned(case: RemediationCase) -> Blocker | None:
     """Leave a pod alone that the server's Deployment does not own, whatever labels it has: nothing would replace it.
 
-    The Deployment controller names a ReplicaSet after its Deployment and its `pod-template-hash`.
+    The snapshot leaves such pods out already. A wrong deletion is dear enough for a second check.
     """
     pod = next((pod for pod in case.inputs.snapshot.pods if get_str(pod, "metadata", "name") == case.replica.pod), None)
     deployment = get_str(case.inputs.snapshot.deployment, "metadata", "name")
-    replica_set = f"{deployment}-{get_str(pod, 'metadata', 'labels', 'pod-template-hash')}"
-    owners = get_list(pod, "metadata", "ownerReferences")
-    if any(get_str(owner, "kind") == "ReplicaSet" and get_str(owner, "name") == replica_set for owner in owners):
+    if pod is not None and is_replica_of(pod, deployment):
         return None
     return "the server's Deployment does not own it, so nothing would replace it", None
 

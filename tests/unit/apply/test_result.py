@@ -51,7 +51,7 @@ def test_result_of_an_error(kind: str, error: ApiError, result: ChildResult) -> 
         (ApplyResult(), False),
         (ApplyResult(written=("Service",), admission_changes=AdmissionChanges(notes=("a",))), False),
         (ApplyResult(problems=(PROBLEM,)), True),
-        (ApplyResult(monitoring_refusals=(PROBLEM,)), True),
+        (ApplyResult(monitoring_problems=(PROBLEM,)), True),
         (ApplyResult(kinds_gone=("PodMonitor",)), True),
         (ApplyResult(conflicts=("a",)), True),
         (ApplyResult(admission_changes=AdmissionChanges(unlabelled=True)), True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vllm_operator.api.names import selector_labels
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.key import Key
 
@@ -21,6 +22,21 @@ def child(
     labels = {"app.kubernetes.io/managed-by": manager, **({"app.kubernetes.io/instance": instance} if instance else {})}
     metadata = {"namespace": "llm", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
     return {"metadata": metadata, "spec": {"version": version}}
+
+
+def owned(body: dict[str, Any], uid: str = "server") -> dict[str, Any]:
+    """Return a child that the server `mistral` controls."""
+    owner = {"apiVersion": "vllm-operator.dev/v1alpha1", "kind": "VLLMServer", "name": "mistral", "uid": uid}
+    return {**body, "metadata": {**body["metadata"], "ownerReferences": [{**owner, "controller": True}]}}
+
+
+def replica(name: str, version: int = 1, deployment: str = "mistral") -> dict[str, Any]:
+    """Return a pod of the Deployment, with its own name as its UID."""
+    body = child(name, version, uid=name)
+    body["metadata"]["labels"] |= {**selector_labels(deployment), "pod-template-hash": "5f9c6d7b8"}
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{deployment}-5f9c6d7b8", "controller": True}
+    body["metadata"]["ownerReferences"] = [owner]
+    return body
 
 
 def held(store: Store, name: str = "mistral") -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.informers.objects import KEY, child
+from tests.unit.informers.objects import KEY, child, owned, replica
 from vllm_operator.informers import entry
 from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.informers.store import Store
@@ -20,7 +20,7 @@ def store() -> Store:
     store = Store()
     store.put("VLLMServer", child(uid="server"))
     for name in ("b", "a"):
-        store.put("Pod", child(name, uid=name))
+        store.put("Pod", replica(name))
     return store
 
 
@@ -107,7 +107,7 @@ def test_claim_is_the_one_that_holds_the_cache(store: Store, cache: dict[str, An
 
 def test_objects_that_did_not_change_are_parsed_once(store: Store, parsed: list[str]) -> None:
     for kind in ("Deployment", "HorizontalPodAutoscaler"):
-        store.put(kind, child(uid=kind))
+        store.put(kind, owned(child(uid=kind)))
     first = taken(store)
     assert sorted(parsed) == ["a", "b", "mistral", "mistral", "mistral"]
     parsed.clear()
@@ -118,7 +118,7 @@ def test_objects_that_did_not_change_are_parsed_once(store: Store, parsed: list[
 
 def test_object_that_changed_is_parsed_again(store: Store, parsed: list[str]) -> None:
     first = taken(store)
-    store.put("Pod", child("a", version=2, uid="a"))
+    store.put("Pod", replica("a", version=2))
     store.put("VLLMServer", child(version=2, uid="server"))
     parsed.clear()
     second = taken(store, first)
@@ -166,3 +166,59 @@ def test_spec_version_is_uid_and_generation(store: Store) -> None:
 
     store.put("VLLMServer", {**later, "metadata": {**later["metadata"], "resourceVersion": "9", "generation": 4}})
     assert store.spec_version(KEY) == ("server", 4)
+
+
+def forged(**changes: Any) -> dict[str, Any]:
+    """Return a replica with another owner reference."""
+    body = replica("stranger")
+    (owner,) = body["metadata"]["ownerReferences"]
+    body["metadata"]["ownerReferences"] = [{**owner, **changes}]
+    return body
+
+
+def relabelled(**labels: str) -> dict[str, Any]:
+    """Return a replica with other labels."""
+    body = replica("stranger")
+    body["metadata"]["labels"] |= labels
+    return body
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        child("stranger", uid="stranger"),
+        {**forged(), "metadata": {**forged()["metadata"], "ownerReferences": []}},
+        {**forged(), "metadata": {**forged()["metadata"], "ownerReferences": None}},
+        forged(kind="Job"),
+        forged(name="mistral"),
+        forged(name="other-5f9c6d7b8"),
+        forged(controller=False),
+        forged(apiVersion="example.com/v1"),
+        relabelled(**{"pod-template-hash": "other"}),
+        relabelled(**{"app.kubernetes.io/name": "other"}),
+        relabelled(**{"app.kubernetes.io/component": "other"}),
+        replica("stranger", deployment="mistral-2"),
+    ],
+)
+def test_pod_that_only_carries_the_labels_is_no_replica(store: Store, stranger: dict[str, Any]) -> None:
+    store.put("Pod", stranger)
+    assert names(taken(store)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "HorizontalPodAutoscaler"])
+def test_child_of_another_owner_is_not_in_the_snapshot(store: Store, kind: str) -> None:
+    body = owned(child(uid=kind))
+    body["metadata"]["ownerReferences"][0] |= {"name": "other", "uid": "other"}
+    store.put(kind, body)
+    snapshot = taken(store)
+    assert (snapshot.deployment, snapshot.autoscaler, snapshot.standing) == (None, None, frozenset())
+
+
+def test_children_that_stand_are_its_own_and_not_being_deleted(store: Store) -> None:
+    store.put("Service", owned(child(uid="service")))
+    store.put("PodMonitor", owned(child(uid="monitor"), uid="former server"))
+    store.put("PrometheusRule", child(uid="rule"))
+    going = owned(child(uid="budget"))
+    going["metadata"]["deletionTimestamp"] = "2026-03-02T08:00:00Z"
+    store.put("PodDisruptionBudget", going)
+    assert taken(store).standing == {"Service"}

@@ -104,8 +104,8 @@ def test_paused_server_blocks() -> None:
 @pytest.mark.parametrize("name", [None, "other-5f9c6d7b8", "mistral-77d4b9c5f"])
 def test_pod_of_another_owner_blocks(name: str | None) -> None:
     pod = ready_pod("a")
-    if name:
-        pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": name, "controller": True}]
+    owner = {"kind": "ReplicaSet", "name": name, "controller": True}
+    pod["metadata"]["ownerReferences"] = [owner] if name else []
     given = inputs(pod, health={"a": STALLED})
     assert decided(given)[:2] == ("", "the server's Deployment does not own it, so nothing would replace it")
 

@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.apply.scene import Json, Scene
 from vllm_operator.apply import write_backoff
+from vllm_operator.desired.state import desired_state
 from vllm_operator.errors import ApiError
 
 
@@ -185,3 +186,16 @@ async def test_server_is_not_forgotten_when_the_cache_of_the_api_server_lags(sce
     await delete_service(scene)
 
     assert (await scene.apply()).written == ("Service",)
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+async def test_optional_child_whose_name_is_taken_is_a_problem_of_monitoring_alone(kind: str) -> None:
+    scene = Scene()
+    desired = desired_state(body(), frozenset({"PodMonitor", "PrometheusRule"}))
+    scene.manifests = {manifest.kind: manifest for manifest in desired.manifests}
+    scene.hold(kind, labels={}, annotations={}, ownerReferences=[])
+    outcome = await scene.apply()
+
+    assert outcome.problems == ()
+    assert [problem.reason for problem in outcome.monitoring_problems] == ["NameTaken"]
+    assert outcome.needs_recheck

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from tests.helpers.pods import pod
 from tests.helpers.specs import container
 from tests.unit.controller.reconciler.scene import KEY, Scene, settle, stalled_scene
 
@@ -12,11 +13,11 @@ async def test_running_replicas_are_probed_with_the_api_key_of_their_pod() -> No
     key = {"security": {"apiKeySecretRef": {"name": "keys"}}}
     scene = Scene(health={"probeIntervalSeconds": 7}, **key)
     scene.api.hold({"kind": "Secret", "metadata": {"name": "keys"}, "data": {"token": base64.b64encode(b"k").decode()}})
-    labels = {"app.kubernetes.io/instance": "mistral", "app.kubernetes.io/managed-by": "vllm-operator"}
+    metadata = {**pod("p")["metadata"], "namespace": "llm", "resourceVersion": "1"}
     scene.store.put(
         "Pod",
         {
-            "metadata": {"namespace": "llm", "name": "p", "uid": "p1", "resourceVersion": "1", "labels": labels},
+            "metadata": metadata,
             "spec": {"containers": [container(**key)]},
             "status": {"podIP": "10.0.0.7", "containerStatuses": [{"name": "vllm", "state": {"running": {}}}]},
         },

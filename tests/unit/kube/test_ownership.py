@@ -8,8 +8,8 @@ import pytest
 
 from tests.helpers.specs import UID, body
 from vllm_operator.api.names import ANNOTATION_SERVER, recommended_labels
-from vllm_operator.apply.owner import is_child_of, is_controlled_by, is_terminating
 from vllm_operator.desired.state import desired_state
+from vllm_operator.kube.ownership import is_child_of, is_controlled_by, is_terminating
 
 Json = dict[str, Any]
 SERVER = desired_state(body(), frozenset()).server
