@@ -10,7 +10,6 @@ from dataclasses import replace
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_changes import summarize_admission_changes
 from vllm_operator.apply.child_applier import ChildApplier
-from vllm_operator.apply.owner import Owner
 from vllm_operator.apply.repair_limiter import RepairLimiter
 from vllm_operator.apply.result import (
     ApplyResult,
@@ -31,6 +30,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.kube.managed_fields import foreign_entries
 from vllm_operator.kube.manifest import Manifest
+from vllm_operator.kube.ownership import Owner
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Applier:
     ) -> ApplyResult:
         """Return the result for the server from those of its children."""
         refusals: list[Problem] = []
-        monitoring_refusals: list[Problem] = []
+        monitoring_problems: list[Problem] = []
         taken: list[Problem] = []
         written: list[Manifest] = []
         kinds_gone: list[str] = []
@@ -134,9 +134,11 @@ class Applier:
                 case Written():
                     written.append(manifest)
                 case Refused(error) if CHILD_KINDS[manifest.kind].optional:
-                    monitoring_refusals.append(refusal_problem(manifest, error))
+                    monitoring_problems.append(refusal_problem(manifest, error))
                 case Refused(error):
                     refusals.append(refusal_problem(manifest, error))
+                case NameTaken(problem) if CHILD_KINDS[manifest.kind].optional:
+                    monitoring_problems.append(problem)
                 case NameTaken(problem):
                     taken.append(problem)
                 case KindGone():
@@ -146,7 +148,7 @@ class Applier:
             problems=(*refusals, *taken),
             written=tuple(manifest.kind for manifest in written),
             edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, owner.namespace)),
-            monitoring_refusals=tuple(monitoring_refusals),
+            monitoring_problems=tuple(monitoring_problems),
             conflicts=history.conflicts(),
             admission_changes=summarize_admission_changes(
                 (manifest, history.admission.changed_fields(uid)) for manifest, uid in uids

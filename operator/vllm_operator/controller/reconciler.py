@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from vllm_operator.api.names import selector_labels
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
+from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
@@ -197,11 +198,20 @@ class Reconciler:
             snapshot=snapshot,
             health=self.probes.health(key),
             now=self.clock(),
-            monitoring_refusals=applied.monitoring_refusals,
+            monitoring_problems=applied.monitoring_problems,
+            monitoring_children=server.monitoring_children,
+            scrape_annotations=server.scrape_annotations,
+            pending=self._pending(key, desired),
             log_diagnoses=self.log_reader.diagnoses(key, snapshot),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
             lookup_results=self.lookups.results(key, lookups_for(snapshot)),
         )
+
+    def _pending(self, key: Key, desired: DesiredState) -> tuple[str, ...]:
+        """Return the kinds of the children of a paused server that do not follow its spec."""
+        if not desired.server.paused or desired.problems:
+            return ()
+        return pending_children(self.store, key, desired.server, desired.manifests, self.optional_kinds.lacking)
 
     async def _publish(self, key: Key, state: ServerState, assessment: Assessment, *, may_remediate: bool) -> Requeue:
         """Write the status, unless a better one is expected soon; delete the pod of a stalled engine where allowed."""

@@ -10,6 +10,7 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.cache_volume import cache_claim
 from vllm_operator.desired.children import endpoint_url
 from vllm_operator.desired.monitoring import ScrapeMethod, missing_crds, scrape_method
+from vllm_operator.kube.kinds import POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.vllm.model_source import resolve_model
 
 DEFAULT_HEALTH = Health()
@@ -35,6 +36,8 @@ class ServerSummary:
         endpoint: URL of the Service inside the cluster.
         missing_crds: optional kinds that monitoring needs and the cluster lacks.
         monitoring: the spec asks for scraping or alerts.
+        monitoring_children: optional kinds of which the server has a child, such as `PodMonitor`.
+        scrape_annotations: Prometheus finds the replicas by the annotations of their pods alone.
     """
 
     namespace: str
@@ -51,6 +54,8 @@ class ServerSummary:
     endpoint: str = ""
     missing_crds: tuple[str, ...] = ()
     monitoring: bool = False
+    monitoring_children: tuple[str, ...] = ()
+    scrape_annotations: bool = False
 
     @property
     def key(self) -> str:
@@ -61,6 +66,11 @@ class ServerSummary:
 def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
     """Return the summary of `server` in a cluster with the optional kinds `installed`."""
     spec, missing = server.spec, missing_crds(server, installed)
+    method, alerts = scrape_method(server, installed), spec.monitoring.alerts.enabled
+    children = {
+        POD_MONITOR: method is ScrapeMethod.POD_MONITOR,
+        PROMETHEUS_RULE: alerts and PROMETHEUS_RULE in installed,
+    }
     return ServerSummary(
         namespace=server.namespace,
         name=server.name,
@@ -75,5 +85,7 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         downloads=resolve_model(spec.model).downloads,
         endpoint=endpoint_url(server),
         missing_crds=missing,
-        monitoring=bool(missing) or scrape_method(server, installed) is not ScrapeMethod.NONE,
+        monitoring=bool(missing) or alerts or method is not ScrapeMethod.NONE,
+        monitoring_children=tuple(kind for kind, wanted in children.items() if wanted),
+        scrape_annotations=method is ScrapeMethod.ANNOTATIONS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.permanent_failures import is_permanent, refuses_pods
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
@@ -95,6 +96,17 @@ def _worst(replicas: tuple[Replica, ...], outdated: tuple[Replica, ...], rollout
     living = [replica for replica in troubled if not replica.ended] or troubled
     newest = [replica for replica in living if outdated and replica.revision == rollout.revision]
     return next(iter(newest or living), None)
+
+
+def held_back_message(inputs: StatusInputs) -> str:
+    """Return which children of a paused server differ from its spec; empty when none does.
+
+    Optional kinds do not count: monitoring has its own condition, and serving does not depend on it.
+    """
+    pending = [kind for kind in inputs.pending if not CHILD_KINDS[kind].optional]
+    if not pending:
+        return ""
+    return f"paused: the latest spec is not carried out ({', '.join(pending)}) until spec.paused is false"
 
 
 def describe(replica: Replica) -> str:

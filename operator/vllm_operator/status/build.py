@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.diagnosis.log_text import one_line
-from vllm_operator.status.assessment import Assessment, describe
+from vllm_operator.status.assessment import Assessment, describe, held_back_message
 from vllm_operator.status.conditions import conditions, operator_unreachable_message
 from vllm_operator.status.engine_info import engine_info
 
@@ -89,7 +89,9 @@ def _problems(assessment: Assessment) -> list[str]:
 
 
 def _paused(assessment: Assessment) -> list[str]:
-    return ["paused: the operator changes nothing until spec.paused is false"] if assessment.inputs.paused else []
+    if not assessment.inputs.paused:
+        return []
+    return [held_back_message(assessment.inputs) or "paused: the operator changes nothing until spec.paused is false"]
 
 
 def _serving_count(assessment: Assessment) -> str:

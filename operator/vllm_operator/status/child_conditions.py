@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from vllm_operator.kube.fields import get_condition, get_str
-from vllm_operator.kube.kinds import MONITORING_API
+from vllm_operator.kube.kinds import MONITORING_API, POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.claim import unbound_claim
 from vllm_operator.status.condition_result import ConditionResult
+from vllm_operator.status.inputs import StatusInputs
+
+SCRAPE_ANNOTATION = "prometheus.io/scrape"
 
 
 def cache_ready(assessment: Assessment) -> ConditionResult | None:
@@ -49,7 +52,10 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
         return None
     autoscaler = assessment.inputs.snapshot.autoscaler
     if autoscaler is None:
-        return ConditionResult("False", "Missing", "the HorizontalPodAutoscaler does not exist yet")
+        message = f"no HorizontalPodAutoscaler exists for this server{_reason_to_wait(assessment.inputs)}"
+        return ConditionResult("False", "Missing", message)
+    if get_str(autoscaler, "metadata", "deletionTimestamp"):
+        return ConditionResult("False", "Terminating", "the HorizontalPodAutoscaler is being deleted")
     for kind in ("AbleToScale", "ScalingActive"):
         entry = get_condition(autoscaler, kind)
         if get_str(entry, "status") == "False":
@@ -62,7 +68,7 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
 
 
 def monitoring_active(assessment: Assessment) -> ConditionResult | None:
-    """Check that scraping and alerts are configured; None when neither is wanted. False does not affect serving."""
+    """Check that scraping and alerts have their objects; None when neither is wanted. False does not affect serving."""
     inputs = assessment.inputs
     if not inputs.monitoring:
         return None
@@ -73,7 +79,40 @@ def monitoring_active(assessment: Assessment) -> ConditionResult | None:
             "or set monitoring.scrape and monitoring.alerts so that the server does without them"
         )
         return ConditionResult("False", "CRDNotInstalled", f"{message}; serving is not affected")
-    if inputs.monitoring_refusals:
-        message = "; ".join(problem.message for problem in inputs.monitoring_refusals)
-        return ConditionResult("False", inputs.monitoring_refusals[0].reason, f"{message}; serving is not affected")
-    return ConditionResult("True", "Configured", "scraping and alerts are configured")
+    if inputs.monitoring_problems:
+        message = "; ".join(problem.message for problem in inputs.monitoring_problems)
+        return ConditionResult("False", inputs.monitoring_problems[0].reason, f"{message}; serving is not affected")
+    if absent := _absent_monitoring(inputs):
+        return ConditionResult("False", "Missing", f"{absent}{_reason_to_wait(inputs)}")
+    if outdated := [kind for kind in inputs.monitoring_children if kind in inputs.pending]:
+        message = f"{' and '.join(outdated)}: the latest spec is not carried out until spec.paused is false"
+        return ConditionResult("False", "Paused", message)
+    return ConditionResult("True", "Configured", f"{_configured(inputs)} configured")
+
+
+def _absent_monitoring(inputs: StatusInputs) -> str:
+    """Return which object of scraping and alerts does not exist; empty when all of them do."""
+    absent = [kind for kind in inputs.monitoring_children if kind not in inputs.snapshot.standing]
+    if absent:
+        return f"no {' and no '.join(absent)} exists for this server"
+    template = ("spec", "template", "metadata", "annotations", SCRAPE_ANNOTATION)
+    if inputs.scrape_annotations and get_str(inputs.snapshot.deployment, *template) != "true":
+        return "no Deployment whose pods have the scrape annotations exists for this server"
+    return ""
+
+
+def _reason_to_wait(inputs: StatusInputs) -> str:
+    """Return what has to happen before the operator creates an absent object."""
+    if inputs.problems:
+        return ": the operator creates it when the spec is accepted"
+    if inputs.paused:
+        return ": the operator creates it when spec.paused is false"
+    return " yet"
+
+
+def _configured(inputs: StatusInputs) -> str:
+    """Return what is configured, of scraping and alerts, with its verb."""
+    scraped = inputs.scrape_annotations or POD_MONITOR in inputs.monitoring_children
+    if scraped and PROMETHEUS_RULE not in inputs.monitoring_children:
+        return "scraping is"
+    return "scraping and alerts are" if scraped else "alerts are"

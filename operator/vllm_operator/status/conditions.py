@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_operator.diagnosis.log_text import one_line, valid_reason
 from vllm_operator.kube.fields import format_timestamp, get_list, get_str
-from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy
+from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy, held_back_message
 from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.replicas.replica import Replica
@@ -78,6 +78,8 @@ def progressing(assessment: Assessment) -> ConditionResult:
     rollout = assessment.rollout
     if not rollout.exists:
         return _not_begun(assessment)
+    if held := held_back_message(assessment.inputs):
+        return ConditionResult("False", "Paused", held)
     if rollout.complete:
         message = f"{count_noun(rollout.updated, 'replica')} of the wanted revision rolled out"
         return ConditionResult("False", "Complete", message)
@@ -191,6 +193,8 @@ def stalled(assessment: Assessment) -> ConditionResult:
     if assessment.blocked and not assessment.is_complete:
         message = describe_with_remedy(assessment, assessment.blocked)
         return ConditionResult("True", assessment.blocked.reason, message)
+    if held := held_back_message(assessment.inputs):
+        return ConditionResult("False", "Paused", held)
     return ConditionResult("False", "NotStalled", "nothing waits for a person to act")
 
 

@@ -34,7 +34,10 @@ class StatusInputs:
         health: pod name -> its last probe result.
         now: the time of this reconcile (UTC).
         wanted_replicas: replicas that the spec asks for; None while the autoscaler decides.
-        monitoring_refusals: refusals of monitoring objects; they do not affect serving.
+        monitoring_problems: refusals and taken names of monitoring objects; they do not affect serving.
+        monitoring_children: optional kinds of which the server is to have a child.
+        scrape_annotations: Prometheus finds the replicas by the annotations of their pods alone.
+        pending: kinds whose child differs from the spec that a paused server has now, or is not wanted by it.
         log_diagnoses: pod name -> why its container ended, for the containers whose log was read.
         stalled_restarts: when the operator deleted pods of stalled engines, from the status (RFC 3339).
         remediation_note: what the operator does about a stalled engine; empty when it does nothing.
@@ -57,7 +60,10 @@ class StatusInputs:
     health: Mapping[str, ReplicaHealth] = field(default_factory=dict)
     now: datetime = datetime.min
     wanted_replicas: int | None = None
-    monitoring_refusals: tuple[Problem, ...] = ()
+    monitoring_problems: tuple[Problem, ...] = ()
+    monitoring_children: tuple[str, ...] = ()
+    scrape_annotations: bool = False
+    pending: tuple[str, ...] = ()
     log_diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
     stalled_restarts: tuple[str, ...] = ()
     remediation_note: str = ""

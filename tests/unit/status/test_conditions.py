@@ -19,6 +19,7 @@ from tests.helpers.pods import (
 )
 from tests.helpers.status_inputs import MISSING_SECRET, NOW, REFUSED, condition_of, conditions, inputs, status_of
 from vllm_operator.probing.health import HealthReason, ReplicaHealth
+from vllm_operator.status.conditions import CONDITIONS
 
 CRASHED = crashed_pod(termination(2, "api_server.py: error: unrecognized arguments: --no-such-flag"), "mistral-new")
 
@@ -200,3 +201,63 @@ def test_stalled_only_replica_leaves_available_false():
     status = status_of(inputs(ready_pod("a"), health={"a": stalled}))
     assert condition_of(status, "Available") == ("False", "NoReplicaServes")
     assert (status["phase"], status["ready"]) == ("Failed", "0/1")
+
+
+NOTHING_STANDS: dict[str, Any] = {
+    "wanted": 1,
+    "deployment": None,
+    "cache_claim": "mistral-cache",
+    "autoscaling": True,
+    "monitoring": True,
+    "monitoring_children": ("PodMonitor", "PrometheusRule"),
+    "wanted_replicas": 1,
+}
+DELETED_AT = {"deletionTimestamp": "2026-03-02T09:00:00Z"}
+
+
+def ending() -> dict[str, Any]:
+    """Return the children of a server while they are being deleted."""
+    body = deployment(1)
+    body["metadata"] |= DELETED_AT
+    scaling = [{"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}]
+    return {
+        **NOTHING_STANDS,
+        "deployment": body,
+        "claim": {"metadata": DELETED_AT, "status": {"phase": "Bound"}},
+        "autoscaler": {"metadata": DELETED_AT, "status": {"conditions": scaling}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "true"),
+    [
+        ({**NOTHING_STANDS, "problems": (MISSING_SECRET,)}, {"Stalled"}),
+        ({**NOTHING_STANDS, "paused": True}, {"Accepted"}),
+        ({**NOTHING_STANDS, "paused": True, "problems": (MISSING_SECRET,)}, {"Stalled"}),
+        ({**NOTHING_STANDS, "generation": 0}, {"Accepted", "Progressing"}),
+        ({**NOTHING_STANDS, "generation": 1}, {"Accepted", "Progressing"}),
+        (ending(), {"Accepted", "Progressing"}),
+    ],
+    ids=["refused", "paused", "paused and refused", "not yet applied", "never observed", "children being deleted"],
+)
+def test_no_condition_claims_what_does_not_stand(changes: dict[str, Any], true: set[str]) -> None:
+    status = status_of(inputs(**changes))
+    assert set(conditions(status)) == {kind for kind, _ in CONDITIONS}
+    assert {kind for kind, entry in conditions(status).items() if entry["status"] == "True"} == true
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service", "HorizontalPodAutoscaler", "PersistentVolumeClaim"])
+def test_paused_server_whose_spec_is_not_carried_out_is_not_ready(kind: str) -> None:
+    status = status_of(inputs(ready_pod(), paused=True, pending=(kind, "PodMonitor")))
+    message = f"paused: the latest spec is not carried out ({kind}) until spec.paused is false"
+    for condition, reason in (("Ready", "Paused"), ("Progressing", "Paused"), ("Stalled", "Paused")):
+        assert condition_of(status, condition) == ("False", reason)
+        assert conditions(status)[condition]["message"] == message
+    assert condition_of(status, "Available") == ("True", "Serving")
+    assert status["message"].startswith(message)
+
+
+@pytest.mark.parametrize("pending", [(), ("PodMonitor", "PrometheusRule")])
+def test_paused_server_whose_spec_is_carried_out_is_ready(pending: tuple[str, ...]) -> None:
+    status = status_of(inputs(ready_pod(), paused=True, pending=pending))
+    assert condition_of(status, "Ready") == ("True", "Serving")

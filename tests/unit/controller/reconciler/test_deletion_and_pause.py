@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.controller.reconciler.scene import KEY, Scene
+from tests.unit.controller.reconciler.scene import KEY, Scene, settle, stalled_scene
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.kinds import MONITORING_KINDS
@@ -95,3 +95,27 @@ async def test_paused_server_keeps_its_children_as_they_are() -> None:
 
     assert scene.applied == []
     assert scene.server["status"]["phase"] == "Paused"
+
+
+async def test_paused_server_is_not_ready_for_a_spec_that_is_not_carried_out() -> None:
+    scene = stalled_scene()
+    scene.probes.healths = {}
+    await settle(scene)
+    scene.set_spec(generation=2, paused=True, replicas=2)
+    await scene.reconcile()
+    assert scene.condition("Progressing") != ("False", "Paused")
+
+    scene.set_spec(generation=3, paused=True, replicas=2, image="vllm/vllm-openai:v0.31.0")
+    await scene.reconcile()
+    assert scene.condition("Ready") == ("False", "Paused")
+    assert scene.condition("Progressing") == ("False", "Paused")
+
+    scene.start()
+    await scene.reconcile()
+    assert scene.condition("Ready") == ("False", "Paused")
+
+
+async def test_paused_server_without_children_is_not_monitored() -> None:
+    scene = Scene(paused=True)
+    await scene.reconcile(2)
+    assert scene.condition("MonitoringActive") == ("False", "Missing")
