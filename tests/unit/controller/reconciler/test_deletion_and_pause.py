@@ -117,5 +117,6 @@ async def test_paused_server_is_not_ready_for_a_spec_that_is_not_carried_out() -
 
 async def test_paused_server_without_children_is_not_monitored() -> None:
     scene = Scene(paused=True)
+    scene.optional_kinds.installed = MONITORING_KINDS
     await scene.reconcile(2)
     assert scene.condition("MonitoringActive") == ("False", "Missing")
