@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vllm_operator.probing.completion_places import CompletionPlaces
 from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
 from vllm_operator.probing.http import ReplicaClient
 from vllm_operator.probing.stall_heuristics import (
@@ -20,8 +21,10 @@ from vllm_operator.probing.stall_heuristics import (
     is_idle_completion_due,
     on_answer,
     on_progress,
+    on_recovery,
     on_refusal,
     on_sample,
+    on_stall,
     restart_observation,
 )
 from vllm_operator.probing.synthetic_completion import CompletionResult, SyntheticCompletion
@@ -29,9 +32,6 @@ from vllm_operator.probing.targets import ProbeTarget
 
 if TYPE_CHECKING:
     from vllm_operator.probing.replica import ProbedReplica
-
-MAX_COMPLETIONS = 64
-"""Synthetic completions that wait at the same time, of all replicas."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class StallDetector:
         self._poll = poll
         self._on_completion = on_completion
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places = CompletionPlaces()
 
     def new_record(self, target: ProbeTarget) -> StallRecord:
         """Return the record of a new replica: stalled, when the status reports that, until its engine is tested."""
@@ -117,9 +118,10 @@ class StallDetector:
             return
         stall.state, suspicion = on_sample(stall.state, counters, now)
         if stall.message and before is not None and has_progressed(before, counters):
+            stall.state = on_recovery(stall.state, now)
             self._set_stall(replica, "")
         suspicion = _suspicion_to_test(replica, suspicion, before, counters, now)
-        if suspicion is not None and len(self._tasks) < MAX_COMPLETIONS:
+        if suspicion is not None and self._places.take(replica.target.key, is_retest=bool(stall.message)):
             reason = "it holds requests" if suspicion.has_requests else "it looks idle"
             logger.debug("%s: %s: the engine is tested: %s", replica.target.key, replica.target.pod, reason)
             self._start(replica, self._completion(replica, suspicion, counters, client, headers))
@@ -157,8 +159,10 @@ class StallDetector:
     def _start(self, replica: ProbedReplica, completion: SyntheticCompletion) -> None:
         name = f"completion {replica.target.key} {replica.target.pod}"
         task = asyncio.create_task(self._test(replica, completion), name=name)
+        key, is_retest = replica.target.key, bool(replica.stall.message)
         replica.stall.completion = task
         self._tasks.add(task)
+        task.add_done_callback(lambda _: self._places.free(key, is_retest=is_retest))
         task.add_done_callback(lambda task: self._on_completion_end(task, replica))
 
     async def _test(self, replica: ProbedReplica, completion: SyntheticCompletion) -> None:
@@ -211,13 +215,13 @@ def _suspicion_to_test(
 ) -> StallSuspicion | None:
     """Return the suspicion that a synthetic completion is to clear up now, if any.
 
-    An engine that is reported as stalled is tested until it answers.
+    An engine that is reported as stalled is tested until it answers, more rarely with each test.
     """
     stall = replica.stall
-    if stall.message:
-        return suspicion or StallSuspicion(None)
     if not is_completion_due(stall.state, now):
         return None
+    if stall.message:
+        return suspicion or StallSuspicion(None)
     tests_idle = replica.target.synthetic_completion == "Always" and is_idle_completion_due(stall.state, now)
     if suspicion is None and tests_idle and is_idle(before, counters):
         return StallSuspicion(None)
@@ -232,4 +236,6 @@ def _state_after(state: StallState, result: CompletionResult, now: float) -> Sta
             return on_progress(state, result.counters, now)
         case "Refused":
             return on_refusal(state, now)
+        case "Stalled":
+            return on_stall(state, now)
     return restart_observation(state, now)

@@ -25,6 +25,16 @@ COMPLETION_PAUSE_SECONDS = 19.0
 """Pause after a completion that a busy engine let wait, and interval of `Always`: a little below two usual probe
 intervals, so that an engine that stalls right after an answer is tested 20 s later and reported after 40 s."""
 
+RETEST_SECONDS = 10.0
+"""Growth of the pause between two completions of an engine that is known as stalled."""
+
+FREE_RETESTS = 3
+"""Completions of a stalled engine without a pause: a recovery in the first minutes is noticed at once."""
+
+MAX_RETEST_SECONDS = 40.0
+"""The longest pause between two completions of a stalled engine. Its counters, which show most recoveries, are sampled
+at each probe in any case."""
+
 REFUSED_SECONDS = 600.0
 """Pause before another completion of a replica that refuses every kind, such as one that transcribes speech."""
 
@@ -56,6 +66,7 @@ class StallState:
         idle_completion_after: no completion of an engine that is only idle is requested before this time.
         seen_working: the engine was seen to work, or the replica to start. An engine that ran before this process
             started may have been stalled all the time, with clients that wait without end: its counters never change.
+        unanswered: completions in a row that a stalled engine left without an answer.
     """
 
     counters: EngineCounters | None = None
@@ -66,6 +77,7 @@ class StallState:
     completion_after: float = 0.0
     idle_completion_after: float = 0.0
     seen_working: bool = False
+    unanswered: int = 0
 
     @property
     def next_sample_at(self) -> float:
@@ -187,6 +199,7 @@ def on_answer(state: StallState, counters: EngineCounters | None, now: float) ->
         idle_connections=counters.connections if counters else state.idle_connections,
         idle_completion_after=now + COMPLETION_PAUSE_SECONDS,
         seen_working=True,
+        unanswered=0,
     )
 
 
@@ -199,6 +212,7 @@ def on_progress(state: StallState, counters: EngineCounters | None, now: float) 
         still_since=None,
         completion_after=now + COMPLETION_PAUSE_SECONDS,
         seen_working=True,
+        unanswered=0,
     )
 
 
@@ -209,6 +223,17 @@ def _with_longer_deadline(state: StallState, now: float) -> StallState:
         return state
     longer = min(max(state.deadline, 2 * (now - state.still_since)), MAX_DEADLINE_SECONDS)
     return replace(state, deadline=longer)
+
+
+def on_stall(state: StallState, now: float) -> StallState:
+    """Take in that a stalled engine left a completion without an answer, so it is tested more rarely."""
+    pause = min(RETEST_SECONDS * max(state.unanswered + 1 - FREE_RETESTS, 0), MAX_RETEST_SECONDS)
+    return replace(restart_observation(state, now, pause), unanswered=state.unanswered + 1)
+
+
+def on_recovery(state: StallState, now: float) -> StallState:
+    """Take in that a stalled engine makes progress again: a new stall is tested without a pause."""
+    return replace(state, completion_after=now, unanswered=0)
 
 
 def on_refusal(state: StallState, now: float) -> StallState:

@@ -241,3 +241,47 @@ async def test_replica_without_counters_is_probed_by_its_health(bench: Bench, vl
     assert bench.reasons == ["Serving"]
     assert vllm.requests["/health"] == vllm.requests["/v1/models"]
     assert vllm.requests["/metrics"] <= 3, "it is not tried at every probe"
+
+
+async def test_stalled_engines_of_one_namespace_delay_no_other(vllm: FakeVLLM) -> None:
+    changed: list[Key] = []
+    async with FakeVLLM() as greedy:
+        greedy.stalled = vllm.stalled = True
+        manager = ProbeManager(changed.append, timeout=2, deadline=1.0, poll=0.2)
+        for index in range(90):
+            key = Key("greedy", f"server-{index // 30}")
+            manager.sync(key, [*_targets(greedy, key, index // 30 * 30, 30)])
+        running = asyncio.create_task(manager.run())
+        async with asyncio.timeout(30):
+            while greedy.waiting < 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            victim = Key("other", "server")
+            manager.sync(victim, _targets(vllm, victim, 0, 1))
+            while manager.health(victim)["pod-0"].from_status or not vllm.requests["/v1/completions"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        manager.stop()
+        await running
+    assert vllm.requests["/v1/completions"] >= 1
+
+
+def _targets(server: FakeVLLM, key: Key, first: int, count: int) -> list[ProbeTarget]:
+    """Return replicas that the status reports as stalled, so that each of them is tested at once."""
+    return [
+        ProbeTarget(key, f"pod-{index}", f"uid-{key}-{index}", server.url, ("mistral-7b",), 0.2, "Always", "before")
+        for index in range(first, first + count)
+    ]
+
+
+async def test_stalled_engine_is_tested_more_rarely_the_longer_it_lasts(bench: Bench, vllm: FakeVLLM) -> None:
+    await bench.start()
+    vllm.stalled, vllm.engine_requests = True, 3
+    await bench.pass_time(80)
+    at_first = vllm.requests["/v1/completions"]
+    await bench.pass_time(200)
+    later = vllm.requests["/v1/completions"]
+    await bench.pass_time(160)
+    assert at_first >= 3
+    assert 2 <= vllm.requests["/v1/completions"] - later <= 4
+    vllm.stalled = False
+    await bench.pass_time(60)
+    assert bench.reasons == ["Serving", "Stalled", "Serving"]
