@@ -10,6 +10,7 @@ from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import AnswerTooLongError, ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import (
     MAX_MODELS,
+    MAX_NAME_LENGTH,
     METRICS_LIMIT,
     MODELS_LIMIT,
     SMALL_LIMIT,
@@ -117,18 +118,20 @@ def _key_remedy(api_key: str | None) -> str:
 
 def _health_of(models: Models, served_names: tuple[str, ...], before: ReplicaHealth) -> ReplicaHealth:
     """Return `Serving` when every expected name is listed, with the longest context of the first name that has one."""
-    missing = [name for name in served_names if name not in models.names]
+    listed_names = set(models.names)
+    missing = [name for name in served_names if name not in listed_names]
+    kept = [name for name in models.names if len(name) <= MAX_NAME_LENGTH]
     lengths = (models.max_model_lens.get(name) for name in served_names or models.names)
     health = replace(
         before,
         reason="Serving",
         message="",
-        served_models=models.names[:MAX_MODELS],
+        served_models=tuple(kept[:MAX_MODELS]),
         max_model_len=next(filter(None, lengths), None),
     )
     if not missing:
         return health
-    listed = ", ".join(models.names[:8]) or "nothing"
+    listed = ", ".join(kept[:8]) or "nothing"
     message = " ".join(f"/v1/models lacks {', '.join(missing[:8])}; it lists {listed}".split())
     return replace(health, reason="ModelNotServed", message=message[:1024])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -30,7 +30,13 @@ _MAX_CONTAINERS = 12_288
 _MAX_COMMAS = 65_536
 """Commas in a JSON body, 16 for each of 4,096 models."""
 
-_NAME_LENGTH = 253
+MAX_NAME_LENGTH = 512
+"""Longest name of `/v1/models` that is kept, in characters: `servedNames` allows 256. A longer one is compared with the
+expected names and then dropped, since a part of a name is the name of nothing."""
+
+_MAX_NUMBER = 2**63 - 1
+"""Largest number that a status can hold; a larger one is junk."""
+
 _VERSION = re.compile(r"[\w.+\-]{1,64}")
 _CACHE_INFO = b"vllm:cache_config_info"
 
@@ -60,9 +66,13 @@ def parse_models(body: bytes) -> Models | None:
     listed = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
     lengths = {entry["id"]: entry.get("max_model_len") for entry in listed}
     return Models(
-        names=tuple(dict.fromkeys(entry["id"][:_NAME_LENGTH] for entry in listed)),
-        max_model_lens={name: length for name, length in lengths.items() if type(length) is int and length > 0},
+        names=tuple(dict.fromkeys(entry["id"] for entry in listed)),
+        max_model_lens={name: length for name, length in lengths.items() if _is_length(length)},
     )
+
+
+def _is_length(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 < value <= _MAX_NUMBER
 
 
 def parse_version(body: bytes) -> str | None:
@@ -94,7 +104,8 @@ def _tokens(labels: bytes) -> int | None:
 
 def _total(values: list[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    total = sum(known)
+    return total if known and total <= _MAX_NUMBER else None
 
 
 def _whole(labels: bytes, name: bytes) -> int | None:

@@ -11,7 +11,7 @@ from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.assessment import Assessment
 
 _MAX_MODELS = 64
-_MODEL_NAME_LENGTH = 253
+_MODEL_NAME_LENGTH = 256
 _FIELDS = ("version", "servedModels", "capacity")
 _CAPACITY: tuple[tuple[str, Callable[[ReplicaHealth], int | None]], ...] = (
     ("kvCacheTokens", lambda health: health.kv_cache_tokens),

@@ -212,3 +212,23 @@ async def test_health_is_requested_when_metrics_are_too_long(vllm: FakeVLLM, ses
     taken: list[bytes] = []
     assert (await probe(session, vllm.url, WANTED, None, on_metrics=taken.append)).is_healthy
     assert (taken, vllm.requests["/health"]) == ([], 1)
+
+
+@pytest.mark.parametrize("length", [252, 253, 254, 255, 256, 2000])
+async def test_long_names_are_compared_whole(vllm: FakeVLLM, session: ReplicaSession, length: int):
+    vllm.models = ("x" * length,)
+    assert (await probe(session, vllm.url, ("x" * length,), None)).is_healthy
+    assert (await probe(session, vllm.url, ("x" * (length - 1),), None)).reason == "ModelNotServed"
+    assert (await probe(session, vllm.url, ("x" * (length - 1) + "y",), None)).reason == "ModelNotServed"
+
+
+async def test_name_too_long_to_keep_is_left_out_of_the_list(vllm: FakeVLLM, session: ReplicaSession):
+    vllm.models = ("x" * 2000, "short")
+    health = await probe(session, vllm.url, ("x" * 2000,), None)
+    assert health.served_models == ("short",)
+
+
+async def test_name_is_cut_to_the_length_that_the_message_may_have(vllm: FakeVLLM, session: ReplicaSession):
+    vllm.models = ("x" * 500_000,)
+    health = await probe(session, vllm.url, ("y" * 256,), None)
+    assert health.message == f"/v1/models lacks {'y' * 256}; it lists nothing"

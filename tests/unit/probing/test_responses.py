@@ -78,3 +78,34 @@ def test_thousands_of_adapters_are_listed():
     models = parse_models(b'{"data":[' + b",".join(adapter % index for index in range(4000)) + b"]}")
     assert models is not None
     assert len(models.names) == 4000
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 10**400, -1, 0])
+def test_length_that_no_status_can_hold_is_unknown(number: int):
+    models = parse_models(b'{"data":[{"id":"m","max_model_len":%d}]}' % number)
+    assert models is None or models.max_model_lens == {}
+
+
+def test_largest_length_that_a_status_can_hold_is_read():
+    models = parse_models(b'{"data":[{"id":"m","max_model_len":%d}]}' % (2**63 - 1))
+    assert models is not None
+    assert models.max_model_lens == {"m": 2**63 - 1}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        'kv_cache_size_tokens="9007199254740991",kv_cache_max_concurrency="9007199254740991"',
+        'num_gpu_blocks="9007199254740991",block_size="9007199254740991"',
+    ],
+)
+def test_sum_that_no_status_can_hold_is_unknown(labels: str):
+    body = "".join(f'vllm:cache_config_info{{engine="{engine}",{labels}}} 1.0\n' for engine in range(1024))
+    capacity = parse_capacity(body.encode())
+    for number in (capacity.kv_cache_tokens, capacity.concurrency):
+        assert number is None or number < 2**63
+
+
+def test_product_that_no_status_can_hold_is_unknown():
+    labels = b'num_gpu_blocks="9007199254740991",block_size="9007199254740991"'
+    assert parse_capacity(b"vllm:cache_config_info{%b} 1.0\n" % labels) == ReplicaCapacity(None, None)
