@@ -97,7 +97,9 @@ class ProbeManager:
 
     def _on_readiness_change(self, replica: ProbedReplica) -> None:
         self._results.on_readiness_change(replica, self._clock())
-        if replica.result.unready_since is not None and replica.slot.task is None:  # else as above
+        result = replica.result
+        starts_to_serve = replica.target.ready and not result.health.is_answering
+        if (starts_to_serve or result.unready_since is not None) and replica.slot.task is None:  # else as above
             self._scheduler.schedule_now(replica)
 
     def _remove(self, replica: ProbedReplica) -> None:

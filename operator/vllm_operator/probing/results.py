@@ -25,6 +25,7 @@ class ProbeResult:
         unconfirmed_failure: failure of the last probe of a serving replica, until a second probe confirms it.
         unready_since: time at which Kubernetes reported a serving replica as not Ready; None once a probe that started
             later has answered.
+        starting_since: time of the first probe since the replica started, or since Kubernetes reported it as Ready.
         timed_out: the last probe ran into its timeout.
         refresh_at: time from which a probe requests version and capacity again.
     """
@@ -33,6 +34,7 @@ class ProbeResult:
     has_served: bool = False
     unconfirmed_failure: ReplicaHealth | None = None
     unready_since: float | None = None
+    starting_since: float | None = None
     timed_out: bool = False
     refresh_at: float = 0.0
 
@@ -75,7 +77,7 @@ class ProbeResults:
         result = replica.result
         if refreshed and health.is_healthy:
             result.refresh_at = started + REFRESH_SECONDS
-        self._judge(replica, health)
+        self._judge(replica, health, started)
         if result.unready_since is not None and result.unready_since <= started:
             result.unready_since = None
             self._on_change(replica.target.key)  # also when nothing changed: a status waits for this answer
@@ -88,10 +90,12 @@ class ProbeResults:
         """
         result = replica.result
         result.unready_since = None
+        if replica.target.ready:
+            result.starting_since = now  # should it not answer yet, it soon will
         if replica.target.ready or not result.health.is_answering:
             return
         if result.unconfirmed_failure is not None:
-            self._judge(replica, result.unconfirmed_failure)
+            self._judge(replica, result.unconfirmed_failure, now)
             return
         result.unready_since = now
 
@@ -99,13 +103,16 @@ class ProbeResults:
         """Take in that the engine of the replica stalled, or makes progress again."""
         self._publish(replica, replica.result.health)
 
-    def _judge(self, replica: ProbedReplica, health: ReplicaHealth) -> None:
+    def _judge(self, replica: ProbedReplica, health: ReplicaHealth, now: float) -> None:
         """Accept a probe result.
 
         The first failure of a replica that is serving and Ready is held back until a second probe confirms it.
         """
         result = replica.result
         result.timed_out = health.reason == "Timeout"
+        starts_again = health.reason == "ConnectionRefused" and result.health.is_answering
+        if result.starting_since is None or starts_again:
+            result.starting_since = now
         is_conclusive = health.is_healthy or result.unconfirmed_failure is not None or not replica.target.ready
         if result.health.is_answering and not is_conclusive:
             result.unconfirmed_failure = health

@@ -79,7 +79,14 @@ class ProbeScheduler:
             self._schedule(replica, now)
             return
         unconfirmed = result.unconfirmed_failure is not None
-        due = next_probe(replica.target, result.health, has_served=result.has_served, unconfirmed=unconfirmed, now=now)
+        due = next_probe(
+            replica.target,
+            result.health,
+            has_served=result.has_served,
+            unconfirmed=unconfirmed,
+            now=now,
+            starting_since=result.starting_since,
+        )
         self._schedule(replica, due)
 
     def _schedule(self, replica: ProbedReplica, due: float) -> None:

@@ -122,3 +122,36 @@ def test_unreachable_replica_keeps_its_reason_whatever_its_engine_does() -> None
     assert effective_health(silent, "no answer") == silent
     assert effective_health(ReplicaHealth("Serving"), "no answer") == ReplicaHealth("Stalled", "no answer")
     assert effective_health(ReplicaHealth("Stalled", "no answer"), "") == ReplicaHealth("Serving")
+
+
+async def test_port_on_which_nothing_listens_is_probed_at_the_interval_in_the_end(bench: Bench, vllm: FakeVLLM):
+    probes: list[str] = []
+    await vllm.stop()
+    bench.manager._prober._on_probe = lambda reason, _: probes.append(reason)
+    bench.manager.sync(KEY, [target(vllm)])
+    await bench.pass_time(30)
+    assert 28 <= len(probes) <= 32
+    await bench.pass_time(600)
+    probes.clear()
+    await bench.pass_time(200)
+    assert 18 <= len(probes) <= 22
+
+
+async def test_replica_that_becomes_ready_after_a_long_start_is_probed_at_once(bench: Bench, vllm: FakeVLLM):
+    await vllm.stop()
+    bench.manager.sync(KEY, [replace(target(vllm), ready=False)])
+    await bench.pass_time(600)
+    await vllm.start()
+    bench.manager.sync(KEY, [replace(target(vllm), ready=True)])
+    await bench.pass_time(0)
+    assert bench.reason() == "Serving"
+
+
+async def test_container_that_starts_again_is_probed_every_second(bench: Bench, vllm: FakeVLLM):
+    bench.manager.sync(KEY, [target(vllm)])
+    await bench.pass_time(1000)
+    await vllm.stop()
+    await bench.pass_time(20)
+    await vllm.start()
+    await bench.pass_time(1)
+    assert bench.reason() == "Serving"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,3 +61,22 @@ def test_restarting_container_is_probed_every_second_and_a_silent_one_is_not():
 
 def test_key_is_not_part_of_a_repr():
     assert "s3cret" not in repr(target())
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(0, 1), (20, 1), (60, 2), (240, 8)])
+def test_long_start_is_probed_more_rarely(seconds: float, wait: float):
+    since = 1000.0 - seconds
+    refused = ReplicaHealth("ConnectionRefused")
+    due = next_probe(target(), refused, has_served=False, unconfirmed=False, now=1000.0, starting_since=since)
+    assert due - 1000.0 == wait
+
+
+@pytest.mark.parametrize("reason", ["ConnectionRefused", "Timeout", "HTTPError"])
+def test_start_of_hours_is_probed_at_the_interval(reason: HealthReason):
+    health = ReplicaHealth(reason)
+    due = next_probe(target(), health, has_served=False, unconfirmed=False, now=9000.0, starting_since=0.0)
+    assert due == next_slot("a", 10, 9000.0)
+    short = next_probe(
+        target(interval=0.5), health, has_served=False, unconfirmed=False, now=9000.0, starting_since=0.0
+    )
+    assert short == 9000.5
