@@ -25,6 +25,7 @@ PARSERS = (
 MAKERS = (
     "vllm.entrypoints.launchers.cli_args.make_arg_parser",
     "vllm.entrypoints.openai.cli_args.make_arg_parser",
+    "vllm.entrypoints.common.cli_args.make_arg_parser",
 )
 KINDS: tuple[tuple[str, str, str], ...] = (
     # kind, a value that it takes, a value that it refuses; the first that fits

@@ -17,6 +17,10 @@ DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
 """The release of vLLM that the operator is tested with."""
 
 
+UNKNOWN_VERSION = "unknown"
+"""Value of `spec.version` for an image whose vLLM is not to be judged, such as a fork."""
+
+
 class Spec(Model):
     """The desired state of one model, served by replicas of vLLM."""
 
@@ -24,12 +28,12 @@ class Spec(Model):
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
         default=DEFAULT_IMAGE, description="Container image of vLLM."
     )
-    version: Annotated[str, Field(max_length=64, pattern=r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+.a-z0-9]*)$")] | None = (
-        Field(
-            default=None,
-            description="Version of vLLM in the image, such as 0.32.0, for flags and metrics. Unset: read from the "
-            "tag of the image.",
-        )
+    version: (
+        Annotated[str, Field(max_length=64, pattern=r"^(unknown|v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+.a-z0-9]*))$")] | None
+    ) = Field(
+        default=None,
+        description="Version of vLLM in the image, such as 0.32.0, for flags and metrics; `unknown` for a fork whose "
+        "flags must not be judged. Unset: read from the image, where its tag is known to name vLLM's version.",
     )
     image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=16), ListMap("name")] = Field(
         default_factory=list, description="Secrets of the same namespace with the credentials of private registries."

@@ -10,10 +10,10 @@ from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.validation import kubernetes_checks
 from vllm_operator.validation.claim_checks import surge_can_mount_cache
-from vllm_operator.validation.flag_checks import flags_exist, unknown_flags_of_newer, values_fit
+from vllm_operator.validation.flag_checks import flags_exist, values_fit
+from vllm_operator.validation.version_checks import version_warnings
 from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OPERATOR_FLAGS, engine_values, extra_flags, field_of_flag
 from vllm_operator.vllm.flags import SHORT_OPTIONS
-from vllm_operator.vllm.known_release import known_release
 
 Check = Callable[[Spec], Iterator[Problem]]
 
@@ -31,18 +31,7 @@ def spec_problems(spec: Spec) -> tuple[Problem, ...]:
 
 def spec_warnings(spec: Spec) -> tuple[str, ...]:
     """Return the parts of an accepted spec that could not be checked, and why."""
-    release = known_release(spec)
-    if release is None:
-        return (
-            "the tag of the image does not show vLLM's version: flags could not be checked, and --shutdown-timeout was "
-            "left out, so that running requests are cut when a replica stops; set spec.version",
-        )
-    if unknown := unknown_flags_of_newer(spec):
-        return (
-            f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
-            "the newest release whose flags were measured",
-        )
-    return ()
+    return version_warnings(spec)
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:

@@ -111,6 +111,11 @@ def test_served_names_in_extra_args_replace_those_of_the_model() -> None:
         ({"image": "vllm/vllm-openai:latest", "version": "0.32.0"}, True),
         ({"image": "rocm/vllm:rocm6.4.1_vllm_0.10.1_20250909"}, False),
         ({"image": "nvcr.io/nvidia/vllm:25.09-py3"}, False),
+        ({"image": "registry.example/team/vllm:1.4.2"}, False),
+        ({"image": "registry.example/team/vllm:1.4.2", "version": "0.20.0"}, True),
+        ({"image": "registry.redhat.io/rhaiis/vllm-cuda-rhel9:3.2.2"}, False),
+        ({"image": "vllm/vllm-openai:v0.99.0"}, False),
+        ({"image": "vllm/vllm-openai:v0.32.0", "version": "unknown"}, False),
     ],
 )
 def test_drain_flag_is_set_only_for_versions_that_have_it(fields: dict[str, Any], drains: bool) -> None:

@@ -16,6 +16,8 @@ from vllm_operator.vllm.metric_series import metric_names, pod_name_pattern, ser
         ("vllm/vllm-openai:v0.32.0", {}, "vllm:kv_cache_usage_perc"),
         ("vllm/vllm-openai:v0.10.0", {}, "vllm:kv_cache_usage_perc"),
         ("vllm/vllm-openai:v0.9.2", {}, "vllm:gpu_cache_usage_perc"),
+        ("vllm/vllm-openai:v0.8.5", {}, "vllm:gpu_cache_usage_perc"),
+        ("private/vllm:0.8.5", {}, "vllm:kv_cache_usage_perc"),
         ("private/vllm@sha256:" + "0" * 64, {}, "vllm:kv_cache_usage_perc"),
         ("private/vllm@sha256:" + "0" * 64, {"version": "0.8.5"}, "vllm:gpu_cache_usage_perc"),
     ],

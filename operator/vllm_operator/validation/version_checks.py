@@ -1,0 +1,41 @@
+"""Notes on the version of vLLM in an image: what could not be checked without it, and how to name it."""
+
+from __future__ import annotations
+
+from vllm_operator.api.spec import UNKNOWN_VERSION, Spec
+from vllm_operator.validation.flag_checks import unknown_flags_of_newer
+from vllm_operator.vllm.image_families import image_family
+from vllm_operator.vllm.known_release import known_release
+from vllm_operator.vllm.releases import load_release, release_numbers
+from vllm_operator.vllm.version import shown_version
+
+
+def version_warnings(spec: Spec) -> tuple[str, ...]:
+    """Return what could not be checked because the version of vLLM is unknown or newer than all measured ones."""
+    release = known_release(spec)
+    if release is None:
+        return (
+            f"{_why_unknown(spec)}: flags could not be checked, and --shutdown-timeout was left out, so that running "
+            f"requests are cut when a replica stops; set spec.version to the version of vLLM in the image",
+        )
+    if unknown := unknown_flags_of_newer(spec):
+        return (
+            f"{', '.join(dict.fromkeys(unknown))} could not be checked: {release.name} is newer than {release.newest}, "
+            "the newest release whose flags were measured",
+        )
+    return ()
+
+
+def _why_unknown(spec: Spec) -> str:
+    if spec.version == UNKNOWN_VERSION:
+        return f"spec.version is {UNKNOWN_VERSION}"
+    if shown := shown_version(spec):
+        oldest, newest = (load_release(number) for number in (release_numbers()[0], release_numbers()[-1]))
+        side = (
+            f"newer than {newest}, the newest" if shown.number > newest.number else f"older than {oldest}, the oldest"
+        )
+        return f"the tag of the image names vLLM {shown}, which is {side} release whose flags were measured"
+    family = image_family(spec.image)
+    if family is not None and family.version == "none":
+        return f"the tag of the image shows the version of {family.name}, not that of vLLM"
+    return "the tag of the image does not show vLLM's version"
