@@ -55,6 +55,7 @@ class EngineCounters:
         finished: inference requests that succeeded or were given up by their client.
         connections: open files of vLLM's API server, which grow by one with each connection; None without that
             metric.
+        has_sleep_state: the metrics show whether an engine sleeps, as they do since vLLM 0.11.
         process_start: start time of vLLM's API server, which distinguishes one run of it from the next.
     """
 
@@ -63,6 +64,7 @@ class EngineCounters:
     finished: float = 0.0
     connections: float | None = None
     process_start: float | None = None
+    has_sleep_state: bool = False
 
 
 def parse_engine_counters(body: bytes) -> EngineCounters | None:
@@ -81,7 +83,8 @@ def parse_engine_counters(body: bytes) -> EngineCounters | None:
             progress[engine].append(value)
             if family in _REQUESTS:
                 requests[engine] += read_number(value) or 0.0
-    if not progress or any(value == b"0.0" for labels, value in read_series(body, _SLEEP) if _AWAKE in labels):
+    awake = [value for labels, value in read_series(body, _SLEEP) if _AWAKE in labels]
+    if not progress or b"0.0" in awake:
         return None
     return EngineCounters(
         progress={engine: _text(values) for engine, values in progress.items()},
@@ -89,6 +92,7 @@ def parse_engine_counters(body: bytes) -> EngineCounters | None:
         finished=_finished(body),
         connections=_single(body, b"process_open_fds"),
         process_start=_single(body, b"process_start_time_seconds"),
+        has_sleep_state=bool(awake),
     )
 
 

@@ -82,6 +82,12 @@ def parse_version(body: bytes) -> str | None:
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
+def parse_flag(body: bytes, name: str) -> bool:
+    """Read `{"is_paused": true}`; False for another body."""
+    document = _json(body)
+    return isinstance(document, dict) and document.get(name) is True
+
+
 def parse_capacity(body: bytes) -> ReplicaCapacity:
     """Read the labels of `vllm:cache_config_info`, one series for each engine of the replica.
 

@@ -20,6 +20,7 @@ from vllm_operator.probing.stall_heuristics import (
     is_idle,
     is_idle_completion_due,
     on_answer,
+    on_pause,
     on_progress,
     on_recovery,
     on_refusal,
@@ -236,6 +237,8 @@ def _state_after(state: StallState, result: CompletionResult, now: float) -> Sta
             return on_progress(state, result.counters, now)
         case "Refused":
             return on_refusal(state, now)
+        case "Paused":
+            return on_pause(state, now)
         case "Stalled":
             return on_stall(state, now)
     return restart_observation(state, now)

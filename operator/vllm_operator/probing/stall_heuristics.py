@@ -39,6 +39,10 @@ REFUSED_SECONDS = 600.0
 """Pause before another completion of a replica that refuses every kind, such as one that transcribes speech."""
 
 
+PAUSED_SECONDS = 60.0
+"""Pause before another completion of an engine that was paused or put to sleep."""
+
+
 @dataclass(frozen=True, slots=True)
 class StallSuspicion:
     """An engine that may be stalled.
@@ -229,6 +233,11 @@ def on_stall(state: StallState, now: float) -> StallState:
     """Take in that a stalled engine left a completion without an answer, so it is tested more rarely."""
     pause = min(RETEST_SECONDS * max(state.unanswered + 1 - FREE_RETESTS, 0), MAX_RETEST_SECONDS)
     return replace(restart_observation(state, now, pause), unanswered=state.unanswered + 1)
+
+
+def on_pause(state: StallState, now: float) -> StallState:
+    """Take in that somebody paused the engine or put it to sleep, so it rightly makes no progress."""
+    return replace(restart_observation(state, now, PAUSED_SECONDS), unanswered=0)
 
 
 def on_recovery(state: StallState, now: float) -> StallState:

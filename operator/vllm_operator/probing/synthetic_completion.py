@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
 from vllm_operator.probing.http import ProbeError, ReplicaClient, UnexpectedStatusError
-from vllm_operator.probing.responses import METRICS_LIMIT
+from vllm_operator.probing.responses import METRICS_LIMIT, SMALL_LIMIT, parse_flag
 from vllm_operator.probing.stall_heuristics import has_progressed
 
 POLL_SECONDS = 4.0
@@ -19,15 +19,18 @@ POLL_SECONDS = 4.0
 RANK_HEADER = "x-data-parallel-rank"
 """Header that sends a request to one engine of several (vLLM 0.10 and later)."""
 
-_LIMIT = 1024 * 1024
 _QUEUE_FULL = {429, 503}
 _NO_COMPLETIONS = {400, 404, 405, 501}
 
-CompletionVerdict = Literal["Answered", "Moving", "Stalled", "Refused", "Unclear"]
+SUSPENDED_TIMEOUT_SECONDS = 2.0
+"""Timeout of the question whether an engine was paused or put to sleep: a stalled engine never answers it."""
+
+CompletionVerdict = Literal["Answered", "Moving", "Stalled", "Paused", "Refused", "Unclear"]
 """Outcome of a synthetic completion.
 
-`Answered`: the engine works. `Moving`: it is busy. `Stalled`: no answer, and no counter moved. `Refused`: the model
-accepts no such request. `Unclear`: the replica could not be reached, so nothing is known.
+`Answered`: the engine works. `Moving`: it is busy. `Stalled`: no answer, and no counter moved. `Paused`: the engine was
+paused or put to sleep, so it rightly makes no progress. `Refused`: the model accepts no such request. `Unclear`: the
+replica could not be reached, so nothing is known.
 """
 
 
@@ -81,8 +84,11 @@ class SyntheticCompletion:
         """Request one token, sample the counters until it arrives, and leave no request behind.
 
         A busy engine lets the completion wait in its queue: it is cancelled as soon as a counter moves. The replica
-        must answer every sample, so that a network that is cut does not pass for a stalled engine.
+        must answer every sample, so that a network that is cut does not pass for a stalled engine. An engine that was
+        put to sleep gets no request, and one that was paused is not stalled.
         """
+        if not self.counters.has_sleep_state and await self._reports("is_sleeping"):
+            return CompletionResult("Paused")
         request = asyncio.create_task(self._complete())
         try:
             return await self._poll_until_decided(request)
@@ -109,7 +115,17 @@ class SyntheticCompletion:
             if rejected_with is None and request.done():
                 continue  # it was answered during the sample
             if time.monotonic() - begun >= self.deadline:
+                if await self._reports("is_paused") or await self._reports("is_sleeping"):
+                    return CompletionResult("Paused")
                 return CompletionResult("Stalled", counters, _stall_message(self.deadline, rejected_with))
+
+    async def _reports(self, flag: str) -> bool:
+        """Ask vLLM's development endpoint for a flag; False without it (404 unless `VLLM_SERVER_DEV_MODE` is set)."""
+        client = replace(self.client, timeout=min(self.client.timeout, SUSPENDED_TIMEOUT_SECONDS))
+        try:
+            return parse_flag(await client.get(f"/{flag}", SMALL_LIMIT), flag)
+        except ProbeError:
+            return False
 
     def _judge(self, counters: EngineCounters | None, rejected_with: int | None) -> CompletionResult | None:
         """Return the outcome that a sample shows while the completion has no answer; None while it shows none."""
@@ -145,7 +161,7 @@ class SyntheticCompletion:
         # The samples keep the deadline, since they also show what else happened; this is longer in any case.
         timeout = self.deadline * 2 + 60
         try:
-            await replace(self.client, headers=headers).post(path, body, _LIMIT, timeout)
+            await replace(self.client, headers=headers).post(path, body, METRICS_LIMIT, timeout)
         except UnexpectedStatusError as error:
             return error.status
         return 200

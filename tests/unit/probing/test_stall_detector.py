@@ -243,6 +243,30 @@ async def test_replica_without_counters_is_probed_by_its_health(bench: Bench, vl
     assert vllm.requests["/metrics"] <= 3, "it is not tried at every probe"
 
 
+async def test_paused_engine_is_never_stalled_and_a_stall_after_its_pause_is_detected(
+    bench: Bench, vllm: FakeVLLM
+) -> None:
+    vllm.body = {"/is_paused": b'{"is_paused":true}'}
+    await bench.start()
+    vllm.stalled, vllm.engine_requests = True, 3
+    await bench.pass_time(200)
+    assert bench.reasons == ["Serving"]
+    assert set(bench.verdicts) == {"Paused"}
+    assert vllm.requests["/v1/completions"] <= 4
+    vllm.body = {}
+    await bench.pass_time(100)
+    assert bench.reasons == ["Serving", "Stalled"]
+
+
+async def test_stalled_engine_that_turns_out_to_be_paused_serves(bench: Bench, vllm: FakeVLLM) -> None:
+    await bench.start()
+    vllm.stalled, vllm.engine_requests = True, 3
+    await bench.pass_time(40)
+    vllm.body = {"/is_paused": b'{"is_paused":true}'}
+    await bench.pass_time(30)
+    assert bench.reasons == ["Serving", "Stalled", "Serving"]
+
+
 async def test_stalled_engines_of_one_namespace_delay_no_other(vllm: FakeVLLM) -> None:
     changed: list[Key] = []
     async with FakeVLLM() as greedy:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.fake_vllm import FakeVLLM
+from vllm_operator.probing import synthetic_completion
 from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.http import ProbeError, ReplicaClient
 from vllm_operator.probing.synthetic_completion import RANK_HEADER, CompletionResult, SyntheticCompletion, read_counters
@@ -152,3 +153,47 @@ async def test_answer_during_the_last_sample_counts(session: ReplicaSession, vll
     pending = replace(await completion(session, vllm), deadline=0.0, poll=0.0)
     vllm.delays, vllm.status = {"/metrics": 0.5}, {"/v1/completions": 500}
     assert (await pending.request()).verdict == "Unclear"
+
+
+@pytest.mark.parametrize("flag", ["is_paused", "is_sleeping"])
+async def test_engine_that_was_paused_or_put_to_sleep_is_no_stall(
+    session: ReplicaSession, vllm: FakeVLLM, flag: str
+) -> None:
+    vllm.stalled, vllm.engine_requests = True, 8
+    vllm.body = {f"/{flag}": b'{"%b":true}' % flag.encode()}
+    assert await requested(session, vllm) == CompletionResult("Paused")
+    assert vllm.requests["/v1/completions"] == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"is_paused":false}', b'{"is_paused":"true"}', b"[]", b"true", b"x" * 100_000, b"[" * 60_000]
+)
+async def test_engine_that_is_not_paused_is_stalled(session: ReplicaSession, vllm: FakeVLLM, body: bytes) -> None:
+    vllm.stalled, vllm.engine_requests = True, 8
+    vllm.body = {"/is_paused": body}
+    assert (await requested(session, vllm)).verdict == "Stalled"
+
+
+async def test_silence_about_a_pause_is_a_stall(
+    session: ReplicaSession, vllm: FakeVLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic_completion, "SUSPENDED_TIMEOUT_SECONDS", 0.1)
+    vllm.stalled, vllm.engine_requests = True, 8
+    vllm.delays = {"/is_paused": 60, "/is_sleeping": 60}
+    assert (await requested(session, vllm)).verdict == "Stalled"
+
+
+async def test_sleeping_engine_without_sleep_state_gets_no_request(session: ReplicaSession, vllm: FakeVLLM) -> None:
+    """Releases before 0.11 export no `vllm:engine_sleep_state`."""
+    lines = vllm.metrics.splitlines(keepends=True)
+    vllm.metrics = "".join(line for line in lines if "engine_sleep_state" not in line)
+    vllm.body = {"/is_sleeping": b'{"is_sleeping":true}'}
+    assert await requested(session, vllm) == CompletionResult("Paused")
+    assert vllm.requests["/v1/completions"] == 0
+    vllm.body = {"/is_sleeping": b'{"is_sleeping":false}'}
+    assert (await requested(session, vllm)).verdict == "Answered"
+
+
+async def test_engine_that_shows_that_it_is_awake_is_not_asked(session: ReplicaSession, vllm: FakeVLLM) -> None:
+    assert (await requested(session, vllm)).verdict == "Answered"
+    assert vllm.requests["/is_sleeping"] == 0
