@@ -19,6 +19,9 @@ class Settings:
         workers: servers that are reconciled at once.
         lease_namespace: namespace of the Lease for leader election; None for no election.
         runbooks: URL of the runbooks that alerts link to, with `%s` for the name of the alert; empty for no links.
+        restricted_pod_template: refuse pod templates that give further rights, but in namespaces labelled free.
+        labelled_secrets: refuse Secrets without the label, but in namespaces that release all of them.
+        restart_stalled: delete the pods of stalled engines where a server asks for it.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -26,6 +29,9 @@ class Settings:
     workers: int = 32
     lease_namespace: str | None = None
     runbooks: str = ""
+    restricted_pod_template: bool = False
+    labelled_secrets: bool = False
+    restart_stalled: bool = True
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:

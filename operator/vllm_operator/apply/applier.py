@@ -27,7 +27,7 @@ from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILD_KINDS
+from vllm_operator.kube.kinds import CHILD_KINDS, PRUNED_KINDS
 from vllm_operator.kube.managed_fields import foreign_entries
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.ownership import Owner
@@ -114,7 +114,7 @@ class Applier:
         """
         wanted = {(manifest.kind, manifest.name) for manifest in manifests}
         children = ChildApplier(self._client, self._store, key, owner, history)
-        for kind in (kind for kind in CHILD_KINDS.values() if kind.name not in unknown_kinds):
+        for kind in (kind for kind in PRUNED_KINDS if kind.name not in unknown_kinds):
             for name in self._store.names(key, kind.name):
                 if (kind.name, name) not in wanted and not await children.delete(kind, name):
                     return False

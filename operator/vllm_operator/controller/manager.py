@@ -21,6 +21,7 @@ from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.server_state import ServerStates
 from vllm_operator.controller.status_writer import StatusWriter
+from vllm_operator.controller.tenant_rules import TenantRules
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import ApiError, VLLMOperatorError
 from vllm_operator.informers.discovery import OptionalKinds
@@ -92,7 +93,9 @@ class Manager:
             store=self._store,
             servers=self._servers,
             optional_kinds=self._optional_kinds,
-            references=ReferenceResolver(self._client, time.monotonic),
+            references=ReferenceResolver(
+                self._client, time.monotonic, TenantRules(settings.restricted_pod_template, settings.labelled_secrets)
+            ),
             applier=applier,
             probes=self._probes,
             log_reader=self._log_reader,
@@ -102,6 +105,7 @@ class Manager:
             ),
             status_writer=StatusWriter(self._client, self._store, self._events),
             runbooks=settings.runbooks,
+            may_restart=settings.restart_stalled,
         )
         self._queue: WorkQueue[Key] = WorkQueue(
             self._reconcile, settings.workers, self._metrics.count_queue_wait, self._store.lacks_status

@@ -45,6 +45,13 @@ REFERENCES_SECONDS = 60.0
 """Interval at which the referenced Secrets are read again."""
 
 
+RESTARTS_OFF = (
+    "health.restartStalled has no effect: the operator runs with --no-restart-stalled, so stalled replicas are "
+    "reported and not deleted"
+)
+"""Note on a server whose option the operator was not given the right for."""
+
+
 def utc_now() -> datetime:
     """Return the present time in UTC."""
     return datetime.now(UTC)
@@ -66,6 +73,7 @@ class Reconciler:
         remediator: deletes the pods of stalled engines.
         status_writer: writes the status and records Events.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty without any.
+        may_restart: whether pods of stalled engines may be deleted at all.
         clock: returns the present time in UTC.
     """
 
@@ -80,6 +88,7 @@ class Reconciler:
     remediator: Remediator
     status_writer: StatusWriter
     runbooks: str = ""
+    may_restart: bool = True
     clock: Callable[[], datetime] = utc_now
 
     async def reconcile(self, key: Key) -> Requeue:
@@ -97,7 +106,7 @@ class Reconciler:
             return Requeue.never()
         state = self.servers[key]
         desired = self._desired(state, before)
-        references = await self.references.check(key.namespace, desired.references)
+        references = await self.references.check(key.namespace, desired.references, desired.rights_claimed)
         applied = await self._apply(key, state, desired, references)
         # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
         snapshot = self.store.snapshot(key, before)
@@ -105,7 +114,7 @@ class Reconciler:
             return Requeue.now()
         self.probes.sync(key, await self._probe_targets(key, snapshot, desired))
         assessment = assess(self._status_inputs(key, before.server, snapshot, desired, references, applied))
-        may_remediate = desired.server.restart_stalled and applied.failure is None
+        may_remediate = self.may_restart and desired.server.restart_stalled and applied.failure is None
         requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
         if self.store.spec_version(key) != version:
             # The answer to a write brought another spec, whose watch event will be ignored.
@@ -184,7 +193,11 @@ class Reconciler:
             generation=generation,
             previous=previous,
             problems=desired.problems + references.missing + applied.problems,
-            notes=desired.warnings + applied.conflicts + applied.admission_changes.notes + references.warnings,
+            notes=desired.warnings
+            + self._restart_notes(desired)
+            + applied.conflicts
+            + applied.admission_changes.notes
+            + references.warnings,
             selector=",".join(f"{name}={value}" for name, value in selector_labels(metadata["name"]).items()),
             endpoint=server.endpoint,
             paused=server.paused,
@@ -212,6 +225,9 @@ class Reconciler:
         if not desired.server.paused or desired.problems:
             return ()
         return pending_children(self.store, key, desired.server, desired.manifests, self.optional_kinds.lacking)
+
+    def _restart_notes(self, desired: DesiredState) -> tuple[str, ...]:
+        return (RESTARTS_OFF,) if desired.server.restart_stalled and not self.may_restart else ()
 
     async def _publish(self, key: Key, state: ServerState, assessment: Assessment, *, may_remediate: bool) -> Requeue:
         """Write the status, unless a better one is expected soon; delete the pod of a stalled engine where allowed."""

@@ -15,7 +15,25 @@ from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.validation.checks import spec_problems, spec_warnings
 from vllm_operator.validation.claim_checks import DesiredClaim, desired_claim
+from vllm_operator.validation.pod_template import restricted_problems
 from vllm_operator.validation.references import Reference, references
+from vllm_operator.validation.secret_references import SecretReference, secret_references
+
+
+@dataclass(frozen=True, slots=True)
+class RightsClaimed:
+    """Parts of a spec that give rights which its author may lack; the labels of the namespace decide.
+
+    Attributes:
+        pod_template: the problems of the spec in the restricted mode.
+        secrets: the Secrets that it refers to.
+    """
+
+    pod_template: tuple[Problem, ...] = ()
+    secrets: tuple[SecretReference, ...] = ()
+
+
+NO_RIGHTS_CLAIMED = RightsClaimed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,7 @@ class DesiredState:
         claim: requirements on an existing claim of the cache.
         served_names: names that the replicas serve.
         manifests: the rendered children, in the order in which they are applied.
+        rights_claimed: parts of the spec that the rules of the operator may refuse.
     """
 
     server: ServerSummary
@@ -41,6 +60,7 @@ class DesiredState:
     claim: DesiredClaim | None = None
     served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
+    rights_claimed: RightsClaimed = NO_RIGHTS_CLAIMED
 
 
 def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> DesiredState:
@@ -63,6 +83,7 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
     try:
         plan = plan_children(server, installed, runbooks)
         manifests = render_children(server, plan)
+        secrets = secret_references(server.spec)
     except InvalidSpecError as error:
         return DesiredState(summary, (Problem(error.reason, error.message),), references=required)
     return DesiredState(
@@ -72,4 +93,5 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         claim=desired_claim(server),
         served_names=plan.served_names,
         manifests=manifests,
+        rights_claimed=RightsClaimed(restricted_problems(server.spec), secrets),
     )

@@ -44,6 +44,8 @@ POD = Kind("Pod", "", "v1", "pods")
 SECRET = Kind("Secret", "", "v1", "secrets")
 CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
 DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments")
+NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
+"""It has no namespace itself: its path is that of a name without one."""
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 EVENT = Kind("Event", "", "v1", "events")
 
@@ -69,6 +71,10 @@ CHILD_KINDS: dict[str, Kind] = {
 
 KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
 """Children whose status the operator does not read: one that still matches its manifest needs no reconcile."""
+
+PRUNED_KINDS = tuple(kind for kind in CHILD_KINDS.values() if kind.name not in {"Deployment", "Service"})
+"""Kinds that a spec may stop to ask for. Every server has a Deployment and a Service of fixed names, so the operator
+never deletes one, and has no right to."""
 
 OPTIONAL_KINDS = tuple(kind for kind in CHILD_KINDS.values() if kind.optional)
 WATCHED_KINDS = (SERVER, POD, *CHILD_KINDS.values())

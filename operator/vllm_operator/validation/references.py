@@ -24,6 +24,7 @@ class Reference:
         field: path of the field, such as `spec.model.tokenSecretRef`.
         key: key in the Secret; None for a claim.
         sharing_problem: why a claim that one node may mount is not enough, and what to do; empty if it is.
+        keep_value: whether the probes need the value of the key. No other value is kept.
     """
 
     kind: Literal["Secret", "PersistentVolumeClaim"]
@@ -31,6 +32,7 @@ class Reference:
     field: str
     key: str | None = None
     sharing_problem: str = ""
+    keep_value: bool = False
 
 
 def references(server: VLLMServer) -> tuple[Reference, ...]:
@@ -49,12 +51,12 @@ def _secrets(spec: Spec) -> Iterator[Reference]:
     replaced = {variable.name for variable in spec.engine.env}
     for variable_name, (field, reference) in named.items():
         if reference is not None and variable_name not in replaced:
-            yield Reference("Secret", reference.name, field, reference.key)
+            yield Reference("Secret", reference.name, field, reference.key, keep_value=variable_name == API_KEY)
     for variable in spec.engine.env:
         secret = variable.value_from.secret_key_ref if variable.value_from else None
         if secret is not None and not secret.optional:
             field = f"spec.engine.env[{variable.name}].valueFrom.secretKeyRef"
-            yield Reference("Secret", secret.name, field, secret.key)
+            yield Reference("Secret", secret.name, field, secret.key, keep_value=variable.name == API_KEY)
 
 
 def _claims(spec: Spec) -> Iterator[Reference]:

@@ -30,7 +30,7 @@ ROWS: list[tuple[str, dict[str, Any], list[Reference]]] = [
     (
         "the API key",
         {"security": {"apiKeySecretRef": {"name": "keys", "key": "a"}}},
-        [Reference("Secret", "keys", "spec.security.apiKeySecretRef", "a")],
+        [Reference("Secret", "keys", "spec.security.apiKeySecretRef", "a", keep_value=True)],
     ),
     (
         "a variable",
