@@ -26,6 +26,9 @@ TOKEN_AGE_SECONDS = 60.0
 MIN_RENEW_INTERVAL_SECONDS = 2.0
 """Seconds between two reads of refused credentials at least."""
 
+REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
+"""Codes of redirects. A 304 answers a condition, and the operator sends none."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -118,8 +121,32 @@ class Connection:
             connector_owner=owns_connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={**self._credentials.headers, "User-Agent": USER_AGENT},
-            middlewares=(*self._credentials.middlewares, self._metrics),
+            middlewares=(_refuse_redirect, *self._credentials.middlewares, self._metrics),
         )
+
+
+class RedirectError(aiohttp.ClientError):
+    """The API server answered with a redirect."""
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Refuse redirects, for every call over the connections: the token and the body must not reach another host.
+
+    The API server itself sends none; aiohttp would follow up to ten, with the token, also to plain HTTP.
+
+    Raises:
+        RedirectError: the answer is a redirect.
+    """
+    response = await handler(request)
+    if response.status not in REDIRECTS:
+        return response
+    response.close()
+    raise RedirectError(
+        f"{request.url.origin()} answered {response.status}, a redirect, which the operator does not follow: "
+        "set the address of the API server itself"
+    )
 
 
 def in_cluster() -> bool:
