@@ -100,6 +100,17 @@ class NoAnswerError(ApiError):
         super().__init__(None, reason, message)
 
 
+class ResponseTooLargeError(NoAnswerError):
+    """The answer had more bytes than the operator reads; the rest was not read.
+
+    Args:
+        max_bytes: the limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__("TooLarge", f"the API server's answer has more than {max_bytes:,} bytes")
+
+
 class NotSentError(ApiError):
     """The operator itself held a request back: nothing was written.
 

@@ -32,6 +32,9 @@ ANNOTATION_HASH = f"{GROUP}/applied-hash"
 ANNOTATION_SERVER = f"{GROUP}/server"
 """Full name of the server that a child belongs to; the instance label may hold a shortened one."""
 
+UNREADABLE = f"{GROUP}/unreadable"
+"""Key of a cached object that is a stub without its spec; its value is the reason."""
+
 LABEL_LENGTH = 63
 """Longest label value, Service name and DNS label (RFC 1123)."""
 

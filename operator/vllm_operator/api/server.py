@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vllm_operator.api.names import API_VERSION, KIND
+from vllm_operator.api.names import API_VERSION, KIND, UNREADABLE
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 
@@ -86,6 +86,8 @@ def parse_server(body: Mapping[str, Any]) -> VLLMServer:
         InvalidSpecError: names the first field that is wrong. The CRD's schema refuses most of these earlier.
     """
     metadata = body["metadata"]
+    if reason := body.get(UNREADABLE):
+        raise InvalidSpecError("spec", f"the VLLMServer cannot be read: {reason}", "Unreadable")
     _check_shape(body.get("spec"))
     try:
         spec = Spec.model_validate(body.get("spec") or {})

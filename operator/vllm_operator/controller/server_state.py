@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from vllm_operator.api.names import UNREADABLE
 from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.desired.state import DesiredState, desired_state
@@ -39,7 +40,7 @@ class ServerState:
             runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
         """
         metadata = server["metadata"]
-        depends_on = (metadata["uid"], metadata.get("generation"), installed, runbooks)
+        depends_on = (metadata["uid"], metadata.get("generation"), server.get(UNREADABLE), installed, runbooks)
         if self._desired is None or self._desired_for != depends_on:
             self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
         return self._desired

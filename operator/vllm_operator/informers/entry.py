@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, child_name
+from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, UNREADABLE, child_name
 from vllm_operator.informers.tombstones import is_later
 from vllm_operator.kube.codec import compress_json, parse_compressed, to_json
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS, POD, SERVER
 from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scale_managers
 from vllm_operator.kube.ownership import controller_uid, is_replica_of
+from vllm_operator.kube.raw_objects import STUB_METADATA
 from vllm_operator.kube.types import Object
 
 VOLATILE = frozenset({"resourceVersion", "generation"})
 """Metadata that change with every write."""
+
+MAX_STUB_STATUS_BYTES = 16 * 1024
+"""Bytes of a status that a stub keeps."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class Entry:
         unlabelled: whether a child lacks the label that the watches and lists select.
         controller: UID of the controller of a child; empty without one.
         is_replica: whether a pod belongs to the Deployment of its server.
+        is_stub: whether the object was not read as a whole.
     """
 
     namespace: str
@@ -55,6 +60,7 @@ class Entry:
     unlabelled: bool = False
     controller: str = ""
     is_replica: bool = False
+    is_stub: bool = False
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
@@ -78,6 +84,22 @@ class Entry:
             unlabelled=is_unlabelled(kind, body),
             controller=sys.intern(controller_uid(metadata)) if kind in CHILD_KINDS else "",
             is_replica=kind == POD.name and key is not None and is_replica_of(body, key.instance),
+            is_stub=UNREADABLE in body,
+        )
+
+    def stub(self, reason: str) -> Entry:
+        """Return the entry with a stub instead of its object. A small status stays: it holds the last reason."""
+        body = self.body
+        kept = {name: body[name] for name in ("apiVersion", "kind") if name in body}
+        if (status := body.get("status")) and len(to_json(status)) <= MAX_STUB_STATUS_BYTES:
+            kept["status"] = status
+        metadata = {name: value for name, value in body["metadata"].items() if name in STUB_METADATA}
+        return replace(
+            self,
+            raw=compress_json({**kept, "metadata": metadata, UNREADABLE: reason}),
+            content_hash=0,
+            verified_hash="",
+            is_stub=True,
         )
 
     @property
@@ -85,14 +107,17 @@ class Entry:
         """Unpack the object; each call returns a new one."""
         return parse_compressed(self.raw)
 
-    def is_older_than(self, metadata: Mapping[str, Any]) -> bool:
-        """Return whether these metadata are of a newer state or of another object of the same name.
+    def is_older_than(self, uid: str, version: str) -> bool:
+        """Return whether these are of a newer state, or of another object of the same name.
 
         A watch event may arrive after the answer to a write of the operator, and then brings an older state.
+
+        Args:
+            uid: the UID.
+            version: the resource version.
         """
-        if metadata.get("uid", "") != self.uid:
+        if uid != self.uid:
             return True
-        version = str(metadata.get("resourceVersion", ""))
         if version.isdigit() and self.version.isdigit():
             return is_later(version, self.version)
         return version != self.version

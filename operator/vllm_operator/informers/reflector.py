@@ -9,11 +9,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from vllm_operator.api.names import UNREADABLE
 from vllm_operator.errors import ApiError, NoAnswerError
-from vllm_operator.informers.watch_lines import state_version
+from vllm_operator.informers.namespace_budget import UnreadLog
 from vllm_operator.informers.watch_source import RetryPolicy, WatchSource, selector_of
-from vllm_operator.kube.client import ApiClient
-from vllm_operator.kube.codec import parse_json
+from vllm_operator.kube.client import MAX_RESPONSE_BYTES, ApiClient
+from vllm_operator.kube.raw_objects import RawWatchEvent, cut_watch_event, read_object
+from vllm_operator.kube.responses import error_of_status
 
 WATCH_SECONDS = 20
 """Seconds after which the API server ends a watch. A watch that lasts longer has died with its socket open."""
@@ -25,6 +27,8 @@ REPLAY_SECONDS = 60.0
 """Longest time for which the version to resume from stays behind: bookmarks, and events that the caches hold already,
 do not move it. So the API server sends again what was lost on the way. It keeps about 75 s of events
 (`eventFreshDuration`)."""
+STATES = frozenset({"ADDED", "MODIFIED"})
+"""Types of the events that bring the state of an object."""
 EXPIRED = 410
 BAD_ANSWER = "BadAnswer"
 """Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
@@ -69,6 +73,7 @@ class Reflector:
         self._last_event = float("-inf")
         """Monotonic time of the last event or list."""
         self._is_absent = False
+        self._unread = UnreadLog()
 
     async def fill(self) -> None:
         """List the collection once; `run` continues from this list.
@@ -136,63 +141,74 @@ class Reflector:
             parameters["labelSelector"] = selector
         async with aclosing(self._client.stream(self._source.path, parameters, SILENT_SECONDS)) as chunks:
             async for line in _lines(chunks):
-                self._process(line)
+                await self._process(line)
 
-    def _process(self, line: bytes) -> None:
+    async def _process(self, line: bytes) -> None:
         """Take over one line of the watch.
 
         Raises:
             ApiError: the line is an ERROR event, or no event.
         """
-        now, version = time.monotonic(), state_version(line)
-        if self._has_version(version):
+        now, event = time.monotonic(), await _cut(line)
+        if event.type in STATES and self._has_version(event.version):
             self._last_event = now
             if now - self._moved_at >= REPLAY_SECONDS:
-                self._move_to(version)
+                self._move_to(event.version)
             return
-        event_type, body = _parsed(line)
-        if event_type == "ERROR":
-            raise ApiError(int(body.get("code") or 500), str(body.get("reason")), str(body.get("message")))
-        if event_type == "BOOKMARK" and now - self._last_event < REPLAY_SECONDS:
+        if event.type == "ERROR":
+            raise error_of_status(event.object)
+        if event.type == "BOOKMARK" and now - self._last_event < REPLAY_SECONDS:
             return
-        if event_type != "BOOKMARK":
-            self._report(event_type, body)
+        if event.type != "BOOKMARK":
+            self._report(event)
             self._last_event = now
-        self._move_to(str(body["metadata"]["resourceVersion"]))
+        self._move_to(event.version)
 
     def _move_to(self, version: str) -> None:
         self._version, self._moved_at = version, time.monotonic()
 
-    def _report(self, event_type: str, body: Mapping[str, Any]) -> None:
+    def _report(self, event: RawWatchEvent) -> None:
+        kind = self._source.kind
         try:
-            self._on_watch_event(event_type, body)
+            body = read_object(event.object, kind)
+            if UNREADABLE in body:
+                metadata = body["metadata"]
+                self._unread.log(kind.name, metadata.get("namespace", ""), metadata["name"], body[UNREADABLE])
+            self._on_watch_event(event.type, body)
         except Exception:
             # One object that cannot be read must not hide the others.
-            logger.exception("%s %s could not be read", self._source.kind.name, body["metadata"].get("name"))
+            logger.exception("%s in version %s could not be read", kind.name, event.version)
 
 
 async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield whole lines. A line that is cut off at the end is dropped: the resumed watch sends it again."""
+    """Yield whole lines. A line that is cut off at the end is dropped: the resumed watch sends it again.
+
+    Raises:
+        NoAnswerError: a line is longer than any object.
+    """
     rest: list[bytes] = []
+    size = 0
     async for chunk in chunks:
         *whole, last = chunk.split(b"\n")
         for line in whole:
             yield b"".join([*rest, line])
-            rest = []
+            rest, size = [], 0
         rest.append(last)
+        size += len(last)
+        if size > MAX_RESPONSE_BYTES:
+            raise NoAnswerError(BAD_ANSWER, f"a watch event has more than {MAX_RESPONSE_BYTES:,} bytes")
 
 
-def _parsed(line: bytes) -> tuple[str, Mapping[str, Any]]:
-    """Return type and object of a watch event.
+async def _cut(line: bytes) -> RawWatchEvent:
+    """Return type and raw object of a watch event.
 
     Raises:
         NoAnswerError: the line is no watch event.
     """
     try:
-        event = parse_json(line)
-        event_type, body = str(event["type"]), event["object"]
-        if event_type != "ERROR":
-            str(body["metadata"]["resourceVersion"])
-        return event_type, body
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        event = await cut_watch_event(line)
+    except ValueError as error:
         raise NoAnswerError(BAD_ANSWER, f"the API server sent no watch event: {error}") from error
+    if event.type != "ERROR" and not event.version:
+        raise NoAnswerError(BAD_ANSWER, "the API server sent no watch event: it has no resource version")
+    return event

@@ -80,7 +80,7 @@ class Relister:
             ApiError: the list failed.
         """
         before, newest = self._store.uids(kind.name, namespace), self._store.newest_version(kind.name)
-        found = await self._client.list(kind, namespace, selector_of(kind))
+        found = await self._client.list(kind, namespace, selector_of(kind), self._store.packer(kind))
         if found is None:
             return Relisted(self._on_missing(kind), "")
         self._missing_since.pop(kind.name, None)
@@ -90,9 +90,7 @@ class Relister:
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than the cache: it will be repeated", kind.plural)
             self.schedule(kind)
-        # Items of a list carry neither kind nor version.
-        bodies = ({**body, "apiVersion": kind.api_version, "kind": kind.name} for body in found.items)
-        return Relisted(self._store.replace(kind.name, bodies, before, found.version), found.version)
+        return Relisted(self._store.replace(kind.name, found.items, before, found.version), found.version)
 
     def schedule(self, kind: Kind) -> None:
         """Let `run` list the kind once more, `SETTLE_SECONDS` from now."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from typing import Any
 
 from vllm_operator.api.names import child_name
-from vllm_operator.informers.entry import Entry, is_unlabelled, key_of
+from vllm_operator.informers.entry import Entry, is_unlabelled
+from vllm_operator.informers.list_packer import ListPacker
+from vllm_operator.informers.namespace_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, NamespaceBudget, UnreadLog
 from vllm_operator.informers.snapshot import Parser, Snapshot, cache_claim_name
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
 from vllm_operator.kube.ownership import is_child_of
+from vllm_operator.kube.raw_objects import Raw
 from vllm_operator.kube.types import Object
 
 
@@ -24,6 +27,8 @@ class Store:
         self._tombstones = Tombstones()
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
+        self._budget = NamespaceBudget()
+        self._unread = UnreadLog()
         self._versions: dict[str, set[str]] = defaultdict(set)
         """Resource versions of the objects, by kind."""
 
@@ -45,18 +50,9 @@ class Store:
         if self._tombstones.bars(uid, version, unlabelled=is_unlabelled(kind, body)):
             return False
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
-        if known is not None and not known.is_older_than(metadata):
+        if known is not None and not known.is_older_than(uid, version):
             return False
-        entry = Entry.of(kind, body)
-        if known is not None:
-            self._forget(kind, known)
-            if (entry.uid, entry.content_hash) == (known.uid, known.content_hash):
-                entry.verified_hash = known.verified_hash
-        self._objects[kind][entry.namespace, entry.name] = entry
-        self._versions[kind].add(entry.version)
-        if entry.key is not None:
-            self._members[entry.key][kind][entry.name] = entry
-        return True
+        return self._add(kind, Entry.of(kind, body), known)
 
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Forget a deleted object, unless another object has taken its name.
@@ -83,24 +79,25 @@ class Store:
         """Return the highest resource version among the objects of a kind; 0 where there is none."""
         return max((int(e.version) for e in self._objects[kind].values() if e.version.isdigit()), default=0)
 
-    def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]], before: Set[str], version: str = "") -> set[Key]:
+    def packer(self, kind: Kind) -> Callable[[Raw], Entry | None]:
+        """Return the function that packs each object of a list of the kind; None for one that is not kept."""
+        return ListPacker(kind, self._objects[kind.name].get, self._unread).pack
+
+    def replace(self, kind: str, entries: Iterable[Entry], before: Set[str], version: str = "") -> set[Key]:
         """Take over a complete list; return the keys of the servers of which an object changed or vanished.
 
         Args:
             kind: kind of the list.
-            bodies: its objects.
+            entries: its objects, packed.
             before: `uids` when the list was requested; the list need not hold what came later.
             version: resource version of the list; a stale list does not hold what is newer.
         """
-        listed = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]): body for body in bodies}
+        listed = {(entry.namespace, entry.name): entry for entry in entries}
         touched = self._remove_unlisted(kind, listed, before, version)
-        for identity, body in listed.items():
+        for identity, entry in listed.items():
             known = self._objects[kind].get(identity)
-            if known is not None and known.uid != body["metadata"].get("uid") and is_later(known.version, version):
-                continue  # The list is older than the object that has taken this name.
-            former = self.key(kind, *identity)
-            if self.put(kind, body):
-                touched |= {key for key in (former, key_of(kind, body)) if key}
+            if self._is_news(entry, known, version) and self._add(kind, entry, known):
+                touched |= {key for key in (known and known.key, entry.key) if key}
         return touched
 
     def drop(self, kind: str) -> set[Key]:
@@ -236,8 +233,42 @@ class Store:
         members = self._members.get(key)
         return members[kind] if members and kind in members else {}
 
+    def _is_news(self, entry: Entry, known: Entry | None, version: str) -> bool:
+        """Return whether a list in this version brings a state that is newer than the known one."""
+        if self._tombstones.bars(entry.uid, entry.version, unlabelled=entry.unlabelled):
+            return False
+        if known is None:
+            return True
+        if known.uid != entry.uid and is_later(known.version, version):
+            return False  # The list is older than the object that has taken this name.
+        return known.is_older_than(entry.uid, entry.version) or (known.is_stub and not entry.is_stub)
+
+    def _add(self, kind: str, entry: Entry, known: Entry | None) -> bool:
+        """Store an entry in place of the known one, within the budget of its namespace."""
+        namespace, reason = entry.namespace, ""
+        if known is not None:
+            self._forget(kind, known)
+            if (entry.uid, entry.content_hash) == (known.uid, known.content_hash):
+                entry.verified_hash = known.verified_hash
+        if not self._budget.has_place(namespace):
+            reason = TOO_MANY_OBJECTS
+        elif not self._budget.has_bytes(namespace, len(entry.raw)):
+            reason = TOO_MANY_BYTES
+            entry = entry.stub(reason)
+        if reason:
+            self._unread.log(kind, namespace, entry.name, reason)
+        if reason == TOO_MANY_OBJECTS:
+            return known is not None
+        self._budget.add(namespace, len(entry.raw))
+        self._objects[kind][namespace, entry.name] = entry
+        self._versions[kind].add(entry.version)
+        if entry.key is not None:
+            self._members[entry.key][kind][entry.name] = entry
+        return True
+
     def _forget(self, kind: str, known: Entry) -> None:
-        self._objects[kind].pop((known.namespace, known.name), None)
+        if self._objects[kind].pop((known.namespace, known.name), None) is not None:
+            self._budget.remove(known.namespace, len(known.raw))
         self._versions[kind].discard(known.version)
         if known.key is None or known.key not in self._members:
             return

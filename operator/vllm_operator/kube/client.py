@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import aiohttp
-import orjson
 from aiohttp.abc import AbstractStreamWriter
 
-from vllm_operator.api.names import MANAGER
-from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError
+from vllm_operator.api.names import MANAGER, UNREADABLE
+from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError, NotSentError, ResponseTooLargeError
 from vllm_operator.kube.bulkhead import SharedBulkhead
 from vllm_operator.kube.codec import parse_json, to_yaml_safe_json
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.kinds import Kind
+from vllm_operator.kube.raw_objects import Packed, Raw, RawList, cut_list, pack_in_steps, read_object
+from vllm_operator.kube.responses import error_of_response, read_body
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -23,6 +24,10 @@ FORCE_PARAMETERS = {"force": "true", "fieldValidation": "Ignore"}
 body twice, a tenth of its work for an apply. An apply refuses unknown fields in any case."""
 CALL_TIMEOUT_SECONDS = 20.0
 LIST_PAGE_SIZE = 500
+PAGE_SHRINK_FACTOR = 8
+"""Divides the number of objects of a page that was too large; the page after it may have twice as many again."""
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""Bytes of a response. The largest object of etcd has 1.5 MiB, and up to six times as much as JSON with escapes."""
 SHARED_CALL_SLOTS = 16
 """Concurrent calls, in addition to one for each reconcile. Each has a connection: 200 kB and a TLS handshake."""
 RELEASE_AFTER_SECONDS = 3.0
@@ -34,10 +39,15 @@ CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, RuntimeError)
 Body = Mapping[str, Any]
 
 
-class Listing(NamedTuple):
-    """A complete list and its resource version."""
+class Listing(NamedTuple, Generic[Packed]):
+    """A complete list and its resource version.
 
-    items: list[dict[str, Any]]
+    Attributes:
+        items: its objects, as the caller of `list` packed them.
+        version: its resource version.
+    """
+
+    items: list[Packed]
     version: str
 
 
@@ -66,7 +76,7 @@ class ApiClient:
         """
         parameters = {"resourceVersion": "0"} if cached else None
         try:
-            return await self._request("GET", kind.path(namespace, name), parameters=parameters)
+            return await self._request("GET", kind.path(namespace, name), kind=kind, parameters=parameters)
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -81,33 +91,61 @@ class ApiClient:
                 return None
             raise
 
-    async def get_text(self, path: str, parameters: Mapping[str, str]) -> str:
-        """Return the text at a path, such as a log."""
-        return (await self._send("GET", path, parameters=parameters)).decode(errors="replace")
+    async def get_text(self, path: str, parameters: Mapping[str, str], max_bytes: int) -> str:
+        """Return the text at a path, such as a log, up to a number of bytes; the rest is not read."""
+        raw = await self._send("GET", path, parameters=parameters, max_bytes=max_bytes, may_cut=True)
+        return raw.decode(errors="replace")
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
-        """Return all objects of a kind, read page by page; None for a kind that is not served."""
-        items: list[dict[str, Any]] = []
-        parameters = {"limit": str(LIST_PAGE_SIZE), **({"labelSelector": selector} if selector else {})}
+    async def list(
+        self, kind: Kind, namespace: str | None, selector: str | None, pack: Callable[[Raw], Packed | None]
+    ) -> Listing[Packed] | None:
+        """Return all objects of a kind; None for a kind that is not served.
+
+        The objects of one page at a time are in memory, and one of them parsed.
+
+        Args:
+            kind: the kind.
+            namespace: the namespace; None for all.
+            selector: label selector, if any.
+            pack: called with each object, unparsed; returns what the list keeps of it, None for nothing.
+        """
+        items: list[Packed] = []
+        limit = LIST_PAGE_SIZE
+        parameters = {"labelSelector": selector} if selector else {}
         while True:
-            page = await self.list_page(kind.path(namespace), parameters)
-            if not page:
+            try:
+                page = await self.list_page(kind.path(namespace), {"limit": str(limit), **parameters})
+            except ResponseTooLargeError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // PAGE_SHRINK_FACTOR)
+                continue
+            if page is None:
                 return None
-            items += page.get("items", [])
-            metadata = page.get("metadata", {})
-            continuation = metadata.get("continue")
-            if not continuation:
-                return Listing(items, str(metadata.get("resourceVersion", "")))
-            parameters["continue"] = continuation
+            items += await pack_in_steps(page.items, pack)
+            if not page.continuation:
+                return Listing(items, page.version)
+            parameters["continue"] = page.continuation
+            limit = min(LIST_PAGE_SIZE, 2 * limit)
 
-    async def list_page(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """Return one page of a list; empty for a kind that is not served."""
+    async def list_page(
+        self, path: str, parameters: Mapping[str, str], max_bytes: int = MAX_RESPONSE_BYTES
+    ) -> RawList | None:
+        """Return one page of a list, its objects unparsed; None for a kind that is not served.
+
+        Raises:
+            ResponseTooLargeError: the page has more bytes; fewer objects may fit.
+            ApiError: the page cannot be read.
+        """
         try:
-            return await self._request("GET", path, parameters=parameters)
+            raw = await self._send("GET", path, parameters=parameters, max_bytes=max_bytes)
+            return await cut_list(raw)
         except ApiError as error:
             if error.status == 404:
-                return {}
+                return None
             raise
+        except ValueError as error:
+            raise _bad_answer(error) from error
 
     async def stream(self, path: str, parameters: Mapping[str, str], silent_seconds: float) -> AsyncGenerator[bytes]:
         """Yield the response to a long GET, in pieces of any size, until the API server ends it.
@@ -127,7 +165,8 @@ class ApiClient:
                 if response.status == 401:
                     await self._connection.renew()
                 if response.status >= 400:
-                    raise _error(response.status, await response.read(), response.headers.get("Retry-After"))
+                    raw = await read_body(response, MAX_RESPONSE_BYTES)
+                    raise error_of_response(response.status, raw, response.headers.get("Retry-After"))
                 async for piece in response.content.iter_any():
                     yield piece
         except CONNECTION_ERRORS as error:
@@ -138,14 +177,14 @@ class ApiClient:
         metadata = body["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"], subresource)
         return await self._request(
-            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": MANAGER, **FORCE_PARAMETERS}
+            "PATCH", path, body, kind=kind, content_type=APPLY, parameters={"fieldManager": MANAGER, **FORCE_PARAMETERS}
         )
 
     async def apply_as(self, manager: str, kind: Kind, body: Body) -> dict[str, Any]:
         """Apply a manifest by force as another field manager, for an ownership transfer."""
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
         return await self._request(
-            "PATCH", path, body, content_type=APPLY, parameters={"fieldManager": manager, **FORCE_PARAMETERS}
+            "PATCH", path, body, kind=kind, content_type=APPLY, parameters={"fieldManager": manager, **FORCE_PARAMETERS}
         )
 
     async def merge_patch(
@@ -153,11 +192,13 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Send a JSON merge patch (RFC 7386): objects merge, lists are replaced. Return the stored object."""
         path = kind.path(namespace, name, subresource)
-        return await self._request("PATCH", path, patch, content_type=MERGE_PATCH, parameters={"fieldManager": manager})
+        return await self._request(
+            "PATCH", path, patch, kind=kind, content_type=MERGE_PATCH, parameters={"fieldManager": manager}
+        )
 
     async def create(self, kind: Kind, namespace: str, body: Body) -> dict[str, Any]:
         """Create an object; return it as it is stored."""
-        return await self._request("POST", kind.path(namespace), body, parameters={"fieldManager": MANAGER})
+        return await self._request("POST", kind.path(namespace), body, kind=kind, parameters={"fieldManager": MANAGER})
 
     async def replace(self, kind: Kind, body: Body) -> dict[str, Any]:
         """Replace an object; return it as it is stored.
@@ -166,7 +207,7 @@ class ApiClient:
             ApiError: a conflict (409) when it changed since it was read.
         """
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
-        return await self._request("PUT", path, body, parameters={"fieldManager": MANAGER})
+        return await self._request("PUT", path, body, kind=kind, parameters={"fieldManager": MANAGER})
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> Body:
         """Delete the object with this UID. An object that is gone or replaced already stays as it is.
@@ -185,7 +226,7 @@ class ApiClient:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
-            return await self._request("DELETE", kind.path(namespace, name), options)
+            return await self._request("DELETE", kind.path(namespace, name), options, kind=kind)
         except ApiError as error:
             if error.status not in {404, 409}:
                 raise
@@ -197,10 +238,27 @@ class ApiClient:
         path: str,
         body: Body | None = None,
         *,
+        kind: Kind | None = None,
         content_type: str = "application/json",
         parameters: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        return _parse(await self._send(method, path, body, content_type=content_type, parameters=parameters))
+        """Send a request; return the object of the response.
+
+        Args:
+            method: HTTP method.
+            path: URL path.
+            body: the object to send.
+            kind: kind of the object in the response; None for one that no user writes.
+            content_type: type of the body.
+            parameters: query.
+        """
+        if body is not None and UNREADABLE in body:
+            raise NotSentError("Unreadable", f"an object cannot be written back: {body[UNREADABLE]}")
+        raw = await self._send(method, path, body, content_type=content_type, parameters=parameters)
+        try:
+            return parse_json(raw) if kind is None else read_object(raw, kind)
+        except (ValueError, RecursionError) as error:
+            raise _bad_answer(error) from error
 
     async def _send(
         self,
@@ -210,7 +268,20 @@ class ApiClient:
         *,
         content_type: str = "application/json",
         parameters: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+        may_cut: bool = False,
     ) -> bytes:
+        """Send a request; return the body of the response.
+
+        Args:
+            method: HTTP method.
+            path: URL path.
+            body: the object to send.
+            content_type: type of the body.
+            parameters: query.
+            max_bytes: bytes of the response at most.
+            may_cut: return the beginning of a longer response instead of raising an error.
+        """
         if method != "GET" and not self._may_write():
             raise NotLeaderError
         try:
@@ -226,13 +297,13 @@ class ApiClient:
                     timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS),
                 ) as response,
             ):
-                raw = await response.read()
+                raw = await read_body(response, max_bytes, may_cut=may_cut)
         except CONNECTION_ERRORS as error:
             raise await self._no_answer(error) from error
         if response.status == 401:
             await self._connection.renew()
         if response.status >= 400:
-            raise _error(response.status, raw, response.headers.get("Retry-After"))
+            raise error_of_response(response.status, raw, response.headers.get("Retry-After"))
         return raw
 
     async def _no_answer(self, error: Exception) -> ApiError:
@@ -257,21 +328,5 @@ class _FencedBody(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
-    try:
-        return parse_json(raw)
-    except (ValueError, RecursionError) as error:
-        raise NoAnswerError("BadAnswer", f"the API server sent no valid JSON object: {error}") from error
-
-
-def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
-    """Return the error of a response, from its Status object where the body holds one."""
-    reason, message, causes = "Unknown", raw[:1024].decode(errors="replace"), frozenset[str]()
-    try:
-        body = orjson.loads(raw)
-        reason, message = str(body.get("reason") or reason), str(body.get("message") or message)
-        causes = frozenset(str(cause.get("reason")) for cause in (body.get("details") or {}).get("causes") or ())
-    except (orjson.JSONDecodeError, AttributeError, TypeError):
-        pass
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return ApiError(status, reason, message, seconds, causes)
+def _bad_answer(error: Exception) -> NoAnswerError:
+    return NoAnswerError("BadAnswer", f"the API server sent no valid JSON object: {error}")

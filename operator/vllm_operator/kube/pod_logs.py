@@ -29,4 +29,4 @@ async def read_log_tail(client: ApiClient, namespace: str, pod: str, container: 
         "tailLines": str(TAIL_LINES),
         "limitBytes": str(LIMIT_BYTES),
     }
-    return await client.get_text(POD.path(namespace, pod, "log"), parameters)
+    return await client.get_text(POD.path(namespace, pod, "log"), parameters, LIMIT_BYTES)

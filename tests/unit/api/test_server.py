@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import MODEL, UID, body, server, spec
+from vllm_operator.api.names import UNREADABLE
 from vllm_operator.api.server import DEEPEST_NESTING, parse_server
 from vllm_operator.api.spec import DEFAULT_IMAGE
 from vllm_operator.errors import InvalidSpecError
@@ -124,3 +125,10 @@ def test_quantities_are_taken_as_numbers_and_as_text() -> None:
     limits = spec(resources={"limits": {"cpu": 2, "memory": "1Gi"}}).resources.limits
 
     assert limits == {"cpu": 2, "memory": "1Gi"}
+
+
+def test_object_that_was_not_read_is_refused_with_the_reason() -> None:
+    stub = {name: value for name, value in body().items() if name != "spec"}
+    with pytest.raises(InvalidSpecError, match="spec: the VLLMServer cannot be read: it has 300 KiB") as caught:
+        parse_server({**stub, UNREADABLE: "it has 300 KiB"})
+    assert caught.value.reason == "Unreadable"

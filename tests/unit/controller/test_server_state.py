@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.fakes import FakeClock
 from tests.helpers.specs import body
+from vllm_operator.api.names import UNREADABLE
 from vllm_operator.apply.repair_limiter import RepairLimiter
 from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.controller import server_state
@@ -65,10 +66,11 @@ def test_desired_state_of_an_unchanged_server_is_computed_once(counted: CountedS
     [
         {"server": body(generation=2)},
         {"server": body(uid="another")},
+        {"server": {**body(), UNREADABLE: "it is too large"}},
         {"installed": MONITORING_KINDS},
         {"key": OTHER},
     ],
-    ids=["generation", "uid", "installed kinds", "server"],
+    ids=["generation", "uid", "unreadable", "installed kinds", "server"],
 )
 def test_change_of_a_dependency_computes_the_desired_state_again(
     counted: CountedStates, change: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_operator.api.names import selector_labels
+from vllm_operator.informers.entry import Entry
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.key import Key
 
@@ -43,3 +44,8 @@ def held(store: Store, name: str = "mistral") -> int | None:
     """Return the version of the Service that the store holds; None when it holds none."""
     found = store.get("Service", "llm", name)
     return found["spec"]["version"] if found else None
+
+
+def packed(*bodies: dict[str, Any]) -> list[Entry]:
+    """Return Services as a list brings them."""
+    return [Entry.of("Service", body) for body in bodies]

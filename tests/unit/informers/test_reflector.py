@@ -196,6 +196,31 @@ async def test_object_that_cannot_be_read_hides_no_other() -> None:
     assert scene.seen == [("ADDED", "b")]
 
 
+async def test_deep_or_large_object_is_reported_as_a_stub_and_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    deep = b'{"a":' * 9997 + b"1" + b"}" * 9997
+    line = b'{"type":"ADDED","object":{"metadata":{"name":"deep","resourceVersion":"101"},"spec":' + deep + b"}}\n"
+    scene = Scene([line, event("ADDED", 102, "large", spec={"x": "x" * 500_000}), event("ADDED", 103, "b")])
+    await scene.play()
+    assert scene.seen == [("ADDED", "deep"), ("ADDED", "large"), ("ADDED", "b")]
+    assert "deep is not read" in caplog.text
+
+
+async def test_annotation_that_looks_like_a_known_version_hides_no_change() -> None:
+    body = {"metadata": {"annotations": {"resourceVersion": "77"}, "name": "a", "resourceVersion": "101"}}
+    line = orjson.dumps({"type": "MODIFIED", "object": body}) + b"\n"
+    scene = Scene([line], [], known=frozenset({"77"}))
+    await scene.play()
+    assert scene.seen == [("MODIFIED", "a")]
+    assert scene.streams.versions == ["100", "101"]
+
+
+async def test_line_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 1000)
+    scene = Scene([event("ADDED", 101), *[b"x" * 100] * 20], [])
+    await scene.play()
+    assert scene.streams.versions == ["100", "101"]
+
+
 async def test_optional_kind_that_is_not_installed_is_not_requested() -> None:
     served = False
     scene = Scene([event("ADDED", 101)], is_served=lambda: served, absent_seconds=0.001)

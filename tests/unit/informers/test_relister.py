@@ -9,10 +9,12 @@ import pytest
 
 from tests.helpers.fakes import FakeClock
 from tests.unit.informers.objects import child
+from vllm_operator.informers.entry import Entry
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.relister import GONE_SECONDS, Relister
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import Listing
+from vllm_operator.kube.codec import to_json
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import CHILD_KINDS, Kind
 
@@ -22,13 +24,14 @@ SERVICE = CHILD_KINDS["Service"]
 class FakeLists:
     """An API client that answers every list from a script; `during` runs while a list is made."""
 
-    def __init__(self, *listings: Listing | None, during: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, *listings: Listing[dict[str, Any]] | None, during: Callable[[], object] = lambda: None) -> None:
         self.listings = iter(listings)
         self.during = during
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str | None) -> Listing | None:
+    async def list(self, kind: Kind, namespace: str | None, selector: str | None, pack: Any) -> Listing[Entry] | None:
         self.during()
-        return next(self.listings)
+        listing = next(self.listings)
+        return listing and Listing([pack(to_json(body)) for body in listing.items], listing.version)
 
 
 def relist(store: Store, client: Any, *namespaces: str) -> Relister:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.informers.objects import KEY, child, held
+from tests.unit.informers.objects import KEY, child, held, packed
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.key import Key
 
@@ -20,7 +20,7 @@ def test_list_removes_what_it_lacks_and_returns_the_servers_concerned(store: Sto
         child("d", instance="d"),
     ]
 
-    assert store.replace("Service", listed, store.uids("Service")) == {
+    assert store.replace("Service", packed(*listed), store.uids("Service")) == {
         Key("llm", "a"),
         Key("llm", "b"),
         Key("llm", "d"),
@@ -58,14 +58,14 @@ def test_stale_list_removes_nothing_newer(store: Store, version: str, stays: boo
 def test_stale_list_does_not_revive_a_former_object(store: Store) -> None:
     store.put("Service", child(version=9, uid="u2"))
 
-    assert store.replace("Service", [child(version=3, uid="u1")], store.uids("Service"), "8") == set()
+    assert store.replace("Service", packed(child(version=3, uid="u1")), store.uids("Service"), "8") == set()
     assert held(store) == 9
 
 
 def test_list_after_a_restored_backup_replaces_the_cache(store: Store) -> None:
     store.put("Service", child(version=9, uid="u1"))
 
-    store.replace("Service", [child(version=3, uid="u2")], store.uids("Service"), "12")
+    store.replace("Service", packed(child(version=3, uid="u2")), store.uids("Service"), "12")
     assert held(store) == 3
 
 
@@ -97,7 +97,7 @@ def test_list_replaces_one_kind_only(store: Store) -> None:
 def test_list_returns_both_servers_when_an_instance_label_changed(store: Store) -> None:
     store.put("Service", child())
 
-    assert store.replace("Service", [child(version=2, instance="other")], store.uids("Service")) == {
+    assert store.replace("Service", packed(child(version=2, instance="other")), store.uids("Service")) == {
         KEY,
         Key("llm", "other"),
     }
