@@ -117,7 +117,12 @@ async def run(answers: int, seed: int) -> Report:
     results = ProbeResults(lambda key: None)
     stalls = StallDetector(results.on_stall_change, time.monotonic, 0.5, 0.1, lambda verdict: None)
     prober = Prober(
-        stalls, results, time.monotonic, TIMEOUT_SECONDS, lambda reason, _: report.outcomes.update([reason])
+        stalls,
+        results,
+        time.monotonic,
+        TIMEOUT_SECONDS,
+        on_probe=lambda reason, _: report.outcomes.update([reason]),
+        may_send_key=lambda key: True,
     )
     async with hostile_replica(seed) as process:
         port = await _line(process)

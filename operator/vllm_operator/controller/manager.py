@@ -38,7 +38,7 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import OPTIONAL_KINDS, SERVER, WATCHED_KINDS, Kind
+from vllm_operator.kube.kinds import OPTIONAL_KINDS, POD, SERVER, WATCHED_KINDS, Kind
 from vllm_operator.kube.leader_election import LeaderElector
 from vllm_operator.kube.pod_logs import read_log_tail
 from vllm_operator.probing.manager import ProbeManager
@@ -81,7 +81,10 @@ class Manager:
         self._reflectors: dict[str, Reflector] = {}
         """The reflectors by the URL path of their collection."""
         self._probes = ProbeManager(
-            on_change=self.enqueue, on_probe=self._metrics.count_probe, on_completion=self._metrics.count_completion
+            on_change=self.enqueue,
+            on_probe=self._metrics.count_probe,
+            on_completion=self._metrics.count_completion,
+            may_send_key=self._knows_pods,
         )
         self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self.enqueue)
         self._lookups = LookupRunner(partial(run_lookup, self._client), self.enqueue, time.monotonic)
@@ -212,6 +215,11 @@ class Manager:
         result = await self._relister.relist_namespace(kind, namespace)
         self.enqueue_all(sorted(result.touched))
         return result.version
+
+    def _knows_pods(self, key: Key) -> bool:
+        """Return whether the cache of the server's pods is fresh: else an address may belong to another pod by now."""
+        paths = (POD.path(key.namespace), POD.path(None))
+        return any(path in self._reflectors and self._reflectors[path].is_fresh for path in paths)
 
     def _leader_elector(self, namespace: str | None) -> LeaderElector | None:
         if namespace is None:

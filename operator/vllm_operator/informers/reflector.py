@@ -29,6 +29,9 @@ do not move it. So the API server sends again what was lost on the way. It keeps
 (`eventFreshDuration`)."""
 STATES = frozenset({"ADDED", "MODIFIED"})
 """Types of the events that bring the state of an object."""
+FRESH_SECONDS = WATCH_SECONDS + SILENT_SECONDS
+"""Seconds without news after which the cache may be outdated. A watch that works brings an event, or ends and is
+resumed, at least every `WATCH_SECONDS`."""
 EXPIRED = 410
 BAD_ANSWER = "BadAnswer"
 """Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
@@ -72,8 +75,15 @@ class Reflector:
         """Monotonic time at which the version was moved."""
         self._last_event = float("-inf")
         """Monotonic time of the last event or list."""
+        self._last_news = float("-inf")
+        """Monotonic time of the last list, event, bookmark, or regular end of a watch."""
         self._is_absent = False
         self._unread = UnreadLog()
+
+    @property
+    def is_fresh(self) -> bool:
+        """True while the API server confirms the cache: the last news is no older than `FRESH_SECONDS`."""
+        return time.monotonic() - self._last_news <= FRESH_SECONDS
 
     async def fill(self) -> None:
         """List the collection once; `run` continues from this list.
@@ -82,7 +92,7 @@ class Reflector:
             ApiError: the list failed.
         """
         self._move_to(await self._source.relist())
-        self._last_event = time.monotonic()
+        self._last_event = self._last_news = time.monotonic()
         was_absent, self._is_absent = self._is_absent, not self._version
         # `OptionalKinds` logs those that come and go.
         if was_absent != self._is_absent and not self._source.kind.optional:
@@ -142,6 +152,8 @@ class Reflector:
         async with aclosing(self._client.stream(self._source.path, parameters, SILENT_SECONDS)) as chunks:
             async for line in _lines(chunks):
                 await self._process(line)
+                self._last_news = time.monotonic()
+        self._last_news = time.monotonic()
 
     async def _process(self, line: bytes) -> None:
         """Take over one line of the watch.

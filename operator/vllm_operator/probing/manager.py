@@ -41,6 +41,7 @@ class ProbeManager:
         deadline: seconds for a synthetic completion of an engine that may be stalled.
         poll: seconds between two samples while a synthetic completion waits.
         on_completion: called with the verdict of each synthetic completion; must not block.
+        may_send_key: returns whether the addresses of a server's replicas are current, so that its API key may be sent.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class ProbeManager:
         deadline: float = DEADLINE_SECONDS,
         poll: float = POLL_SECONDS,
         on_completion: Callable[[str], None] = lambda verdict: None,
+        may_send_key: Callable[[Key], bool] = lambda key: True,
     ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._servers: dict[Key, dict[str, ProbedReplica]] = {}
         self._results = ProbeResults(on_change)
         self._stalls = StallDetector(self._results.on_stall_change, clock, deadline, poll, on_completion)
-        self._prober = Prober(self._stalls, self._results, clock, timeout, on_probe)
+        self._prober = Prober(self._stalls, self._results, clock, timeout, on_probe, may_send_key)
         self._scheduler = ProbeScheduler(self._prober.probe, clock, concurrency)
 
     def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from vllm_operator.kube.key import Key
 from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.http import ProbeError, ReplicaClient, new_session
@@ -13,6 +14,11 @@ from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResults, effective_health
 from vllm_operator.probing.stall_detector import StallDetector
 from vllm_operator.probing.targets import ProbeTarget
+
+KEY_WITHHELD = (
+    "the API key was not sent: the API server has not confirmed the addresses of the pods since 45 s, and this one may "
+    "belong to another pod by now"
+)
 
 
 class Prober:
@@ -24,6 +30,7 @@ class Prober:
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
         on_probe: called with the result and the seconds of each probe; must not block.
+        may_send_key: returns whether the addresses of a server's replicas are current, so that its API key may be sent.
     """
 
     def __init__(
@@ -33,12 +40,14 @@ class Prober:
         clock: Callable[[], float],
         timeout: float,
         on_probe: Callable[[str, float], None],
+        may_send_key: Callable[[Key], bool],
     ) -> None:
         self._stalls = stalls
         self._results = results
         self._clock = clock
         self._timeout = timeout
         self._on_probe = on_probe
+        self._may_send_key = may_send_key
         self._session: ReplicaSession | None = None
 
     async def probe(self, replica: ProbedReplica) -> None:
@@ -64,12 +73,16 @@ class Prober:
             # Only the type: the text of the error may hold the key.
             message = f"the API key of security.apiKeySecretRef cannot be read ({type(error).__name__})"
             return replace(known, reason="Unauthorized", message=message)
-        arguments = (target.base_url, target.served_names, api_key, known)
+        is_withheld = bool(api_key) and not self._may_send_key(target.key)
+        arguments = (target.base_url, target.served_names, None if is_withheld else api_key, known)
         on_metrics = None if metrics is None else metrics.append
-        return await probe(self._session, *arguments, refresh=refresh, on_metrics=on_metrics, timeout=self._timeout)
+        health = await probe(self._session, *arguments, refresh=refresh, on_metrics=on_metrics, timeout=self._timeout)
+        return _without_key(health, known) if is_withheld else health
 
     def _sample(self, replica: ProbedReplica, metrics: bytes) -> None:
         assert self._session is not None
+        if replica.target.api_key is not None and not self._may_send_key(replica.target.key):
+            return
         client = ReplicaClient(self._session, replica.target.base_url, self._timeout)
         try:
             headers = authorization(replica.target.current_key())
@@ -81,3 +94,10 @@ class Prober:
         """Close every connection."""
         if self._session is not None:
             await self._session.close()
+
+
+def _without_key(health: ReplicaHealth, known: ReplicaHealth) -> ReplicaHealth:
+    """Judge a probe that sent no API key: a replica that refuses it is as healthy as before, as far as one can see."""
+    if health.reason != "Unauthorized":
+        return health
+    return known if known.is_healthy else replace(health, message=f"{health.message.partition(':')[0]}: {KEY_WITHHELD}")

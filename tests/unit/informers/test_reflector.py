@@ -303,3 +303,40 @@ async def test_bookmark_soon_after_a_list_is_ignored() -> None:
     scene = Scene([event("BOOKMARK", 170)], [])
     await scene.play()
     assert scene.streams.versions == ["100", "100"]
+
+
+class TurnedClock:
+    """A clock that the test turns, in place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("news", [event("MODIFIED", 150), event("BOOKMARK", 170), event("MODIFIED", 102), None])
+async def test_cache_is_fresh_for_a_while_after_any_news(monkeypatch: pytest.MonkeyPatch, news: bytes | None) -> None:
+    clock = TurnedClock()
+    monkeypatch.setattr(module, "time", clock)
+    scene = Scene([] if news is None else [news, NoAnswerError("Unreachable", "cut")], known=frozenset({"102"}))
+    assert not scene.reflector.is_fresh
+    await scene.reflector.fill()
+    clock.now += module.FRESH_SECONDS + 1
+    assert not scene.reflector.is_fresh
+    await scene.play()
+    assert scene.reflector.is_fresh
+    clock.now += module.FRESH_SECONDS
+    assert scene.reflector.is_fresh
+    clock.now += 1
+    assert not scene.reflector.is_fresh
+
+
+async def test_watch_that_fails_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = TurnedClock()
+    monkeypatch.setattr(module, "time", clock)
+    scene = Scene([NoAnswerError("Unreachable", "cut")], [ApiError(403, "Forbidden", "no")])
+    await scene.reflector.fill()
+    clock.now += module.FRESH_SECONDS + 1
+    await scene.play()
+    assert not scene.reflector.is_fresh
