@@ -123,14 +123,12 @@ class ProbeManager:
         left = max(since, default=-math.inf) + self._timeout + SLACK_SECONDS - self._clock()
         return left if left > 0 else None
 
-    def unresponsive(self) -> list[Key]:
-        """Return the servers of all replicas that are stalled or silent, one entry for each such replica."""
-        return [
-            key
+    def counts(self) -> dict[Key, tuple[int, int]]:
+        """Return for each server the number of its replicas, and of those that are stalled or silent."""
+        return {
+            key: (len(replicas), sum(replica.result.health.reason in _UNRESPONSIVE for replica in replicas.values()))
             for key, replicas in self._servers.items()
-            for replica in replicas.values()
-            if replica.result.health.reason in _UNRESPONSIVE
-        ]
+        }
 
     @property
     def replicas(self) -> int:

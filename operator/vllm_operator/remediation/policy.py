@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from vllm_operator.kube.fields import format_timestamp, get_str, parse_time
 from vllm_operator.kube.ownership import is_replica_of
+from vllm_operator.remediation.fleet import FleetHealth
 from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
@@ -38,20 +39,8 @@ engine finishes no request, so the kubelet would otherwise wait for the whole dr
 FEW_REPLICAS = 3
 """Number of stalled replicas up to which a coincidence is possible, even where there are no others."""
 
-
-@dataclass(frozen=True, slots=True)
-class FleetHealth:
-    """The replicas of all servers, as the probes see them.
-
-    Attributes:
-        probed: number of replicas that the operator probes.
-        unresponsive: number of those that are stalled or silent.
-        servers: number of servers with an unresponsive replica.
-    """
-
-    probed: int = 0
-    unresponsive: int = 0
-    servers: int = 0
+FEW_NAMESPACES = 1
+"""Number of other namespaces that may be affected by their own tenants' doing: one tenant must not stop another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +101,11 @@ def decide(assessment: Assessment, fleet: FleetHealth) -> Decision:
     return Decision(stalled[0], "the operator deletes the pod")
 
 
+def has_stalled_replica(assessment: Assessment) -> bool:
+    """Return whether there is anything to decide."""
+    return any(replica.reason == ENGINE_STALLED for replica in assessment.replicas)
+
+
 def with_decision(assessment: Assessment, decision: Decision) -> Assessment:
     """Return the assessment with the note of a decision, and with its deletion counted in `stalledRestarts`."""
     inputs = replace(assessment.inputs, remediation_note=decision.note)
@@ -162,9 +156,14 @@ def stalled_briefly(case: RemediationCase) -> Blocker | None:
 
 
 def most_replicas_affected(case: RemediationCase) -> Blocker | None:
-    """Wait when most replicas of several servers fail at once: the operator or the network is likelier at fault."""
+    """Wait when most replicas of several servers fail at once: the operator or the network is likelier at fault.
+
+    The replicas of the server's own namespace count, or the other namespaces, each once.
+    """
     fleet = case.fleet
-    if fleet.unresponsive <= FEW_REPLICAS or fleet.servers < 2 or 2 * fleet.unresponsive <= fleet.probed:
+    own = fleet.unresponsive > FEW_REPLICAS and fleet.servers > 1 and 2 * fleet.unresponsive > fleet.probed
+    others = fleet.affected_namespaces > FEW_NAMESPACES and 2 * fleet.affected_namespaces > fleet.namespaces
+    if not own and not others:
         return None
     reason = "most replicas of all servers are stalled or silent at once"
     return f"{reason}, so the cause may be the network or the operator itself", RECHECK_SECONDS

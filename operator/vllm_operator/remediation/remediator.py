@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.event_recorder import EventRecorder
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import POD
 from vllm_operator.probing.manager import ProbeManager
-from vllm_operator.remediation.policy import GRACE_SECONDS, PER_HOUR, Decision, FleetHealth, decide, recent_restarts
+from vllm_operator.remediation.fleet import fleet_health
+from vllm_operator.remediation.policy import (
+    GRACE_SECONDS,
+    PER_HOUR,
+    Decision,
+    decide,
+    has_stalled_replica,
+    recent_restarts,
+)
 from vllm_operator.status.assessment import Assessment
 
 logger = logging.getLogger(__name__)
@@ -38,8 +47,10 @@ class Remediator:
 
     def decide(self, assessment: Assessment) -> Decision:
         """Decide about one server, with the health of all servers in view."""
-        unresponsive = self.probes.unresponsive()
-        return decide(assessment, FleetHealth(self.probes.replicas, len(unresponsive), len(set(unresponsive))))
+        if not has_stalled_replica(assessment):
+            return Decision()  # Most reconciles: the replicas of all servers need not be counted.
+        namespace = get_str(assessment.inputs.snapshot.server, "metadata", "namespace")
+        return decide(assessment, fleet_health(namespace, self.probes.counts()))
 
     async def delete(self, key: Key, pod: str, assessment: Assessment) -> None:
         """Delete a pod that `decide` chose, after the status that counts the deletion was written.

@@ -13,13 +13,13 @@ from tests.helpers.status_inputs import NOW, SERVING, conditions, inputs, status
 from vllm_operator.api.status import MAX_STALLED_RESTARTS
 from vllm_operator.kube.fields import format_timestamp
 from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.remediation.fleet import FleetHealth
 from vllm_operator.remediation.policy import (
     BACKOFF_SECONDS,
     HOUR_SECONDS,
     PER_HOUR,
     STALLED_SECONDS,
     Decision,
-    FleetHealth,
     decide,
     with_decision,
 )
@@ -144,6 +144,9 @@ def test_new_stall_counts_from_now() -> None:
         (FleetHealth(probed=10, unresponsive=6, servers=1), False),
         (FleetHealth(probed=2, unresponsive=2, servers=2), False),
         (FleetHealth(probed=4, unresponsive=4, servers=2), True),
+        (FleetHealth(probed=2, unresponsive=1, servers=1, namespaces=1, affected_namespaces=1), False),
+        (FleetHealth(probed=2, unresponsive=1, servers=1, namespaces=3, affected_namespaces=2), True),
+        (FleetHealth(probed=2, unresponsive=1, servers=1, namespaces=4, affected_namespaces=2), False),
     ],
 )
 def test_most_replicas_affected_at_once_block(fleet: FleetHealth, blocks: bool) -> None:

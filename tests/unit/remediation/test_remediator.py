@@ -24,24 +24,22 @@ KEY = Key("llm", "mistral")
 
 
 class FakeProbes:
-    """Return prepared replicas of all servers."""
+    """Return prepared counts of all servers."""
 
-    replicas = 10
+    def __init__(self, **unresponsive: int) -> None:
+        self._counts = {Key("llm", name): (max(2, count), count) for name, count in unresponsive.items()}
 
-    def __init__(self, *unresponsive: Key) -> None:
-        self._unresponsive = list(unresponsive)
-
-    def unresponsive(self) -> list[Key]:
-        return self._unresponsive
+    def counts(self) -> dict[Key, tuple[int, int]]:
+        return self._counts
 
 
 class Scene:
     """A remediator with an API server in memory that holds one pod."""
 
-    def __init__(self, *unresponsive: Key) -> None:
+    def __init__(self, **unresponsive: int) -> None:
         self.api: Any = FakeApiClient()
         self.store = Store()
-        probes: Any = FakeProbes(*unresponsive)
+        probes: Any = FakeProbes(**unresponsive)
         self.server = self.api.hold(body())
         pod = ready_pod("a")
         pod["metadata"]["namespace"] = "llm"
@@ -88,8 +86,8 @@ async def test_failed_deletion_is_raised_and_not_counted() -> None:
 
 
 def test_most_replicas_of_several_servers_block_a_deletion() -> None:
-    others = [Key("llm", f"server-{number}") for number in range(6)]
-    alone, with_others = Scene(KEY), Scene(KEY, *others)
+    others = {f"server-{number}": 2 for number in range(6)}
+    alone, with_others = Scene(mistral=1), Scene(mistral=1, **others)
 
     assert "most replicas of all servers" not in alone.remediator.decide(alone.assessment()).note
     decision = with_others.remediator.decide(with_others.assessment())

@@ -62,8 +62,8 @@ class FakeProbes:
     def status_delay(self, key: Key) -> float | None:
         return self.delay
 
-    def unresponsive(self) -> list[Key]:
-        return [KEY for health in self.healths.values() if not health.is_healthy]
+    def counts(self) -> dict[Key, tuple[int, int]]:
+        return {KEY: (len(self.healths), sum(not health.is_healthy for health in self.healths.values()))}
 
     @property
     def replicas(self) -> int:
