@@ -8,7 +8,7 @@ from typing import TypeAlias
 from vllm_operator.api.names import MANAGER
 from vllm_operator.api.problem import Problem
 from vllm_operator.apply.admission_changes import AdmissionChanges
-from vllm_operator.apply.spec_field_of import spec_field_for
+from vllm_operator.apply.spec_field_of import MAX_MESSAGE_LENGTH, spec_field_for
 from vllm_operator.errors import ApiError, NotSentError
 from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.kube.managed_fields import AUTOSCALER_MANAGER, SCALED_BY
@@ -132,7 +132,7 @@ def refusal_problem(manifest: Manifest, error: ApiError) -> Problem:
     field = spec_field_for(manifest.kind, error.message)
     return Problem(
         "ChildRefused",
-        f"{field}: the API server refuses {manifest.kind} {manifest.name}: {error.message}",
+        f"{field}: the API server refuses {manifest.kind} {manifest.name}: {error.message[:MAX_MESSAGE_LENGTH]}",
     )
 
 

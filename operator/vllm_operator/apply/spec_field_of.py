@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 SPEC_FIELD_BY_KIND = {
     "PersistentVolumeClaim": "spec.cache",
@@ -66,7 +67,13 @@ SPEC_FIELD_BY_MESSAGE = {
 """Part of a refusal of a Deployment without a path -> the fields that cause it. Only pod templates are untyped."""
 DEPLOYED_TEMPLATE = "spec.template"
 
-_PATH = re.compile(r"(?:^|[\s\[.])((?:spec|metadata)\b[^:\s]*):")
+MAX_MESSAGE_LENGTH = 4096
+"""Characters of a refusal that are read. The API server's message quotes keys of the pod template, of up to 1 MiB, and
+names the first path at its beginning."""
+CACHED_MESSAGES = 256
+"""Refusals whose field is kept: a refused child is reported in every reconcile. They hold 1 MiB at most."""
+
+_PATH_START = re.compile(r"(?<![^\s\[.])(?:spec|metadata)\b")
 
 
 def spec_field_for(kind: str, message: str) -> str:
@@ -74,8 +81,12 @@ def spec_field_for(kind: str, message: str) -> str:
 
     A field of the pod may come from the pod template too, so both are named.
     """
-    found = _PATH.search(message)
-    path = found[1] if found else ""
+    return _spec_field_for(kind, message[:MAX_MESSAGE_LENGTH])
+
+
+@lru_cache(maxsize=CACHED_MESSAGES)
+def _spec_field_for(kind: str, message: str) -> str:
+    path = _first_path(message)
     field = next((field for start, field in SPEC_FIELD_BY_PATH.get(kind, {}).items() if _is_below(path, start)), "")
     if kind != "Deployment":
         return field or SPEC_FIELD_BY_KIND[kind]
@@ -84,6 +95,17 @@ def spec_field_for(kind: str, message: str) -> str:
     if not _is_below(path, DEPLOYED_TEMPLATE):
         return field or SPEC_FIELD_BY_KIND[kind]
     return f"{field} or {POD_TEMPLATE}" if field else POD_TEMPLATE
+
+
+def _first_path(message: str) -> str:
+    """Return the first path in a message, up to its colon; empty without one. Each character is read once."""
+    for word in message.split():
+        *parts, _ = word.split(":")
+        for number, part in enumerate(parts):
+            before = ":" if number else " "
+            if found := _PATH_START.search(before + part, len(before)):
+                return part[found.start() - len(before) :]
+    return ""
 
 
 def _is_below(path: str, start: str) -> bool:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+import time
 
-from vllm_operator.apply.spec_field_of import SPEC_FIELD_BY_KIND, SPEC_FIELD_BY_PATH, spec_field_for
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vllm_operator.apply.spec_field_of import (
+    MAX_MESSAGE_LENGTH,
+    SPEC_FIELD_BY_KIND,
+    SPEC_FIELD_BY_PATH,
+    _first_path,
+    spec_field_for,
+)
 from vllm_operator.kube.kinds import CHILD_KINDS
 
 CASES = [
@@ -21,6 +32,10 @@ CASES = [
     ("PersistentVolumeClaim", "spec: Forbidden: spec is immutable", "spec.cache"),
     ("Service", "metadata.annotations: Too long", "spec.service.annotations"),
     ("PodMonitor", "spec.podMetricsEndpoints: no", "spec.monitoring"),
+    ("Deployment", "my-spec.template: no: spec.replicas: no", "spec.replicas"),
+    ("Deployment", "a:spec.replicas:b.spec.replicas:", "spec.replicas"),
+    ("Deployment", "spec.spec.spec y", "spec"),
+    ("Deployment", "specs.replicas: no", "spec"),
 ]
 
 
@@ -32,3 +47,48 @@ def test_field_is_named(kind: str, message: str, expected: str) -> None:
 def test_every_kind_of_child_has_a_field() -> None:
     assert set(SPEC_FIELD_BY_KIND) == set(CHILD_KINDS)
     assert set(SPEC_FIELD_BY_PATH) <= set(SPEC_FIELD_BY_KIND)
+
+
+PIECES = [
+    "spec",
+    "spec.",
+    "metadata.",
+    "metadata",
+    ".",
+    "[",
+    ":",
+    " ",
+    "x",
+    "[spec",
+    "spec[",
+    " spec",
+    "spec:",
+    "\n",
+    "é",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_time_grows_with_the_length_of_the_message(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = (piece * size)[:size].replace(":", ";" if piece != ":" else ":")
+        began = time.process_time()
+        for _ in range(3):
+            _first_path(text)
+        return time.process_time() - began
+
+    assert seconds(400_000) < 12 * max(seconds(100_000), 0.002)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_message_is_cut_before_it_is_read(piece: str) -> None:
+    assert spec_field_for("Deployment", piece * MAX_MESSAGE_LENGTH + " spec.replicas: no") in {
+        "spec",
+        "spec.podTemplate",
+    }
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_first_path_is_the_one_that_a_pattern_finds(message: str) -> None:
+    found = re.search(r"(?:^|[\s\[.])((?:spec|metadata)\b[^:\s]*):", message)
+    assert _first_path(message) == (found[1] if found else "")
