@@ -10,6 +10,7 @@ from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.status.assessment import Assessment, describe, held_back_message
 from vllm_operator.status.conditions import conditions, operator_unreachable_message
 from vllm_operator.status.engine_info import engine_info
+from vllm_operator.status.limits import within_limits
 
 _FAILED_PHASES = {"Failed", "CrashLooping", "Stalled", "Unknown"}
 _STARTING_PHASES: tuple[tuple[str, Phase], ...] = (
@@ -44,7 +45,7 @@ def build_status(assessment: Assessment) -> dict[str, Any]:
         "replicaStatuses": [replica.as_status() for replica in assessment.replicas[:MAX_REPLICA_STATUSES]],
         "conditions": conditions(assessment),
     }
-    return {field: value for field, value in status.items() if value is not None}
+    return within_limits(status)
 
 
 def needs_write(previous: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
