@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from vllm_operator.controller.fair_queue import FairQueue, Turn, share_of
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.kube.bulkhead import CALLER, Bulkhead, BulkheadPermit
 
@@ -24,6 +25,8 @@ SPREAD_SECONDS = 2.0
 """Window over which `reset_backoff` spreads the keys that failed together."""
 SLOW_SECONDS = 5.0
 """A reconcile that takes longer, because a call hangs, releases its worker. Its key moves to the slow pool."""
+MAX_OUTDATED = 64
+"""Outdated entries of the heap of delayed keys that are kept, in addition to one for each key."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class _WorkerPool(Generic[K]):
     """Keys that wait for the same workers."""
 
     def __init__(self, workers: int, release_after: float | None) -> None:
-        self.ready: asyncio.Queue[K] = asyncio.Queue()
+        self.ready: FairQueue[K] = FairQueue(share_of(workers), release_after)
         self.bulkhead = Bulkhead(workers, release_after)
 
 
@@ -44,6 +47,9 @@ class WorkQueue(Generic[K]):
 
     Keys whose reconcile hangs do not delay others: they have a pool of workers of the same size for themselves
     (`slow_pool`). New keys have one too, since it is not known yet whether they hang.
+
+    In each pool the namespaces take turns, and one namespace takes three quarters of the workers at most: however many
+    servers a tenant creates or changes, a key of another namespace is next after one of each namespace that waits.
 
     Args:
         reconcile: reconciles one key; it should raise only what a retry may cure.
@@ -93,7 +99,7 @@ class WorkQueue(Generic[K]):
             self._dirty.add(key)
         elif key not in self._queued:
             self._queued[key] = time.monotonic()
-            self._pool_for(key).ready.put_nowait(key)
+            self._pool_for(key).ready.put(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add `key` after a delay; of two delays the earlier counts."""
@@ -101,6 +107,7 @@ class WorkQueue(Generic[K]):
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._delayed, (due, next(self._tie_breaker), key))
+            self._drop_outdated()
             self._set_timer()
 
     def reset_backoff(self) -> None:
@@ -157,17 +164,17 @@ class WorkQueue(Generic[K]):
 
     async def _feed(self, pool: _WorkerPool[K]) -> None:
         while True:
-            key = await pool.ready.get()
-            self._start(key, await pool.bulkhead.acquire())
+            key, turn = await pool.ready.get()
+            self._start(key, await pool.bulkhead.acquire(), turn)
 
-    def _start(self, key: K, permit: BulkheadPermit) -> None:
+    def _start(self, key: K, permit: BulkheadPermit, turn: Turn) -> None:
         self._on_start(time.monotonic() - self._queued.pop(key))
         self._running[key] = asyncio.get_running_loop().time()
-        task = asyncio.create_task(self._process(key, permit), name=f"reconcile {key}")
+        task = asyncio.create_task(self._process(key, permit, turn), name=f"reconcile {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _process(self, key: K, permit: BulkheadPermit) -> None:
+    async def _process(self, key: K, permit: BulkheadPermit, turn: Turn) -> None:
         CALLER.set(key)
         self._due.pop(key, None)
         try:
@@ -177,7 +184,7 @@ class WorkQueue(Generic[K]):
         except Exception as error:
             requeue = Requeue.after(self._backoff(key, error))
         finally:
-            self._finish(key, permit)
+            self._finish(key, permit, turn)
         if key in self._dirty:
             self._dirty.discard(key)
             # A failed reconcile is retried by its backoff, however many watch events arrive in the meantime.
@@ -186,10 +193,11 @@ class WorkQueue(Generic[K]):
         if requeue.seconds is not None:
             self.add_after(key, requeue.seconds)
 
-    def _finish(self, key: K, permit: BulkheadPermit) -> None:
+    def _finish(self, key: K, permit: BulkheadPermit, turn: Turn) -> None:
         duration = asyncio.get_running_loop().time() - self._running.pop(key)
         (self._slow.add if duration >= SLOW_SECONDS else self._slow.discard)(key)
         permit.release()
+        turn.release()
 
     def _backoff(self, key: K, error: Exception) -> float:
         """Return the seconds until the next try.
@@ -205,6 +213,12 @@ class WorkQueue(Generic[K]):
         delay = max(delay * random.uniform(0.8, 1.2), retry_after)
         self._retry_at[key] = now + delay
         return delay
+
+    def _drop_outdated(self) -> None:
+        """Rebuild the heap once most of its entries are outdated: each reconcile leaves one, due up to 30 min later."""
+        if len(self._delayed) > 2 * len(self._due) + MAX_OUTDATED:
+            self._delayed = [entry for entry in self._delayed if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._delayed)
 
     def _set_timer(self) -> None:
         first = self._delayed[0][0] if self._delayed else float("inf")
