@@ -98,14 +98,14 @@ class Reconciler:
             ApiError: a failure that a retry may cure, or the refusal of a namespace that is being terminated.
         """
         version = self.store.spec_version(key)
-        if version is not None and (delay := self.servers[key].rate_limiter.delay(version)):
+        if version is not None and (delay := self.servers.spec_delay(key, version)):
             return Requeue.after(delay)
         before = self.store.snapshot(key)
         if before is None:
             self.servers.forget(key)
             return Requeue.never()
         state = self.servers[key]
-        desired = self._desired(state, before)
+        desired = self._desired(key, before)
         references = await self.references.check(key.namespace, desired.references, desired.rights_claimed)
         applied = await self._apply(key, state, desired, references)
         # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
@@ -125,8 +125,8 @@ class Reconciler:
             return Requeue.now()
         return Requeue.earliest(requeue, _recheck(desired, references, applied))
 
-    def _desired(self, state: ServerState, snapshot: Snapshot) -> DesiredState:
-        desired = state.desired(snapshot.server, self.optional_kinds.installed, self.runbooks)
+    def _desired(self, key: Key, snapshot: Snapshot) -> DesiredState:
+        desired = self.servers.desired(key, snapshot.server, self.optional_kinds.installed, self.runbooks)
         problems = claim_problems(desired.claim, snapshot.claim)
         return replace(desired, problems=problems) if problems else desired
 

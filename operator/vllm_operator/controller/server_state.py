@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.apply.write_history import WriteHistory
+from vllm_operator.controller.namespace_budget import NamespaceBudget
 from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.kube.key import Key
@@ -45,6 +47,11 @@ class ServerState:
             self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
         return self._desired
 
+    @property
+    def computed(self) -> DesiredState | None:
+        """The desired state that was computed last; None before the first."""
+        return self._desired
+
     def settling_seconds(self, now: datetime) -> float:
         """Start to settle, unless that has begun already; return the seconds since then.
 
@@ -73,11 +80,32 @@ class ServerStates:
         self._clock = clock
         self._owners = tuple(owners)
         self._states: dict[Key, ServerState] = {}
+        self._budget = NamespaceBudget(clock)
 
     def __getitem__(self, key: Key) -> ServerState:
         if key not in self._states:
             self._states[key] = ServerState(self._new_history(), SpecRateLimiter(self._clock))
         return self._states[key]
+
+    def spec_delay(self, key: Key, version: Hashable) -> float:
+        """Return 0 when this version of a server's spec may be applied now; else the seconds until it may.
+
+        A new version needs computing time of its namespace, and a token of its server.
+        """
+        limiter = self[key].rate_limiter
+        if not limiter.is_new(version):
+            self._budget.forget(key)
+            return 0.0
+        return self._budget.delay(key) or limiter.delay(version)
+
+    def desired(self, key: Key, server: Object, installed: frozenset[str], runbooks: str) -> DesiredState:
+        """Return the desired state of a VLLMServer, and charge its namespace for a new one; see `ServerState`."""
+        state = self[key]
+        former, began = state.computed, time.perf_counter()
+        desired = state.desired(server, installed, runbooks)
+        if desired is not former:
+            self._budget.charge(key.namespace, time.perf_counter() - began)
+        return desired
 
     def is_settling(self, key: Key) -> bool:
         """Return whether the status waits for Kubernetes' controllers, whose watch events come in bursts."""
@@ -92,5 +120,6 @@ class ServerStates:
     def forget(self, key: Key) -> None:
         """Forget a server that is gone, here and in every other object that remembers it."""
         self._states.pop(key, None)
+        self._budget.forget(key)
         for forget in self._owners:
             forget(key)

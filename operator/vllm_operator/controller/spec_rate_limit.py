@@ -25,10 +25,14 @@ class SpecRateLimiter:
         self._full_at = float("-inf")
         """When the bucket is full again."""
 
+    def is_new(self, version: Hashable) -> bool:
+        """Return whether this version of the spec is another one than the last that was accepted."""
+        return version != self._version
+
     def delay(self, version: Hashable) -> float:
         """Return 0 and take a token when this version of the spec may be applied now; else the seconds until it may."""
         now = self._clock()
-        if version == self._version:
+        if not self.is_new(version):
             return 0.0
         full_at = max(self._full_at, now)
         wait = full_at - now - (BURST - 1) * INTERVAL_SECONDS

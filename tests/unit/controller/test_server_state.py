@@ -124,3 +124,14 @@ def test_server_that_is_created_again_starts_with_a_full_rate_limit() -> None:
         pass
     states.forget(KEY)
     assert states[KEY].rate_limiter.delay(object()) == 0.0
+
+
+def test_new_specs_of_one_namespace_are_paced_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, now = server_states(), iter(range(0, 100_000, 100))
+    monkeypatch.setattr(server_state.time, "perf_counter", lambda: float(next(now)))
+    assert states.spec_delay(KEY, 1) == 0.0
+    states.desired(KEY, body(), NONE, "")
+    assert states.spec_delay(KEY, 1) == 0.0
+    assert states.spec_delay(KEY, 2) > 0
+    assert states.spec_delay(OTHER, 1) > 0
+    assert states.spec_delay(Key("quiet", "mistral"), 1) == 0.0
