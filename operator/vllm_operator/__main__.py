@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 
@@ -237,6 +237,58 @@ def manifests(
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)
+
+
+@main.command()
+@click.option(
+    "--filename",
+    "-f",
+    "source",
+    type=click.File(encoding="utf-8", errors="replace"),
+    required=True,
+    help="File with VLLMServers as YAML or JSON, - for standard input. It may hold several documents; objects of other "
+    "kinds next to them are left out.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="yaml prints the objects. json prints accepted, problems, notes and objects: one result for one VLLMServer, a "
+    "list of results for several.",
+)
+@click.option(
+    "--namespace",
+    "-n",
+    callback=validate_namespaces,
+    default="default",
+    show_default=True,
+    help="Namespace of a VLLMServer that names none.",
+)
+@click.option(
+    "--monitoring-crds/--no-monitoring-crds",
+    default=True,
+    show_default=True,
+    help="The cluster has the CRDs of prometheus-operator.",
+)
+@click.pass_context
+def render(context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool) -> None:
+    """Print the objects that the operator would create, or why a VLLMServer would be refused; needs no cluster.
+
+    A VLLMServer is judged as the API server would (schema and CEL rules of the CRD) and as the operator would. The
+    exit code is 1 when one is refused.
+    """
+    from vllm_operator.kube.kinds import MONITORING_KINDS
+    from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
+
+    judgements = judge_file(source.read(), namespace, MONITORING_KINDS if monitoring_crds else frozenset())
+    click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
+    if output == "yaml":
+        for line in explanations(judgements):
+            click.echo(line, err=True)
+    if not all(judgement.accepted for judgement in judgements):
+        context.exit(1)
 
 
 if __name__ == "__main__":

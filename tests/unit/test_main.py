@@ -181,3 +181,34 @@ def test_port_that_is_taken_is_named(kubeconfig: Path, taken_port: int, tmp_path
 @pytest.mark.parametrize("listen", ["127.0.0.1:http", "127.0.0.1:99999", "nowhere", ""])
 def test_invalid_listen_address_is_named(kubeconfig: Path, listen: str, tmp_path: Path) -> None:
     assert f"--listen {listen}" in run(kubeconfig, "--listen", listen, home=tmp_path).output
+
+
+SERVER = "apiVersion: vllm-operator.dev/v1alpha1\nkind: VLLMServer\nmetadata: {name: a}\nspec: {model: {uri: MODEL}}\n"
+
+
+def render(text: str, *options: str) -> Result:
+    return CliRunner().invoke(main, ["render", "-f", "-", *options], input=text)
+
+
+def test_render_prints_objects_and_ends_with_0() -> None:
+    shown = render(SERVER.replace("MODEL", "x/y"), "-n", "llm", "--no-monitoring-crds")
+
+    assert [body["kind"] for body in yaml.safe_load_all(shown.stdout)] == ["Service", "Deployment"]
+    assert shown.exit_code == 0
+
+
+def test_render_names_the_refusal_and_ends_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(SERVER.replace("MODEL", "s3://x/y"))
+    shown = CliRunner().invoke(main, ["render", "-f", str(path)])
+
+    assert shown.exit_code == 1
+    assert shown.stdout == ""
+    assert "default/a: refused: spec.model.uri: " in shown.stderr
+
+
+def test_render_prints_json_also_for_a_file_that_is_no_yaml() -> None:
+    shown = render("a: [", "-o", "json")
+
+    assert shown.exit_code == 1
+    assert json.loads(shown.stdout)["accepted"] is False

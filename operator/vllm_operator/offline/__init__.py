@@ -1,0 +1,1 @@
+"""Judge and render manifests without a cluster, as the API server and the operator would."""

@@ -1,0 +1,65 @@
+"""Judge a file, and print the verdicts as YAML, JSON or lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+import yaml
+
+from vllm_operator.offline.judgement import Judgement, is_foreign, judge
+from vllm_operator.offline.manifest_file import Document, UnreadableFileError, read_documents
+from vllm_operator.offline.refusal import Refusal
+
+
+def judge_file(text: str, namespace: str, kinds: frozenset[str]) -> list[Judgement]:
+    """Return a verdict for each VLLMServer of a file; objects of other kinds next to them are left out."""
+    try:
+        documents = list(_flattened(read_documents(text)))
+    except UnreadableFileError as error:
+        return [Judgement("the file", (Refusal("", "UnreadableFile", str(error)),))]
+    if not documents:
+        return [Judgement("the file", (Refusal("", "EmptyFile", "the file is empty: it must hold a VLLMServer"),))]
+    wanted = [document for document in documents if not is_foreign(document.body)]
+    return [judge(document, namespace, kinds) for document in wanted or documents]
+
+
+def _flattened(documents: Iterable[Document]) -> Iterator[Document]:
+    """Return the documents with the items of each `kind: List`."""
+    for document in documents:
+        body = document.body
+        if isinstance(body, dict) and body.get("kind") == "List" and isinstance(body.get("items"), list):
+            for item in body["items"]:
+                yield Document(item, document.repeated)
+        else:
+            yield document
+
+
+def as_json(judgements: Sequence[Judgement]) -> str:
+    """Return one result for one VLLMServer, and a list of results for several."""
+    results: list[Any] = [judgement.as_json() for judgement in judgements]
+    shown = results[0] if len(results) == 1 else results
+    return orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def as_yaml(judgements: Sequence[Judgement]) -> str:
+    """Return the objects of the accepted VLLMServers, as documents of one file."""
+    objects = [body for judgement in judgements for body in judgement.objects]
+    return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120) if objects else ""
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper without anchors: equal parts are written out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def explanations(judgements: Sequence[Judgement]) -> Iterator[str]:
+    """Return the lines for people: refusals with their cause, and notes."""
+    for judgement in judgements:
+        for problem in judgement.problems:
+            yield f"{judgement.name}: refused: {problem.message}"
+        for note in judgement.notes:
+            yield f"{judgement.name}: note: {note}"
