@@ -15,14 +15,19 @@ UNIT = REPOSITORY / "tests" / "unit"
 ELSEWHERE: dict[str, str] = {}
 """Modules with logic whose tests stand elsewhere: path below the package -> reason."""
 
+OF_A_PACKAGE = {"linear_time": "the time of every parser of a package grows no faster than its text"}
+"""Tests of a property of all modules of a package: name -> property."""
+
 
 def module_of(test: Path) -> Path | None:
     """Return the module that a test file below `tests/unit` belongs to, relative to the package.
 
     `a/test_b.py` belongs to `a/b.py`, to the package `a/b/`, or, in a folder of tests, to `a.py`; `test_main.py` to
-    `__main__.py`. None where no such module exists.
+    `__main__.py`; a name of `OF_A_PACKAGE` to the package. None where no such module exists.
     """
     name = test.stem.removeprefix("test_")
+    if name in OF_A_PACKAGE:
+        return test.with_name("__init__.py")
     candidates = (
         test.with_name(f"{name}.py"),
         test.with_name(f"__{name}__.py"),

@@ -115,9 +115,12 @@ class SyntheticCompletion:
             if rejected_with is None and request.done():
                 continue  # it was answered during the sample
             if time.monotonic() - begun >= self.deadline:
-                if await self._reports("is_paused") or await self._reports("is_sleeping"):
-                    return CompletionResult("Paused")
-                return CompletionResult("Stalled", counters, _stall_message(self.deadline, rejected_with))
+                return await self._stalled_or_paused(counters, rejected_with)
+
+    async def _stalled_or_paused(self, counters: EngineCounters | None, rejected_with: int | None) -> CompletionResult:
+        if await self._reports("is_paused") or await self._reports("is_sleeping"):
+            return CompletionResult("Paused")
+        return CompletionResult("Stalled", counters, _stall_message(self.deadline, rejected_with))
 
     async def _reports(self, flag: str) -> bool:
         """Ask vLLM's development endpoint for a flag; False without it (404 unless `VLLM_SERVER_DEV_MODE` is set)."""

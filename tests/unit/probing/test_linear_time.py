@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.fake_vllm import RECORDED_METRICS
 from vllm_operator.probing.engine_counters import parse_engine_counters
+from vllm_operator.probing.http_answer import BodyTooLongError, HttpAnswer, NotHttpError
 from vllm_operator.probing.responses import (
     METRICS_LIMIT,
     MODELS_LIMIT,
@@ -19,11 +20,26 @@ from vllm_operator.probing.responses import (
     parse_version,
 )
 
+READ_SIZE = 256 * 1024
+"""Bytes that the event loop reads at once, at most."""
+
+
+def read_answer(data: bytes) -> None:
+    """Read a body of 1 MiB that comes in chunks, or whatever `data` is, as far as it is let through."""
+    for head in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"):
+        answer = HttpAnswer(METRICS_LIMIT)
+        try:
+            answer.feed(head + data)
+        except (NotHttpError, BodyTooLongError):
+            continue
+
+
 PARSERS: list[tuple[Callable[[bytes], object], int]] = [
     (parse_engine_counters, METRICS_LIMIT),
     (parse_capacity, METRICS_LIMIT),
     (parse_models, MODELS_LIMIT),
     (parse_version, SMALL_LIMIT),
+    (read_answer, READ_SIZE),
 ]
 """Each parser, and the longest body that is read for it, in bytes."""
 
@@ -38,6 +54,8 @@ LINES = [
     b"process_start_time_seconds 1.7e9\n",
     b'{"object":"list","data":[{"id":"m","max_model_len":8192,"permission":[{}]},',
     b'{"version":"0.32.0"}',
+    b"HTTP/1.1 100 Continue\r\nserver: uvicorn\r\n\r\n",
+    b"5;x=y\r\nhello\r\n",
 ]
 """Text that a parser looks for: each of its beginnings is repeated, and put before a long rest."""
 
