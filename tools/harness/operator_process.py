@@ -113,6 +113,12 @@ class OperatorProcess:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    def peak_memory(self) -> int:
+        """Return the most memory that the process has had so far, in bytes (`VmHWM`)."""
+        assert self.process is not None
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
     def tail(self, lines: int = 40) -> str:
         """Return the end of the log."""
         if not self.log.exists():
