@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from vllm_operator.controller.connection_limit import BACKLOG, ConnectionLimiter
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.errors import VLLMOperatorError
 
@@ -42,7 +46,7 @@ class HttpEndpoints:
         Raises:
             ListenError: the address is taken or invalid.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[_one_request_a_connection])
         app.add_routes(
             [
                 web.get("/healthz", self._healthz),
@@ -50,7 +54,7 @@ class HttpEndpoints:
                 web.get("/metrics", self._show_metrics),
             ]
         )
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+        self._runner = _LimitedRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         host, _, text = self._listen.rpartition(":")
         try:
@@ -58,7 +62,7 @@ class HttpEndpoints:
             # uvloop would use the port modulo 65,536.
             if not 0 <= port <= HIGHEST_PORT:
                 raise OverflowError(f"port must be 0-{HIGHEST_PORT}")
-            await web.TCPSite(self._runner, host or None, port).start()
+            await web.TCPSite(self._runner, host or None, port, backlog=BACKLOG).start()
         except (OSError, ValueError, OverflowError) as error:
             raise ListenError(f"--listen {self._listen}: {error}") from error
 
@@ -66,6 +70,11 @@ class HttpEndpoints:
         """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port that the endpoints listen on; 0 before they do."""
+        return int(self._runner.addresses[0][1]) if self._runner and self._runner.addresses else 0
 
     async def _healthz(self, _: web.Request) -> web.Response:
         failure = self._liveness_failure()
@@ -76,3 +85,25 @@ class HttpEndpoints:
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _LimitedRunner(web.AppRunner):
+    """A runner whose sites limit their connections."""
+
+    @property
+    def server(self) -> Any:
+        """The factory of protocols that a site listens with."""
+        return ConnectionLimiter(self._protocol)
+
+    def _protocol(self) -> asyncio.Protocol:
+        server = super().server
+        assert server is not None, "the runner is set up before its site starts"
+        return server()
+
+
+@web.middleware
+async def _one_request_a_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Close the connection after its answer, so that its whole time has a limit."""
+    response = await handler(request)
+    response.force_close()
+    return response

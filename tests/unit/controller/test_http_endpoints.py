@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
+from vllm_operator.controller.connection_limit import MAX_CONNECTIONS
 from vllm_operator.controller.http_endpoints import HttpEndpoints, ListenError
 from vllm_operator.controller.metrics import Metrics
 
@@ -19,11 +21,9 @@ class Site:
         self.endpoints = HttpEndpoints("127.0.0.1:0", Metrics(), lambda: self.failure)
 
     async def get(self, path: str) -> tuple[int, str]:
-        runner = self.endpoints._runner
-        assert runner is not None
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{runner.addresses[0][1]}{path}") as response,
+            session.get(f"http://127.0.0.1:{self.endpoints.port}{path}") as response,
         ):
             return response.status, await response.text()
 
@@ -63,9 +63,38 @@ async def test_invalid_address_is_reported(listen: str) -> None:
 
 
 async def test_address_that_is_taken_is_reported(site: Site) -> None:
-    runner = site.endpoints._runner
-    assert runner is not None
-    endpoints = HttpEndpoints(f"127.0.0.1:{runner.addresses[0][1]}", Metrics(), lambda: "")
+    endpoints = HttpEndpoints(f"127.0.0.1:{site.endpoints.port}", Metrics(), lambda: "")
     with pytest.raises(ListenError, match="in use"):
         await endpoints.start()
     await endpoints.stop()
+
+
+async def test_each_connection_serves_one_request(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.endpoints.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in answers
+    writer.close()
+
+
+async def test_flood_of_silent_connections_does_not_keep_the_kubelet_out(site: Site) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", site.endpoints.port) for _ in range(3 * MAX_CONNECTIONS)]
+    for _, writer in opened:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHos")
+    assert await site.get("/healthz") == (200, "ok\n")
+    closed = await asyncio.gather(*(ended(reader) for reader, _ in opened))
+    assert sum(closed) >= 2 * MAX_CONNECTIONS
+    for _, writer in opened:
+        writer.close()
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """Return whether the other side has closed the connection."""
+    try:
+        async with asyncio.timeout(0.2):
+            return await reader.read() == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
