@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 LONGEST_RECONCILE_SECONDS = 300.0
-"""Each call of a reconcile ends by its own timeout of 20 s at most, whatever the API server does. A reconcile that runs
-longer than this waits for something that will not happen."""
+"""A reconcile ends by its deadline. One that runs longer than this waits for something that will not happen."""
+
+RECONCILE_DEADLINE_SECONDS = 240.0
+"""Deadline of one reconcile. Each call ends by its own timeout of 20 s, but the number of calls depends on the spec and
+on the children: a slow API server is no reason to replace the process."""
 
 
 def liveness_failure(*, task_ended: bool, longest_reconcile: float) -> str:

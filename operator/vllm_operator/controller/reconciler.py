@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,11 +12,14 @@ from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
+from vllm_operator.controller.liveness import RECONCILE_DEADLINE_SECONDS
+from vllm_operator.controller.namesakes import namesake_inputs
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.server_state import ServerState, ServerStates
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.desired.state import DesiredState
+from vllm_operator.errors import NoAnswerError
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.informers.store import Store
@@ -75,6 +79,7 @@ class Reconciler:
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty without any.
         may_restart: whether pods of stalled engines may be deleted at all.
         clock: returns the present time in UTC.
+        deadline: seconds after which a reconcile is given up and repeated.
     """
 
     store: Store
@@ -90,13 +95,23 @@ class Reconciler:
     runbooks: str = ""
     may_restart: bool = True
     clock: Callable[[], datetime] = utc_now
+    deadline: float = RECONCILE_DEADLINE_SECONDS
 
     async def reconcile(self, key: Key) -> Requeue:
         """Bring the server of `key` towards its desired state, and write its status.
 
         Raises:
-            ApiError: a failure that a retry may cure, or the refusal of a namespace that is being terminated.
+            ApiError: a failure that a retry may cure, the refusal of a namespace that is being terminated, or the end
+                of the deadline.
         """
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await self._reconcile(key)
+        except TimeoutError as error:
+            message = f"the reconcile did not end within {self.deadline:.0f} s"
+            raise NoAnswerError("Timeout", message) from error
+
+    async def _reconcile(self, key: Key) -> Requeue:
         version = self.store.spec_version(key)
         if version is not None and (delay := self.servers.spec_delay(key, version)):
             return Requeue.after(delay)
@@ -116,6 +131,7 @@ class Reconciler:
         assessment = assess(self._status_inputs(key, before.server, snapshot, desired, references, applied))
         may_remediate = self.may_restart and desired.server.restart_stalled and applied.failure is None
         requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
+        await self._refuse_namesakes(key, desired.server.name)
         if self.store.spec_version(key) != version:
             # The answer to a write brought another spec, whose watch event will be ignored.
             return Requeue.now()
@@ -124,6 +140,11 @@ class Reconciler:
         if applied.edited_concurrently:
             return Requeue.now()
         return Requeue.earliest(requeue, _recheck(desired, references, applied))
+
+    async def _refuse_namesakes(self, key: Key, owner: str) -> None:
+        """Write into the status of every server with the names of this one's children that it gets none."""
+        for body in self.store.namesakes(key):
+            await self.status_writer.write(key, assess(namesake_inputs(body, key, owner, self.clock())))
 
     def _desired(self, key: Key, snapshot: Snapshot) -> DesiredState:
         desired = self.servers.desired(key, snapshot.server, self.optional_kinds.installed, self.runbooks)

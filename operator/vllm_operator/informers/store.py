@@ -140,6 +140,12 @@ class Store:
             standing=frozenset(kind for kind in CHILD_KINDS if self._has_child(key, kind, entry.uid)),
         )
 
+    def namesakes(self, key: Key) -> list[Object]:
+        """Return the servers that would have the names of another server's children, so that they get none."""
+        first = self._living_server(key)
+        others = (entry for entry in self._group(key, SERVER.name).values() if entry is not first)
+        return [entry.body for entry in others if not entry.deleting]
+
     def spec_version(self, key: Key) -> tuple[str, int] | None:
         """Return UID and generation of a server; None when it does not exist or is being deleted."""
         entry = self._living_server(key)
@@ -222,8 +228,19 @@ class Store:
         return entry.key is None or bool(self._group(entry.key, SERVER.name))
 
     def _living_server(self, key: Key) -> Entry | None:
-        entry = next(iter(self._group(key, SERVER.name).values()), None)
-        return None if entry is None or entry.deleting else entry
+        """Return the server that has the children of a key.
+
+        Two servers share a key when one is named as the children of the other, whose longer name is shortened. The one
+        that controls the Deployment stays; before there is any, the one whose name is the key's.
+        """
+        servers = self._group(key, SERVER.name)
+        if len(servers) < 2:
+            entry = next(iter(servers.values()), None)
+            return None if entry is None or entry.deleting else entry
+        deployment = self._objects[DEPLOYMENT.name].get((key.namespace, key.instance))
+        owner = deployment.controller if deployment else ""
+        living = [entry for entry in servers.values() if not entry.deleting]
+        return min(living, key=lambda entry: (entry.uid != owner, entry.name != key.instance, entry.name), default=None)
 
     def _has_child(self, key: Key, kind: str, uid: str) -> bool:
         """Return whether a child that the server with this UID controls exists and is not being deleted."""

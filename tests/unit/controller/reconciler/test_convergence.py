@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from tests.helpers.specs import body
 from tests.unit.controller.reconciler.scene import KEY, Scene, settle, stalled_scene
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
+from vllm_operator.controller.liveness import LONGEST_RECONCILE_SECONDS, RECONCILE_DEADLINE_SECONDS
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.status.settling import SETTLE_SECONDS
@@ -135,3 +138,16 @@ async def test_replicas_that_a_policy_sets_are_reported_and_not_waited_for() -> 
     message = "an admission policy, a webhook or the API server changes Deployment mistral: spec.replicas"
     assert accepted["message"] == message
     assert scene.condition("Progressing") == ("False", "Complete")
+
+
+async def test_reconcile_that_exceeds_its_deadline_is_a_failure_to_retry() -> None:
+    scene = Scene()
+
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    scene.api.apply = hang  # type: ignore[method-assign, assignment]
+    scene.reconciler = replace(scene.reconciler, deadline=0.01)
+    with pytest.raises(ApiError, match="did not end within"):
+        await scene.reconcile()
+    assert RECONCILE_DEADLINE_SECONDS < LONGEST_RECONCILE_SECONDS
