@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.names import selector_labels
@@ -17,15 +17,17 @@ from vllm_operator.controller.namesakes import namesake_inputs
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.server_state import ServerState, ServerStates
+from vllm_operator.controller.slices import in_slices
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.desired.state import DesiredState
 from vllm_operator.errors import NoAnswerError
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.informers.store import Store
+from vllm_operator.investigation.failed_containers import FailedContainer, failed_container
 from vllm_operator.investigation.log_reader import ContainerLogReader
 from vllm_operator.investigation.lookups import LookupRunner
-from vllm_operator.investigation.stuck_objects import lookups_for
+from vllm_operator.investigation.stuck_objects import Lookup, lookups_for, stuck_pod
 from vllm_operator.kube.fields import get_map
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.types import Object
@@ -35,7 +37,10 @@ from vllm_operator.remediation.policy import BACKOFF_SECONDS, with_decision
 from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.status.assessment import Assessment, assess
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.replicas.engine_states import stalled_message
+from vllm_operator.status.replicas.engine_states import stalled_messages
+from vllm_operator.status.replicas.pod_memo import PodMemo
+from vllm_operator.status.replicas.replica import ReplicaAssessor
+from vllm_operator.status.rollout import is_late
 from vllm_operator.status.settling import is_settling, settling_delay
 from vllm_operator.validation.claim_checks import claim_problems
 
@@ -59,6 +64,15 @@ RESTARTS_OFF = (
 def utc_now() -> datetime:
     """Return the present time in UTC."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """The pods of a server that failed or are stuck, and the memo of its pods."""
+
+    memo: PodMemo
+    failures: list[FailedContainer] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,7 @@ class Reconciler:
         version = self.store.spec_version(key)
         if version is not None and (delay := self.servers.spec_delay(key, version)):
             return Requeue.after(delay)
-        before = self.store.snapshot(key)
+        before = await self._snapshot(key)
         if before is None:
             self.servers.forget(key)
             return Requeue.never()
@@ -128,7 +142,9 @@ class Reconciler:
         if applied.owner_gone or snapshot is None:
             return Requeue.now()
         self.probes.sync(key, await self._probe_targets(key, snapshot, desired))
-        assessment = assess(self._status_inputs(key, before.server, snapshot, desired, references, applied))
+        findings = await self._examine_pods(state, snapshot)
+        inputs = self._status_inputs(key, before.server, snapshot, desired, references, applied, findings)
+        assessment = await self._assess(inputs)
         may_remediate = self.may_restart and desired.server.restart_stalled and applied.failure is None
         requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
         await self._refuse_namesakes(key, desired.server.name)
@@ -145,6 +161,11 @@ class Reconciler:
         """Write into the status of every server with the names of this one's children that it gets none."""
         for body in self.store.namesakes(key):
             await self.status_writer.write(key, assess(namesake_inputs(body, key, owner, self.clock())))
+
+    async def _snapshot(self, key: Key) -> Snapshot | None:
+        """Return the objects of a server, whose pods are parsed in slices."""
+        pods = [cached.body async for cached in in_slices(self.store.replicas(key))]
+        return self.store.snapshot(key, parsed=pods)
 
     def _desired(self, key: Key, snapshot: Snapshot) -> DesiredState:
         desired = self.servers.desired(key, snapshot.server, self.optional_kinds.installed, self.runbooks)
@@ -164,8 +185,26 @@ class Reconciler:
             self.optional_kinds.mark_missing(kind)
         return applied
 
+    async def _examine_pods(self, state: ServerState, snapshot: Snapshot) -> _Findings:
+        """Find out in slices which pods failed or are stuck."""
+        state.pods.keep(snapshot.pods)
+        findings, late, stuck = _Findings(state.pods), is_late(snapshot), []
+        async for body in in_slices(snapshot.pods):
+            if failed := failed_container(body, late, state.pods):
+                findings.failures.append(failed)
+            stuck.append(stuck_pod(body, state.pods))
+        findings.lookups.extend(lookups_for(snapshot, stuck))
+        return findings
+
+    async def _assess(self, inputs: StatusInputs) -> Assessment:
+        """Judge the server after its pods, which are judged in slices."""
+        assessor = ReplicaAssessor(inputs)
+        return assess(inputs, [assessor.assess(body) async for body in in_slices(inputs.snapshot.pods)])
+
     async def _probe_targets(self, key: Key, snapshot: Snapshot, desired: DesiredState) -> list[ProbeTarget]:
-        server, status = desired.server, get_map(snapshot.server, "status")
+        server = desired.server
+        # A new leader starts from the stalled engines in the status.
+        stalled = stalled_messages(get_map(snapshot.server, "status"))
         return [
             ProbeTarget(
                 key=key,
@@ -175,13 +214,12 @@ class Reconciler:
                 served_names=endpoint.served_names,
                 interval=server.probe_interval,
                 synthetic_completion=server.synthetic_completion,
-                # A new leader starts from the stalled engines in the status.
-                reported_stall=stalled_message(status, endpoint.pod),
+                reported_stall=stalled.get(endpoint.pod, ""),
                 ready=endpoint.ready,
                 api_key=await self._api_key(key, endpoint),
             )
-            for endpoint in (pod_endpoint(pod, desired.served_names) for pod in snapshot.pods)
-            if endpoint
+            async for pod in in_slices(snapshot.pods)
+            if (endpoint := pod_endpoint(pod, desired.served_names))
         ]
 
     async def _api_key(self, key: Key, endpoint: PodEndpoint) -> str | None:
@@ -196,6 +234,7 @@ class Reconciler:
         desired: DesiredState,
         references: ReferenceCheck,
         applied: ApplyResult,
+        findings: _Findings,
     ) -> StatusInputs:
         """Collect the status inputs.
 
@@ -206,6 +245,7 @@ class Reconciler:
             desired: the desired state.
             references: the check of the references.
             applied: the result of the apply.
+            findings: the pods that failed or are stuck.
         """
         metadata, server, previous = reconciled["metadata"], desired.server, get_map(snapshot.server, "status")
         # While the apply fails, `observedGeneration` stays: nobody may take the status for that of the new spec.
@@ -236,9 +276,10 @@ class Reconciler:
             monitoring_children=server.monitoring_children,
             scrape_annotations=server.scrape_annotations,
             pending=self._pending(key, desired),
-            log_diagnoses=self.log_reader.diagnoses(key, snapshot),
+            log_diagnoses=self.log_reader.diagnoses(key, findings.failures),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
-            lookup_results=self.lookups.results(key, lookups_for(snapshot)),
+            lookup_results=self.lookups.results(key, findings.lookups),
+            memo=findings.memo,
         )
 
     def _pending(self, key: Key, desired: DesiredState) -> tuple[str, ...]:

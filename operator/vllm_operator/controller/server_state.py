@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from vllm_operator.api.names import UNREADABLE
@@ -14,6 +14,7 @@ from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.types import Object
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 
 @dataclass
@@ -23,11 +24,13 @@ class ServerState:
     Attributes:
         writes: the earlier writes of its children.
         rate_limiter: limits how often its spec is applied.
+        pods: results about its pods; PodMemo bounds the memory for each.
         settling_since: when its status began to wait for Kubernetes' controllers; None while it does not wait.
     """
 
     writes: WriteHistory
     rate_limiter: SpecRateLimiter
+    pods: PodMemo = field(default_factory=PodMemo)
     settling_since: datetime | None = None
     _desired: DesiredState | None = None
     _desired_for: object = None

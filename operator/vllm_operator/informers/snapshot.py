@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,11 +59,12 @@ class Parser:
 
     Args:
         earlier: the earlier snapshot of the server, if any.
+        parsed: other objects that are parsed already.
     """
 
-    def __init__(self, earlier: Snapshot | None) -> None:
+    def __init__(self, earlier: Snapshot | None, parsed: Iterable[Object] = ()) -> None:
         objects = earlier.objects() if earlier is not None else ()
-        self._parsed = {_identity(body): body for body in objects}
+        self._parsed = {_identity(body): body for body in (*objects, *parsed)}
 
     def parse(self, cached: Cached) -> Object:
         """Return the object; without a UID and a resource version it is always parsed."""

@@ -10,7 +10,7 @@ from vllm_operator.api.names import child_name
 from vllm_operator.informers.entry import Entry, is_unlabelled
 from vllm_operator.informers.list_packer import ListPacker
 from vllm_operator.informers.namespace_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, NamespaceBudget, UnreadLog
-from vllm_operator.informers.snapshot import Parser, Snapshot, cache_claim_name
+from vllm_operator.informers.snapshot import Cached, Parser, Snapshot, cache_claim_name
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
@@ -107,7 +107,11 @@ class Store:
             self._forget(kind, entry)
         return {entry.key for entry in known if entry.key}
 
-    def snapshot(self, key: Key, earlier: Snapshot | None = None) -> Snapshot | None:
+    def replicas(self, key: Key) -> list[Cached]:
+        """Return the pods of a server's Deployment, unparsed."""
+        return [pod for pod in self._group(key, POD.name).values() if pod.is_replica]
+
+    def snapshot(self, key: Key, earlier: Snapshot | None = None, parsed: Iterable[Object] = ()) -> Snapshot | None:
         """Return the objects of a server as they are now, parsed; None when it does not exist or is being deleted.
 
         Another server that has taken the name since an earlier snapshot does not count.
@@ -116,11 +120,12 @@ class Store:
             key: the server's key.
             earlier: the snapshot that the reconcile began with. Objects that have not changed since are taken from
                 it instead of being parsed again, and its spec names the claim.
+            parsed: objects that were parsed a moment ago, and are taken where they have not changed.
         """
         entry = self._living_server(key)
         if entry is None or (earlier and entry.uid != get_str(earlier.server, "metadata", "uid")):
             return None
-        parse = Parser(earlier).parse
+        parse = Parser(earlier, parsed).parse
         server, pods = parse(entry), self._group(key, POD.name)
 
         def cached(kind: str, name: str | None) -> Object | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Container, Pod, read_pod
+from vllm_operator.status.replicas.pod_memo import PodMemo
 from vllm_operator.status.replicas.pod_states import crashed_container
-from vllm_operator.status.rollout import is_late
 
 
 @dataclass(frozen=True)
@@ -32,13 +30,20 @@ class FailedContainer:
     previous: bool
 
 
-def failed_containers(snapshot: Snapshot) -> Iterator[FailedContainer]:
-    """Yield the failures among the pods of a server that only a log explains, one a pod at most."""
-    late = is_late(snapshot)
-    for body in snapshot.pods:
+def failed_container(body: Object, late: bool, memo: PodMemo) -> FailedContainer | None:
+    """Return the failure of one pod that only a log explains.
+
+    Args:
+        body: the pod.
+        late: the progress deadline passed, so that a start that lasts counts as a failure.
+        memo: the results about the pods of the server from earlier calls.
+    """
+
+    def find() -> FailedContainer | None:
         pod = read_pod(body)
-        if failed := _crash(pod) or (_late_start(pod) if late else None):
-            yield failed
+        return _crash(pod) or (_late_start(pod) if late else None)
+
+    return memo.recall(body, "failed container", find, late)
 
 
 def _crash(pod: Pod) -> FailedContainer | None:

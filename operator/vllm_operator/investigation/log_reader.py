@@ -6,14 +6,13 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from vllm_operator.diagnosis.causes import diagnose_log
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError
-from vllm_operator.informers.snapshot import Snapshot
-from vllm_operator.investigation.failed_containers import FailedContainer, failed_containers
+from vllm_operator.investigation.failed_containers import FailedContainer
 from vllm_operator.kube.key import Key
 
 CONCURRENT_READS = 4
@@ -66,9 +65,9 @@ class ContainerLogReader:
         """Requests by server and UID of the pod."""
         self._pending: asyncio.Queue[tuple[Key, FailedContainer]] = asyncio.Queue()
 
-    def diagnoses(self, key: Key, snapshot: Snapshot) -> dict[str, Diagnosis]:
+    def diagnoses(self, key: Key, failures: Iterable[FailedContainer]) -> dict[str, Diagnosis]:
         """Return pod name -> diagnosis, as far as it is known; read the logs of new failures in the background."""
-        failed = {container.uid: container for container in failed_containers(snapshot)}
+        failed = {container.uid: container for container in failures}
         requests = self._requests[key]
         for uid in requests.keys() - failed.keys():
             del requests[uid]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get, get_int, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Pod, read_pod
+from vllm_operator.status.replicas.pod_memo import PodMemo
 from vllm_operator.status.replicas.pod_states import (
     FIRST_SIGNAL_EXIT_CODE,
     crashed_container,
@@ -51,16 +52,49 @@ class Lookup:
     delay: float
 
 
-def lookups_for(snapshot: Snapshot) -> Iterator[Lookup]:
-    """Yield the lookups for a server; none when every replica serves and its claim is bound."""
-    pods = [read_pod(body) for body in snapshot.pods if not _is_ending(body)]
-    for pod in pods:
-        if not pod.ready and (lookup := _pod_lookup(pod)):
-            yield lookup
+@dataclass(frozen=True, slots=True)
+class StuckPod:
+    """The part of a pod that lookups need.
+
+    Attributes:
+        lookup: the lookup that explains why it does not serve; None without one.
+        unscheduled: the scheduler holds it back.
+    """
+
+    lookup: Lookup | None = None
+    unscheduled: bool = False
+
+
+def lookups_for(snapshot: Snapshot, pods: Sequence[StuckPod]) -> Iterator[Lookup]:
+    """Yield the lookups for a server; none when every replica serves and its claim is bound.
+
+    Args:
+        snapshot: the snapshot of the server.
+        pods: its pods, as far as lookups need them.
+    """
+    yield from (pod.lookup for pod in pods if pod.lookup)
     claim = snapshot.claim
     if claim is not None and get_str(claim, "status", "phase") == "Pending" and _is_awaited(claim, pods):
         uid, name = get_str(claim, "metadata", "uid"), get_str(claim, "metadata", "name")
         yield Lookup("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
+
+
+def stuck_pod(body: Object, memo: PodMemo) -> StuckPod:
+    """Return what lookups need of one pod.
+
+    Args:
+        body: the pod.
+        memo: the results about the pods of the server from earlier calls.
+    """
+    return memo.recall(body, "stuck pod", lambda: _read_stuck_pod(body))
+
+
+def _read_stuck_pod(body: Object) -> StuckPod:
+    if _is_ending(body):
+        return StuckPod()
+    pod = read_pod(body)
+    lookup = None if pod.ready else _pod_lookup(pod)
+    return StuckPod(lookup, unscheduled=get_str(pod.scheduled, "status") == "False")
 
 
 def _is_ending(body: Object) -> bool:
@@ -68,10 +102,10 @@ def _is_ending(body: Object) -> bool:
     return ended or bool(get_str(body, "metadata", "deletionTimestamp"))
 
 
-def _is_awaited(claim: Object, pods: list[Pod]) -> bool:
+def _is_awaited(claim: Object, pods: Sequence[StuckPod]) -> bool:
     """Return whether the scheduler holds a pod back, or has chosen a node and waits for the claim's volume there."""
     node = get_str(claim, "metadata", "annotations", "volume.kubernetes.io/selected-node")
-    return bool(node) or any(get_str(pod.scheduled, "status") == "False" for pod in pods)
+    return bool(node) or any(pod.unscheduled for pod in pods)
 
 
 def _pod_lookup(pod: Pod) -> Lookup | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vllm_operator.kube.kinds import CHILD_KINDS
 from vllm_operator.status.inputs import StatusInputs
-from vllm_operator.status.permanent_failures import is_permanent, refuses_pods
+from vllm_operator.status.permanent_failures import refuses_pods
 from vllm_operator.status.replicas.engine_states import ENGINE_STALLED
-from vllm_operator.status.replicas.replica import Replica, assess_replicas
+from vllm_operator.status.replicas.replica import Replica, assess_replicas, worst_first
 from vllm_operator.status.rollout import RolloutState, rollout_state
 
 _REMEDIES = {
@@ -67,9 +68,14 @@ class Assessment:
         return self.rollout.complete and len(self.serving) - len(self.outdated) >= self.rollout.wanted
 
 
-def assess(inputs: StatusInputs) -> Assessment:
-    """Judge a server."""
-    replicas = assess_replicas(inputs)
+def assess(inputs: StatusInputs, judged: Iterable[Replica] | None = None) -> Assessment:
+    """Judge a server.
+
+    Args:
+        inputs: the status inputs.
+        judged: all of its replicas, where they are judged already.
+    """
+    replicas = assess_replicas(inputs) if judged is None else worst_first(judged)
     rollout = rollout_state(inputs)
     serving = tuple(replica for replica in replicas if replica.serving)
     outdated = tuple(replica for replica in serving if _is_outdated(replica, rollout))
@@ -81,7 +87,7 @@ def assess(inputs: StatusInputs) -> Assessment:
 def _blocked(replicas: tuple[Replica, ...], rollout: RolloutState) -> Replica | None:
     """Return the worst permanently failed replica of the wanted revision; the change may cure those of an older one."""
     wanted = (r for r in replicas if not r.ended and r.revision and r.revision == rollout.revision)
-    return next((r for r in wanted if is_permanent(r.phase, r.reason, r.message)), None)
+    return next((r for r in wanted if r.permanent), None)
 
 
 def _is_outdated(replica: Replica, rollout: RolloutState) -> bool:

@@ -11,6 +11,7 @@ from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class StatusInputs:
         stalled_restarts: when the operator deleted pods of stalled engines, from the status (RFC 3339).
         remediation_note: what the operator does about a stalled engine; empty when it does nothing.
         lookup_results: UID of a pod or claim -> result of its lookup: the stage of a start, or the cause in its Events.
+        memo: results about the pods from earlier assessments; they change nothing but the time.
     """
 
     generation: int
@@ -68,3 +70,4 @@ class StatusInputs:
     stalled_restarts: tuple[str, ...] = ()
     remediation_note: str = ""
     lookup_results: Mapping[str, Diagnosis] = field(default_factory=dict)
+    memo: PodMemo = field(default_factory=PodMemo, compare=False, repr=False)

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 
 from tests.helpers.pods import container as container_status
-from tests.helpers.pods import crashed_pod, deployment, loading_pod, ready_pod, rolling, termination, with_container
-from vllm_operator.informers.snapshot import Snapshot
-from vllm_operator.investigation.failed_containers import FailedContainer, failed_containers
+from tests.helpers.pods import crashed_pod, loading_pod, ready_pod, termination, with_container
+from vllm_operator.investigation.failed_containers import FailedContainer, failed_container
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 EXIT = {**termination(1), "containerID": "containerd://1"}
 
 
 def failures(*pods: dict[str, Any], late: bool = False) -> list[FailedContainer]:
-    condition = rolling("ProgressDeadlineExceeded") if late else rolling()
-    return list(failed_containers(Snapshot(deployment=deployment(len(pods), conditions=[condition]), pods=pods)))
+    return [found for body in pods if (found := failed_container(body, late, PodMemo()))]
 
 
 def test_log_of_the_previous_run_counts_after_a_restart() -> None:

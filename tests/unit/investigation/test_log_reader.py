@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.helpers.pods import container as container_status
-from tests.helpers.pods import crashed_pod, deployment, loading_pod, ready_pod, rolling, termination, with_container
+from tests.helpers.pods import crashed_pod, loading_pod, ready_pod, termination, with_container
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError, NoAnswerError
-from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.investigation import log_reader
+from vllm_operator.investigation.failed_containers import FailedContainer, failed_container
 from vllm_operator.investigation.log_reader import CONCURRENT_READS, FIRST_LOG_SECONDS, ContainerLogReader
 from vllm_operator.kube.key import Key
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 KEY = Key("llm", "mistral")
 TOO_LONG = "User-specified max_model_len (9) is greater than the derived max_model_len (max_position_embeddings=8)"
@@ -29,10 +30,9 @@ def crashed(name: str = "a", run: str = "containerd://1", **more: Any) -> dict[s
     return body
 
 
-def snapshot(*pods: dict[str, Any], late: bool = False) -> Snapshot:
-    """Return the snapshot of a server with these pods."""
-    condition = rolling("ProgressDeadlineExceeded") if late else rolling()
-    return Snapshot(deployment=deployment(len(pods), conditions=[condition]), pods=pods)
+def failures(*pods: dict[str, Any], late: bool = False) -> list[FailedContainer]:
+    """Return the failed containers of a server with these pods."""
+    return [found for body in pods if (found := failed_container(body, late, PodMemo()))]
 
 
 class FakeLogs:
@@ -73,10 +73,10 @@ async def run_tasks() -> None:
 async def test_log_of_a_failure_is_read_once_and_enqueues_its_server() -> None:
     logs = FakeLogs(TOO_LONG)
     async with running(logs) as (reader, enqueued):
-        assert reader.diagnoses(KEY, snapshot(crashed())) == {}
+        assert reader.diagnoses(KEY, failures(crashed())) == {}
         await run_tasks()
 
-        assert reader.diagnoses(KEY, snapshot(crashed()))["a"].reason == "ContextTooLong"
+        assert reader.diagnoses(KEY, failures(crashed()))["a"].reason == "ContextTooLong"
         await run_tasks()
     assert logs.reads == [("llm", "a", "vllm", True)]
     assert enqueued == [KEY]
@@ -85,19 +85,19 @@ async def test_log_of_a_failure_is_read_once_and_enqueues_its_server() -> None:
 async def test_log_of_the_next_failure_is_read_and_the_old_diagnosis_stays_until_then() -> None:
     logs = FakeLogs(TOO_LONG, "KeyError: 'x'")
     async with running(logs) as (reader, enqueued):
-        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.diagnoses(KEY, failures(crashed()))
         await run_tasks()
 
-        assert reader.diagnoses(KEY, snapshot(crashed(run="containerd://2")))["a"].reason == "ContextTooLong"
+        assert reader.diagnoses(KEY, failures(crashed(run="containerd://2")))["a"].reason == "ContextTooLong"
         await run_tasks()
-        assert reader.diagnoses(KEY, snapshot(crashed(run="containerd://2")))["a"] == Diagnosis("", "KeyError: 'x'")
+        assert reader.diagnoses(KEY, failures(crashed(run="containerd://2")))["a"] == Diagnosis("", "KeyError: 'x'")
     assert enqueued == [KEY, KEY]
 
 
 async def test_same_cause_again_enqueues_nothing() -> None:
     async with running(FakeLogs(TOO_LONG)) as (reader, enqueued):
         for run in ("containerd://1", "containerd://2", "containerd://3"):
-            reader.diagnoses(KEY, snapshot(crashed(run=run)))
+            reader.diagnoses(KEY, failures(crashed(run=run)))
             await run_tasks()
     assert enqueued == [KEY]
 
@@ -106,7 +106,7 @@ async def test_log_of_a_container_that_has_not_restarted_is_not_that_of_its_prev
     logs = FakeLogs(TOO_LONG)
     dead = with_container(crashed(), container_status({"terminated": {**termination(1), "containerID": "c"}}))
     async with running(logs) as (reader, _):
-        reader.diagnoses(KEY, snapshot(dead))
+        reader.diagnoses(KEY, failures(dead))
         await run_tasks()
     assert logs.reads == [("llm", "a", "vllm", False)]
 
@@ -115,7 +115,7 @@ async def test_log_of_a_container_that_has_not_restarted_is_not_that_of_its_prev
 async def test_no_log_is_read_without_need(body: dict[str, Any]) -> None:
     logs = FakeLogs(TOO_LONG)
     async with running(logs) as (reader, _):
-        assert reader.diagnoses(KEY, snapshot(body)) == {}
+        assert reader.diagnoses(KEY, failures(body)) == {}
         await run_tasks()
     assert logs.reads == []
 
@@ -125,23 +125,23 @@ async def test_diagnoses_return_at_once_and_a_few_logs_are_read_at_a_time() -> N
     logs.gate.clear()
     pods = [crashed(f"pod-{number}") for number in range(20)]
     async with running(logs) as (reader, _):
-        assert reader.diagnoses(KEY, snapshot(*pods)) == {}
+        assert reader.diagnoses(KEY, failures(*pods)) == {}
         await run_tasks()
         assert len(logs.reads) == CONCURRENT_READS
         logs.gate.set()
         await run_tasks()
-        assert len(reader.diagnoses(KEY, snapshot(*pods))) == 20
+        assert len(reader.diagnoses(KEY, failures(*pods))) == 20
 
 
 async def test_log_of_a_pod_that_recovered_or_is_gone_is_not_read() -> None:
     logs = FakeLogs(TOO_LONG)
     async with running(logs) as (reader, enqueued):
-        reader.diagnoses(KEY, snapshot(crashed()))
-        reader.diagnoses(KEY, snapshot(ready_pod("a")))
-        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.diagnoses(KEY, failures(crashed()))
+        reader.diagnoses(KEY, failures(ready_pod("a")))
+        reader.diagnoses(KEY, failures(crashed()))
         reader.forget(KEY)
         await run_tasks()
-        assert reader.diagnoses(KEY, snapshot()) == {}
+        assert reader.diagnoses(KEY, failures()) == {}
     assert (logs.reads, enqueued) == ([], [])
 
 
@@ -149,9 +149,9 @@ async def test_log_of_a_pod_that_recovered_or_is_gone_is_not_read() -> None:
 async def test_refused_read_is_not_retried(status: int) -> None:
     logs = FakeLogs(ApiError(status, "No", "no"))
     async with running(logs) as (reader, _):
-        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.diagnoses(KEY, failures(crashed()))
         await run_tasks()
-        assert reader.diagnoses(KEY, snapshot(crashed())) == {"a": NO_DIAGNOSIS}
+        assert reader.diagnoses(KEY, failures(crashed())) == {"a": NO_DIAGNOSIS}
     assert len(logs.reads) == 1
 
 
@@ -159,9 +159,9 @@ async def test_failed_read_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reader, "RETRY_SECONDS", 0.0)
     logs = FakeLogs(NoAnswerError("Unreachable", "no"), ApiError(500, "Internal", "no"), TOO_LONG)
     async with running(logs) as (reader, _):
-        reader.diagnoses(KEY, snapshot(crashed()))
+        reader.diagnoses(KEY, failures(crashed()))
         await run_tasks()
-        assert reader.diagnoses(KEY, snapshot(crashed()))["a"].reason == "ContextTooLong"
+        assert reader.diagnoses(KEY, failures(crashed()))["a"].reason == "ContextTooLong"
     assert len(logs.reads) == 3
 
 
@@ -169,9 +169,9 @@ async def test_log_of_a_start_that_takes_too_long_is_read_once_while_it_runs() -
     logs = FakeLogs("HTTP Error 429 thrown while requesting HEAD /x")
     async with running(logs) as (reader, _):
         for _ in range(2):
-            reader.diagnoses(KEY, snapshot(loading_pod("a"), late=True))
+            reader.diagnoses(KEY, failures(loading_pod("a"), late=True))
             await run_tasks()
-        assert reader.diagnoses(KEY, snapshot(loading_pod("a"), late=True))["a"].reason == "RateLimited"
+        assert reader.diagnoses(KEY, failures(loading_pod("a"), late=True))["a"].reason == "RateLimited"
     assert logs.reads == [("llm", "a", "vllm", False)]
 
 
@@ -182,7 +182,7 @@ async def test_status_waits_shortly_for_the_first_log_of_a_replica() -> None:
     task = asyncio.create_task(reader.run())
 
     assert reader.status_delay(KEY) is None
-    reader.diagnoses(KEY, snapshot(crashed()))
+    reader.diagnoses(KEY, failures(crashed()))
     await run_tasks()
     assert reader.status_delay(KEY) == FIRST_LOG_SECONDS
     now[0] += FIRST_LOG_SECONDS

@@ -18,7 +18,8 @@ from tests.helpers.pods import (
     waiting_pod,
 )
 from vllm_operator.informers.snapshot import Snapshot
-from vllm_operator.investigation.stuck_objects import lookups_for
+from vllm_operator.investigation.stuck_objects import lookups_for, stuck_pod
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 UID = "uid-of-mistral-5f9c6d7b8-x2k7b"
 UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
@@ -30,7 +31,9 @@ CLAIM = {
 
 
 def lookups(*pods: dict[str, Any], claim: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
-    found = lookups_for(Snapshot(deployment=deployment(1), claim=claim, pods=pods))
+    found = lookups_for(
+        Snapshot(deployment=deployment(1), claim=claim, pods=pods), [stuck_pod(body, PodMemo()) for body in pods]
+    )
     return [(lookup.kind, lookup.source, lookup.uid) for lookup in found]
 
 
@@ -76,5 +79,5 @@ def test_claim_that_no_pod_waits_for_is_not_looked_up() -> None:
 def test_next_run_of_a_container_is_another_lookup() -> None:
     again = loading_pod()
     again["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "2026-03-02T09:30:00Z"
-    first, second = (next(lookups_for(Snapshot(pods=(body,)))) for body in (loading_pod(), again))
+    first, second = (stuck_pod(body, PodMemo()).lookup for body in (loading_pod(), again))
     assert first != second

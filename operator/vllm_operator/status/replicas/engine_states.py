@@ -44,10 +44,10 @@ def engine_state(pod: Pod, inputs: StatusInputs, previous: Object | None) -> Rep
     return ReplicaState(phase, health.reason, health.message)  # type: ignore[arg-type]
 
 
-def stalled_message(status: Object, pod: str) -> str:
-    """Return the message of a status about the stalled engine of `pod`; empty when the status has none."""
-    entries = (entry for entry in get_list(status, "replicaStatuses") if get_str(entry, "pod") == pod)
-    return next((get_str(entry, "message") for entry in entries if get_str(entry, "reason") == ENGINE_STALLED), "")
+def stalled_messages(status: Object) -> dict[str, str]:
+    """Return pod name -> message for the stalled engines that a status reports."""
+    entries = (entry for entry in get_list(status, "replicaStatuses") if get_str(entry, "reason") == ENGINE_STALLED)
+    return {get_str(entry, "pod"): get_str(entry, "message") for entry in entries}
 
 
 def _healthy(pod: Pod) -> ReplicaState:

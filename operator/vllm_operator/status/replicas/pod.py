@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.kube.fields import get_condition, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
+from vllm_operator.status.replicas.pod_memo import PodMemo
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Pod:
     Attributes:
         log_diagnosis: why its container ended, from the log; None while the log is unread.
         lookup_result: the stage of its start, or the cause in its Events; None while no lookup has a result.
+        memo: remembers the diagnosis of a termination message.
     """
 
     body: Object
@@ -67,6 +69,7 @@ class Pod:
     containers: tuple[Container, ...]
     log_diagnosis: Diagnosis | None = None
     lookup_result: Diagnosis | None = None
+    memo: PodMemo = field(default_factory=PodMemo)
 
     @property
     def image(self) -> str:
@@ -81,7 +84,12 @@ class Pod:
         return next(named, self.containers[0] if self.containers else None)
 
 
-def read_pod(body: Object, log_diagnosis: Diagnosis | None = None, lookup_result: Diagnosis | None = None) -> Pod:
+def read_pod(
+    body: Object,
+    log_diagnosis: Diagnosis | None = None,
+    lookup_result: Diagnosis | None = None,
+    memo: PodMemo | None = None,
+) -> Pod:
     """Read a pod of which any field may be missing."""
     readiness = get_condition(body, "Ready")
     return Pod(
@@ -96,6 +104,7 @@ def read_pod(body: Object, log_diagnosis: Diagnosis | None = None, lookup_result
         containers=_containers(body, "containerStatuses"),
         log_diagnosis=log_diagnosis,
         lookup_result=lookup_result,
+        memo=memo or PodMemo(),
     )
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from vllm_operator.diagnosis.causes import diagnose_log
+from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.diagnosis.event_reasons import EVENT_REASONS, PULL_SECRET
 from vllm_operator.diagnosis.log_text import log_lines, most_telling_line, one_line, valid_reason
 from vllm_operator.kube.fields import (
@@ -23,6 +24,7 @@ from vllm_operator.kube.fields import (
 )
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Container, Pod, ReplicaState
+from vllm_operator.status.replicas.pod_memo import ENDS
 
 LONG_RUN_SECONDS = 600.0
 """Seconds of a run after which a container had started: the kubelet resets its backoff after the same time."""
@@ -210,12 +212,22 @@ def _reason_and_message(pod: Pod, end: Object) -> tuple[str, str]:
     code = get_int(end, "exitCode")
     if code >= FIRST_SIGNAL_EXIT_CODE and pod.lookup_result and pod.lookup_result.reason == "Killing":
         return "Killing", f"exit code {code}: {pod.lookup_result.message}"
-    for diagnosis in (pod.log_diagnosis, diagnose_log(get_str(end, "message"))):
-        if diagnosis and diagnosis.reason:
-            return diagnosis.reason, f"exit code {code}: {diagnosis.message}"
+    from_log = pod.log_diagnosis
+    diagnosis = from_log if from_log and from_log.reason else _diagnose_end(pod, end)
+    if diagnosis and diagnosis.reason:
+        return diagnosis.reason, f"exit code {code}: {diagnosis.message}"
     if pod.log_diagnosis and pod.log_diagnosis.message and code < FIRST_SIGNAL_EXIT_CODE:
         return f"ExitCode{code}", f"exit code {code}: {pod.log_diagnosis.message}"
     return f"ExitCode{code}", crash_message(pod, end)
+
+
+def _diagnose_end(pod: Pod, end: Object) -> Diagnosis | None:
+    """Return the cause in a termination message, which is read once for each container."""
+    message = get_str(end, "message")
+    if not message:
+        return None
+    end_id = (get_str(end, "containerID"), get_str(end, "finishedAt"))
+    return pod.memo.recall(pod.body, ENDS, lambda: diagnose_log(message), end_id)
 
 
 def crash_message(pod: Pod, end: Object) -> str:

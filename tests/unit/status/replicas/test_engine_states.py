@@ -19,7 +19,7 @@ from tests.helpers.pods import (
 from tests.helpers.status_inputs import NOT_PROBED, NOW, REFUSED, SERVING, inputs, replica_of, state_of, status_of
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.probing.health import ReplicaHealth
-from vllm_operator.status.replicas.engine_states import stalled_message
+from vllm_operator.status.replicas.engine_states import stalled_messages
 
 NAME = "mistral-5f9c6d7b8-x2k7b"
 
@@ -116,8 +116,7 @@ def test_stalled_engine_carries_the_message_of_the_probe():
 def test_restarted_operator_keeps_an_engine_stalled_until_the_first_probe():
     before = replica_of(ready_pod(), STALLED)
     assert replica_of(ready_pod(), NOT_PROBED, previous={"replicaStatuses": [before]}) == before
-    assert stalled_message({"replicaStatuses": [before]}, NAME) == STALLED.message
-    assert stalled_message({"replicaStatuses": [before]}, "another") == ""
+    assert stalled_messages({"replicaStatuses": [before]}) == {NAME: STALLED.message}
 
 
 @pytest.mark.parametrize("reason", ["Timeout", "Unreachable"])
@@ -125,7 +124,7 @@ def test_cut_network_is_unknown_and_not_stalled(reason: Any):
     before = replica_of(ready_pod(), STALLED)
     entry = replica_of(ready_pod(), ReplicaHealth(reason, "no answer"), previous={"replicaStatuses": [before]})
     assert state_of(entry) == ("Unknown", reason)
-    assert stalled_message({"replicaStatuses": [entry]}, NAME) == ""
+    assert stalled_messages({"replicaStatuses": [entry]}) == {}
 
 
 UID = f"uid-of-{NAME}"
