@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,9 @@ class VLLMServer:
 DEEPEST_NESTING = 64
 """Levels that a spec may have. Real pod templates have far fewer; a deeper one would exhaust Python's stack."""
 
+MOST_VALUES = 10_000
+"""Values that a spec may have, counted at all levels. Real ones have hundreds; each costs 5 µs until it is rendered."""
+
 LARGEST_NUMBER = 2**63 - 1
 """Largest whole number of Kubernetes. The API server accepts a larger one where the schema is open."""
 
@@ -52,22 +55,25 @@ _VARIANTS = frozenset({"int", "constrained-int", "constrained-str"})
 
 
 def _check_shape(spec: Any) -> None:
-    """Refuse a spec with open parts that are too deep, or numbers too large, for later code; do not recurse.
+    """Refuse a spec with open parts that are too deep or too many, or numbers too large; do not recurse.
 
     Raises:
-        InvalidSpecError: the spec is too deep or holds a number beyond 64 bits.
+        InvalidSpecError: the spec is too deep, holds too many values, or a number beyond 64 bits.
     """
-    level = [spec]
+    level, values = [spec], 0
     for _ in range(DEEPEST_NESTING + 1):
         if any(isinstance(part, int) and abs(part) > LARGEST_NUMBER for part in level):
             raise InvalidSpecError("spec", "holds a whole number beyond 64 bits: write a smaller one, or a string")
+        values += sum(len(_children(part)) for part in level)
+        if values > MOST_VALUES:
+            raise InvalidSpecError("spec", f"has more than {MOST_VALUES} values: shorten podTemplate")
         level = [item for part in level for item in _children(part)]
         if not level:
             return
     raise InvalidSpecError("spec", f"is nested more than {DEEPEST_NESTING} levels deep: flatten it")
 
 
-def _children(part: Any) -> Iterable[Any]:
+def _children(part: Any) -> Collection[Any]:
     if isinstance(part, Mapping):
         return part.values()
     return part if isinstance(part, list) else ()

@@ -10,7 +10,8 @@ from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.validation import kubernetes_checks
 from vllm_operator.validation.claim_checks import surge_can_mount_cache
-from vllm_operator.validation.flag_checks import flags_exist, values_fit
+from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
+from vllm_operator.validation.shell_quotes import suggested_items
 from vllm_operator.validation.version_checks import version_warnings
 from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OPERATOR_FLAGS, engine_values, extra_flags, field_of_flag
 from vllm_operator.vllm.flags import SHORT_OPTIONS
@@ -36,14 +37,21 @@ def spec_warnings(spec: Spec) -> tuple[str, ...]:
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
     """Refuse `--flag value` in one item: vLLM would read it as one unknown flag."""
-    for position, argument in enumerate(spec.engine.extra_args):
-        flag, separator, value = argument.partition(" ")
-        if separator and "=" not in flag and (flag.startswith("--") or flag in SHORT_OPTIONS):
-            yield Problem(
-                "InvalidArgument",
-                f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space: "
-                f"write {_quoted(f'{flag}={value.strip()}')}",
-            )
+    found = [(place, item) for place, item in enumerate(spec.engine.extra_args) if _is_flag_with_value(item)]
+    for position, argument in found[:MOST_PROBLEMS]:
+        suggestion = suggested_items(argument)
+        yield Problem(
+            "InvalidArgument",
+            f"spec.engine.extraArgs[{position}]: {_quoted(argument)} is one item with a space: "
+            + (f"write {suggestion}" if suggestion else "write the flag, = and its value, without quotes of a shell"),
+        )
+    if more := found[MOST_PROBLEMS:]:
+        yield Problem("InvalidArgument", f"spec.engine.extraArgs: {len(more)} further items hold a flag and its value")
+
+
+def _is_flag_with_value(item: str) -> bool:
+    flag, separator, _ = item.partition(" ")
+    return bool(separator) and "=" not in flag and (flag.startswith("--") or flag in SHORT_OPTIONS)
 
 
 def flags_are_set_once(spec: Spec) -> Iterator[Problem]:

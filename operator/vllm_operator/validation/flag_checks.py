@@ -5,29 +5,29 @@ The image may hold a fork or plugins, so a check accepts all that is in doubt: v
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from vllm_operator.api.engine import set_flags
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
-from vllm_operator.vllm.arguments import COUNT_FLAGS, OPERATOR_FLAGS, field_arguments, field_of_flag
+from vllm_operator.validation.flag_values import VARIABLE, misuse, shortened, stray_value
+from vllm_operator.vllm.arguments import OPERATOR_FLAGS, field_arguments, field_of_flag
 from vllm_operator.vllm.cli_parser import Argument
 from vllm_operator.vllm.known_release import KnownRelease, known_release
-from vllm_operator.vllm.releases import FlagSpec
 from vllm_operator.vllm.removed_flags import explain_missing_flag
 
-EXTENSIBLE = frozenset(
-    {"--attention-backend", "--device", "--load-format", "--quantization", "--reasoning-parser", "--tool-call-parser"}
-)
-"""Flags whose choices a plugin may extend."""
+MOST_PROBLEMS = 10
+"""Problems of one check that are named one by one; a spec may have 256 arguments, and a status has little room."""
 
-VARIABLE = "$("
-"""Start of a variable that the kubelet replaces: its value is unknown here."""
+MOST_HINTS = 3
+"""Unknown flags for which a similar one is searched, at 7 ms each: people correct the first ones and see the rest."""
 
-_SIZE = re.compile(r"\d+(?:\.\d+)?[kmgt]|\d+[KMGT]")
+LONGEST_HINTED = 64
+"""Characters of a flag for which a similar one is searched; vLLM's longest flag has 49."""
+
+NOT_JUDGED = "; if the image's vLLM takes it, set spec.version: unknown"
+"""End of each message that follows from the version of vLLM: a fork may have other flags and values."""
 
 
 def flags_exist(spec: Spec) -> Iterator[Problem]:
@@ -35,9 +35,16 @@ def flags_exist(spec: Spec) -> Iterator[Problem]:
     release = known_release(spec)
     if release is None or not release.complete:
         return
-    for place, argument in arguments_with_fields(spec, release):
-        if argument.flag is None and argument.written and not _is_left_to_others(argument, release):
-            yield Problem("UnknownFlag", f"{place}: {_unknown_flag(argument, release)}")
+    unknown = [
+        (place, argument)
+        for place, argument in arguments_with_fields(spec, release)
+        if argument.flag is None and argument.written and not _is_left_to_others(argument, release)
+    ]
+    for number, (place, argument) in enumerate(unknown[:MOST_PROBLEMS]):
+        message = _unknown_flag(argument, release, hint=number < MOST_HINTS)
+        yield Problem("UnknownFlag", f"{place}: {message}{NOT_JUDGED}")
+    if more := unknown[MOST_PROBLEMS:]:
+        yield Problem("UnknownFlag", f"spec.engine.extraArgs: {release.name} has none of {len(more)} further flags")
 
 
 def values_fit(spec: Spec) -> Iterator[Problem]:
@@ -48,9 +55,16 @@ def values_fit(spec: Spec) -> Iterator[Problem]:
     found = list(arguments_with_fields(spec, release))
     if any(_full_name(argument) in OPERATOR_FLAGS for _, argument in found):
         return  # Another check refuses these flags, whatever their values are.
-    for place, argument in found:
-        if error := _misuse(argument) if argument.written else _stray_value(argument):
-            yield Problem("InvalidArgument", f"{place}: {error}")
+    before = [None, *(argument for _, argument in found)]
+    errors = [
+        (place, error)
+        for (place, argument), former in zip(found, before, strict=False)
+        if (error := misuse(argument) if argument.written else stray_value(argument, former))
+    ]
+    for place, error in errors[:MOST_PROBLEMS]:
+        yield Problem("InvalidArgument", f"{place}: {error}{NOT_JUDGED}")
+    if more := errors[MOST_PROBLEMS:]:
+        yield Problem("InvalidArgument", f"spec.engine.extraArgs: {len(more)} further values do not fit their flags")
 
 
 def unknown_flags_of_newer(spec: Spec) -> tuple[str, ...]:
@@ -81,82 +95,21 @@ def _full_name(argument: Argument) -> str:
     return argument.flag.name if argument.flag else argument.written
 
 
-def _unknown_flag(argument: Argument, release: KnownRelease) -> str:
-    flag = argument.written.partition(".")[0]
+def _unknown_flag(argument: Argument, release: KnownRelease, hint: bool) -> str:
+    whole = argument.written.partition(".")[0]
+    flag = shortened(whole)
     if explanation := explain_missing_flag(flag):
         return f"{release.name} has no {flag}, {explanation}"
     if argument.candidates:
         return f"{flag} could be {_alternatives(argument.candidates)}: write the whole name"
-    positive = f"--{flag.removeprefix('--no-')}"
-    if flag.startswith("--no-") and positive in release.flags:
+    positive = f"--{whole.removeprefix('--no-')}"
+    if whole.startswith("--no-") and positive in release.flags:
         return f"{positive} has no --no- form in {release.name}: remove it"
-    close = get_close_matches(flag, release.cli_parser.names, n=1, cutoff=0.7)
+    is_hinted = hint and len(whole) <= LONGEST_HINTED
+    close = get_close_matches(whole, release.cli_parser.names, n=1, cutoff=0.7) if is_hinted else []
     return f"{release.name} has no {flag}: " + (f"did you mean {close[0]}?" if close else "correct or remove it")
 
 
 def _alternatives(names: tuple[str, ...]) -> str:
     shown = [*names[:4], *(["others"] if len(names) > 4 else [])]
     return f"{', '.join(shown[:-1])} or {shown[-1]}"
-
-
-def _stray_value(argument: Argument) -> str:
-    value = argument.values[0]
-    # Another check reports `--flag value` in one item, and a variable may hold a flag.
-    return "" if value.startswith("-") or VARIABLE in value else f'"{_short(value)}" belongs to no flag: remove it'
-
-
-def _misuse(argument: Argument) -> str:
-    flag = argument.flag
-    if flag is None or argument.key or flag.name in COUNT_FLAGS:
-        return ""
-    if argument.negated or flag.nargs == 0:
-        return f"{argument.written} is a switch and takes no value" if argument.bound else ""
-    least = flag.nargs if isinstance(flag.nargs, int) else 1 if flag.nargs == "+" else 0
-    if len(argument.values) < least:
-        return f"{argument.written} needs a value"
-    return next(filter(None, (_refused_value(flag, value) for value in argument.values)), "")
-
-
-def _refused_value(flag: FlagSpec, value: str) -> str:
-    if value in flag.keywords or VARIABLE in value:
-        return ""
-    fits, name = KINDS[flag.kind]
-    if not fits(value):
-        return f'{flag.name} needs {name}, not "{_short(value)}"'
-    if flag.choices and flag.name not in EXTENSIBLE and not _is_choice(flag, value):
-        return f'{flag.name} must be one of {", ".join(flag.choices)}, not "{_short(value)}"'
-    return ""
-
-
-def _is_choice(flag: FlagSpec, value: str) -> bool:
-    if value in {"", "None"}:
-        return "None" in flag.choices
-    written = str(int(value)) if flag.kind == "integer" else value.lower()
-    return written in {choice.lower() for choice in flag.choices}
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= 80 else f"{value[:77]}..."
-
-
-def _accepts(convert: Callable[[str], object]) -> Callable[[str], bool]:
-    def check(value: str) -> bool:
-        try:
-            convert(value)
-        except (ValueError, RecursionError):
-            return False
-        return True
-
-    return check
-
-
-_is_integer = _accepts(int)
-
-KINDS: dict[str, tuple[Callable[[str], bool], str]] = {
-    "text": (lambda _: True, "a text"),
-    "integer": (_is_integer, "a whole number"),
-    "size": (lambda value: _is_integer(value) or bool(_SIZE.fullmatch(value.strip())), "a whole number, such as 8192"),
-    "number": (_accepts(float), "a number"),
-    "json": (_accepts(json.loads), "JSON"),
-}
-"""Kind of value -> a test of a text, and the name of the kind in messages."""

@@ -10,10 +10,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from vllm_operator.vllm.flags import names_with_prefix
 from vllm_operator.vllm.releases import FlagSpec
 
 OPTIMIZATION = FlagSpec("-O", nargs="?")
 """The flag `-O`: vLLM rewrites `-O3` before it parses, and some releases have no such flag."""
+
+MOST_CANDIDATES = 16
+"""Names that are compared for an incomplete one: more than any flag has, so that they belong to several flags."""
 
 HELP = FlagSpec("--help", nargs=0, aliases=("-h",))
 
@@ -64,9 +68,12 @@ class CliParser:
         self._names: dict[str, tuple[FlagSpec, bool]] = {}
         for flag in (HELP, *flags.values()):
             self._names |= dict.fromkeys((flag.name, *flag.aliases), (flag, False))
+            self._names |= dict.fromkeys(flag.opposites, (flag, True))
             if flag.negatable:
                 positives = (name for name in (flag.name, *flag.aliases) if name.startswith("--"))
                 self._names |= {f"--no-{name.removeprefix('--')}": (flag, True) for name in positives}
+
+        self._sorted = sorted(self._names)
 
     @property
     def names(self) -> Collection[str]:
@@ -142,13 +149,13 @@ class CliParser:
 
     def _prefix(self, item: str, written: str, value: str | None) -> _Match | None:
         """Return the flag that starts with an item, else an unknown flag; None for what argparse reads as a value."""
-        matches = [name for name in self._names if name.startswith(written)]
+        matches = names_with_prefix(self._sorted, written, MOST_CANDIDATES)
         short = item[:2] if not item.startswith("--") and item[:2] in self._names else ""
         flags = {self._names[name] for name in [*matches, *([short] if short else [])]}
         if len(flags) == 1:
             return _known_flag(written, item[2:] if short else value, *flags.pop())
         if flags:
-            return _Match(written, value, candidates=tuple(sorted(matches)))
+            return _Match(written, value, candidates=tuple(matches))
         if _NEGATIVE_NUMBER.fullmatch(item) or " " in item:
             return None
         return _Match(written, value)

@@ -7,8 +7,10 @@ of a flag, a few short options and `--flag.key=value` for JSON (vLLM, `utils/arg
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 SHORT_OPTIONS = {
     "-tp": "--tensor-parallel-size",
@@ -45,13 +47,13 @@ class Flag:
 
 def read_flags(arguments: Sequence[str], known: Iterable[str]) -> tuple[Flag, ...]:
     """Return the flags among `arguments`; a unique prefix of a flag in `known` is completed."""
-    known = tuple(known)
+    names = sorted(set(known))
     flags: list[Flag] = []
     for position, argument in enumerate(arguments):
         if not _is_flag(argument):
             continue
         written, separator, value = argument.partition("=")
-        name, negated = _full_name(written, known)
+        name, negated = _full_name(written, names)
         values = (value,) if separator else _following_values(arguments, position)
         flags.append(Flag(name, values, position, negated))
     return tuple(flags)
@@ -79,17 +81,28 @@ def _is_value(argument: str) -> bool:
     return " " in argument.partition("=")[0]
 
 
-def _full_name(written: str, known: tuple[str, ...]) -> tuple[str, bool]:
+def _full_name(written: str, names: Sequence[str]) -> tuple[str, bool]:
     if written in SHORT_OPTIONS:
         return SHORT_OPTIONS[written], False
     name = written.partition(".")[0].replace("_", "-")
     positive = "--" + name.removeprefix("--no-") if name.startswith("--no-") else name
-    complete = _completed(positive, known)
-    return complete, positive != name
+    return _completed(positive, names), positive != name
 
 
-def _completed(name: str, known: tuple[str, ...]) -> str:
-    if name in known:
+def _completed(name: str, names: Sequence[str]) -> str:
+    matches = names_with_prefix(names, name, most=2)
+    if name in matches:
         return name
-    matches = [flag for flag in known if flag.startswith(name)]
     return matches[0] if len(matches) == 1 and len(name) > len("--") else name
+
+
+def names_with_prefix(names: Sequence[str], prefix: str, most: int) -> list[str]:
+    """Return the first `most` names that start with `prefix`.
+
+    Args:
+        names: sorted names. They are searched by halves: a server may have 256 arguments, and vLLM has 700 names.
+        prefix: start of the names.
+        most: bound on the result.
+    """
+    following = (names[place] for place in range(bisect_left(names, prefix), len(names)))
+    return list(islice(takewhile(lambda name: name.startswith(prefix), following), most))

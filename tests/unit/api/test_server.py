@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.specs import MODEL, UID, body, server, spec
 from vllm_operator.api.names import UNREADABLE
-from vllm_operator.api.server import DEEPEST_NESTING, parse_server
+from vllm_operator.api.server import DEEPEST_NESTING, MOST_VALUES, parse_server
 from vllm_operator.api.spec import DEFAULT_IMAGE
 from vllm_operator.errors import InvalidSpecError
 
@@ -106,6 +106,11 @@ def nested(levels: int) -> Any:
 
 def test_deep_nesting_is_refused_without_recursion() -> None:
     assert str(DEEPEST_NESTING) in refusal(podTemplate=nested(20_000)).message
+
+
+@pytest.mark.parametrize("values", [[[]] * 400_000, {str(number): {} for number in range(MOST_VALUES)}])
+def test_open_parts_with_too_many_values_are_refused(values: Any) -> None:
+    assert str(MOST_VALUES) in refusal(podTemplate={"spec": values}).message
 
 
 def test_nesting_of_real_pod_templates_is_accepted() -> None:

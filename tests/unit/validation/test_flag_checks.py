@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers.specs import spec
 from vllm_operator.validation.checks import spec_problems, spec_warnings
+from vllm_operator.validation.flag_checks import LONGEST_HINTED, MOST_HINTS, MOST_PROBLEMS, NOT_JUDGED
+from vllm_operator.vllm.releases import load_release
 
 ITEM = "spec.engine.extraArgs[0]: "
 
@@ -15,7 +17,9 @@ ITEM = "spec.engine.extraArgs[0]: "
 def reasons_and_messages(*arguments: str, version: str = "0.32.0", **engine: Any) -> list[tuple[str, str]]:
     """Return reason and message of each problem."""
     found = spec_problems(spec(version=version, engine={"extraArgs": list(arguments), **engine}))
-    return [(problem.reason, problem.message) for problem in found]
+    judged = {"UnknownFlag", "InvalidArgument"}
+    assert all(NOT_JUDGED in one.message or "further" in one.message for one in found if one.reason in judged)
+    return [(one.reason, one.message.removesuffix(NOT_JUDGED)) for one in found]
 
 
 UNKNOWN = [
@@ -75,7 +79,52 @@ def test_flag_of_a_newer_version_names_that_version() -> None:
 VALUES = [
     ("a missing value", ["--max-loras"], "--max-loras needs a value"),
     ("a missing value before a flag", ["--max-loras", "--enforce-eager"], "--max-loras needs a value"),
-    ("a value bound to a switch", ["--enforce-eager=true"], "--enforce-eager is a switch and takes no value"),
+    (
+        "a truth bound to a switch with a field",
+        ["--enforce-eager=true"],
+        "--enforce-eager is a switch and takes no value: set spec.engine.enforceEager: true instead",
+    ),
+    (
+        "false bound to a switch with a field",
+        ["--enable-chunked-prefill=false"],
+        "--enable-chunked-prefill is a switch and takes no value: set spec.engine.enableChunkedPrefill: false instead",
+    ),
+    (
+        "false bound to a negated switch",
+        ["--no-enable-prefix-caching=False"],
+        "--no-enable-prefix-caching is a switch and takes no value: set spec.engine.enablePrefixCaching: true instead",
+    ),
+    (
+        "false bound to a switch without a field",
+        ["--enable-log-requests=false"],
+        "--enable-log-requests is a switch and takes no value: write --no-enable-log-requests",
+    ),
+    (
+        "true bound to a switch without a field",
+        ["--enable-log-requests='true'"],
+        "--enable-log-requests is a switch and takes no value: write --enable-log-requests",
+    ),
+    (
+        "false bound to a switch without a negative",
+        ["--disable-log-stats=0"],
+        "--disable-log-stats is a switch and takes no value: remove it",
+    ),
+    ("a word bound to a switch", ["--enforce-eager=maybe"], "--enforce-eager is a switch and takes no value"),
+    (
+        "JSON in quotes of a shell",
+        ["--limit-mm-per-prompt='{\"a\": 1}'"],
+        '--limit-mm-per-prompt needs JSON, not "\'{"a": 1}\'": remove the quotes around it, which only a shell reads',
+    ),
+    (
+        "JSON in quotes of a shell for a flag that takes text too",
+        ["--hf-overrides='{\"a\": 1}'"],
+        "--hf-overrides cannot read '{\"a\": 1}': remove the quotes around it, which only a shell reads",
+    ),
+    (
+        "a number in quotes of a shell",
+        ['--max-loras="2"'],
+        '--max-loras needs a whole number, not ""2"": remove the quotes around it, which only a shell reads',
+    ),
     ("no whole number", ["--max-loras=1.5"], '--max-loras needs a whole number, not "1.5"'),
     ("no size", ["--max-model-len=8x"], '--max-model-len needs a whole number, such as 8192, not "8x"'),
     ("no number", ["--cpu-offload-gb=lots"], '--cpu-offload-gb needs a number, not "lots"'),
@@ -95,9 +144,41 @@ def test_value_that_the_parser_refuses_is_refused(arguments: list[str], message:
 
 def test_value_behind_a_switch_belongs_to_no_flag() -> None:
     """vLLM would read it as the name of the model."""
-    message = 'spec.engine.extraArgs[1]: "true" belongs to no flag: remove it'
+    message = 'spec.engine.extraArgs[1]: "mistral" belongs to no flag: remove it'
 
-    assert reasons_and_messages("--enforce-eager", "true") == [("InvalidArgument", message)]
+    assert reasons_and_messages("--enforce-eager", "mistral") == [("InvalidArgument", message)]
+
+
+@pytest.mark.parametrize("value", ["false", "False", "0"])
+def test_truth_behind_a_switch_names_the_field(value: str) -> None:
+    ((_, message),) = reasons_and_messages("--enable-chunked-prefill", value)
+
+    assert "spec.engine.enableChunkedPrefill: false" in message
+
+
+def test_many_unknown_flags_are_counted_and_few_get_a_hint() -> None:
+    flags = [f"--max-model-lem{number}" for number in range(256)]
+
+    found = reasons_and_messages(*flags)
+
+    assert len(found) == MOST_PROBLEMS + 1
+    assert sum("did you mean" in message for _, message in found) == MOST_HINTS
+    assert f"none of {256 - MOST_PROBLEMS} further flags" in found[-1][1]
+
+
+def test_long_unknown_flag_is_cut_and_gets_no_hint() -> None:
+    ((_, message),) = reasons_and_messages("--max-model-len" + "x" * 16_000)
+
+    assert len(message) < 300
+    assert "did you mean" not in message
+
+
+def test_hints_reach_the_longest_flag() -> None:
+    assert max(map(len, load_release((0, 32, 0)).flags)) <= LONGEST_HINTED
+
+
+def test_many_wrong_values_are_counted() -> None:
+    assert len(reasons_and_messages(*["--max-loras=x"] * 256)) <= MOST_PROBLEMS + 1
 
 
 def test_typed_field_is_named() -> None:

@@ -1,0 +1,75 @@
+"""Manifests that people need, judged as a whole: images, versions and arguments of vLLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tests.helpers.paths import REPOSITORY
+from vllm_operator.desired.state import DesiredState, desired_state
+
+CASES = REPOSITORY / "tests" / "data" / "field_cases"
+
+
+def state_of(name: str, **spec: Any) -> DesiredState:
+    """Return the desired state of a manifest, with some fields of its spec replaced."""
+    body = yaml.safe_load((CASES / f"{name}.yaml").read_text())
+    body["metadata"] |= {"namespace": "default", "uid": "0", "generation": 1}
+    body["spec"] |= spec
+    return desired_state(body, frozenset())
+
+
+def container_of(state: DesiredState) -> dict[str, Any]:
+    """Return the container of vLLM in the Deployment of an accepted server."""
+    assert state.problems == ()
+    (deployment,) = (manifest.body for manifest in state.manifests if manifest.kind == "Deployment")
+    containers: list[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"]
+    return next(container for container in containers if container["name"] == "vllm")
+
+
+def test_tag_of_a_product_adds_no_flag_on_a_guess() -> None:
+    state = state_of("01-rhaiis-tag")
+
+    assert "--shutdown-timeout" not in container_of(state)["args"]
+    assert "Red Hat AI Inference Server" in state.warnings[0]
+    assert "spec.version" in state.warnings[0]
+
+
+def test_declared_version_of_a_product_is_used() -> None:
+    assert "--shutdown-timeout" in container_of(state_of("01-rhaiis-tag", version="0.18.1"))["args"]
+
+
+def test_flags_of_a_fork_are_accepted() -> None:
+    state = state_of("51-tenstorrent")
+
+    assert container_of(state)["args"][-2:] == ["--tt-device", "p150x8"]
+    assert "--shutdown-timeout" not in container_of(state)["args"]
+
+
+def test_refused_flag_of_a_fork_names_the_way_past() -> None:
+    (problem,) = state_of("51-tenstorrent", version="0.20.0").problems
+
+    assert problem.reason == "UnknownFlag"
+    assert "set spec.version: unknown" in problem.message
+    assert state_of("51-tenstorrent", version="unknown").problems == ()
+
+
+def test_old_switch_with_a_value_names_the_typed_field() -> None:
+    messages = [problem.message for problem in state_of("14-kubeai-405b").problems]
+
+    assert any("set spec.engine.enableChunkedPrefill: false" in message for message in messages)
+    assert not any("takes no value;" in message for message in messages)
+
+
+def test_suggested_spelling_of_json_is_accepted() -> None:
+    state = state_of("17-json-quotes")
+    suggestion = state.problems[0].message.rpartition(": write ")[2]
+    (item,) = yaml.safe_load(f"[{suggestion}]")
+
+    assert item == '--speculative-config={"method":"qwen3_next_mtp","num_speculative_tokens":2}'
+    assert "remove the quotes" in state.problems[1].message
+    assert (
+        state_of("17-json-quotes", engine={"extraArgs": [item, "--hf-overrides", '{"rope_parameters":{}}']}).problems
+        == ()
+    )
