@@ -1,5 +1,6 @@
 # The image of the operator. The base needs Python 3.11 or later with its venv module, and a C library as old as Debian's.
 # Python 3.12 does not work: its JSON decoder fails on objects of 1,500 levels, which the API server accepts.
+# A tag can move: a release passes it with its digest, python:3.13-slim@sha256:..., and so can you.
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS builder
@@ -14,15 +15,15 @@ ENV UV_SYSTEM_CERTS=1 \
     UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/opt/vllm-operator/venv \
     UV_CACHE_DIR=/var/cache/uv
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check "uv>=0.9,<1"
 WORKDIR /src
-# Dependencies and the build backend change seldom: their layers are reused when only the sources change.
+# Tools and dependencies change seldom: their layers are reused when only the sources change. Both are pinned by hash.
+COPY build-requirements.txt ./
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r build-requirements.txt
 COPY pyproject.toml uv.lock ./
-RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project
-RUN /opt/uv/bin/uv venv /opt/build \
-    && /opt/uv/bin/uv pip install --python /opt/build/bin/python "hatchling>=1.27,<2"
+RUN /opt/build/bin/uv sync --frozen --no-dev --no-install-project
 COPY . .
-RUN /opt/uv/bin/uv pip install --python /opt/build/bin/python --no-build-isolation --no-deps \
+RUN /opt/build/bin/uv pip install --python /opt/build/bin/python --no-build-isolation --no-deps \
     --target /opt/vllm-operator/app .
 
 FROM ${BASE_IMAGE}

@@ -121,6 +121,11 @@ release-snapshot: setup ## Keep what this version renders, for the next one's up
 crds: setup ## Generate crds/vllmserver.yaml from the models
 	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
 
+.PHONY: build-requirements
+build-requirements: setup ## Pin the tools that build the image: build-requirements.txt
+	$(UV) pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
+	  --custom-compile-command "make build-requirements" build-requirements.in --output-file build-requirements.txt
+
 .PHONY: reference-docs
 reference-docs: setup ## Generate docs/reference/vllmserver.md and cli.md from the models and the command line
 	$(RUN) python -m tools.reference_docs

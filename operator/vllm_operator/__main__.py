@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -61,6 +62,30 @@ runbooks_option = click.option(
 )
 
 
+pod_template_option = partial(
+    click.option,
+    "--pod-template",
+    type=click.Choice(["restricted", "free"]),
+    show_default=True,
+    help="What the open fields of a spec may hold: restricted refuses service accounts, host namespaces, host paths, "
+    "privileges and commands, but in namespaces with the label vllm-operator.dev/pod-template=free.",
+)
+secrets_option = partial(
+    click.option,
+    "--secrets",
+    type=click.Choice(["labelled", "all"]),
+    show_default=True,
+    help="Secrets that a server may refer to: labelled allows those with the label "
+    "vllm-operator.dev/allow-reference=true, and all in namespaces with the label vllm-operator.dev/secrets=all.",
+)
+restart_option = click.option(
+    "--restart-stalled/--no-restart-stalled",
+    default=True,
+    show_default=True,
+    help="Let servers ask for the deletion of pods whose engine is stalled (health.restartStalled).",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vllm-operator")
 def main() -> None:
@@ -97,6 +122,9 @@ def main() -> None:
 @click.option(
     "--lease-namespace", help="Namespace of the Lease. [default: that of the pod, else the first served namespace]"
 )
+@pod_template_option(default="free")
+@secrets_option(default="all")
+@restart_option
 @runbooks_option
 @click.option(
     "--log-format",
@@ -118,6 +146,9 @@ def run(
     workers: int,
     leader_elect: bool | None,
     lease_namespace: str | None,
+    pod_template: str,
+    secrets: str,
+    restart_stalled: bool,
     runbooks: str,
     log_format: str,
     log_level: str,
@@ -142,6 +173,9 @@ def run(
         workers=workers,
         lease_namespace=choose_lease_namespace(leader_elect, lease_namespace, namespaces),
         runbooks=runbooks,
+        restricted_pod_template=pod_template == "restricted",
+        labelled_secrets=secrets == "labelled",
+        restart_stalled=restart_stalled,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -202,6 +236,22 @@ def crd() -> None:
 @click.option(
     "--rules", is_flag=True, help="Add a PrometheusRule with alerts about the operator; the cluster needs its CRD."
 )
+@pod_template_option(default="restricted")
+@secrets_option(default="labelled")
+@restart_option
+@click.option(
+    "--network-policies",
+    is_flag=True,
+    help="Add a NetworkPolicy that bounds the connections of the operator.",
+)
+@click.option(
+    "--metrics-from",
+    multiple=True,
+    callback=validate_namespaces,
+    default=["monitoring"],
+    show_default=True,
+    help="Namespace whose pods may read the operator's metrics, with --network-policies. Repeat it for several.",
+)
 @runbooks_option
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: standard output]"
@@ -214,6 +264,11 @@ def manifests(
     without_cluster_objects: bool,
     pod_monitor: bool,
     rules: bool,
+    pod_template: str,
+    secrets: str,
+    restart_stalled: bool,
+    network_policies: bool,
+    metrics_from: tuple[str, ...],
     runbooks: str,
     output: Path | None,
 ) -> None:
@@ -221,14 +276,21 @@ def manifests(
 
     Apply them with `kubectl apply --server-side -f FILE`.
     """
-    from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, operator_manifests, to_yaml
+    from vllm_operator.install.manifests import (
+        CLUSTER_OBJECTS,
+        MonitoringOptions,
+        RightsOptions,
+        operator_manifests,
+        to_yaml,
+    )
 
     served = tuple(dict.fromkeys([namespace, *serve] if namespaced else serve))
     if without_cluster_objects and not served:
         raise click.UsageError(
             "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
         )
-    objects = operator_manifests(image, namespace, served, MonitoringOptions(pod_monitor, rules, runbooks))
+    rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from)
+    objects = operator_manifests(image, namespace, served, MonitoringOptions(pod_monitor, rules, runbooks), rights)
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]
     text = to_yaml(objects)

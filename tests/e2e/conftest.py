@@ -14,6 +14,7 @@ from tools.harness.in_cluster import InCluster
 from tools.harness.kube import KIND, Kube, Object, condition
 from tools.harness.real_cluster import RealCluster, cpu_server
 from tools.localcluster import backends, settings
+from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
 
 ORDER = (
     # The quickstart is tested while the gated server loads. The rights are read from the audit log of both, before the
@@ -76,7 +77,8 @@ def inside(cluster: RealCluster, kube: Kube, namespace: str) -> InCluster:
 def gated(cluster: RealCluster, kube: Kube, inside: InCluster) -> str:
     """A server of a gated model on the hub, with a cache and an API key; it loads while other tests run."""
     for name, value in (("hub", in_cluster.TOKEN), ("clients", "key-of-the-tests")):
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": value}}
+        metadata = {"name": name, "labels": {SECRET_LABEL: SECRET_LABEL_VALUE}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": value}}
         kube.create(secret, inside.namespace)
     environment = {"HF_ENDPOINT": inside.url("hub"), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     spec: dict[str, Any] = {

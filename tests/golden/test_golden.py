@@ -72,15 +72,18 @@ def test_every_template_of_the_operator_is_used() -> None:
         *install.NAMESPACED,
         *install.OWN,
         install.POD_MONITOR,
+        install.NETWORK_POLICY,
     }
     assert {path.name.partition(".")[0] for path in (template_folder() / "deploy").iterdir()} == used
 
 
-def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_and_crd() -> None:
+def test_namespaced_operator_has_nothing_cluster_wide_but_namespace_crd_and_admission_policy() -> None:
     found = operator_manifests("registry.example/vllm-operator:1.2.3", "vllm-operator-system", ["team-a"])
     assert [body["kind"] for body in found if body["kind"] in install.CLUSTER_OBJECTS] == [
         "Namespace",
         "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     ]
     assert {body["metadata"]["namespace"] for body in found if body["kind"] == "Role"} == {
         "vllm-operator-system",
@@ -123,7 +126,7 @@ def test_text_of_the_operators_manifests_is_what_was_rendered() -> None:
 
 
 def test_operators_objects_are_all_in_its_namespace() -> None:
-    scoped = [body for body in operator() if body["kind"] not in {"Namespace", "ClusterRole", "ClusterRoleBinding"}]
+    scoped = [body for body in operator() if body["kind"] not in install.CLUSTER_OBJECTS]
 
     assert {body["metadata"]["namespace"] for body in scoped} == {"vllm-operator-system"}
     assert operator()[0]["kind"] == "Namespace", "it must be there before what is in it"

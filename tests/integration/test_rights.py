@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from tools.harness.crds import install_monitoring_crds
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.rights import SYSTEM, Right
-from vllm_operator.install.manifests import operator_manifests
+from vllm_operator.install.manifests import RightsOptions, operator_manifests
 from vllm_operator.kube import kinds
 
 KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
@@ -27,10 +28,15 @@ EVERYTHING: Object = {
     "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"], "retain": False},
     "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
 }
+RELEASED = {"vllm-operator.dev/allow-reference": "true"}
 LOOPBACK = "127.0.0.78"
 """An address of the loopback interface that nobody else uses: here a pod's."""
 SERVED = "rights"
 WITHIN = 30
+NAMESPACE_SECONDS = 6
+"""The operator reads the labels of a namespace again after 5 s."""
+PERMANENT = {"Deployment", "Service"}
+"""Kinds that every server has, so that the operator has no right to delete one."""
 
 INSTALLATIONS = {
     "cluster-wide": operator_manifests("none", SYSTEM),
@@ -61,6 +67,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVED}})
         manifests = INSTALLATIONS[request.param]
         options = ["--leader-elect", "--lease-namespace", SYSTEM]
+        options += RightsOptions().arguments
         options += ["--namespace", SERVED] if request.param == "namespaced" else []
         kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
         process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
@@ -75,7 +82,12 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 def with_everything(servers: Servers) -> Servers:
     """Create the server `full` and what it refers to."""
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": "x"}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hub", "labels": RELEASED},
+        "stringData": {"token": "x"},
+    }
     servers.kube.create(secret, servers.namespace)
     servers.create("full", EVERYTHING)
     servers.kube.eventually(lambda: set(servers.children("full")) == set(KINDS), within=15)
@@ -105,12 +117,14 @@ def test_edited_children_are_repaired_and_children_without_a_spec_field_pruned(s
     for kind, child in scene.servers.children("full").items():
         patch = {"metadata": {"labels": {"app.kubernetes.io/part-of": "edited"}}}
         scene.kube.patch(kind, child_name(kind, "full"), scene.servers.namespace, patch)
-        scene.kube.create(copy_of(child), scene.servers.namespace)
+        if kind not in PERMANENT:
+            scene.kube.create(copy_of(child), scene.servers.namespace)
 
     def mended() -> None:
         children = scene.servers.children("full").values()
         assert {child["metadata"]["labels"]["app.kubernetes.io/part-of"] for child in children} == {"vllm-operator"}
-        former = [scene.kube.get(kind, "former", scene.servers.namespace) for kind in KINDS]
+        prunable = [kind for kind in KINDS if kind not in PERMANENT]
+        former = [scene.kube.get(kind, "former", scene.servers.namespace) for kind in prunable]
         assert [body for body in former if body and not body["metadata"].get("deletionTimestamp")] == []
 
     scene.kube.eventually(mended, within=WITHIN)
@@ -141,6 +155,34 @@ def copy_of(child: Object) -> Object:
     spec = {name: value for name, value in child["spec"].items() if name not in {"clusterIP", "clusterIPs"}}
     kind = {name: child[name] for name in ("apiVersion", "kind")}
     return {**kind, "metadata": {"name": "former", **kept}, "spec": spec}
+
+
+def test_pod_template_is_refused_until_the_namespace_is_labelled(scene: Scene) -> None:
+    label = "vllm-operator.dev/pod-template"
+    scene.servers.create("claims", {"podTemplate": {"spec": {"hostNetwork": True}}})
+    scene.servers.refused("claims", "spec.podTemplate.spec.hostNetwork", label, reason="PodTemplateRestricted")
+    assert scene.servers.find_child("Deployment", "claims") is None
+    scene.kube.kubectl("label", "namespace", SERVED, f"{label}=free")
+    try:
+        scene.servers.accepted("claims", within=WITHIN)
+    finally:
+        scene.kube.kubectl("label", "namespace", SERVED, f"{label}-")
+    time.sleep(NAMESPACE_SECONDS)
+    scene.servers.patch("claims", {"replicas": 2}, settled=False)
+    scene.servers.refused("claims", reason="PodTemplateRestricted")
+    # A refused server keeps what it has.
+    assert scene.servers.child("Deployment", "claims")["spec"]["replicas"] == 1
+
+
+def test_secret_is_refused_until_it_is_released(scene: Scene) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "payments"}, "stringData": {"card": "x"}}
+    scene.kube.create(secret, SERVED)
+    scene.servers.create("reader", {"model": {"uri": "org/name", "tokenSecretRef": {"name": "payments"}}})
+    accepted = scene.servers.refused("reader", "Secret payments is not released", reason="SecretNotAllowed")
+    assert "card" not in accepted["message"]
+    scene.kube.patch("Secret", "payments", SERVED, {"metadata": {"labels": RELEASED}})
+    accepted = scene.servers.refused("reader", "Secret payments has no key token", reason="SecretKeyNotFound")
+    assert "card" not in accepted["message"]
 
 
 def test_log_of_a_failed_container_is_read(scene: Scene) -> None:

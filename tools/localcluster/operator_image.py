@@ -12,7 +12,7 @@ from tools.localcluster.settings import Folders
 from tools.localcluster.shell import locked, run, succeeds
 
 SOURCES = (
-    "Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "README.md", "LICENSE",
+    "Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "build-requirements.txt", "README.md", "LICENSE",
     "operator", "templates", "crds",
 )  # fmt: skip
 # Settings of package managers that a build behind a proxy or a mirror needs.

@@ -43,9 +43,8 @@ from vllm_operator.kube.leader_election import LeaderElector
 from vllm_operator.kube.pod_logs import read_log_tail
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.remediation.remediator import Remediator
-from vllm_operator.settings import Settings
+from vllm_operator.settings import LEASE_NAME, Settings
 
-LEASE_NAME = "vllm-operator"
 UNREACHABLE_SECONDS = 1.0
 """Longest delay between two attempts to watch the servers while the API server is unreachable: the first success ends
 every other backoff."""

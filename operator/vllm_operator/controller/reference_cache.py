@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vllm_operator.errors import ApiError
@@ -17,7 +17,8 @@ FOUND_SECONDS = 60.0
 """How long the content of an object is used before it is read again."""
 
 MISSING_SECONDS = 5.0
-"""The same for an object that is missing or unreadable: a spec must be accepted soon after its cause is gone."""
+"""The same for an object that is missing or unreadable, and for the labels of a namespace: a spec must be accepted soon
+after its cause is gone."""
 
 LARGEST_KEY_BYTES = 8 * 1024
 """Longest API key that is kept, in bytes of base64: an HTTP header of that size is refused by most servers."""
@@ -59,11 +60,15 @@ class ReferenceCache:
     Args:
         client: the API client.
         clock: monotonic time in seconds.
+        unreleased_seconds: how long a Secret without the label is used before it is read again.
     """
 
-    def __init__(self, client: ApiClient, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: ApiClient, clock: Callable[[], float], unreleased_seconds: float = FOUND_SECONDS
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._unreleased_seconds = unreleased_seconds
         self._reads: dict[str, dict[tuple[str, str], CachedRead]] = {}
 
     async def secret(
@@ -127,10 +132,17 @@ class ReferenceCache:
                 raise
             read = CachedRead(False, missing_until, denied=error.message)
         else:
-            found_until = self._clock() + FOUND_SECONDS
-            read = CachedRead(False, missing_until) if body is None else CachedRead(True, found_until, **parts(body))
+            read = CachedRead(False, missing_until)
+            if body is not None:
+                found = CachedRead(True, 0.0, **parts(body))
+                read = replace(found, expires_at=self._clock() + self._seconds(kind, found))
         self._keep((kind.name, name), namespace, read)
         return read
+
+    def _seconds(self, kind: Kind, found: CachedRead) -> float:
+        if kind is NAMESPACE:
+            return MISSING_SECONDS
+        return self._unreleased_seconds if kind is SECRET and not found.allows_reference else FOUND_SECONDS
 
     def _keep(self, identity: tuple[str, str], namespace: str, read: CachedRead) -> None:
         """Keep a read, and drop expired ones: no secret stays in memory for longer than it is used."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 from vllm_operator.api.problem import Problem
-from vllm_operator.controller.reference_cache import CachedRead, ReferenceCache
+from vllm_operator.controller.reference_cache import FOUND_SECONDS, MISSING_SECONDS, CachedRead, ReferenceCache
 from vllm_operator.controller.tenant_rules import (
     FREE_RULES,
     TenantRules,
@@ -58,7 +58,7 @@ class ReferenceResolver:
     """
 
     def __init__(self, client: ApiClient, clock: Callable[[], float], rules: TenantRules = FREE_RULES) -> None:
-        self._cache = ReferenceCache(client, clock)
+        self._cache = ReferenceCache(client, clock, MISSING_SECONDS if rules.labelled_secrets else FOUND_SECONDS)
         self._rules = rules
 
     async def check(

@@ -63,12 +63,11 @@ def pod_template_policy(name: str, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def pod_template_binding(name: str, policy: str, labels: dict[str, str], served: tuple[str, ...]) -> dict[str, Any]:
+def pod_template_binding(name: str, labels: dict[str, str], served: tuple[str, ...]) -> dict[str, Any]:
     """Return the binding of the policy: in all served namespaces but those that are labelled free.
 
     Args:
-        name: name of the binding.
-        policy: name of the policy.
+        name: name of policy and binding.
         labels: labels of the binding.
         served: namespaces that the operator serves; empty for all.
     """
@@ -80,7 +79,7 @@ def pod_template_binding(name: str, policy: str, labels: dict[str, str], served:
         "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": name, "labels": labels},
         "spec": {
-            "policyName": policy,
+            "policyName": name,
             "validationActions": ["Deny"],
             "matchResources": {"namespaceSelector": {"matchExpressions": expressions}},
         },

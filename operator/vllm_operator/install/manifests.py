@@ -9,14 +9,34 @@ from typing import Any
 import yaml
 
 from vllm_operator.api.crd import crd
+from vllm_operator.api.names import LABEL_INSTANCE, selector_labels
 from vllm_operator.desired.rendering.templates import render_template
+from vllm_operator.install.admission_policy import pod_template_binding, pod_template_policy
 from vllm_operator.install.alerts import OperatorSubject, operator_rule_plan
+from vllm_operator.settings import LEASE_NAME
+from vllm_operator.validation.pod_template import RESTRICTED
+from vllm_operator.validation.secret_references import LABELLED
+
+METRICS_NAMESPACE = "monitoring"
+"""Namespace of Prometheus in most clusters."""
 
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
 OWN = ("role", "rolebinding", "service", "deployment")
+NETWORK_POLICY = "networkpolicy"
 POD_MONITOR = "podmonitor"
-CLUSTER_OBJECTS = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
+CLUSTER_OBJECTS = frozenset(
+    {
+        "Namespace",
+        "CustomResourceDefinition",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    }
+)
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Label that Kubernetes sets on every namespace."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,22 @@ class OperatorPlan:
     args: list[str]
     labels: dict[str, str]
     selector: dict[str, str]
+    lease: str
+    restart_stalled: bool
+    reads_namespaces: bool
+
+
+@dataclass(frozen=True)
+class NetworkPolicyPlan:
+    """The values of the template for the operator's NetworkPolicy; an empty selector selects every namespace."""
+
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    selector: dict[str, str]
+    metrics_namespaces: dict[str, Any]
+    served_namespaces: dict[str, Any]
+    replica_labels: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,8 +96,45 @@ class MonitoringOptions:
 NO_MONITORING = MonitoringOptions()
 
 
+@dataclass(frozen=True)
+class RightsOptions:
+    """Limits of what the authors of VLLMServers and the operator itself may do. The defaults are the narrow ones.
+
+    Attributes:
+        pod_template: `restricted` or `free`: whether pod templates may give further rights.
+        secrets: `labelled` or `all`: the Secrets that servers may refer to.
+        restart_stalled: let the operator delete the pods of stalled engines.
+        network_policies: create a NetworkPolicy for the operator.
+        metrics_from: namespaces whose pods may read the operator's metrics then.
+    """
+
+    pod_template: str = RESTRICTED
+    secrets: str = LABELLED
+    restart_stalled: bool = True
+    network_policies: bool = False
+    metrics_from: tuple[str, ...] = (METRICS_NAMESPACE,)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Return the options of `run` that stand for these."""
+        restarts = [] if self.restart_stalled else ["--no-restart-stalled"]
+        return [f"--pod-template={self.pod_template}", f"--secrets={self.secrets}", *restarts]
+
+    @property
+    def reads_namespaces(self) -> bool:
+        """Return whether the operator needs the labels of namespaces."""
+        return self.pod_template == RESTRICTED or self.secrets == LABELLED
+
+
+NARROW_RIGHTS = RightsOptions()
+
+
 def operator_manifests(
-    image: str, namespace: str, served: Sequence[str] = (), monitoring: MonitoringOptions = NO_MONITORING
+    image: str,
+    namespace: str,
+    served: Sequence[str] = (),
+    monitoring: MonitoringOptions = NO_MONITORING,
+    rights: RightsOptions = NARROW_RIGHTS,
 ) -> list[dict[str, Any]]:
     """Return Namespace, CRD, RBAC, Service and Deployment of the operator, in the order in which they are applied.
 
@@ -70,20 +143,69 @@ def operator_manifests(
         namespace: namespace that it runs in.
         served: namespaces that it serves, each with a Role; empty for all, with a ClusterRole.
         monitoring: objects of prometheus-operator for the operator itself.
+        rights: what authors of servers and the operator may do.
     """
     selector = {"app.kubernetes.io/name": "vllm-operator", "app.kubernetes.io/component": "controller"}
-    args = ["run", "--log-format=json", *(f"--namespace={name}" for name in served)]
+    args = ["run", "--log-format=json", *rights.arguments, *(f"--namespace={name}" for name in served)]
     if monitoring.runbooks:
         args.append(f"--runbook-url={monitoring.runbooks}")
-    plan = OperatorPlan("vllm-operator", namespace, image, args, selector, selector)
-    rights = (
+    plan = OperatorPlan(
+        "vllm-operator",
+        namespace,
+        image,
+        args,
+        selector,
+        selector,
+        LEASE_NAME,
+        rights.restart_stalled,
+        rights.reads_namespaces,
+    )
+    roles = (
         [*_served_namespaces(plan, served)]
         if served
         else [render_template(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
     )
     first = (render_template("deploy/namespace", plan), crd(), render_template("deploy/serviceaccount", plan))
     own = (render_template(f"deploy/{name}", plan) for name in OWN)
-    return [*first, *rights, *own, *_monitoring(plan, monitoring)]
+    return [
+        *first,
+        *_admission_policy(plan, served, rights),
+        *roles,
+        *own,
+        *_network_policies(plan, served, rights),
+        *_monitoring(plan, monitoring),
+    ]
+
+
+def _admission_policy(plan: OperatorPlan, served: Sequence[str], rights: RightsOptions) -> Iterator[dict[str, Any]]:
+    """Yield policy and binding. Each operator of some namespaces has its own, so that it can be uninstalled alone."""
+    if rights.pod_template != RESTRICTED:
+        return
+    name = f"{plan.name}-pod-template" + (f"-{plan.namespace}" if served else "")
+    yield pod_template_policy(name, plan.labels)
+    yield pod_template_binding(name, plan.labels, tuple(served))
+
+
+def _network_policies(plan: OperatorPlan, served: Sequence[str], rights: RightsOptions) -> Iterator[dict[str, Any]]:
+    if not rights.network_policies:
+        return
+    network = NetworkPolicyPlan(
+        plan.name,
+        plan.namespace,
+        plan.labels,
+        plan.selector,
+        metrics_namespaces=_namespace_selector(rights.metrics_from),
+        served_namespaces=_namespace_selector(served),
+        replica_labels={name: value for name, value in selector_labels("").items() if name != LABEL_INSTANCE},
+    )
+    yield render_template(f"deploy/{NETWORK_POLICY}", network)
+
+
+def _namespace_selector(names: Sequence[str]) -> dict[str, Any]:
+    """Return the selector of these namespaces; of all of them where there are none."""
+    if not names:
+        return {}
+    return {"matchExpressions": [{"key": NAMESPACE_NAME, "operator": "In", "values": list(names)}]}
 
 
 def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,10 @@ def kube(cluster: RealCluster) -> Iterator[Kube]:
 @pytest.fixture(scope="session")
 def watch(kube: Kube) -> Iterator[StatusWatch]:
     """All that a user sees of the servers in a namespace of their own."""
-    with kube.namespace("states") as namespace, StatusWatch(kube, namespace) as found:
+    with (
+        kube.namespace("states", {"vllm-operator.dev/secrets": "all"}) as namespace,
+        StatusWatch(kube, namespace) as found,
+    ):
         yield found
         kube.kubectl("-n", namespace, "delete", "vllmservers,pvc", "--all", "--timeout=60s", check=False)
 

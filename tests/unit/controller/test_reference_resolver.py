@@ -231,6 +231,14 @@ class TestLabels:
 
         assert sorted(kind for _, kind, _ in scene.api.requests) == ["Namespace", "Secret", "Secret"]
 
+    async def test_label_is_noticed_soon(self, scene: Scene) -> None:
+        self.hold(scene, "Secret", "hf")
+        assert await self.problems(scene, secrets=(self.SECRET,)) != []
+        self.hold(scene, "Secret", "hf", **{"vllm-operator.dev/allow-reference": "true"})
+        scene.clock.now += MISSING_SECONDS
+
+        assert await self.problems(scene, secrets=(self.SECRET,)) == []
+
     @pytest.mark.parametrize("value", ["false", "", "True"])
     async def test_label_with_another_value_releases_nothing(self, scene: Scene, value: str) -> None:
         self.hold(scene, "Secret", "hf", **{"vllm-operator.dev/allow-reference": value})

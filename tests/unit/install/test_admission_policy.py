@@ -33,8 +33,8 @@ def test_expressions_are_few_and_short() -> None:
 
 
 def test_binding_leaves_out_free_namespaces_and_those_that_are_not_served() -> None:
-    everywhere = pod_template_binding("b", "p", {}, ())["spec"]["matchResources"]["namespaceSelector"]
-    some = pod_template_binding("b", "p", {}, ("a", "b"))["spec"]["matchResources"]["namespaceSelector"]
+    everywhere = pod_template_binding("b", {}, ())["spec"]["matchResources"]["namespaceSelector"]
+    some = pod_template_binding("b", {}, ("a", "b"))["spec"]["matchResources"]["namespaceSelector"]
     free = {"key": "vllm-operator.dev/pod-template", "operator": "NotIn", "values": ["free"]}
 
     assert everywhere == {"matchExpressions": [free]}

@@ -10,6 +10,7 @@ import yaml
 from vllm_operator.install.manifests import (
     CLUSTER_OBJECTS,
     MonitoringOptions,
+    RightsOptions,
     namespaced_rules,
     operator_manifests,
     to_yaml,
@@ -39,7 +40,7 @@ def test_cluster_wide_operator_has_a_cluster_role_and_serves_all_namespaces() ->
 
     assert "ClusterRoleBinding" in objects
     assert container["image"] == IMAGE
-    assert container["args"] == ["run", "--log-format=json"]
+    assert container["args"] == ["run", "--log-format=json", "--pod-template=restricted", "--secrets=labelled"]
 
 
 def test_namespaced_operator_has_a_role_in_each_namespace_and_no_cluster_role() -> None:
@@ -86,6 +87,92 @@ def test_every_object_outside_of_the_cluster_has_a_namespace() -> None:
     assert [
         body["kind"] for body in objects if body["kind"] not in CLUSTER_OBJECTS and "namespace" not in body["metadata"]
     ] == []
+
+
+def verbs(rights: RightsOptions, resource: str) -> list[str]:
+    """Return the verbs that the ClusterRole allows for a resource."""
+    (role,) = [body for body in operator_manifests(IMAGE, NAMESPACE, rights=rights) if body["kind"] == "ClusterRole"]
+    return [verb for rule in role["rules"] if resource in rule["resources"] for verb in rule["verbs"]]
+
+
+@pytest.mark.parametrize("resource", ["deployments", "services"])
+def test_operator_may_delete_no_child_that_every_server_has(resource: str) -> None:
+    assert verbs(RightsOptions(), resource) == ["get", "list", "watch", "create", "patch"]
+
+
+def test_operator_may_delete_pods_only_for_stalled_engines() -> None:
+    without = RightsOptions(restart_stalled=False)
+
+    assert verbs(RightsOptions(), "pods") == ["list", "watch", "delete"]
+    assert verbs(without, "pods") == ["list", "watch"]
+    assert "--no-restart-stalled" in without.arguments
+
+
+@pytest.mark.parametrize(
+    ("pod_template", "secrets", "expected"),
+    [("free", "all", []), ("restricted", "all", ["get"]), ("free", "labelled", ["get"])],
+)
+def test_operator_reads_namespaces_only_for_their_labels(pod_template: str, secrets: str, expected: list[str]) -> None:
+    assert verbs(RightsOptions(pod_template, secrets), "namespaces") == expected
+
+
+def test_operator_may_change_its_own_lease_only() -> None:
+    (role,) = by_kind()["Role"]
+    named = [rule for rule in role["rules"] if "create" not in rule["verbs"]]
+
+    assert [(rule["resourceNames"], rule["verbs"]) for rule in named] == [(["vllm-operator"], ["get", "update"])]
+
+
+def test_policy_is_there_unless_pod_templates_are_free() -> None:
+    free = {body["kind"] for body in operator_manifests(IMAGE, NAMESPACE, rights=RightsOptions("free"))}
+
+    assert "ValidatingAdmissionPolicy" in by_kind()
+    assert not {kind for kind in free if kind.startswith("ValidatingAdmission")}
+
+
+def test_namespaced_operators_have_policies_of_different_names() -> None:
+    names = {
+        body["metadata"]["name"]
+        for namespace in ("a", "b")
+        for body in operator_manifests(IMAGE, namespace, ["served"])
+        if body["kind"].startswith("ValidatingAdmission")
+    }
+
+    assert names == {"vllm-operator-pod-template-a", "vllm-operator-pod-template-b"}
+
+
+def network_policy(*served: str, **options: Any) -> dict[str, Any]:
+    rights = RightsOptions(network_policies=True, **options)
+    (body,) = [
+        body for body in operator_manifests(IMAGE, NAMESPACE, served, rights=rights) if body["kind"] == "NetworkPolicy"
+    ]
+    spec: dict[str, Any] = body["spec"]
+    return spec
+
+
+def test_network_policy_selects_the_operator_and_bounds_both_directions() -> None:
+    spec = network_policy()
+    (deployment,) = by_kind()["Deployment"]
+
+    assert "NetworkPolicy" not in by_kind()
+    assert spec["podSelector"] == deployment["spec"]["selector"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_network_policy_admits_the_namespaces_of_prometheus_to_the_one_port() -> None:
+    (rule,) = network_policy(metrics_from=("a", "b"))["ingress"]
+    (source,) = rule["from"]
+
+    assert source["namespaceSelector"]["matchExpressions"][0]["values"] == ["a", "b"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+
+
+def test_network_policy_lets_the_operator_reach_replicas_of_the_served_namespaces() -> None:
+    everywhere, some = network_policy()["egress"][1]["to"][0], network_policy("team")["egress"][1]["to"][0]
+    labels = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/component": "server"}
+
+    assert everywhere == {"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}
+    assert some["namespaceSelector"]["matchExpressions"][0]["values"] == ["team"]
 
 
 def test_yaml_holds_the_same_objects() -> None:
