@@ -11,7 +11,6 @@ from vllm_operator.install.manifests import (
     CLUSTER_OBJECTS,
     MonitoringOptions,
     RightsOptions,
-    namespaced_rules,
     operator_manifests,
     to_yaml,
 )
@@ -53,12 +52,18 @@ def test_namespaced_operator_has_a_role_in_each_namespace_and_no_cluster_role() 
     assert accounts == {NAMESPACE}
 
 
-def test_role_has_the_rules_of_the_cluster_role_but_for_crds() -> None:
+def test_role_has_the_rules_of_the_cluster_role() -> None:
     rules = by_kind()["ClusterRole"][0]["rules"]
     role = next(body for body in by_kind("team")["Role"] if body["metadata"]["namespace"] == "team")
 
-    assert role["rules"] == namespaced_rules(rules)
-    assert len(rules) - len(role["rules"]) == 1
+    assert role["rules"] == rules
+
+
+def test_no_rule_is_for_objects_without_a_namespace_but_namespaces_themselves() -> None:
+    """A Role may read its own namespace by name, and nothing else that has no namespace."""
+    resources = {resource for rule in by_kind()["ClusterRole"][0]["rules"] for resource in rule["resources"]}
+
+    assert not resources & {"nodes", "customresourcedefinitions", "persistentvolumes", "storageclasses"}
 
 
 def test_runbooks_are_passed_to_the_operator_and_to_its_alerts() -> None:
