@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 from vllm_operator.api.spec import Spec
 from vllm_operator.vllm.cli_parser import CliParser
 from vllm_operator.vllm.releases import FlagSpec, Release, ReleaseNumber, load_release, release_numbers
 from vllm_operator.vllm.version import Version, vllm_release_number
+
+KNOWN_RELEASES = 64
+"""Releases whose flags are kept, 50 KB each. A user may write any number in `spec.version`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def known_release(spec: Spec) -> KnownRelease | None:
     return _release_of_number(number) if number else None
 
 
-@cache
+@lru_cache(maxsize=KNOWN_RELEASES)
 def _release_of_number(number: tuple[int, ...]) -> KnownRelease:
     name = f"vLLM {'.'.join(map(str, number))}"
     if own := _measured(number):

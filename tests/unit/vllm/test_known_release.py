@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from tests.helpers.specs import spec
 from vllm_operator.vllm.arguments import DRAIN_FLAG
-from vllm_operator.vllm.known_release import KnownRelease, flag_history, known_release, nearest_release
+from vllm_operator.vllm.known_release import (
+    KNOWN_RELEASES,
+    KnownRelease,
+    _release_of_number,
+    flag_history,
+    known_release,
+    nearest_release,
+)
 from vllm_operator.vllm.releases import load_release, release_numbers
 
 
@@ -58,3 +65,9 @@ def test_history_names_the_releases_in_which_a_flag_came_and_went() -> None:
 
 def test_releases_with_one_number_share_a_parser() -> None:
     assert of("0.32.0").cli_parser is of("0.32.0").cli_parser
+
+
+def test_memory_of_releases_is_bounded() -> None:
+    for patch in range(2 * KNOWN_RELEASES):
+        assert of(f"0.99.{patch}")
+    assert _release_of_number.cache_info().currsize == KNOWN_RELEASES
