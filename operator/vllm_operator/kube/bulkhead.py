@@ -8,6 +8,11 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from weakref import WeakValueDictionary
 
+from vllm_operator.kube.key import Key
+
+NAMESPACE_PERMITS = 32
+"""Additional calls of one namespace at once, 200 kB each, when the shared ones are taken."""
+
 CALLER: ContextVar[Hashable] = ContextVar("caller", default=None)
 """The server on whose behalf code runs. Tasks inherit it from the task that starts them."""
 
@@ -29,24 +34,28 @@ class Bulkhead:
     async def acquire(self) -> BulkheadPermit:
         """Wait for a permit, which the caller must release."""
         await self._semaphore.acquire()
-        return BulkheadPermit(self._semaphore, self._release_after)
+        return BulkheadPermit(self._release_after, self._semaphore)
 
 
 class SharedBulkhead:
     """Permits that all callers share. While all are taken, each caller has one more, for one call at a time.
 
-    So no caller waits for another one, however many there are and whether they hang or not.
+    So no caller waits for one of another namespace, however many there are and whether they hang or not. Within a
+    namespace the additional permits are bounded, because each is a connection.
 
     Args:
         count: number of shared permits.
         release_after: seconds after which a permit is released although its call still runs.
+        namespace_count: additional permits of all callers of one namespace at once.
     """
 
-    def __init__(self, count: int, release_after: float) -> None:
+    def __init__(self, count: int, release_after: float, namespace_count: int = NAMESPACE_PERMITS) -> None:
         self._shared = asyncio.Semaphore(count)
         self._release_after = release_after
         self._by_caller: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         """The additional permit of each caller. An entry lives while a task holds it or waits for it."""
+        self._namespace_count = namespace_count
+        self._by_namespace: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def permit(self) -> AsyncGenerator[None]:
@@ -59,27 +68,37 @@ class SharedBulkhead:
 
     async def acquire(self) -> BulkheadPermit:
         """Wait for a permit of the present `CALLER`, which must release it."""
-        semaphore = self._shared
-        if semaphore.locked():
-            semaphore = self._by_caller.setdefault(CALLER.get(), asyncio.Semaphore(1))
-        await semaphore.acquire()
-        return BulkheadPermit(semaphore, self._release_after)
+        if not self._shared.locked():
+            await self._shared.acquire()
+            return BulkheadPermit(self._release_after, self._shared)
+        caller = CALLER.get()
+        own = self._by_caller.setdefault(caller, asyncio.Semaphore(1))
+        await own.acquire()
+        if not isinstance(caller, Key):
+            return BulkheadPermit(self._release_after, own)
+        of_namespace = self._by_namespace.setdefault(caller.namespace, asyncio.Semaphore(self._namespace_count))
+        try:
+            await of_namespace.acquire()
+        except asyncio.CancelledError:
+            own.release()
+            raise
+        return BulkheadPermit(self._release_after, own, of_namespace)
 
 
 class BulkheadPermit:
     """A permit that is held until `release` is called, or for `release_after` seconds."""
 
-    __slots__ = ("_semaphore", "_timer")
+    __slots__ = ("_semaphores", "_timer")
 
-    def __init__(self, semaphore: asyncio.Semaphore, release_after: float | None) -> None:
-        self._semaphore: asyncio.Semaphore | None = semaphore
+    def __init__(self, release_after: float | None, *semaphores: asyncio.Semaphore) -> None:
+        self._semaphores = semaphores
         loop = asyncio.get_running_loop()
         self._timer = None if release_after is None else loop.call_later(release_after, self.release)
 
     def release(self) -> None:
         """Give the permit back. Further calls do nothing."""
-        if self._semaphore is not None:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._semaphore.release()
-            self._semaphore = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for semaphore in self._semaphores:
+            semaphore.release()
+        self._semaphores = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from vllm_operator.kube.bulkhead import CALLER, Bulkhead, SharedBulkhead
+from vllm_operator.kube.key import Key
 
 
 @dataclass
@@ -20,7 +21,10 @@ class Holders:
     finish: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, bulkhead: Bulkhead | SharedBulkhead, *names: str, seconds: float = 0.05) -> list[str]:
-        """Return the tasks that hold a permit after some seconds; the first letter of a name is its caller."""
+        """Return the tasks that hold a permit after some seconds.
+
+        The first letter of a name is its caller; in `llm/a`, llm is the namespace of the caller.
+        """
         self.tasks += [asyncio.create_task(self._hold(bulkhead, name)) for name in names]
         await asyncio.sleep(seconds)
         return self.entered
@@ -32,7 +36,8 @@ class Holders:
         return self.entered
 
     async def _hold(self, bulkhead: Bulkhead | SharedBulkhead, name: str) -> None:
-        CALLER.set(name[0])
+        namespace, _, instance = name.partition("/")
+        CALLER.set(Key(namespace, instance) if instance else name[0])
         permit = await bulkhead.acquire()
         try:
             self.entered.append(name)
@@ -100,3 +105,24 @@ async def test_additional_permit_is_forgotten_when_no_task_uses_it(holders: Hold
         async with bulkhead.permit():
             assert list(bulkhead._by_caller) == [None]
         assert list(bulkhead._by_caller) == []
+
+
+async def test_many_servers_of_one_namespace_have_a_bounded_number_of_permits(holders: Holders) -> None:
+    bulkhead = SharedBulkhead(1, release_after=60, namespace_count=2)
+    await holders.start(bulkhead, "flood/a", "flood/b", "flood/c", "flood/d", "quiet/a", "quiet/b")
+    assert holders.entered == ["flood/a", "flood/b", "flood/c", "quiet/a", "quiet/b"]
+    assert len(await holders.finish_all()) == 6
+
+
+async def test_hanging_calls_of_a_namespace_do_not_keep_its_permits(holders: Holders) -> None:
+    bulkhead = SharedBulkhead(1, release_after=0.01, namespace_count=1)
+    assert len(await holders.start(bulkhead, *(f"flood/{name}" for name in "abcdef"), seconds=0.3)) == 6
+
+
+async def test_cancelled_wait_for_the_namespace_leaves_the_permit_of_the_caller(holders: Holders) -> None:
+    bulkhead = SharedBulkhead(0, release_after=60, namespace_count=1)
+    await holders.start(bulkhead, "llm/a", "llm/b")
+    holders.tasks[1].cancel()
+    holders.tasks[0].cancel()
+    await asyncio.sleep(0.05)
+    assert await holders.start(bulkhead, "llm/b") == ["llm/a", "llm/b"]
