@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from vllm_operator.kube.token_bucket import TokenBucket
+
 EventType = Literal["Normal", "Warning"]
 
 MAX_MESSAGE_BYTES = 1024
@@ -21,6 +23,9 @@ MAX_SIMILAR_EVENTS = 10
 _POD_SUFFIX = re.compile(r"-[bcdf-hj-np-tv-xz24-9]{4,10}-[bcdf-hj-np-tv-xz24-9]{5}(?![a-z0-9])")
 """The suffix that Kubernetes appends to a Deployment's name for its pods. The same cause in the next pod gets no other
 Event."""
+
+MAX_EVENTS_OF_SERVER = 100
+"""Events that are remembered of one server, up to 2 KB each; the oldest goes first, and is counted from 1 again."""
 
 COMBINED_PREFIX = "(combined from similar events): "
 REMEMBERED = timedelta(hours=1)
@@ -64,26 +69,31 @@ class EventCorrelator:
         server: its name.
         uid: its UID.
         clock: monotonic time in seconds.
+        of_namespace: limits the writes for all servers of the namespace.
 
     Attributes:
         write_lock: held during a write: two writers would start from the same count.
     """
 
-    def __init__(self, namespace: str, server: str, uid: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, namespace: str, server: str, uid: str, clock: Callable[[], float], of_namespace: TokenBucket
+    ) -> None:
         self.namespace, self.server, self.uid = namespace, server, uid
         self.write_lock = asyncio.Lock()
-        self._clock = clock
         self._events: dict[str, CorrelatedEvent] = {}
-        self._tokens, self._refilled_at = float(MAX_TOKENS), clock()
+        self._tokens, self._of_namespace = TokenBucket(MAX_TOKENS, REFILL_SECONDS, clock), of_namespace
 
     def observe(self, event_type: EventType, reason: str, message: str, now: datetime) -> CorrelatedEvent:
         """Count an occurrence; return its Event, in which it is pending."""
         self._forget_expired(now)
+        message = message[: MAX_MESSAGE_BYTES + 1]
         shortened = truncate(message)
         name = self._name(event_type, reason, _POD_SUFFIX.sub("", shortened))
         if name not in self._events and self._similar(event_type, reason) >= MAX_SIMILAR_EVENTS:
             shortened = truncate(COMBINED_PREFIX + message)
             name = self._name(event_type, reason, COMBINED_PREFIX)
+        while name not in self._events and len(self._events) >= MAX_EVENTS_OF_SERVER:
+            del self._events[next(iter(self._events))]
         event = self._events.setdefault(name, CorrelatedEvent(name, event_type, reason, shortened, now, now))
         event.message, event.last, event.pending = shortened, now, event.pending + 1
         return event
@@ -93,14 +103,10 @@ class EventCorrelator:
         return [event for event in self._events.values() if event.pending]
 
     def take_token(self) -> bool:
-        """Return whether the rate limit allows one more write, which then counts."""
-        now = self._clock()
-        self._tokens = min(MAX_TOKENS, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
-        self._refilled_at = now
-        if self._tokens < 1:
+        """Return whether the rate limits allow one more write, which then counts."""
+        if not (self._tokens.has_token() and self._of_namespace.take()):
             return False
-        self._tokens -= 1
-        return True
+        return self._tokens.take()
 
     def _name(self, event_type: str, reason: str, message: str) -> str:
         content = "\0".join((self.uid, event_type, reason, message))

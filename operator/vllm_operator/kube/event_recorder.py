@@ -16,10 +16,16 @@ from vllm_operator.kube.event_correlator import CorrelatedEvent, EventCorrelator
 from vllm_operator.kube.fields import format_timestamp
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import EVENT
+from vllm_operator.kube.token_bucket import TokenBucket
 
 COMPONENT = "vllm-operator"
 FLUSH_INTERVAL_SECONDS = 30.0
 """Seconds between two writes of the occurrences that the rate limit held back."""
+
+NAMESPACE_TOKENS = 2000
+NAMESPACE_REFILL_SECONDS = 0.5
+"""Writes for all servers of one namespace: at most NAMESPACE_TOKENS at once, then one every NAMESPACE_REFILL_SECONDS.
+A thousand servers that start at once need two each."""
 
 FLUSH_TIMEOUT_SECONDS = 3.0
 """Seconds for the last writes before the process ends."""
@@ -41,6 +47,8 @@ class EventRecorder:
         self._client = client
         self._clock = clock
         self._correlators: dict[Key, EventCorrelator] = {}
+        self._buckets: dict[str, TokenBucket] = {}
+        """Limits of the writes by namespace. They outlive its servers, which may be created again and again."""
 
     async def record(
         self,
@@ -64,7 +72,7 @@ class EventRecorder:
         correlator = self._correlators.get(key)
         if correlator is None or correlator.uid != metadata["uid"]:
             correlator = self._correlators[key] = EventCorrelator(
-                metadata["namespace"], metadata["name"], metadata["uid"], self._clock
+                metadata["namespace"], metadata["name"], metadata["uid"], self._clock, self._bucket(key.namespace)
             )
         event = correlator.observe(event_type, reason, message, now)
         if correlator.take_token():
@@ -78,6 +86,7 @@ class EventRecorder:
         """Write the occurrences that the rate limit held back, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
+            self._forget_full_buckets()
             for correlator, event in self._pending():
                 if correlator.take_token():
                     await self._write(correlator, event)
@@ -90,6 +99,18 @@ class EventRecorder:
                     await self._write(correlator, event)
         except TimeoutError:
             logger.warning("some events were not recorded before the end")
+
+    def _bucket(self, namespace: str) -> TokenBucket:
+        if namespace not in self._buckets:
+            self._buckets[namespace] = TokenBucket(NAMESPACE_TOKENS, NAMESPACE_REFILL_SECONDS, self._clock)
+        return self._buckets[namespace]
+
+    def _forget_full_buckets(self) -> None:
+        """Forget the namespaces without servers for which nothing was written lately."""
+        alive = {key.namespace for key in self._correlators}
+        for namespace, bucket in list(self._buckets.items()):
+            if namespace not in alive and bucket.is_full:
+                del self._buckets[namespace]
 
     def _pending(self) -> Iterator[tuple[EventCorrelator, CorrelatedEvent]]:
         for correlator in list(self._correlators.values()):

@@ -13,7 +13,7 @@ from vllm_operator.kube.event_correlator import (
     MAX_TOKENS,
     REFILL_SECONDS,
 )
-from vllm_operator.kube.event_recorder import EventRecorder
+from vllm_operator.kube.event_recorder import NAMESPACE_REFILL_SECONDS, NAMESPACE_TOKENS, EventRecorder
 from vllm_operator.kube.key import Key
 
 KEY = Key("llm", "mistral")
@@ -158,3 +158,28 @@ async def test_forgotten_server_gets_no_more_events() -> None:
     await recording.recorder.flush()
 
     assert len(recording.api.writes) == written
+
+
+async def test_servers_that_are_created_again_and_again_share_the_limit_of_their_namespace() -> None:
+    recording = Recording()
+    for number in range(NAMESPACE_TOKENS + 50):
+        key, metadata = Key("flood", f"s{number}"), {"namespace": "flood", "name": f"s{number}", "uid": f"f{number}"}
+        await recording.recorder.record(key, metadata, "Normal", "Available", "serves", recording.now)
+        recording.recorder.forget(key)
+    assert len(recording.held) == NAMESPACE_TOKENS
+
+    await recording.record("Available")
+    assert recording.counts["Available: words"] == 1
+
+
+async def test_limits_of_namespaces_without_servers_are_forgotten() -> None:
+    recording = Recording()
+    for number in range(50):
+        key, metadata = Key(f"n{number}", "s"), {"namespace": f"n{number}", "name": "s", "uid": f"f{number}"}
+        await recording.recorder.record(key, metadata, "Normal", "Available", "serves", recording.now)
+        recording.recorder.forget(key)
+    recording.recorder._forget_full_buckets()
+    assert len(recording.recorder._buckets) == 50
+    recording.clock.now += NAMESPACE_REFILL_SECONDS
+    recording.recorder._forget_full_buckets()
+    assert recording.recorder._buckets == {}
