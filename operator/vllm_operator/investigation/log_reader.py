@@ -7,20 +7,27 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vllm_operator.diagnosis.causes import diagnose_log
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation.failed_containers import FailedContainer
+from vllm_operator.investigation.fair_queue import FairQueue
 from vllm_operator.kube.key import Key
 
-CONCURRENT_READS = 4
-"""Logs that are read at the same time: a node that does not answer blocks one reader for 30 s."""
+CONCURRENT_READS = 16
+"""Logs that are read at the same time, of at most 256 KiB each."""
+
+NAMESPACE_READS = 4
+"""Logs of one namespace at most that are read at the same time: a node that does not answer delays others little."""
+
+READ_SECONDS = 10.0
+"""Seconds after which a read has failed: a kubelet that is up answers within one."""
 
 ATTEMPTS = 3
 RETRY_SECONDS = 5.0
-"""Delay after the first failed read; it grows by as much with each further one."""
+"""Delay after the first failed read; it grows by as much with each further one. It holds no place of a reader."""
 
 FIRST_LOG_SECONDS = 2.0
 """How long a status waits for the first log of a replica: else it would report the exit code, and then the cause."""
@@ -46,6 +53,15 @@ class _LogRequest:
     diagnosis: Diagnosis | None = None
 
 
+@dataclass(frozen=True)
+class _Read:
+    """One attempt to read a log."""
+
+    key: Key
+    container: FailedContainer
+    attempt: int = 1
+
+
 class ContainerLogReader:
     """Diagnose failed containers by their logs.
 
@@ -63,7 +79,7 @@ class ContainerLogReader:
         self._on_change = on_change
         self._requests: defaultdict[Key, dict[str, _LogRequest]] = defaultdict(dict)
         """Requests by server and UID of the pod."""
-        self._pending: asyncio.Queue[tuple[Key, FailedContainer]] = asyncio.Queue()
+        self._queue: FairQueue[_Read] = FairQueue(NAMESPACE_READS)
 
     def diagnoses(self, key: Key, failures: Iterable[FailedContainer]) -> dict[str, Diagnosis]:
         """Return pod name -> diagnosis, as far as it is known; read the logs of new failures in the background."""
@@ -75,7 +91,7 @@ class ContainerLogReader:
             request = requests.setdefault(uid, _LogRequest("", self._clock()))
             if request.run != container.run:
                 request.run = container.run
-                self._pending.put_nowait((key, container))
+                self._put(_Read(key, container))
         if not requests:
             del self._requests[key]
         return {failed[uid].pod: request.diagnosis for uid, request in requests.items() if request.diagnosis}
@@ -96,30 +112,43 @@ class ContainerLogReader:
             for _ in range(CONCURRENT_READS):
                 group.create_task(self._read_pending())
 
+    def _put(self, read: _Read) -> None:
+        self._queue.put(read.key.namespace, (read.key, read.container.uid), read)
+
     async def _read_pending(self) -> None:
         while True:
-            key, container = await self._pending.get()
-            if self._request_for(key, container) is None:
-                continue
-            diagnosis = await self._diagnose(key, container)
-            request = self._request_for(key, container)
-            if request is not None and request.diagnosis != diagnosis:
-                request.diagnosis = diagnosis
-                self._on_change(key)
+            namespace, read = await self._queue.take()
+            try:
+                await self._run_read(read)
+            finally:
+                self._queue.finish(namespace)
+
+    async def _run_read(self, read: _Read) -> None:
+        """Read one log, unless nobody needs it any more; after a failure, have it read again after a delay."""
+        key, container = read.key, read.container
+        if self._request_for(key, container) is None:
+            return
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                log = await self._read(key.namespace, container.pod, container.container, container.previous)
+            diagnosis = diagnose_log(log) or NO_DIAGNOSIS
+        except (ApiError, TimeoutError) as error:
+            logger.info("%s: the log of %s cannot be read: %s", key, container.pod, str(error) or "no answer")
+            if read.attempt < ATTEMPTS and _may_be_read_later(error):
+                again = replace(read, attempt=read.attempt + 1)
+                asyncio.get_running_loop().call_later(RETRY_SECONDS * read.attempt, self._put, again)
+                return
+            diagnosis = NO_DIAGNOSIS
+        request = self._request_for(key, container)
+        if request is not None and request.diagnosis != diagnosis:
+            request.diagnosis = diagnosis
+            self._on_change(key)
 
     def _request_for(self, key: Key, container: FailedContainer) -> _LogRequest | None:
         """Return the request of a container; None when it has recovered, is gone, or failed again since."""
         request = self._requests.get(key, {}).get(container.uid)
         return request if request and request.run == container.run else None
 
-    async def _diagnose(self, key: Key, container: FailedContainer) -> Diagnosis:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                log = await self._read(key.namespace, container.pod, container.container, container.previous)
-                return diagnose_log(log) or NO_DIAGNOSIS
-            except ApiError as error:
-                logger.info("%s: the log of %s cannot be read: %s", key, container.pod, error)
-                if error.is_refusal or error.status == 404 or attempt == ATTEMPTS:
-                    break
-            await asyncio.sleep(RETRY_SECONDS * attempt)
-        return NO_DIAGNOSIS
+
+def _may_be_read_later(error: Exception) -> bool:
+    return not isinstance(error, ApiError) or not (error.is_refusal or error.status == 404)

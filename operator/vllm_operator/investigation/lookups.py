@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,7 +26,14 @@ MAX_REPEAT_SECONDS = {"log": 60.0, "events": 600.0}
 
 READS_PER_TURN = 10
 TURN_SECONDS = 1.0
-"""Shortest time from one turn to the next."""
+"""Time from one turn to the next. A turn starts reads and waits for none."""
+
+CONCURRENT_READS = 40
+NAMESPACE_READS = 10
+"""Reads at the same time, of all namespaces and of one: slow reads of one namespace leave places for the others."""
+
+READ_SECONDS = 10.0
+"""Seconds after which a read has failed."""
 
 RunLookup = Callable[[Key, Lookup, Diagnosis | None], Awaitable[Diagnosis]]
 """Runs a lookup: the server's key, the lookup, the result of its previous read."""
@@ -53,6 +61,7 @@ class _ScheduledLookup:
     due: float
     repeat: float = REPEAT_SECONDS
     result: Diagnosis | None = None
+    running: bool = False
 
 
 class LookupRunner:
@@ -71,6 +80,11 @@ class LookupRunner:
         self._scheduled: dict[Key, dict[str, _ScheduledLookup]] = {}
         """Lookups by server and UID of the object."""
         self._has_lookups = asyncio.Event()
+        self._running: Counter[str] = Counter()
+        """Running reads by namespace."""
+        self._last_turns: dict[str, int] = {}
+        """Number of the last read by namespace: the one that has waited longest is next."""
+        self._reads = 0
 
     def results(self, key: Key, lookups: Iterable[Lookup]) -> dict[str, Diagnosis]:
         """Return UID -> result, as far as there is one; run the other lookups in the background.
@@ -94,25 +108,61 @@ class LookupRunner:
 
     async def run(self) -> None:
         """Run lookups until cancelled; sleep while there are none."""
-        while True:
-            await self._has_lookups.wait()
-            await asyncio.gather(*(self._run(entry) for entry in self._due()))
-            if not self._scheduled:
-                self._has_lookups.clear()
-            await asyncio.sleep(TURN_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._has_lookups.wait()
+                for entry in self._start_turn():
+                    group.create_task(self._run(entry))
+                if not self._scheduled:
+                    self._has_lookups.clear()
+                await asyncio.sleep(TURN_SECONDS)
 
-    def _due(self) -> list[_ScheduledLookup]:
-        """Return the lookups of this turn, longest due first."""
+    def _start_turn(self) -> list[_ScheduledLookup]:
+        """Return the lookups of this turn: namespaces one after the other, of each the longest due first."""
+        due = self._due_by_namespace()
+        self._last_turns = {name: turn for name, turn in self._last_turns.items() if name in due}
+        order = deque(sorted(due, key=lambda namespace: self._last_turns.get(namespace, 0)))
+        places = min(READS_PER_TURN, CONCURRENT_READS - self._running.total())
+        chosen: list[_ScheduledLookup] = []
+        while order and len(chosen) < places:
+            namespace = order.popleft()
+            if not due[namespace] or self._running[namespace] >= NAMESPACE_READS:
+                continue
+            entry = due[namespace].pop()
+            entry.running = True
+            chosen.append(entry)
+            self._running[namespace] += 1
+            self._reads += 1
+            self._last_turns[namespace] = self._reads
+            order.append(namespace)
+        return chosen
+
+    def _due_by_namespace(self) -> dict[str, list[_ScheduledLookup]]:
+        """Return the lookups that are due and not running, the longest due last."""
         now = self._clock()
-        due = [entry for entries in self._scheduled.values() for entry in entries.values() if entry.due <= now]
-        return sorted(due, key=lambda entry: entry.due)[:READS_PER_TURN]
+        due: defaultdict[str, list[_ScheduledLookup]] = defaultdict(list)
+        for key, entries in self._scheduled.items():
+            due[key.namespace] += (entry for entry in entries.values() if entry.due <= now and not entry.running)
+        for waiting in due.values():
+            waiting.sort(key=lambda entry: -entry.due)
+        return due
 
     async def _run(self, entry: _ScheduledLookup) -> None:
+        try:
+            await self._look_up(entry)
+        finally:
+            entry.running = False
+            self._running.subtract([entry.key.namespace])
+            self._running += Counter()
+
+    async def _look_up(self, entry: _ScheduledLookup) -> None:
         lookup, previous = entry.lookup, entry.result
         try:
-            result = await self._run_lookup(entry.key, lookup, previous)
-        except ApiError as error:
-            logger.info("%s: %s of %s cannot be read: %s", entry.key, lookup.source, lookup.name, error)
+            async with asyncio.timeout(READ_SECONDS):
+                result = await self._run_lookup(entry.key, lookup, previous)
+        except (ApiError, TimeoutError) as error:
+            cause = str(error) or "no answer"
+            logger.info("%s: %s of %s cannot be read: %s", entry.key, lookup.source, lookup.name, cause)
             result = previous or NO_DIAGNOSIS
         longer = min(2 * entry.repeat, MAX_REPEAT_SECONDS[lookup.source])
         entry.repeat = longer if result == previous else REPEAT_SECONDS

@@ -15,7 +15,7 @@ from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.investigation import log_reader
 from vllm_operator.investigation.failed_containers import FailedContainer, failed_container
-from vllm_operator.investigation.log_reader import CONCURRENT_READS, FIRST_LOG_SECONDS, ContainerLogReader
+from vllm_operator.investigation.log_reader import FIRST_LOG_SECONDS, NAMESPACE_READS, ContainerLogReader
 from vllm_operator.kube.key import Key
 from vllm_operator.status.replicas.pod_memo import PodMemo
 
@@ -127,7 +127,7 @@ async def test_diagnoses_return_at_once_and_a_few_logs_are_read_at_a_time() -> N
     async with running(logs) as (reader, _):
         assert reader.diagnoses(KEY, failures(*pods)) == {}
         await run_tasks()
-        assert len(logs.reads) == CONCURRENT_READS
+        assert len(logs.reads) == NAMESPACE_READS
         logs.gate.set()
         await run_tasks()
         assert len(reader.diagnoses(KEY, failures(*pods))) == 20
@@ -194,3 +194,60 @@ async def test_status_waits_shortly_for_the_first_log_of_a_replica() -> None:
     assert reader.status_delay(KEY) is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+OTHER = Key("another", "qwen")
+
+
+class DeadNode(FakeLogs):
+    """Logs of which those of one namespace are never answered."""
+
+    async def read(self, namespace: str, pod: str, container: str, previous: bool) -> str:
+        if namespace == KEY.namespace:
+            self.reads.append((namespace, pod, container, previous))
+            await asyncio.Event().wait()
+        return await super().read(namespace, pod, container, previous)
+
+
+async def test_dead_node_of_one_namespace_does_not_delay_the_logs_of_another() -> None:
+    logs = DeadNode(TOO_LONG)
+    async with running(logs) as (reader, enqueued):
+        reader.diagnoses(KEY, failures(*(crashed(f"pod-{number}") for number in range(40))))
+        await run_tasks()
+        reader.diagnoses(OTHER, failures(crashed()))
+        await run_tasks()
+        assert reader.diagnoses(OTHER, failures(crashed()))["a"].reason == "ContextTooLong"
+    assert enqueued == [OTHER]
+
+
+async def test_namespaces_take_turns() -> None:
+    logs = FakeLogs(TOO_LONG)
+    async with running(logs) as (reader, _):
+        reader.diagnoses(KEY, failures(*(crashed(f"pod-{number}") for number in range(40))))
+        reader.diagnoses(OTHER, failures(crashed()))
+        await run_tasks()
+    assert "another" in [namespace for namespace, *_ in logs.reads[: NAMESPACE_READS + 1]]
+
+
+async def test_read_without_an_answer_ends_and_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(log_reader, "RETRY_SECONDS", 0.0)
+    logs = DeadNode(TOO_LONG)
+    async with running(logs) as (reader, _):
+        reader.diagnoses(KEY, failures(crashed()))
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if reader.diagnoses(KEY, failures(crashed())):
+                break
+        assert reader.diagnoses(KEY, failures(crashed())) == {"a": NO_DIAGNOSIS}
+    assert len(logs.reads) == log_reader.ATTEMPTS
+
+
+async def test_retry_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "RETRY_SECONDS", 3600.0)
+    logs = FakeLogs(*[NoAnswerError("Unreachable", "no")] * 10, TOO_LONG)
+    async with running(logs) as (reader, _):
+        pods = [crashed(f"pod-{number}") for number in range(11)]
+        reader.diagnoses(KEY, failures(*pods))
+        await run_tasks()
+        assert len(logs.reads) == 11

@@ -129,3 +129,51 @@ async def test_lookups_of_a_server_that_is_gone_end(scene: Scene) -> None:
     scene.lookups.forget(KEY)
     await scene.after(60)
     assert (scene.reads, scene.enqueued) == ([], [])
+
+
+OTHER = Key("another", "qwen")
+
+
+class SlowScene(Scene):
+    """A scene in which the reads of one namespace are never answered."""
+
+    async def run_lookup(self, key: Key, lookup: Lookup, previous: Diagnosis | None) -> Diagnosis:
+        if key == KEY:
+            await asyncio.Event().wait()
+        return await super().run_lookup(key, lookup, previous)
+
+
+def many(count: int) -> list[Lookup]:
+    """Return lookups of different objects."""
+    return [replace(LOOKUP, uid=f"u{index}") for index in range(count)]
+
+
+async def test_slow_reads_of_one_namespace_do_not_delay_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "TURN_SECONDS", 0.001)
+    async with run_in_background(SlowScene()) as scene:
+        scene.lookups.results(KEY, many(500))
+        await scene.after(20)
+        scene.lookups.results(OTHER, [LOOKUP])
+        await scene.after(20)
+        assert scene.lookups.results(OTHER, [LOOKUP]) == {"u1": MOUNT}
+
+
+async def test_namespaces_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "TURN_SECONDS", 3600)
+    async with run_in_background(Scene()) as scene:
+        scene.lookups.results(KEY, many(500))
+        scene.clock.now += 1
+        scene.lookups.results(OTHER, [replace(LOOKUP, name="other")])
+        scene.clock.now += 60
+        await scene.after(0)
+        assert len(scene.reads) == READS_PER_TURN
+        assert "other" in [lookup.name for lookup, _ in scene.reads]
+
+
+async def test_read_without_an_answer_ends_and_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(lookups, "READ_SECONDS", 0.005)
+    async with run_in_background(SlowScene()) as scene:
+        scene.lookups.results(KEY, [LOOKUP])
+        await scene.after(20)
+        assert scene.lookups.results(KEY, [LOOKUP]) == {"u1": Diagnosis("", "")}
