@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from vllm_operator.probing.body_budget import BodyBudget, BodyShare
 from vllm_operator.probing.http_answer import HttpAnswer
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -43,6 +44,10 @@ class UnusableAddressError(ValueError):
     """The address of a replica is none that a connection can be made to."""
 
 
+class BudgetSpentError(Exception):
+    """The answers of a namespace that are being read hold all the memory that it may use for them."""
+
+
 class ReplicaConnection(asyncio.Protocol):
     """One connection, for one request at a time."""
 
@@ -51,6 +56,7 @@ class ReplicaConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: HttpAnswer | None = None
         self._done: asyncio.Future[None] | None = None
+        self._share: BodyShare | None = None
         self._reads = 0
         self._resume: asyncio.TimerHandle | None = None
 
@@ -59,24 +65,26 @@ class ReplicaConnection(asyncio.Protocol):
         """True while a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def request(self, message: bytes, limit: int) -> HttpAnswer:
-        """Send a request and return its answer, with a body of at most `limit` bytes.
+    async def request(self, message: bytes, limit: int, share: BodyShare) -> HttpAnswer:
+        """Send a request and return its answer, with a body of at most `limit` bytes that `share` has room for.
 
         Raises:
             ConnectionDroppedError: the replica closed the connection.
             NotHttpError: it answered with something else than HTTP.
             BodyTooLongError: the body is beyond the limit.
+            BudgetSpentError: it is beyond the share.
         """
         if not self.is_open:
             raise ConnectionDroppedError(has_begun=False)
         assert self._transport is not None
         self._answer = answer = HttpAnswer(limit)
-        self._done, self._reads = self._loop.create_future(), 0
+        self._done, self._share, self._reads = self._loop.create_future(), share, 0
         self._transport.write(message)
         try:
             await self._done
         finally:
-            self._answer = self._done = None
+            self._answer = self._done = self._share = None
+            share.release()
             self._cancel_pause()
             if not (answer.is_complete and answer.is_reusable):
                 self.close()
@@ -101,6 +109,8 @@ class ReplicaConnection(asyncio.Protocol):
         self._reads += 1
         try:
             answer.feed(bytes(data))
+            if self._share is not None and not self._share.hold(answer.size):
+                raise BudgetSpentError
         except Exception as error:
             self.close()
             done.set_exception(error)
@@ -151,6 +161,7 @@ class ReplicaSession:
     def __init__(self) -> None:
         self._idle: dict[Address, tuple[ReplicaConnection, float]] = {}  # the one that is idle longest comes first
         self._sweep: asyncio.TimerHandle | None = None
+        self._budget = BodyBudget()
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,35 +169,36 @@ class ReplicaSession:
     async def __aexit__(self, *_: Any) -> None:
         await self.close()
 
-    async def request(self, base_url: str, message: bytes, limit: int) -> HttpAnswer:
+    async def request(self, base_url: str, message: bytes, limit: int, namespace: str) -> HttpAnswer:
         """Send a request over the kept connection of a replica, or over a new one; once more when that was closed.
 
         Args:
             base_url: such as `http://10.1.2.3:8000`.
             message: the whole request.
             limit: longest body of the answer, in bytes.
+            namespace: the namespace of the replica, which shares the memory for answers with others.
 
         Raises:
             UnusableAddressError: the URL holds no address.
             OSError: there is no connection.
-            NotHttpError: see `ReplicaConnection.request`, as for `BodyTooLongError`.
+            NotHttpError: see `ReplicaConnection.request`, as for `BodyTooLongError` and `BudgetSpentError`.
         """
-        address = parse_address(base_url)
+        address, share = parse_address(base_url), BodyShare(self._budget, namespace)
         try:
-            return await self._send(address, message, limit)
+            return await self._send(address, message, limit, share)
         except ConnectionDroppedError as error:
             if error.has_begun:
                 raise
-            return await self._send(address, message, limit)
+            return await self._send(address, message, limit, share)
 
-    async def _send(self, address: Address, message: bytes, limit: int) -> HttpAnswer:
+    async def _send(self, address: Address, message: bytes, limit: int, share: BodyShare) -> HttpAnswer:
         kept = self._idle.pop(address, None)
         if kept is not None and kept[0].is_open:
             connection = kept[0]
         else:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(ReplicaConnection, *address)
-        answer = await connection.request(message, limit)
+        answer = await connection.request(message, limit, share)
         self._keep(address, connection)
         return answer
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from vllm_operator.probing.connections import ReplicaSession, UnusableAddressError
+from vllm_operator.probing.connections import BudgetSpentError, ReplicaSession, UnusableAddressError
 from vllm_operator.probing.health import HealthReason
 from vllm_operator.probing.http_answer import BodyTooLongError
 
@@ -50,12 +50,11 @@ class AnswerTooLongError(ProbeError):
     """A replica answered with more bytes than are read.
 
     Args:
-        path: path of the request.
-        limit: longest body that is read, in bytes.
+        message: one line without text that the replica sent.
     """
 
-    def __init__(self, path: str, limit: int) -> None:
-        super().__init__("HTTPError", f"{path} answered with more than {limit} bytes")
+    def __init__(self, message: str) -> None:
+        super().__init__("HTTPError", message)
 
 
 def new_session() -> ReplicaSession:
@@ -75,12 +74,14 @@ class ReplicaClient:
         base_url: such as `http://10.1.2.3:8000`, without a slash at the end.
         timeout: seconds for each whole answer.
         headers: sent with every request.
+        namespace: the namespace of the replica, which shares the memory for answers with others.
     """
 
     session: ReplicaSession
     base_url: str
     timeout: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    namespace: str = ""
 
     async def get(self, path: str, limit: int) -> bytes:
         """GET `path` and return the body, at most `limit` bytes, of its answer 200.
@@ -113,9 +114,12 @@ class ReplicaClient:
     async def _request(self, path: str, data: bytes | None, limit: int, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
-                answer = await self.session.request(self.base_url, self._message(path, data), limit)
+                answer = await self.session.request(self.base_url, self._message(path, data), limit, self.namespace)
         except BodyTooLongError:
-            raise AnswerTooLongError(path, limit) from None
+            raise AnswerTooLongError(f"{path} answered with more than {limit} bytes") from None
+        except BudgetSpentError:
+            message = f"{path}: not read to its end: the answers of this namespace use all the memory that it may have"
+            raise AnswerTooLongError(message) from None
         except Exception as error:
             # A replica may send anything; no kind of junk may stop the prober.
             raise connection_error(error, path, seconds) from None

@@ -68,6 +68,11 @@ class HttpAnswer:
         return b"".join(self._parts)
 
     @property
+    def size(self) -> int:
+        """Bytes of the body that arrived."""
+        return self._size
+
+    @property
     def has_begun(self) -> bool:
         """True when at least one byte arrived."""
         return bool(self.status or self._pending or self._interim)

@@ -37,6 +37,7 @@ async def probe(
     refresh: bool = False,
     on_metrics: Callable[[bytes], None] | None = None,
     timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109
+    namespace: str = "",
 ) -> ReplicaHealth:
     """Probe a replica and return its health; every failure is a result, and none is raised.
 
@@ -53,9 +54,10 @@ async def probe(
         on_metrics: receives the body of `/metrics`, which is then requested in place of `/health`: an answer of either
             shows that the API server lives.
         timeout: seconds for each answer.
+        namespace: the namespace of the replica, which shares the memory for answers with others.
     """
     before = known or _NOT_PROBED
-    client = ReplicaClient(session, base_url, timeout)
+    client = ReplicaClient(session, base_url, timeout, namespace=namespace)
     try:
         await _check_alive(client, on_metrics)
         models = await _list_models(client, api_key)

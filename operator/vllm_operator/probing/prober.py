@@ -76,14 +76,22 @@ class Prober:
         is_withheld = bool(api_key) and not self._may_send_key(target.key)
         arguments = (target.base_url, target.served_names, None if is_withheld else api_key, known)
         on_metrics = None if metrics is None else metrics.append
-        health = await probe(self._session, *arguments, refresh=refresh, on_metrics=on_metrics, timeout=self._timeout)
+        health = await probe(
+            self._session,
+            *arguments,
+            refresh=refresh,
+            on_metrics=on_metrics,
+            timeout=self._timeout,
+            namespace=target.key.namespace,
+        )
         return _without_key(health, known) if is_withheld else health
 
     def _sample(self, replica: ProbedReplica, metrics: bytes) -> None:
         assert self._session is not None
         if replica.target.api_key is not None and not self._may_send_key(replica.target.key):
             return
-        client = ReplicaClient(self._session, replica.target.base_url, self._timeout)
+        target = replica.target
+        client = ReplicaClient(self._session, target.base_url, self._timeout, namespace=target.key.namespace)
         try:
             headers = authorization(replica.target.current_key())
         except ProbeError:

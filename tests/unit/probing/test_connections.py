@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from tests.fuzz import http_answers
-from vllm_operator.probing import connections
+from vllm_operator.probing import body_budget, connections
 from vllm_operator.probing.connections import (
     FREE_READS,
     PAUSE_SECONDS,
@@ -17,7 +18,7 @@ from vllm_operator.probing.connections import (
     UnusableAddressError,
     parse_address,
 )
-from vllm_operator.probing.http import ProbeError, ReplicaClient
+from vllm_operator.probing.http import AnswerTooLongError, ProbeError, ReplicaClient
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 Writer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -188,6 +189,31 @@ def test_address_is_read_from_the_url(url: str, address: tuple[str, int]) -> Non
 def test_unusable_address_is_an_error(url: str) -> None:
     with pytest.raises(UnusableAddressError):
         parse_address(url)
+
+
+async def test_large_answers_of_one_namespace_are_cut_at_its_share(
+    session: ReplicaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = asyncio.Event()
+
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 300001\r\n\r\n" + b"x" * 300_000)
+        await release.wait()
+        writer.write(b"x")
+
+    monkeypatch.setattr(body_budget, "BUDGET_BYTES", 2_000_000)
+    async with ScriptedServer(slowly) as server:
+        greedy = replace(server.client(session), namespace="greedy")
+        requests = [asyncio.create_task(greedy.get("/", 400_000)) for _ in range(20)]
+        await asyncio.sleep(0.3)
+        other = asyncio.create_task(replace(greedy, namespace="other").get("/", 400_000))
+        await asyncio.sleep(0.1)
+        release.set()
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert len(await other) == 300_001
+    cut = [outcome for outcome in outcomes if isinstance(outcome, AnswerTooLongError)]
+    assert len(cut) >= 15
+    assert cut[0].message.startswith("/: not read to its end: the answers of this namespace")
 
 
 async def test_fuzzed_answers_neither_stop_the_loop_nor_fill_the_memory() -> None:
