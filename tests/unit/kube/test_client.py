@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.kube.connection.test_credentials import config
-from vllm_operator.errors import ApiError, NotLeaderError
+from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
@@ -98,3 +98,20 @@ async def test_terminating_namespace_is_recognized_by_the_cause(
     await connection.close()
 
     assert caught.value.is_namespace_terminating is ends
+
+
+async def test_stream_ends_with_an_error_when_the_credentials_are_replaced(socket: FakeSocket, tmp_path: Path) -> None:
+    """aiohttp lets the reader of a closed session wait without end."""
+    socket.response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    connection = Connection(lambda *_: None, ApiServerAvailability())
+    pieces = ApiClient(connection).stream("/watched", {}, 60.0)
+    assert await anext(pieces) == b"{}"
+
+    (tmp_path / "kubeconfig").write_text(config(socket.url, "another"))
+    waiting = asyncio.create_task(anext(pieces))
+    await asyncio.sleep(0)
+    await connection.renew()
+    with pytest.raises(NoAnswerError, match="the credentials were replaced"):
+        await asyncio.wait_for(waiting, 10)
+    assert not connection._streams
+    await connection.close()
