@@ -99,16 +99,12 @@ def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[d
 
 
 def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
-    rules = namespaced_rules(render_template("deploy/clusterrole", plan)["rules"])
+    # The ClusterRole holds rules about namespaced kinds only, so a Role can hold each of them.
+    rules = render_template("deploy/clusterrole", plan)["rules"]
     account = {"kind": "ServiceAccount", "name": plan.name, "namespace": plan.namespace}
     for namespace in namespaces:
         served = ServedNamespacePlan(f"{plan.name}-servers", namespace, plan.labels, rules, account)
         yield from (render_template(f"deploy/{name}", served) for name in NAMESPACED)
-
-
-def namespaced_rules(rules: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rules of the ClusterRole that a Role can hold: all but those for CRDs, which have no namespace."""
-    return [rule for rule in rules if "customresourcedefinitions" not in rule["resources"]]
 
 
 class _BlockDumper(yaml.SafeDumper):

@@ -10,7 +10,6 @@ import yaml
 from vllm_operator.install.manifests import (
     CLUSTER_OBJECTS,
     MonitoringOptions,
-    namespaced_rules,
     operator_manifests,
     to_yaml,
 )
@@ -52,12 +51,11 @@ def test_namespaced_operator_has_a_role_in_each_namespace_and_no_cluster_role() 
     assert accounts == {NAMESPACE}
 
 
-def test_role_has_the_rules_of_the_cluster_role_but_for_crds() -> None:
+def test_role_has_the_rules_of_the_cluster_role() -> None:
     rules = by_kind()["ClusterRole"][0]["rules"]
     role = next(body for body in by_kind("team")["Role"] if body["metadata"]["namespace"] == "team")
 
-    assert role["rules"] == namespaced_rules(rules)
-    assert len(rules) - len(role["rules"]) == 1
+    assert role["rules"] == rules
 
 
 def test_runbooks_are_passed_to_the_operator_and_to_its_alerts() -> None:
