@@ -85,7 +85,7 @@ class ApiError(VLLMOperatorError):
 
     @property
     def _is_crd_terminating(self) -> bool:
-        return self.status == 405 and "custom resource definition is terminating" in self.message
+        return self.status in {403, 405} and "custom resource definition is terminating" in self.message
 
 
 class NoAnswerError(ApiError):

@@ -352,7 +352,7 @@ ELSEWHERE = {
     "health.probeIntervalSeconds": "test_probe_interval_sets_the_pace_of_probes",
     "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_stalled_engine",
     "health.syntheticCompletion": "test_synthetic_completion_setting_decides_when_one_is_sent",
-    "cache.size": "test_a_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",
+    "cache.size": "test_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",
     "cache.storageClassName": "test_immutable_claim_field_is_refused_and_the_claim_stays",
     "cache.accessModes": "test_immutable_claim_field_is_refused_and_the_claim_stays",
 }

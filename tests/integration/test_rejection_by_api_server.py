@@ -87,8 +87,8 @@ RULES: list[Case] = [
     ),
     ("autoscaling", {"minReplicas": 0, "maxReplicas": 2}, ("spec.autoscaling.minReplicas", "1 or more")),
     ("autoscaling", {"maxReplicas": 2, "source": "keda"}, ("spec.autoscaling.source", "prometheus-adapter")),
-    ("cache", {"size": "1Gi", "existingClaim": "models"}, ("spec.cache", "either cache.size")),
-    ("cache", {}, ("spec.cache", "either cache.size")),
+    ("cache", {"size": "1Gi", "existingClaim": "models"}, ("spec.cache", "either size")),
+    ("cache", {}, ("spec.cache", "either size")),
     ("cache", {"existingClaim": "models", "accessModes": ["ReadWriteMany"]}, ("spec.cache", "remove")),
     ("engine.enableAutoToolChoice", True, ("spec.engine.toolCallParser", "toolCallParser: mistral")),
 ]

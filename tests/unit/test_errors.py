@@ -15,6 +15,7 @@ TERMINATING_CRD = "create not allowed while custom resource definition is termin
         (ApiError(422, "Invalid", "spec.ports[0]: no"), True),
         (ApiError(403, "Forbidden", "denied"), True),
         (ApiError(405, "MethodNotAllowed", "no"), True),
+        (ApiError(403, "Forbidden", TERMINATING_CRD), False),
         (ApiError(405, "MethodNotAllowed", TERMINATING_CRD), False),
         (ApiError(404, "NotFound", "no"), False),
         (ApiError(409, "Conflict", "no"), False),
@@ -34,6 +35,8 @@ def test_refusal_is_an_error_that_a_retry_cannot_change(error: ApiError, refusal
     ("error", "gone"),
     [
         (ApiError(404, "NotFound", "no"), True),
+        (ApiError(403, "Forbidden", TERMINATING_CRD), True),
+        (ApiError(403, "Forbidden", "denied"), False),
         (ApiError(405, "MethodNotAllowed", TERMINATING_CRD), True),
         (ApiError(405, "MethodNotAllowed", "no"), False),
         (NoAnswerError("Unreachable", "no answer"), False),

@@ -221,6 +221,7 @@ def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[d
 
 
 def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
+    # The ClusterRole holds rules about namespaced kinds only, so a Role can hold each of them.
     rules = render_template("deploy/clusterrole", plan)["rules"]
     account = {"kind": "ServiceAccount", "name": plan.name, "namespace": plan.namespace}
     for namespace in namespaces:

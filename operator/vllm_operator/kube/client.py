@@ -162,13 +162,14 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CALL_TIMEOUT_SECONDS, sock_read=silent_seconds)
         try:
             async with session.get(url, params=parameters, timeout=timeout) as response:
-                if response.status == 401:
-                    await self._connection.renew()
                 if response.status >= 400:
                     raw = await read_body(response, MAX_RESPONSE_BYTES)
+                    if response.status == 401:
+                        await self._connection.renew()
                     raise error_of_response(response.status, raw, response.headers.get("Retry-After"))
-                async for piece in response.content.iter_any():
-                    yield piece
+                with self._connection.stream(response) as content:
+                    async for piece in content.iter_any():
+                        yield piece
         except CONNECTION_ERRORS as error:
             raise await self._no_answer(error) from error
 

@@ -6,7 +6,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class Connection:
 
     def __init__(self, on_request: OnRequest, availability: ApiServerAvailability) -> None:
         self._metrics = RequestMetrics(on_request, availability)
+        self._streams: set[aiohttp.StreamReader] = set()
         self._use(_read_credentials())
         self._renewed = float("-inf")
 
@@ -94,6 +96,8 @@ class Connection:
         logger.info("the credentials have changed: connecting again to %s", credentials.server)
         old = self.session
         self._use(credentials)
+        for content in self._streams:
+            content.set_exception(aiohttp.ClientConnectionError("the credentials were replaced"))
         await old.close()
 
     async def on_failed_call(self, error: Exception) -> str:
@@ -101,6 +105,18 @@ class Connection:
         if isinstance(error, aiohttp.ClientSSLError):
             await self.renew()
         return describe_tls_error(error, self._credentials.authority)
+
+    @contextmanager
+    def stream(self, response: aiohttp.ClientResponse) -> Iterator[aiohttp.StreamReader]:
+        """Return the content of a response that lasts, whose reader gets an error when the credentials are replaced.
+
+        aiohttp would let it wait without end: a session that is closed drops the timeouts of its responses, too.
+        """
+        self._streams.add(response.content)
+        try:
+            yield response.content
+        finally:
+            self._streams.discard(response.content)
 
     def new_session(self) -> aiohttp.ClientSession:
         """Return another session over the same connections, which stay open when the session is closed."""

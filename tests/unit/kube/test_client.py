@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.kube.connection.test_credentials import config
 from vllm_operator.api.names import UNREADABLE
-from vllm_operator.errors import ApiError, NotLeaderError, NotSentError, ResponseTooLargeError
+from vllm_operator.errors import ApiError, NoAnswerError, NotLeaderError, NotSentError, ResponseTooLargeError
 from vllm_operator.kube import client as module
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
@@ -194,4 +194,20 @@ async def test_text_is_read_up_to_its_limit(socket: FakeSocket) -> None:
     socket.response = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 1_000_000
     connection = Connection(lambda *_: None, ApiServerAvailability())
     assert await ApiClient(connection).get_text("/log", {}, 1000) == "x" * 1000
+
+
+async def test_stream_ends_with_an_error_when_the_credentials_are_replaced(socket: FakeSocket, tmp_path: Path) -> None:
+    """aiohttp lets the reader of a closed session wait without end."""
+    socket.response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    connection = Connection(lambda *_: None, ApiServerAvailability())
+    pieces = ApiClient(connection).stream("/watched", {}, 60.0)
+    assert await anext(pieces) == b"{}"
+
+    (tmp_path / "kubeconfig").write_text(config(socket.url, "another"))
+    waiting = asyncio.create_task(anext(pieces))
+    await asyncio.sleep(0)
+    await connection.renew()
+    with pytest.raises(NoAnswerError, match="the credentials were replaced"):
+        await asyncio.wait_for(waiting, 10)
+    assert not connection._streams
     await connection.close()
