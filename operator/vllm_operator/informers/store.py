@@ -199,6 +199,10 @@ class Store:
         entry = self._objects[kind].get((namespace, name))
         return entry is not None and entry.unlabelled
 
+    def pod_count(self, key: Key) -> int:
+        """Return the number of pods with the label of a server, whoever owns them."""
+        return len(self._group(key, POD.name))
+
     def names(self, key: Key, kind: str) -> list[str]:
         """Return the names of the objects of a kind that belong to the server."""
         return list(self._group(key, kind))
