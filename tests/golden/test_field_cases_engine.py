@@ -73,3 +73,15 @@ def test_suggested_spelling_of_json_is_accepted() -> None:
         state_of("17-json-quotes", engine={"extraArgs": [item, "--hf-overrides", '{"rope_parameters":{}}']}).problems
         == ()
     )
+
+
+def test_image_without_an_entrypoint_gets_a_command() -> None:
+    bare, with_command = (
+        state_of("08b-amd-no-command"),
+        state_of("08b-amd-no-command", engine={"command": ["vllm", "serve"]}),
+    )
+
+    assert "command" not in container_of(bare)
+    assert "set engine.command" in bare.warnings[0]
+    assert container_of(with_command)["command"] == ["vllm", "serve"]
+    assert with_command.warnings == ()

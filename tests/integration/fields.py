@@ -222,6 +222,7 @@ ENGINE = [
     Change("engine.toolCallParser", "hermes", flag("--tool-call-parser"), "hermes"),
     Change("engine.reasoningParser", "deepseek_r1", flag("--reasoning-parser"), "deepseek_r1"),
     Change("engine.extraArgs", ["--enable-log-requests"], flag("--enable-log-requests"), True),
+    Change("engine.command", ["vllm", "serve"], container("command"), ["vllm", "serve"]),
     Change("engine.env[].name", "NEW", env("NEW"), "1", {"engine": {"env": [{"name": "OLD", "value": "1"}]}}),
     Change("engine.env[].value", "2", env("X"), "2", {"engine": {"env": [{"name": "X", "value": "1"}]}}),
     Change("engine.env[].valueFrom.secretKeyRef.name", "keys", env("X", "valueFrom/secretKeyRef/name"), "keys",

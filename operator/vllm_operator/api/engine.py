@@ -93,6 +93,13 @@ class Engine(Model):
         description="Further arguments of vLLM, one item each, such as --enable-log-requests or --cpu-offload-gb=4. "
         "A flag that a field sets too is refused.",
     )
+    command: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(min_length=1, max_length=32)] | None
+    ) = Field(
+        default=None,
+        description="Command that starts vLLM's API server, such as [vllm, serve]; the arguments follow it. Needed for "
+        "images that start a shell. Unset: the entrypoint of the image.",
+    )
     env: Annotated[list[EnvVar], Field(max_length=128), ListMap("name")] = Field(
         default_factory=list,
         description="Environment variables of the vLLM container. One with the name of a variable that the operator "
@@ -109,7 +116,7 @@ class Engine(Model):
     )
 
 
-NOT_FLAGS = frozenset({"extra_args", "env"})
+NOT_FLAGS = frozenset({"extra_args", "command", "env"})
 
 
 @functools.cache

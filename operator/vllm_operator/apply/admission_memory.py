@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vllm_operator.apply.admission_changes import fields_changed_by_admission
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
 ADMISSION_RECHECK_SECONDS = 1800.0
@@ -42,15 +43,21 @@ class AdmissionMemory:
         clock: monotonic time in seconds.
     """
 
-    __slots__ = ("_changes", "_clock")
+    __slots__ = ("_changes", "_clock", "_uids")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changes: dict[str, _Change] = {}
+        self._uids: dict[tuple[str, str], str] = {}
+        """UID of the last object of each kind and name: what another one has replaced is forgotten."""
 
     def record(self, manifest_hash: str, manifest: Object, response: Object, *, differs: bool) -> None:
         """Remember the response to an apply of a manifest, if it differs from the manifest."""
         uid = response["metadata"].get("uid", "")
+        place = get_str(manifest, "kind"), get_str(manifest, "metadata", "name")
+        if self._uids.get(place, uid) != uid:
+            self.forget(self._uids[place])
+        self._uids[place] = uid
         if differs:
             fields = fields_changed_by_admission(manifest, response)
             self._changes[uid] = _Change(manifest_hash, _digest(manifest, response), fields, self._clock())

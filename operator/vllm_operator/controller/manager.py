@@ -22,7 +22,7 @@ from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.server_state import ServerStates
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.tenant_rules import TenantRules
-from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
+from vllm_operator.controller.workqueue import WorkQueue, merge_delay
 from vllm_operator.errors import ApiError, VLLMOperatorError
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.entry import key_of
@@ -80,13 +80,13 @@ class Manager:
         self._reflectors: dict[str, Reflector] = {}
         """The reflectors by the URL path of their collection."""
         self._probes = ProbeManager(
-            on_change=self.enqueue,
+            on_change=self._enqueue_merged,
             on_probe=self._metrics.count_probe,
             on_completion=self._metrics.count_completion,
             may_send_key=self._knows_pods,
         )
-        self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self.enqueue)
-        self._lookups = LookupRunner(partial(run_lookup, self._client), self.enqueue, time.monotonic)
+        self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self._enqueue_merged)
+        self._lookups = LookupRunner(partial(run_lookup, self._client), self._enqueue_merged, time.monotonic)
         self._events = EventRecorder(self._client, time.monotonic)
         applier = Applier(self._client, self._store, time.monotonic)
         owners = (self._log_reader.forget, self._lookups.forget, self._events.forget, self._probes.forget)
@@ -164,14 +164,22 @@ class Manager:
         if not self._store.process_watch_event(kind.name, event_type, body):
             return
         for key in {key for key in (former, key_of(kind.name, body)) if key}:
-            if kind is not SERVER and self._servers.is_settling(key):
-                self._queue.add_after(key, MERGE_SECONDS)
-            else:
+            # A spec, and a child that somebody deletes, must not wait for the pods.
+            if kind is SERVER or (event_type == "DELETED" and kind is not POD):
                 self.enqueue(key)
+            else:
+                self._enqueue_merged(key, is_settling=self._servers.is_settling(key))
 
     def enqueue(self, key: Key) -> None:
         """Reconcile a server soon."""
         self._queue.add(key)
+
+    def _enqueue_merged(self, key: Key, *, is_settling: bool = False) -> None:
+        """Reconcile a server soon; one with many pods so late that their next changes are merged into it."""
+        if delay := merge_delay(self._store.pod_count(key), is_settling):
+            self._queue.add_after(key, delay)
+        else:
+            self.enqueue(key)
 
     def enqueue_all(self, keys: Iterable[Key]) -> None:
         """Reconcile these servers soon."""

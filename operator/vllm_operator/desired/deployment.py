@@ -47,6 +47,7 @@ class DeploymentPlan:
     container: str
     image: str
     image_pull_secrets: list[dict[str, Any]] | None
+    command: tuple[str, ...] | None
     args: tuple[str, ...]
     env: list[dict[str, Any]]
     port: int
@@ -84,6 +85,7 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         container=CONTAINER,
         image=spec.image,
         image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
+        command=tuple(spec.engine.command or ()) or None,
         args=container_arguments(spec, model),
         env=_environment(server),
         port=PORT,

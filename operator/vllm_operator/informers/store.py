@@ -47,7 +47,7 @@ class Store:
         """Store an object; return False when the store holds this or a newer state, or knows that it was deleted."""
         metadata = body["metadata"]
         uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
-        if self._tombstones.bars(uid, version, unlabelled=is_unlabelled(kind, body)):
+        if self._tombstones.bars(metadata.get("namespace", ""), uid, version, unlabelled=is_unlabelled(kind, body)):
             return False
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and not known.is_older_than(uid, version):
@@ -65,7 +65,7 @@ class Store:
         known = self._objects[kind].get((metadata.get("namespace", ""), metadata["name"]))
         if known is not None and known.unlabelled and (known.uid, known.version) == (uid, version):
             return
-        self._tombstones.add(uid, version)
+        self._tombstones.add(metadata.get("namespace", ""), uid, version)
         if known is not None and known.uid == uid:
             self._forget(kind, known)
 
@@ -199,6 +199,10 @@ class Store:
         entry = self._objects[kind].get((namespace, name))
         return entry is not None and entry.unlabelled
 
+    def pod_count(self, key: Key) -> int:
+        """Return the number of pods with the label of a server, whoever owns them."""
+        return len(self._group(key, POD.name))
+
     def names(self, key: Key, kind: str) -> list[str]:
         """Return the names of the objects of a kind that belong to the server."""
         return list(self._group(key, kind))
@@ -224,7 +228,7 @@ class Store:
             if identity in listed or known.uid not in before or is_later(known.version, version):
                 continue
             touched |= {known.key} if known.key else set()
-            self._tombstones.add(known.uid, version)
+            self._tombstones.add(known.namespace, known.uid, version)
             self._forget(kind, known)
         return touched
 
@@ -257,7 +261,7 @@ class Store:
 
     def _is_news(self, entry: Entry, known: Entry | None, version: str) -> bool:
         """Return whether a list in this version brings a state that is newer than the known one."""
-        if self._tombstones.bars(entry.uid, entry.version, unlabelled=entry.unlabelled):
+        if self._tombstones.bars(entry.namespace, entry.uid, entry.version, unlabelled=entry.unlabelled):
             return False
         if known is None:
             return True

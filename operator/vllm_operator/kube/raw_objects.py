@@ -25,12 +25,19 @@ MAX_OBJECT_BYTES = 384 * KIB
 """Bytes of the JSON of any other object: a Deployment repeats the `podTemplate` of its server, and has more fields."""
 MAX_SECRET_BYTES = 3 * 1024 * KIB
 """Bytes of the JSON of a Secret: its values have up to 1 MiB, and a third more in base64. Secrets are not cached."""
+MAX_CONTAINERS = 20_000
+"""Brackets and braces of an object that open a list or an object, those in texts included. Each takes 56 to 232 bytes
+and 1 µs to parse."""
+MAX_COLONS = 50_000
+"""Colons of an object: one for each key, and those in texts. Each key takes 100 bytes and 0.3 µs to parse."""
 MAX_SECTION_BYTES = 64 * KIB
 """Bytes of one part of an object that its stub keeps, such as its status."""
 THREAD_BYTES = 32 * KIB
 """Larger texts are cut in a thread: the scanner would hold the event loop for more than 10 ms."""
 
 _LIMITS = {SERVER: MAX_SERVER_BYTES, SECRET: MAX_SECRET_BYTES}
+
+TOO_MANY_PARTS = f"it has more than {MAX_CONTAINERS:,} lists and objects, or {MAX_COLONS:,} keys: make it smaller"
 
 STUB_METADATA = (
     "name",
@@ -160,8 +167,11 @@ def read_object(raw: Raw, kind: Kind) -> dict[str, Any]:
     size, limit = len(memoryview(raw)), _LIMITS.get(kind, MAX_OBJECT_BYTES)
     if size > limit:
         return _stub(raw, kind, too_large(size, limit))
+    text = bytes(raw)
+    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS or text.count(b":") > MAX_COLONS:
+        return _stub(raw, kind, TOO_MANY_PARTS)
     try:
-        body = orjson.loads(memoryview(raw))
+        body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return _stub(raw, kind, f"it cannot be parsed as JSON, or is nested too deeply ({error}): flatten it")
     if not isinstance(body, dict):

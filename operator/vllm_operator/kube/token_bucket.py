@@ -1,4 +1,4 @@
-"""Limit a rate: so many at once, then one after each interval."""
+"""Limit a rate: a number at once, then one more after each interval."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vllm_operator.api.problem import problem_messages
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.status.assessment import Assessment, describe, held_back_message
@@ -81,12 +82,13 @@ def _starting(assessment: Assessment) -> Phase:
 
 def message(assessment: Assessment) -> str:
     """Return the state of the server in one line, the most important cause first."""
-    parts = [*_problems(assessment), *_paused(assessment), _serving_count(assessment), *_cause(assessment)]
+    parts = [
+        *problem_messages(assessment.inputs.problems),
+        *_paused(assessment),
+        _serving_count(assessment),
+        *_cause(assessment),
+    ]
     return one_line("; ".join(parts))
-
-
-def _problems(assessment: Assessment) -> list[str]:
-    return [problem.message for problem in assessment.inputs.problems]
 
 
 def _paused(assessment: Assessment) -> list[str]:

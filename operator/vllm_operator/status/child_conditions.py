@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vllm_operator.api.problem import problem_messages
 from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.kinds import MONITORING_API, POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.kube.types import Object
@@ -80,7 +81,7 @@ def monitoring_active(assessment: Assessment) -> ConditionResult | None:
         )
         return ConditionResult("False", "CRDNotInstalled", f"{message}; serving is not affected")
     if inputs.monitoring_problems:
-        message = "; ".join(problem.message for problem in inputs.monitoring_problems)
+        message = "; ".join(problem_messages(inputs.monitoring_problems))
         return ConditionResult("False", inputs.monitoring_problems[0].reason, f"{message}; serving is not affected")
     if absent := _absent_monitoring(inputs):
         return ConditionResult("False", "Missing", f"{absent}{_reason_to_wait(inputs)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vllm_operator.api.problem import problem_messages
 from vllm_operator.diagnosis.log_text import one_line, valid_reason
 from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy, held_back_message
@@ -69,7 +70,7 @@ def accepted(assessment: Assessment) -> ConditionResult:
     """Check that the spec is valid and that the objects it refers to exist."""
     problems = assessment.inputs.problems
     if problems:
-        return ConditionResult("False", problems[0].reason, "; ".join(problem.message for problem in problems))
+        return ConditionResult("False", problems[0].reason, "; ".join(problem_messages(problems)))
     return ConditionResult("True", "Valid", "; ".join(assessment.inputs.notes) or "the spec is valid")
 
 

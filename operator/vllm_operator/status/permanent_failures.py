@@ -22,6 +22,7 @@ PERMANENT_REASONS = frozenset(
         "InvalidToolCallParser",
         "KVCacheTooSmall",
         "ModelNotFound",
+        "NoCommand",
         "QuantizationMismatch",
         "RemoteCodeNotTrusted",
         "RevisionNotFound",

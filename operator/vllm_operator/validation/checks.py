@@ -12,7 +12,7 @@ from vllm_operator.validation import kubernetes_checks
 from vllm_operator.validation.claim_checks import surge_can_mount_cache
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
 from vllm_operator.validation.shell_quotes import suggested_items
-from vllm_operator.validation.version_checks import version_warnings
+from vllm_operator.validation.version_checks import entrypoint_warnings, version_warnings
 from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OPERATOR_FLAGS, engine_values, extra_flags, field_of_flag
 from vllm_operator.vllm.flags import SHORT_OPTIONS
 
@@ -32,7 +32,7 @@ def spec_problems(spec: Spec) -> tuple[Problem, ...]:
 
 def spec_warnings(spec: Spec) -> tuple[str, ...]:
     """Return the parts of an accepted spec that could not be checked, and why."""
-    return version_warnings(spec)
+    return (*entrypoint_warnings(spec), *version_warnings(spec))
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:

@@ -1,10 +1,11 @@
-"""Notes on the version of vLLM in an image: what could not be checked without it, and how to name it."""
+"""Notes on an image: what could not be checked without its version of vLLM, and whether it starts vLLM at all."""
 
 from __future__ import annotations
 
+from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.spec import UNKNOWN_VERSION, Spec
 from vllm_operator.validation.flag_checks import unknown_flags_of_newer
-from vllm_operator.vllm.image_families import image_family
+from vllm_operator.vllm.image_families import VLLM_SERVE, image_family
 from vllm_operator.vllm.known_release import known_release
 from vllm_operator.vllm.releases import load_release, release_numbers
 from vllm_operator.vllm.version import shown_version
@@ -24,6 +25,22 @@ def version_warnings(spec: Spec) -> tuple[str, ...]:
             "the newest release whose flags were measured",
         )
     return ()
+
+
+def entrypoint_warnings(spec: Spec) -> tuple[str, ...]:
+    """Return a note for an image that is known to start a shell, when neither engine.command nor podTemplate helps."""
+    family = image_family(spec.image)
+    if family is None or family.starts_vllm is not False or spec.engine.command or _template_sets_command(spec):
+        return ()
+    command = ", ".join(VLLM_SERVE)
+    return (f"images of {family.name} start a shell, not vLLM: set engine.command, such as [{command}]",)
+
+
+def _template_sets_command(spec: Spec) -> bool:
+    pod = (spec.pod_template or {}).get("spec")
+    containers = pod.get("containers") if isinstance(pod, dict) else None
+    entries = [entry for entry in containers if isinstance(entry, dict)] if isinstance(containers, list) else []
+    return any(entry.get("name") == CONTAINER and entry.get("command") for entry in entries)
 
 
 def _why_unknown(spec: Spec) -> str:

@@ -135,8 +135,15 @@ FAMILIES: tuple[ImageFamily, ...] = (
         "https://docs.nvidia.com/deeplearning/frameworks/vllm-release-notes/running.html",
     ),
     ImageFamily(
+        "Intel vLLM",
+        r"(^|/)intel/vllm",
+        "leading",
+        None,
+        "https://github.com/intel/ai-containers/blob/main/vllm/0.17.0-xpu.md",
+    ),
+    ImageFamily(
         "Intel XPU",
-        r"(^|/)(intel/(llm-scaler-)?vllm|intelanalytics/ipex-llm-serving-[a-z0-9-]+)",
+        r"(^|/)(intel/llm-scaler-vllm|intelanalytics/ipex-llm-serving-[a-z0-9-]+)",
         "none",
         False,
         "https://github.com/intel/llm-scaler/releases/tag/vllm-1.5",

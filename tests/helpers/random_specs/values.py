@@ -197,6 +197,7 @@ VALUES: dict[str, Choose] = {
     "engine.pipelineParallelSize": one_of(1, 2),
     "engine.dataParallelSize": one_of(1, 2, 3),
     "engine.maxNumSeqs": one_of(51, 128, 256, 1_000_000, 8),
+    "engine.command": one_of(["vllm", "serve"], ["python3", "-m", "vllm.entrypoints.openai.api_server"]),
     "engine.extraArgs": _extra_args,
     "engine.env": _variables,
     "replicas": one_of(0, 1, 1, 2, 2, 3),

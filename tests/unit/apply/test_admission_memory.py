@@ -69,3 +69,14 @@ def test_object_that_matches_its_manifest_is_forgotten(memory: AdmissionMemory) 
 
     assert memory.changed_fields("u1") == ()
     assert not memory.needs_recheck("u1")
+
+
+def test_object_that_another_one_replaced_is_forgotten() -> None:
+    memory = AdmissionMemory(FakeClock())
+    manifest = {"kind": "Service", "metadata": {"name": "mistral"}, "spec": {"a": 1}}
+    for number in range(100):
+        response = {"kind": "Service", "metadata": {"name": "mistral", "uid": f"u{number}"}, "spec": {"a": 2}}
+        memory.record("hash", manifest, response, differs=True)
+    assert memory.changed_fields("u98") == ()
+    assert memory.changed_fields("u99") == ("spec.a",)
+    assert len(memory._changes) == 1

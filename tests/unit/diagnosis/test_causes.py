@@ -57,6 +57,8 @@ TEXTS = {
     "cache-permission": "/cache/huggingface",
     "shared-memory": "raise sharedMemory",
     "shared-memory-nccl": "raise sharedMemory",
+    "no-command": "set engine.command, such as [vllm, serve]",
+    "no-command-shell": "set engine.command, such as [vllm, serve]",
     "port-in-use": "the port is taken already",
     "service-link": "VLLM_PORT=tcp://10.96.21.103:80",
     "engine-died": "most often because the kernel killed it for lack of memory",

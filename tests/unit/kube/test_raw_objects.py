@@ -16,6 +16,8 @@ from tests.unit.kube.test_json_scan import VALUES
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.kube.kinds import POD, SECRET, SERVER
 from vllm_operator.kube.raw_objects import (
+    MAX_COLONS,
+    MAX_CONTAINERS,
     MAX_OBJECT_BYTES,
     MAX_SECRET_BYTES,
     MAX_SERVER_BYTES,
@@ -123,7 +125,7 @@ async def test_page_that_is_no_list_is_refused(raw: bytes) -> None:
 
 UNREADABLES = {
     "too deep": nested(DEEPEST),
-    "deep and large": b"[" + nested(1500) + b",[]" * 100_000 + b"]",
+    "deep and large": b"[" + nested(1500) + b",[]" * 10_000 + b"]",
     "invalid number": b'{"a":01}',
     "no number": b'{"a":NaN}',
     "lone surrogate": b'{"a":"\\ud800"}',
@@ -181,6 +183,21 @@ def test_object_beyond_the_limit_is_a_stub_that_says_so(kind: Any, limit: int) -
     assert "spec" not in stub
     assert f"at most {limit // 1024} KiB" in stub[UNREADABLE]
     assert "make it smaller" in stub[UNREADABLE]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (SERVER, b"[" + b"[]," * MAX_CONTAINERS + b"1]"),
+        (POD, b"[" + b"{}," * MAX_CONTAINERS + b"1]"),
+        (SECRET, b"{" + b",".join(b'"%d":""' % number for number in range(MAX_COLONS)) + b"}"),
+    ],
+    ids=["lists", "objects", "keys"],
+)
+def test_object_of_too_many_parts_is_a_stub_that_says_so(kind: Any, spec: bytes) -> None:
+    stub = read_object(raw_object(spec), kind)
+    assert "spec" not in stub
+    assert "20,000 lists and objects, or 50,000 keys: make it smaller" in stub[UNREADABLE]
 
 
 def test_large_parts_of_a_stub_are_left_out() -> None:

@@ -65,4 +65,4 @@ def test_template_too_large_to_search_is_refused() -> None:
     template = {"spec": {"tolerations": [[]] * MAX_PARTS}}
 
     with pytest.raises(InvalidSpecError, match=r"podTemplate\.spec: has more than 20000 parts"):
-        secret_references(spec(podTemplate=template))
+        secret_references(spec().model_copy(update={"pod_template": template}))

@@ -23,6 +23,7 @@ MEMBERS = [
     ("lmcache/vllm-openai:v0.3.9", "LMCache"),
     ("763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:server-cuda-v1", "AWS Deep Learning Containers"),
     ("nvcr.io/nvidia/vllm:25.09-py3", "NVIDIA NGC"),
+    ("intel/vllm:0.17.0-xpu", "Intel vLLM"),
     ("intel/llm-scaler-vllm:1.5", "Intel XPU"),
     ("ghcr.io/tenstorrent/tt-inference-server/vllm-tt-metal-src:0.20.0", "Tenstorrent"),
     ("harbor.example/mirror/vllm-openai:v0.32.0", "a mirror of vLLM"),

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from vllm_operator.diagnosis.causes.row import Cause
 
+_NO_COMMAND = (
+    "the image does not start vLLM: its entrypoint takes --model for a program; set engine.command, such as "
+    "[vllm, serve] or [python3, -m, vllm.entrypoints.openai.api_server]"
+)
+
 PROCESS: tuple[Cause, ...] = (
+    Cause(
+        "no-command",
+        "NoCommand",
+        ('exec: "-', "executable file `-"),
+        r'exec: "-[^"\n]{0,64}": executable file not found|executable file `-[^`\n]{0,64}` not found',
+        _NO_COMMAND,
+    ),
+    Cause(
+        "no-command-shell",
+        "NoCommand",
+        ("exec: --", "bash: --model: "),
+        r"exec: --(?:model)?: (?:invalid option|not found)|bash: --model: invalid option",
+        _NO_COMMAND,
+    ),
     Cause(
         "service-link",
         "ServiceLink",

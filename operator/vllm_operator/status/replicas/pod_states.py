@@ -137,8 +137,16 @@ def invalid_container(pod: Pod) -> ReplicaState | None:
     for container in (*pod.init_containers, *pod.containers):
         if container.waiting in _INVALID_REASONS:
             message = get_str(container.state, "waiting", "message") or "the kubelet gives no message"
+            if diagnosis := _diagnose_waiting(pod, message):
+                message = f"{message}; {diagnosis.message}"
             return ReplicaState("Failed", container.waiting, message, get_str(pod.scheduled, "lastTransitionTime"))
     return None
+
+
+def _diagnose_waiting(pod: Pod, message: str) -> Diagnosis | None:
+    """Return the named cause in the kubelet's message, such as an image without a command."""
+    diagnosis = pod.memo.recall(pod.body, ENDS, lambda: diagnose_log(message), ("waiting", message))
+    return diagnosis if diagnosis and diagnosis.reason else None
 
 
 def image_not_pulled(pod: Pod) -> ReplicaState | None:

@@ -31,6 +31,7 @@ class FlagSpec:
         keywords: values that are accepted although they are not of that kind, such as `auto`.
         choices: the only accepted values; empty if there is no such list.
         negatable: the flag has a `--no-` form.
+        opposites: names that set it to false, such as `--disable-lora` for `--enable-lora` (vLLM 0.33).
         aliases: its other names, such as `-tp`.
     """
 
@@ -40,6 +41,7 @@ class FlagSpec:
     keywords: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     negatable: bool = False
+    opposites: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
 
@@ -102,5 +104,6 @@ def _flag(name: str, facts: dict[str, Any]) -> FlagSpec:
         keywords=tuple(facts.get("keywords", ())),
         choices=tuple(facts.get("choices", ())),
         negatable=facts.get("negatable", False),
+        opposites=tuple(facts.get("opposites", ())),
         aliases=tuple(facts.get("aliases", ())),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.controller.workqueue.scene import FakeReconciler, Run, add_and_wait, run_queue
 from vllm_operator.controller.requeue import Requeue
-from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
+from vllm_operator.controller.workqueue import MANY_PODS, MAX_MERGE_SECONDS, MERGE_SECONDS, WorkQueue, merge_delay
 
 
 def test_added_key_is_reconciled_once(run: Run) -> None:
@@ -105,3 +105,18 @@ def test_cancelling_the_queue_cancels_reconciles_under_way(run: Run) -> None:
     run(run_queue(Slow(takes=1000), add_and_wait(1, "a", "b")))
 
     assert sorted(ended) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("pods", "settling", "delay"),
+    [
+        (0, False, 0.0),
+        (MANY_PODS, False, 0.0),
+        (MANY_PODS, True, MERGE_SECONDS),
+        (1000, False, 1.0),
+        (1000, True, 1.0),
+        (10_000, False, MAX_MERGE_SECONDS),
+    ],
+)
+def test_watch_events_of_a_server_with_many_pods_are_merged_for_longer(pods: int, settling: bool, delay: float) -> None:
+    assert merge_delay(pods, settling) == delay
