@@ -6,7 +6,7 @@ Secrets, claims and namespaces are read by name, never listed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from vllm_operator.api.problem import Problem
@@ -48,6 +48,42 @@ class ReferenceCheck:
     warnings: tuple[str, ...] = ()
 
 
+class _Reader:
+    """Reads the objects of one check, each with all the keys that the check needs of it.
+
+    Args:
+        cache: the cache of reads.
+        namespace: the namespace of the server.
+        references: the objects that must exist.
+    """
+
+    def __init__(self, cache: ReferenceCache, namespace: str, references: Iterable[Reference]) -> None:
+        self.namespace = namespace
+        self._cache = cache
+        self._keys: dict[str, set[str]] = {}
+        self._values: dict[str, set[str]] = {}
+        for one in references:
+            if one.key is not None:
+                self._keys.setdefault(one.name, set()).add(one.key)
+                self._values.setdefault(one.name, set()).update({one.key} if one.keep_value else ())
+
+    async def read_all(self, objects: Iterable[tuple[str, str]]) -> list[CachedRead]:
+        """Return a read of each object, given by kind and name, in the same order; few are read at once."""
+        objects, limit = tuple(objects), asyncio.Semaphore(READS_AT_ONCE)
+
+        async def read(kind: str, name: str) -> CachedRead:
+            async with limit:
+                if kind != "Secret":
+                    return await self._cache.claim(self.namespace, name)
+                return await self._cache.secret(
+                    self.namespace, name, self._keys.get(name, ()), self._values.get(name, ())
+                )
+
+        distinct = tuple(dict.fromkeys(objects))
+        found = dict(zip(distinct, await asyncio.gather(*(read(*one) for one in distinct)), strict=True))
+        return [found[one] for one in objects]
+
+
 class ReferenceResolver:
     """Read referenced objects, and keep what was read for a while.
 
@@ -87,10 +123,11 @@ class ReferenceResolver:
 
     async def _check(self, namespace: str, references: Sequence[Reference], claimed: RightsClaimed) -> ReferenceCheck:
         forbidden = await self._pod_template_problems(namespace, claimed)
-        refused = await self._refused_secrets(namespace, claimed.secrets)
+        reader = _Reader(self._cache, namespace, references)
+        refused = await self._refused_secrets(reader, claimed.secrets)
         # Of a Secret that nobody released, not even the keys that are missing are reported.
         open_references = [one for one in references if one.kind != "Secret" or one.name not in refused]
-        reads = await self._read_all(namespace, open_references)
+        reads = await reader.read_all((one.kind, one.name) for one in open_references)
         problems = [self._problem(namespace, one, read) for one, read in zip(open_references, reads, strict=True)]
         if missing := (*forbidden, *refused.values(), *(problem for problem in problems if problem)):
             return ReferenceCheck(missing)
@@ -103,46 +140,22 @@ class ReferenceResolver:
         is_free = namespace_is_free(await self._cache.namespace_labels(namespace))
         return () if is_free else claimed.pod_template
 
-    async def _refused_secrets(self, namespace: str, secrets: Sequence[SecretReference]) -> dict[str, Problem]:
+    async def _refused_secrets(self, reader: _Reader, secrets: Sequence[SecretReference]) -> dict[str, Problem]:
         """Return the Secrets that nobody released by name, each with the problem; missing ones are not among them."""
-        if not self._rules.labelled_secrets or not secrets:
+        if not self._rules.labelled_secrets:
             return {}
-        if namespace_releases_secrets(await self._cache.namespace_labels(namespace)):
+        checked, more = secrets[:MAX_SECRETS], secrets[MAX_SECRETS:]
+        if more:
+            return {more[0].name: too_many_secrets(more[0])}
+        reads = await reader.read_all(("Secret", one.name) for one in checked)
+        problems = {
+            one.name: secret_problem(reader.namespace, one, read) for one, read in zip(checked, reads, strict=True)
+        }
+        refused = {name: problem for name, problem in problems.items() if problem}
+        # Where all Secrets are labelled, the labels of the namespace need not be read.
+        if refused and namespace_releases_secrets(await self._cache.namespace_labels(reader.namespace)):
             return {}
-        if len(secrets) > MAX_SECRETS:
-            return {one.name: too_many_secrets(one) for one in secrets[MAX_SECRETS : MAX_SECRETS + 1]}
-        reads = await self._gather([self._cache.secret(namespace, one.name, ()) for one in secrets])
-        problems = {one.name: secret_problem(namespace, one, read) for one, read in zip(secrets, reads, strict=True)}
-        return {name: problem for name, problem in problems.items() if problem}
-
-    async def _read_all(self, namespace: str, references: Sequence[Reference]) -> list[CachedRead]:
-        """Read the object of each reference; each object once, with all its keys."""
-        keys: dict[str, set[str]] = {}
-        values: dict[str, set[str]] = {}
-        for one in references:
-            if one.key is not None:
-                keys.setdefault(one.name, set()).add(one.key)
-                values.setdefault(one.name, set()).update({one.key} if one.keep_value else ())
-        objects = list(dict.fromkeys((one.kind, one.name) for one in references))
-        reads = await self._gather(
-            [
-                self._cache.secret(namespace, name, keys.get(name, ()), values.get(name, ()))
-                if kind == "Secret"
-                else self._cache.claim(namespace, name)
-                for kind, name in objects
-            ]
-        )
-        found = dict(zip(objects, reads, strict=True))
-        return [found[one.kind, one.name] for one in references]
-
-    async def _gather(self, reads: Sequence[Coroutine[object, object, CachedRead]]) -> list[CachedRead]:
-        limit = asyncio.Semaphore(READS_AT_ONCE)
-
-        async def limited(read: Coroutine[object, object, CachedRead]) -> CachedRead:
-            async with limit:
-                return await read
-
-        return await asyncio.gather(*(limited(read) for read in reads))
+        return refused
 
     def _problem(self, namespace: str, reference: Reference, read: CachedRead) -> Problem | None:
         described = f"{reference.kind} {reference.name}"
