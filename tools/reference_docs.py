@@ -58,7 +58,7 @@ CONDITION_MEANINGS: dict[str, tuple[str, str]] = {
     "EngineHealthy": ("Each engine that is up answers and lists its model.", ""),
     "CacheReady": ("The claim of the cache is bound, and the model is in it.", "the server has no cache"),
     "AutoscalingActive": ("The HorizontalPodAutoscaler reads its metrics and can scale.", "`autoscaling` is unset"),
-    "MonitoringActive": ("Scraping and alerts are in place.", "neither is wanted"),
+    "MonitoringActive": ("The objects of scraping and alerts exist and follow the spec.", "neither is wanted"),
     "Stalled": ("Nothing will change until a person acts. This is about the server, not about its engines.", ""),
 }
 

@@ -124,36 +124,18 @@ class Applier:
         self, pairs: Sequence[tuple[Manifest, ChildResult]], owner: Owner, history: WriteHistory
     ) -> ApplyResult:
         """Return the result for the server from those of its children."""
-        refusals: list[Problem] = []
-        monitoring_problems: list[Problem] = []
-        taken: list[Problem] = []
-        written: list[Manifest] = []
-        kinds_gone: list[str] = []
-        for manifest, result in pairs:
-            match result:
-                case Written():
-                    written.append(manifest)
-                case Refused(error) if CHILD_KINDS[manifest.kind].optional:
-                    monitoring_problems.append(refusal_problem(manifest, error))
-                case Refused(error):
-                    refusals.append(refusal_problem(manifest, error))
-                case NameTaken(problem) if CHILD_KINDS[manifest.kind].optional:
-                    monitoring_problems.append(problem)
-                case NameTaken(problem):
-                    taken.append(problem)
-                case KindGone():
-                    kinds_gone.append(manifest.kind)
+        written = [manifest for manifest, result in pairs if isinstance(result, Written)]
         uids = ((manifest, self._store.uid(manifest.kind, owner.namespace, manifest.name)) for manifest, _ in pairs)
         return ApplyResult(
-            problems=(*refusals, *taken),
+            problems=_problems(pairs, optional=False),
             written=tuple(manifest.kind for manifest in written),
             edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, owner.namespace)),
-            monitoring_problems=tuple(monitoring_problems),
+            monitoring_problems=_problems(pairs, optional=True),
             conflicts=history.conflicts(),
             admission_changes=summarize_admission_changes(
                 (manifest, history.admission.changed_fields(uid)) for manifest, uid in uids
             ),
-            kinds_gone=tuple(kinds_gone),
+            kinds_gone=tuple(manifest.kind for manifest, result in pairs if isinstance(result, KindGone)),
         )
 
     def _is_edited(self, manifest: Manifest, namespace: str) -> bool:
@@ -163,6 +145,13 @@ class Applier:
             return False
         live = self._store.get(*place)
         return live is not None and bool(foreign_entries(live))
+
+
+def _problems(pairs: Sequence[tuple[Manifest, ChildResult]], *, optional: bool) -> tuple[Problem, ...]:
+    """Return the problems of the children of optional kinds, or of the others: the refusals first."""
+    chosen = [(manifest, result) for manifest, result in pairs if CHILD_KINDS[manifest.kind].optional is optional]
+    refused = [refusal_problem(manifest, result.error) for manifest, result in chosen if isinstance(result, Refused)]
+    return (*refused, *(result.problem for _, result in chosen if isinstance(result, NameTaken)))
 
 
 async def _apply_all(children: ChildApplier, manifests: Sequence[Manifest]) -> list[tuple[Manifest, ChildResult]]:
