@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vllm_operator.api.names import UNREADABLE
+from vllm_operator.informers.cache_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, CacheBudget, UnreadLog
 from vllm_operator.informers.entry import Entry
-from vllm_operator.informers.namespace_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, NamespaceBudget, UnreadLog
 from vllm_operator.kube.kinds import Kind
 from vllm_operator.kube.raw_objects import Raw, read_identity, read_object
 
@@ -24,7 +24,7 @@ class ListPacker:
         self._kind = kind
         self._known = known
         self._unread = unread
-        self._budget = NamespaceBudget()
+        self._budget = CacheBudget()
 
     def pack(self, raw: Raw) -> Entry | None:
         """Return the entry of an object; None for one that is not kept. An unchanged object is not parsed again."""

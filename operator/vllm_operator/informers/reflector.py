@@ -11,7 +11,7 @@ from typing import Any
 
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.errors import ApiError, NoAnswerError
-from vllm_operator.informers.namespace_budget import UnreadLog
+from vllm_operator.informers.cache_budget import UnreadLog
 from vllm_operator.informers.watch_source import RetryPolicy, WatchSource, selector_of
 from vllm_operator.kube.client import MAX_RESPONSE_BYTES, ApiClient
 from vllm_operator.kube.raw_objects import RawWatchEvent, cut_watch_event, read_object

@@ -7,9 +7,9 @@ from collections.abc import Callable, Container, Iterable, Mapping, Set
 from typing import Any
 
 from vllm_operator.api.names import child_name
+from vllm_operator.informers.cache_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, CacheBudget, UnreadLog
 from vllm_operator.informers.entry import Entry, is_unlabelled
 from vllm_operator.informers.list_packer import ListPacker
-from vllm_operator.informers.namespace_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, NamespaceBudget, UnreadLog
 from vllm_operator.informers.snapshot import Cached, Parser, Snapshot, cache_claim_name
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.fields import get_str
@@ -27,7 +27,7 @@ class Store:
         self._tombstones = Tombstones()
         self._objects: dict[str, dict[tuple[str, str], Entry]] = defaultdict(dict)
         self._members: dict[Key, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
-        self._budget = NamespaceBudget()
+        self._budget = CacheBudget()
         self._unread = UnreadLog()
         self._versions: dict[str, set[str]] = defaultdict(set)
         """Resource versions of the objects, by kind."""

@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from tests.unit.informers.objects import child
-from vllm_operator.informers import namespace_budget
+from vllm_operator.informers import cache_budget
+from vllm_operator.informers.cache_budget import UnreadLog
 from vllm_operator.informers.entry import Entry
 from vllm_operator.informers.list_packer import ListPacker
-from vllm_operator.informers.namespace_budget import UnreadLog
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.kinds import CHILD_KINDS
 
@@ -68,8 +68,8 @@ def test_item_without_a_name_is_counted_and_left_out(caplog: pytest.LogCaptureFi
 
 
 def test_list_keeps_no_more_than_the_budget_of_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace_budget, "MAX_NAMESPACE_OBJECTS", 3)
-    monkeypatch.setattr(namespace_budget, "MAX_NAMESPACE_BYTES", 1000)
+    monkeypatch.setattr(cache_budget, "MAX_NAMESPACE_OBJECTS", 3)
+    monkeypatch.setattr(cache_budget, "MAX_NAMESPACE_BYTES", 1000)
     packing = packer()
     names = [orjson.dumps({**child(str(n), uid=str(n)), "spec": {"x": "y" * 400}}) for n in range(5)]
     entries = [packing.pack(item) for item in names]
@@ -77,7 +77,7 @@ def test_list_keeps_no_more_than_the_budget_of_a_namespace(monkeypatch: pytest.M
 
 
 def test_store_keeps_no_more_than_the_budget_of_a_namespace(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace_budget, "MAX_NAMESPACE_OBJECTS", 3)
+    monkeypatch.setattr(cache_budget, "MAX_NAMESPACE_OBJECTS", 3)
     for number in range(5):
         store.put("Service", child(str(number), uid=str(number), version=number))
     assert store.counts()["Service"] == 3
@@ -93,7 +93,7 @@ def test_store_keeps_no_more_than_the_budget_of_a_namespace(store: Store, monkey
 def test_object_beyond_the_bytes_of_its_namespace_is_a_stub_with_its_status(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(namespace_budget, "MAX_NAMESPACE_BYTES", 1000)
+    monkeypatch.setattr(cache_budget, "MAX_NAMESPACE_BYTES", 1000)
     store.put("Service", {**child(), "spec": {"x": "y" * 1500}, "status": {"a": 1}})
     body = store.get("Service", "llm", "mistral")
     assert body is not None

@@ -7,19 +7,19 @@ import logging
 import pytest
 
 from tests.helpers.fakes import FakeClock
-from vllm_operator.informers import namespace_budget as module
-from vllm_operator.informers.namespace_budget import (
+from vllm_operator.informers import cache_budget as module
+from vllm_operator.informers.cache_budget import (
     LOG_INTERVAL_SECONDS,
     MAX_LOGGED_NAMESPACES,
     MAX_NAMESPACE_BYTES,
-    NamespaceBudget,
+    CacheBudget,
     UnreadLog,
 )
 
 
 def test_number_of_objects_is_bounded_by_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_NAMESPACE_OBJECTS", 2)
-    budget = NamespaceBudget()
+    budget = CacheBudget()
     budget.add("a", 1)
     assert budget.has_place("a")
     budget.add("a", 1)
@@ -30,7 +30,7 @@ def test_number_of_objects_is_bounded_by_namespace(monkeypatch: pytest.MonkeyPat
 
 
 def test_bytes_are_bounded_by_namespace() -> None:
-    budget = NamespaceBudget()
+    budget = CacheBudget()
     budget.add("a", MAX_NAMESPACE_BYTES - 10)
     assert budget.has_bytes("a", 10)
     assert not budget.has_bytes("a", 11)

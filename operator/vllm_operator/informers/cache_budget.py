@@ -28,7 +28,7 @@ TOO_MANY_OBJECTS = (
 logger = logging.getLogger(__name__)
 
 
-class NamespaceBudget:
+class CacheBudget:
     """The number and the bytes of the cached objects by namespace."""
 
     def __init__(self) -> None:
