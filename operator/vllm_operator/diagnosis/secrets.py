@@ -101,6 +101,7 @@ _REFERENCES = ("$", "<", "{{", "%", "*", "/", "secretkeyref", "valuefrom")
 """Beginnings of values that refer to a secret, or stand for one."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORD_GAP = re.compile(r"[_\-./ ]")
 _NAME_LENGTH = 64
 _NUMBER = re.compile(r"[\d.,+\-]{1,12}(?:[mu]?s|[KMGT]i?B?|%|x|tokens?)?$")
 _QUOTES = "\\\"'`[](){}.,:;!"
@@ -186,10 +187,9 @@ def is_random(text: str) -> bool:
     """Return True when a value looks generated: at least 6 characters with digits or of both cases, or 20 without."""
     if text.startswith("/") or "://" in text or len(text) < 6:
         return False
-    letters = [character for character in text if character.isalpha()]
-    if any(character.isdigit() for character in text) and (letters or len(text) >= 16):
-        return True
-    inner = [character for character in letters[1:] if character.isupper()]
-    if inner and len(inner) < len(letters) - 1:
-        return True
-    return len(text) >= 20 and not any(character in "_-./ " for character in text)
+    letters = "".join(filter(str.isalpha, text))
+    if any(map(str.isdigit, text)):
+        return bool(letters) or len(text) >= 16
+    # `Mistral` and `TRUE` are words; `aBc` is none.
+    has_both_cases = letters[1:] != letters[1:].lower() and letters != letters.upper()
+    return has_both_cases or (len(text) >= 20 and not _WORD_GAP.search(text))
