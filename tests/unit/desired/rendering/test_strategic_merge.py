@@ -165,3 +165,49 @@ def test_merge_keys_are_those_of_the_pod_api() -> None:
         "mountPath",
         "ip",
     }
+
+
+@pytest.mark.parametrize("source", [{"hostPath": {"path": "/x"}}, {"nfs": {"server": "a", "path": "/"}}, {"csi": {}}])
+def test_source_of_a_volume_replaces_another_one(source: dict[str, Any]) -> None:
+    base = {"volumes": [{"name": "a", "emptyDir": {"medium": "Memory"}}, {"name": "b", "emptyDir": {}}]}
+
+    merged = strategic_merge(base, {"volumes": [{"name": "a", **source}]}, "x")
+
+    assert merged["volumes"] == [{"name": "a", **source}, {"name": "b", "emptyDir": {}}]
+
+
+def test_same_source_of_a_volume_is_merged() -> None:
+    base = {"volumes": [{"name": "a", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}]}
+
+    merged = strategic_merge(base, {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "2Gi"}}]}, "x")
+
+    assert merged["volumes"] == [{"name": "a", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}]
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("startupProbe", {"httpGet": {"path": "/"}, "periodSeconds": 5}, {"exec": {"command": ["true"]}}),
+        ("livenessProbe", {"httpGet": {"path": "/"}, "periodSeconds": 5}, {"tcpSocket": {"port": 1}}),
+        ("readinessProbe", {"httpGet": {"path": "/"}, "periodSeconds": 5}, {"grpc": {"port": 1}}),
+    ],
+)
+def test_handler_of_a_probe_replaces_another_one(field: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert strategic_merge({field: before}, {field: after}, "x") == {field: {"periodSeconds": 5, **after}}
+
+
+def test_handler_of_a_hook_replaces_another_one_and_its_deletion_leaves_the_other() -> None:
+    base = {"lifecycle": {"preStop": {"sleep": {"seconds": 8}}}}
+    patch = {"lifecycle": {"preStop": {"exec": {"command": ["true"]}, "httpGet": None}}}
+
+    assert strategic_merge(base, patch, "x") == {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}
+    assert strategic_merge(base, {"lifecycle": {"preStop": {"exec": None}}}, "x") == base
+
+
+def test_source_of_a_variable_replaces_its_value() -> None:
+    base = {"env": [{"name": "A", "value": "1"}]}
+    source = {"fieldRef": {"fieldPath": "status.podIP"}}
+
+    assert strategic_merge(base, {"env": [{"name": "A", "valueFrom": source}]}, "x") == {
+        "env": [{"name": "A", "valueFrom": source}]
+    }
