@@ -327,6 +327,9 @@ OPERATIONS = [
     Change("service.port", 8080, at("Service", "spec/ports/0/port"), 8080),
     Change("service.annotations", {"team": "ml"}, at("Service", "metadata/annotations/team"), "ml"),
     Change("service.labels", {"team": "ml"}, at("Service", "metadata/labels/team"), "ml"),
+    Change("metadata.labels", {"team": "ml"}, at("Deployment", "metadata/labels/team"), "ml"),
+    Change("metadata.annotations", {"team": "ml"}, at("Service", "metadata/annotations/team"), "ml"),
+    Change("monitoring.labels", {"team": "ml"}, at("PodMonitor", "metadata/labels/team"), "ml"),
     Change("monitoring.scrape", "podMonitor", at("Deployment", "spec/template/metadata/annotations"), None),
     Change("monitoring.alerts.enabled", False, exists("PrometheusRule"), False),
     Change("monitoring.alerts.labels", {"team": "ml"}, alert("VLLMReplicaDown", "labels/team"), "ml"),
@@ -343,10 +346,45 @@ OPERATIONS = [
            at("Deployment", "spec/template/metadata/labels/team"), "ml"),
 ]  # fmt: skip
 
-CHANGES = (*MODEL, *ENGINE, *PLACEMENT, *OPERATIONS)
+NODE_PORT = {"service": {"type": "NodePort"}}
+LOAD_BALANCER = {"service": {"type": "LoadBalancer"}}
+AFFINITY = {"service": {"spec": {"sessionAffinity": "ClientIP"}}}
+SERVICE_SPEC = {
+    "sessionAffinity": "ClientIP",
+    "internalTrafficPolicy": "Local",
+    "trafficDistribution": "PreferSameZone",
+    "publishNotReadyAddresses": True,
+}
+LOAD_BALANCER_SPEC = {
+    "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    "loadBalancerIP": "10.1.2.3",
+    "allocateLoadBalancerNodePorts": False,
+}
 
-ONE_VALUE = {"autoscaling.source", "engine.env[].valueFrom.fieldRef.apiVersion"}
-"""Fields that have only one value yet: there is nothing to change them to."""
+
+def service_spec(path: str, value: Any, base: Mapping[str, Any] | None = None) -> Change:
+    """A change of a field of the Service's spec, under its own name."""
+    return Change(f"service.spec.{path}", value, at("Service", f"spec/{path.replace('.', '/')}"), value, base or {})
+
+
+SERVICE = (
+    *(service_spec(path, value) for path, value in SERVICE_SPEC.items()),
+    *(service_spec(path, value, LOAD_BALANCER) for path, value in LOAD_BALANCER_SPEC.items()),
+    service_spec("externalTrafficPolicy", "Local", NODE_PORT),
+    service_spec("sessionAffinityConfig.clientIP.timeoutSeconds", 60, AFFINITY),
+)
+
+CHANGES = (*MODEL, *ENGINE, *PLACEMENT, *OPERATIONS, *SERVICE)
+
+ONE_VALUE = {
+    "autoscaling.source",
+    "engine.env[].valueFrom.fieldRef.apiVersion",
+    "service.nodePort",
+    "service.spec.ipFamilies",
+    "service.spec.ipFamilyPolicy",
+    "service.spec.loadBalancerClass",
+}
+"""Fields that have only one value yet, or whose value Kubernetes keeps when they are unset again."""
 
 ELSEWHERE = {
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",

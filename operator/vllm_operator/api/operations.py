@@ -1,4 +1,4 @@
-"""Operation of a server: autoscaling, service, monitoring, health, rollout, disruption."""
+"""Operation of a server: autoscaling, monitoring, health, rollout, disruption."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vllm_operator.api.core import ScalingBehavior
-from vllm_operator.api.fields import AlertLabels, Annotations, CelRule, IntOrFraction, IntOrPercent, Labels, Model
+from vllm_operator.api.fields import AlertLabels, CelRule, IntOrFraction, IntOrPercent, Labels, Model
 
 
 class Autoscaling(Model):
@@ -50,19 +50,6 @@ class Autoscaling(Model):
     )
 
 
-class Service(Model):
-    """The Service in front of the replicas."""
-
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
-        default="ClusterIP", description="Type of the Service."
-    )
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=80, description="Port of the Service.")
-    annotations: Annotations = Field(
-        default_factory=dict, description="Annotations of the Service, for example for a load balancer."
-    )
-    labels: Labels = Field(default_factory=dict, description="Labels of the Service, added to the operator's own.")
-
-
 class Alerts(Model):
     """The PrometheusRule of the server, and the limits of its alerts."""
 
@@ -96,6 +83,11 @@ class Monitoring(Model):
         description="How Prometheus finds the replicas: by a PodMonitor (podMonitor), by prometheus.io annotations of "
         "the pods (annotations), or not at all (none). auto sets the annotations, and adds a PodMonitor where its CRD "
         "is installed.",
+    )
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Labels of the PodMonitor and the PrometheusRule, by which a Prometheus selects them, such as "
+        "release: kube-prometheus-stack.",
     )
     alerts: Alerts = Field(default_factory=Alerts, description="The PrometheusRule and its limits.")
 

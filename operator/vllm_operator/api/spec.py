@@ -8,10 +8,11 @@ from pydantic import Field
 
 from vllm_operator.api.core import LocalObjectReference, ResourceRequirements
 from vllm_operator.api.engine import Engine
-from vllm_operator.api.fields import CelRule, FreeObject, ListMap, Model, Quantity
+from vllm_operator.api.fields import Annotations, CelRule, FreeObject, Labels, ListMap, Model, Quantity
 from vllm_operator.api.model import ModelSource
-from vllm_operator.api.operations import Autoscaling, Disruption, Health, Monitoring, Rollout, Service
+from vllm_operator.api.operations import Autoscaling, Disruption, Health, Monitoring, Rollout
 from vllm_operator.api.placement import Accelerator, Cache, Scheduling, Security
+from vllm_operator.api.service import Service
 
 DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
 """The release of vLLM that the operator is tested with."""
@@ -21,9 +22,27 @@ UNKNOWN_VERSION = "unknown"
 """Value of `spec.version` for an image whose vLLM is not to be judged, such as a fork."""
 
 
+class ChildMetadata(Model):
+    """Labels and annotations of every object that the operator creates."""
+
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Labels, such as a queue of Kueue or a cost center. Pods do not get them, so that a change "
+        "restarts none: label pods by podTemplate.metadata.",
+    )
+    annotations: Annotations = Field(
+        default_factory=dict, description="Annotations, such as those of Reloader. Pods do not get them."
+    )
+
+
 class Spec(Model):
     """The desired state of one model, served by replicas of vLLM."""
 
+    metadata: ChildMetadata = Field(
+        default_factory=ChildMetadata,
+        description="Labels and annotations of every object that the operator creates; those of `service` and "
+        "`monitoring` win.",
+    )
     model: ModelSource = Field(description="The model that is served.")
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
         default=DEFAULT_IMAGE, description="Container image of vLLM."

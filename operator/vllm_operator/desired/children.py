@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
@@ -11,6 +12,7 @@ from vllm_operator.api.spec import possible_replicas
 from vllm_operator.desired.autoscaler import AutoscalerPlan, autoscaler_plan
 from vllm_operator.desired.cache_volume import ClaimPlan, claim_plan
 from vllm_operator.desired.deployment import DeploymentPlan, deployment_plan
+from vllm_operator.desired.model_dump import dump_model
 from vllm_operator.desired.monitoring import PodMonitorPlan, pod_annotations, pod_monitor_plan, prometheus_rule_plan
 from vllm_operator.desired.prometheus_rule import PrometheusRulePlan
 from vllm_operator.vllm.arguments import engine_values
@@ -19,14 +21,16 @@ from vllm_operator.vllm.model_source import resolve_model
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """The Service in front of the replicas."""
+    """The Service in front of the replicas; `details` are further fields of its spec."""
 
     name: str
     type: str
     port: int
+    node_port: int | None
     selector: dict[str, str]
     labels: dict[str, str]
     annotations: dict[str, str]
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,11 @@ def _service_plan(server: VLLMServer) -> ServicePlan:
         name=child_name(server.name),
         type=service.type,
         port=service.port,
+        node_port=service.node_port,
         selector=selector_labels(server.name),
         labels=dict(service.labels),
         annotations=dict(service.annotations),
+        details=dump_model(service.spec) if service.spec else {},
     )
 
 

@@ -7,6 +7,7 @@ Kubernetes.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 from vllm_operator.api.core import Toleration, TopologySpreadConstraint
 from vllm_operator.api.fields import QUALIFIED
-from vllm_operator.api.names import selector_labels
+from vllm_operator.api.names import GROUP, recommended_labels, selector_labels
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.kube.quantity import parse_quantity
@@ -22,6 +23,19 @@ from vllm_operator.kube.quantity import parse_quantity
 STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 ANNOTATIONS_BYTES = 200 * 1024
 """Bytes that the annotations of the Service may have; Kubernetes allows 256 KiB, and the operator adds its own."""
+
+RESERVED_DOMAINS = frozenset(
+    {
+        GROUP,
+        "autoscaling.alpha.kubernetes.io",
+        "deployment.kubernetes.io",
+        "kubectl.kubernetes.io",
+        "pv.kubernetes.io",
+        "volume.beta.kubernetes.io",
+        "volume.kubernetes.io",
+    }
+)
+"""Domains of annotations that the operator, kubectl and Kubernetes' controllers write on children."""
 
 DIVISORS = {
     "cpu": {"1", "1m"},
@@ -37,6 +51,9 @@ def keys_are_qualified_names(spec: Spec) -> Iterator[Problem]:
     """Refuse invalid keys of labels and annotations."""
     maps: dict[str, Mapping[str, str]] = {
         "scheduling.nodeSelector": spec.scheduling.node_selector,
+        "metadata.labels": spec.metadata.labels,
+        "metadata.annotations": {key.lower(): value for key, value in spec.metadata.annotations.items()},
+        "monitoring.labels": spec.monitoring.labels,
         "service.labels": spec.service.labels,
         "service.annotations": {key.lower(): value for key, value in spec.service.annotations.items()},
     }
@@ -54,11 +71,53 @@ def _is_qualified(key: str) -> bool:
 
 
 def annotations_fit(spec: Spec) -> Iterator[Problem]:
-    """Refuse annotations of the Service that are too large together."""
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.service.annotations.items())
-    if size > ANNOTATIONS_BYTES:
+    """Refuse annotations that are too large together: those of all children, and with those of the Service."""
+    common, service = _size(spec.metadata.annotations), _size(spec.service.annotations)
+    path = "metadata.annotations" if common > service else "service.annotations"
+    if common + service > ANNOTATIONS_BYTES:
+        yield _invalid(path, f"{common + service} bytes are more than the {ANNOTATIONS_BYTES} that fit: shorten them")
+
+
+def _size(annotations: Mapping[str, str]) -> int:
+    return sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+
+
+def metadata_is_not_reserved(spec: Spec) -> Iterator[Problem]:
+    """Refuse labels and annotations of the children that the operator or Kubernetes' controllers set."""
+    own = recommended_labels("x")
+    for key in (*spec.metadata.labels, *spec.monitoring.labels):
+        if key in own:
+            path = "metadata.labels" if key in spec.metadata.labels else "monitoring.labels"
+            yield _invalid(f"{path}[{key}]", "the operator sets this label: remove it")
+    for key in spec.metadata.annotations:
+        if key.rpartition("/")[0].lower() in RESERVED_DOMAINS:
+            yield _invalid(
+                f"metadata.annotations[{key[:80]}]", "the operator or Kubernetes sets this annotation: remove it"
+            )
+
+
+def source_ranges_are_networks(spec: Spec) -> Iterator[Problem]:
+    """Refuse source ranges of the load balancer that are no CIDR."""
+    details = spec.service.spec
+    for position, text in enumerate((details.load_balancer_source_ranges if details else None) or ()):
+        try:
+            ipaddress.ip_network(text.strip(), strict=False)
+        except ValueError:
+            yield _invalid(
+                f"service.spec.loadBalancerSourceRanges[{position}]",
+                f'"{text}" is no range of addresses: write it as CIDR, such as 10.0.0.0/8',
+            )
+
+
+def ip_families_fit(spec: Spec) -> Iterator[Problem]:
+    """Refuse one family twice, and two families of a Service with one."""
+    details = spec.service.spec
+    families = (details.ip_families if details else None) or []
+    if len(set(families)) < len(families):
+        yield _invalid("service.spec.ipFamilies", f"{families[0]} is listed twice: remove one")
+    elif details and len(families) > 1 and details.ip_family_policy == "SingleStack":
         yield _invalid(
-            "service.annotations", f"{size} bytes are more than the {ANNOTATIONS_BYTES} that fit: shorten them"
+            "service.spec.ipFamilies", "two families need ipFamilyPolicy: PreferDualStack or RequireDualStack: set it"
         )
 
 
@@ -210,6 +269,9 @@ def _invalid(path: str, error: str) -> Problem:
 CHECKS = (
     keys_are_qualified_names,
     annotations_fit,
+    metadata_is_not_reserved,
+    source_ranges_are_networks,
+    ip_families_fit,
     resources_are_valid,
     accelerator_is_a_resource,
     resource_claims_exist_in_pod,

@@ -96,6 +96,8 @@ class Generator:
         if cache is not None:
             spec["cache"] = self._cache(cache)
         self._shareable(spec)
+        if spec.get("service", {}).get("nodePort") and spec["service"].get("type", "ClusterIP") == "ClusterIP":
+            spec["service"]["type"] = "NodePort"
         rollout = spec.get("rollout", {})
         if rollout.get("maxUnavailable") == 0 and rollout.get("maxSurge", 0) in (0, "0%"):
             rollout["maxSurge"] = 1

@@ -169,6 +169,22 @@ INSIDE: dict[str, Choose] = {
 }
 """The same for what stands in the items of lists that are drawn as a whole."""
 
+
+def _service_spec(rng: random.Random) -> dict[str, Any]:
+    """Fields that fit every type of Service."""
+    fields = {
+        "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": rng.choice((1, 600, 86_400))}},
+        "internalTrafficPolicy": rng.choice(("Cluster", "Local")),
+        "trafficDistribution": "PreferClose",
+        "ipFamilyPolicy": "SingleStack",
+        "ipFamilies": ["IPv4"],
+        "publishNotReadyAddresses": rng.random() < 0.5,
+    }
+    found = {name: value for name, value in fields.items() if rng.random() < 0.4}
+    return found | ({"sessionAffinity": "ClientIP"} if "sessionAffinityConfig" in found else {})
+
+
 VALUES: dict[str, Choose] = {
     "model.uri": one_of(
         "hf://tiny-org/tiny", "hf://tiny-org/other", "tiny-org/third", "file:///models/tiny", "pvc://models/tiny",
@@ -200,6 +216,11 @@ VALUES: dict[str, Choose] = {
     "engine.command": one_of(["vllm", "serve"], ["python3", "-m", "vllm.entrypoints.openai.api_server"]),
     "engine.extraArgs": _extra_args,
     "engine.env": _variables,
+    "metadata.labels": a_map(),
+    "metadata.annotations": a_map(),
+    "monitoring.labels": a_map(),
+    "service.nodePort": lambda rng: rng.randint(30000, 32767),
+    "service.spec": _service_spec,
     "replicas": one_of(0, 1, 1, 2, 2, 3),
     "accelerator.resourceName": one_of("", "nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-1g.10gb"),
     "accelerator.count": one_of(0, 1, 8),

@@ -125,3 +125,28 @@ FINE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", FINE)
 def test_accepted(fields: dict[str, Any]) -> None:
     assert spec_problems(spec(**fields)) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"metadata": {"labels": {"a b": ""}}}, "spec.metadata.labels"),
+        ({"metadata": {"annotations": {"a b": ""}}}, "spec.metadata.annotations"),
+        ({"metadata": {"annotations": {"a": "x" * 4000, **{f"b{n}": "y" * 4096 for n in range(60)}}}}, "spec.metadata"),
+        ({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}, "spec.metadata.labels[app.kubernetes.io/name]"),
+        ({"monitoring": {"labels": {"app.kubernetes.io/name": "x"}}}, "spec.monitoring.labels[app.kubernetes.io/name]"),
+        ({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}}}, "spec.metadata.annotations[deploy"),
+        ({"service": {"spec": {"loadBalancerSourceRanges": ["10.0.0.0/8", "x"]}}}, "spec.service.spec.loadBalancerS"),
+        ({"service": {"spec": {"ipFamilies": ["IPv4", "IPv4"]}}}, "spec.service.spec.ipFamilies"),
+        (
+            {"service": {"spec": {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "SingleStack"}}},
+            "spec.service.spec.ipFamilies",
+        ),
+    ],
+    ids=range(9),
+)
+def test_metadata_and_service_that_kubernetes_refuses_are_refused(fields: dict[str, Any], field: str) -> None:
+    (message,) = [problem.message for problem in spec_problems(spec(**fields))]
+
+    assert message.startswith(field)
+    assert ": " in message

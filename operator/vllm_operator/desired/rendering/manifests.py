@@ -10,12 +10,13 @@ import orjson
 
 from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, CONTAINER, recommended_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired.children import ChildrenPlan
+from vllm_operator.desired.children import ChildrenPlan, ServicePlan
 from vllm_operator.desired.deployment import DeploymentPlan
 from vllm_operator.desired.rendering.strategic_merge import strategic_merge
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.errors import InvalidSpecError, TemplateError
 from vllm_operator.kube.codec import compress_json
+from vllm_operator.kube.kinds import MONITORING_KINDS
 from vllm_operator.kube.manifest import Manifest
 
 TEMPLATES = {
@@ -57,6 +58,8 @@ def _render_child(server: VLLMServer, plan: ChildrenPlan, kind: str, part: Any) 
     body = render_template(TEMPLATES[kind], part)
     if body.get("kind") != kind or body.get("metadata", {}).get("name") != part.name:
         raise TemplateError(f"template {TEMPLATES[kind]} must render the {kind} {part.name}")
+    if isinstance(part, ServicePlan):
+        body["spec"].update(part.details)
     if isinstance(part, DeploymentPlan) and part.overlay:
         _merge_pod_template(body, part)
     owned = not (kind == "PersistentVolumeClaim" and plan.keeps_claim)
@@ -89,10 +92,14 @@ def _check_container(template: dict[str, Any]) -> None:
 
 
 def _add_common_metadata(body: dict[str, Any], server: VLLMServer, owned: bool) -> None:
-    """Add the metadata of each child: namespace, labels, name of the server and, if `owned`, the owner reference."""
-    metadata = body["metadata"]
+    """Add the metadata of each child: namespace, labels, name of the server and, if `owned`, the owner reference.
+
+    The labels and annotations of one child win over those of all, and the operator's own over both.
+    """
+    metadata, given, spec = body["metadata"], server.spec.metadata, server.spec
+    monitoring = spec.monitoring.labels if body["kind"] in MONITORING_KINDS else {}
     metadata["namespace"] = server.namespace
-    metadata["labels"] = {**metadata.get("labels", {}), **recommended_labels(server.name)}
-    metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_SERVER: server.name}
+    metadata["labels"] = {**given.labels, **monitoring, **metadata.get("labels", {}), **recommended_labels(server.name)}
+    metadata["annotations"] = {**given.annotations, **metadata.get("annotations", {}), ANNOTATION_SERVER: server.name}
     if owned:
         metadata["ownerReferences"] = [server.owner_reference]

@@ -1,0 +1,87 @@
+"""Manifests that people need: each is rendered as its owner means it, or refused with a way that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tests.helpers.paths import REPOSITORY
+from vllm_operator.offline.judgement import Judgement, judge
+from vllm_operator.offline.manifest_file import read_documents
+
+CASES = REPOSITORY / "tests" / "data" / "field_cases"
+
+
+def judged(name: str, **spec: Any) -> Judgement:
+    """Return the verdict about a case, with fields of its spec replaced."""
+    body = yaml.safe_load((CASES / f"{name}.yaml").read_text())
+    body["spec"].update(spec)
+    (document,) = read_documents(yaml.safe_dump(body))
+    return judge(document)
+
+
+def objects(name: str, **spec: Any) -> dict[str, Any]:
+    """Return the children of a case by kind."""
+    judgement = judged(name, **spec)
+    assert judgement.problems == ()
+    return {body["kind"]: body for body in judgement.objects}
+
+
+def pod(name: str, **spec: Any) -> dict[str, Any]:
+    """Return the spec of the pods of a case."""
+    found: dict[str, Any] = objects(name, **spec)["Deployment"]["spec"]["template"]["spec"]
+    return found
+
+
+def volume(name: str, **spec: Any) -> dict[str, Any]:
+    """Return the cache volume of a case."""
+    (found,) = [item for item in pod(name, **spec)["volumes"] if item["name"] == "model-cache"]
+    return dict(found)
+
+
+def test_labels_by_which_a_prometheus_selects_arrive() -> None:
+    children = objects("23-podmonitor-labels")
+
+    assert children["PodMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert children["PrometheusRule"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert "release" not in children["Deployment"]["metadata"]["labels"]
+
+
+def test_metadata_for_all_children_arrives_at_each() -> None:
+    metadata = {"labels": {"model.aibrix.ai/name": "m"}, "annotations": {"lingo.substratus.ai/models": "m"}}
+    plain, children = objects("24-deployment-annotations"), objects("24-deployment-annotations", metadata=metadata)
+
+    assert {child["metadata"]["labels"]["model.aibrix.ai/name"] for child in children.values()} == {
+        "m",
+        "mistral-7b-instruct",
+    }
+    assert {child["metadata"]["annotations"]["lingo.substratus.ai/models"] for child in children.values()} == {"m"}
+    assert children["Deployment"]["spec"] == plain["Deployment"]["spec"], "no pod restarts"
+
+
+def test_details_of_the_service_arrive_and_selector_and_ports_stay() -> None:
+    details = {
+        "sessionAffinity": "None",
+        "externalTrafficPolicy": "Local",
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    }
+    service = {"type": "LoadBalancer", "nodePort": 30080, "spec": details}
+    found = objects("35-service", service=service)["Service"]["spec"]
+
+    assert details.items() <= found.items()
+    assert [(port["port"], port["nodePort"], port["targetPort"]) for port in found["ports"]] == [(80, 30080, "http")]
+    assert found["selector"]["app.kubernetes.io/instance"] == "qwen-25-72b-instruct"
+
+
+def test_details_beside_their_place_are_refused_by_name() -> None:
+    assert {problem.field for problem in judged("35-service").problems} == {
+        f"spec.service.{name}" for name in ("sessionAffinity", "externalTrafficPolicy", "loadBalancerSourceRanges")
+    }
+
+
+def test_another_source_replaces_that_of_the_cache() -> None:
+    assert volume("07-hostpath-cache") == {
+        "name": "model-cache",
+        "hostPath": {"path": "/mnt/opea-models", "type": "Directory"},
+    }
