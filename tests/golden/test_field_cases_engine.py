@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.helpers.paths import REPOSITORY
@@ -85,3 +86,18 @@ def test_image_without_an_entrypoint_gets_a_command() -> None:
     assert "set engine.command" in bare.warnings[0]
     assert container_of(with_command)["command"] == ["vllm", "serve"]
     assert with_command.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["26-multinode", "26b-multinode-nnodes"])
+def test_engine_over_several_nodes_is_refused(name: str) -> None:
+    problems = state_of(name).problems
+
+    assert {problem.reason for problem in problems} == {"MultiNode"}
+    assert all("not supported yet" in problem.message for problem in problems)
+
+
+def test_served_name_is_the_last_part_until_named() -> None:
+    both = {"uri": "hf://ibm-granite/granite-4.2-8b", "servedNames": ["ibm-granite/granite-4.2-8b", "granite-4.2-8b"]}
+
+    assert state_of("41-served-name").served_names == ("granite-4.2-8b",)
+    assert state_of("41-served-name", model=both).served_names == tuple(both["servedNames"])

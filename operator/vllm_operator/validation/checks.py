@@ -9,6 +9,11 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.validation import kubernetes_checks
+from vllm_operator.validation.argument_checks import (
+    config_file_warnings,
+    engine_fits_one_pod,
+    served_names_are_known,
+)
 from vllm_operator.validation.claim_checks import surge_can_mount_cache
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
 from vllm_operator.validation.shell_quotes import suggested_items
@@ -32,7 +37,7 @@ def spec_problems(spec: Spec) -> tuple[Problem, ...]:
 
 def spec_warnings(spec: Spec) -> tuple[str, ...]:
     """Return the parts of an accepted spec that could not be checked, and why."""
-    return (*entrypoint_warnings(spec), *version_warnings(spec))
+    return (*entrypoint_warnings(spec), *version_warnings(spec), *config_file_warnings(spec))
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
@@ -143,6 +148,8 @@ CHECKS: tuple[Check, ...] = (
     arguments_are_single_items,
     flags_are_set_once,
     operator_flags_are_absent,
+    engine_fits_one_pod,
+    served_names_are_known,
     flags_exist,
     values_fit,
     served_names_are_no_flags,

@@ -133,7 +133,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         "flags whose names begin like owned ones",
         extra("--model-impl=auto", "--hf-config-path=x", "--api-server-count", "1"),
     ),
-    ("data-parallel flags with the size", extra("--data-parallel-size-local=1", dataParallelSize=2)),
+    ("data-parallel flags with the size", extra("--data-parallel-size-local=2", dataParallelSize=2)),
     ("a repeated flag, whose last value counts", extra("--seed=1", "--seed=2")),
     ("a negative number", extra("--max-logprobs", "-1")),
     ("a name with a dash alone", {"model": {**MODEL, "servedNames": ["-a"]}}),
