@@ -40,8 +40,8 @@ def jobs(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_there_are_the_three_workflows() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["ci", "nightly", "release"]
+def test_there_are_the_known_workflows() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "nightly", "release", "vllm-release"]
 
 
 def test_every_action_is_pinned_by_digest_with_its_version() -> None:

@@ -65,14 +65,24 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, Json]:
     """Return flag -> definition, sorted by name."""
     found = {}
     for action in parser._actions:
-        names = [name for name in action.option_strings if not name.startswith("--no-")] or list(action.option_strings)
-        if names and names != ["-h", "--help"]:
-            main = next((name for name in names if name.startswith("--")), names[0])
-            found[main] = _definition(action, [name for name in names if name != main])
+        names = _names(parser, action)
+        positives = [name for name in names if not _is_negative(action, name)] or names
+        if positives and set(positives) != {"-h", "--help"}:
+            main = next((name for name in positives if name.startswith("--")), positives[0])
+            found[main] = _definition(action, names, [name for name in positives if name != main])
     return dict(sorted(found.items()))
 
 
-def _definition(action: argparse.Action, aliases: list[str]) -> Json:
+def _names(parser: argparse.ArgumentParser, action: argparse.Action) -> list[str]:
+    """Return all names that the parser accepts: from 0.33 on, the help hides some of them."""
+    return [name for name, owner in parser._option_string_actions.items() if owner is action]
+
+
+def _is_negative(action: argparse.Action, name: str) -> bool:
+    return name.startswith("--no-") or name in getattr(action, "negative_option_strings", ())
+
+
+def _definition(action: argparse.Action, names: list[str], aliases: list[str]) -> Json:
     """Return only what differs from a flag that takes one text."""
     kind, keywords = _kind(action.type) if action.nargs != 0 and callable(action.type) else ("text", [])
     facts: Json = {
@@ -80,7 +90,8 @@ def _definition(action: argparse.Action, aliases: list[str]) -> Json:
         "kind": None if kind == "text" else kind,
         "keywords": keywords,
         "choices": _choices(action),
-        "negatable": _is_negatable(action),
+        "negatable": len(names) > 1 and any(name.startswith("--no-") for name in names),
+        "opposites": [name for name in names if _is_negative(action, name) and not name.startswith("--no-")],
         "aliases": aliases,
         "default": _default(action.default),
         "deprecated": _is_deprecated(action),
@@ -89,11 +100,6 @@ def _definition(action: argparse.Action, aliases: list[str]) -> Json:
     return {
         name: value for name, value in facts.items() if value not in (None, False, []) or (name, value) == ("nargs", 0)
     }
-
-
-def _is_negatable(action: argparse.Action) -> bool:
-    options = action.option_strings
-    return len(options) > 1 and any(name.startswith("--no-") for name in options)
 
 
 def _is_deprecated(action: argparse.Action) -> bool:

@@ -7,10 +7,11 @@ import pytest
 from tests.helpers.specs import spec
 from vllm_operator.api.engine import flag_fields
 from vllm_operator.vllm.arguments import COUNT_FLAGS, DRAIN_FLAG, MODEL_FLAGS, supports_drain
+from vllm_operator.vllm.cli_parser import CliParser
 from vllm_operator.vllm.metric_series import metric_names
 from vllm_operator.vllm.releases import ReleaseNumber, load_release, release_numbers
 
-NEEDED = [(0, 9), (0, 11), (0, 14), (0, 18), (0, 25), (0, 32)]
+NEEDED = [(0, 9), (0, 11), (0, 14), (0, 18), (0, 25), (0, 32), (0, 33)]
 ENDPOINTS = {"GET /health", "GET /v1/models", "GET /version", "GET /metrics", "POST /v1/completions"}
 
 
@@ -45,3 +46,12 @@ def test_running_requests_are_drained_where_the_flag_exists(number: ReleaseNumbe
     version = ".".join(map(str, number))
 
     assert supports_drain(spec(version=version)) == (DRAIN_FLAG in load_release(number).flags)
+
+
+@pytest.mark.parametrize("written", ["--disable-lora", "--no-enable-lora"])
+def test_opposite_of_a_switch_sets_it_to_false(written: str) -> None:
+    """From 0.33 on, `--disable-x` negates `--enable-x`, and the older `--no-enable-x` stays but leaves the help."""
+    (argument,) = CliParser(load_release((0, 33, 0)).flags).parse([written])
+
+    assert argument.flag is not None
+    assert (argument.flag.name, argument.negated) == ("--enable-lora", True)
