@@ -23,7 +23,7 @@ MIN_PODS = 64
 
 
 @dataclass(slots=True)
-class _Entry:
+class _PodResults:
     version: str
     results: dict[str, tuple[object, object]] = field(default_factory=dict)
     """Name of the result -> everything else that it depends on, and the result."""
@@ -35,7 +35,7 @@ class PodMemo:
     __slots__ = ("_entries", "_keeps_all")
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _PodResults] = {}
         self._keeps_all = True
 
     def recall(self, body: Object, name: str, compute: Callable[[], Result], depends_on: object = None) -> Result:
@@ -53,7 +53,7 @@ class PodMemo:
             return compute()
         entry = self._entries.get(uid)
         if entry is None or entry.version != version:
-            entry = self._entries[uid] = _Entry(version, _lasting(entry))
+            entry = self._entries[uid] = _PodResults(version, _lasting(entry))
         known = entry.results.get(name)
         if known is None or known[0] != depends_on:
             known = entry.results[name] = (depends_on, compute())
@@ -69,5 +69,5 @@ class PodMemo:
             del self._entries[uid]
 
 
-def _lasting(entry: _Entry | None) -> dict[str, tuple[object, object]]:
+def _lasting(entry: _PodResults | None) -> dict[str, tuple[object, object]]:
     return {ENDS: entry.results[ENDS]} if entry is not None and ENDS in entry.results else {}

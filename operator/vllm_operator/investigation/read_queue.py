@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class FairQueue(Generic[Item]):
+class ReadQueue(Generic[Item]):
     """Items by namespace. Each namespace has a turn after the others, and a bounded number of items at work.
 
     Args:

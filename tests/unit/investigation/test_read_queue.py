@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from vllm_operator.investigation.fair_queue import FairQueue
+from vllm_operator.investigation.read_queue import ReadQueue
 
 
 async def test_namespaces_take_turns_and_keep_their_order() -> None:
-    queue: FairQueue[str] = FairQueue(share=10)
+    queue: ReadQueue[str] = ReadQueue(share=10)
     for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
         queue.put(name[0], name, name)
     taken = [(await queue.take())[1] for _ in range(6)]
@@ -18,7 +18,7 @@ async def test_namespaces_take_turns_and_keep_their_order() -> None:
 
 
 async def test_namespace_waits_when_its_share_is_at_work() -> None:
-    queue: FairQueue[int] = FairQueue(share=2)
+    queue: ReadQueue[int] = ReadQueue(share=2)
     for number in range(3):
         queue.put("a", number, number)
     assert [await queue.take() for _ in range(2)] == [("a", 0), ("a", 1)]
@@ -31,7 +31,7 @@ async def test_namespace_waits_when_its_share_is_at_work() -> None:
 
 
 async def test_waiting_item_of_the_same_name_is_replaced() -> None:
-    queue: FairQueue[str] = FairQueue(share=10)
+    queue: ReadQueue[str] = ReadQueue(share=10)
     queue.put("a", "pod", "first run")
     queue.put("a", "pod", "second run")
     assert await queue.take() == ("a", "second run")
