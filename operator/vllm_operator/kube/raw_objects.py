@@ -167,11 +167,10 @@ def read_object(raw: Raw, kind: Kind) -> dict[str, Any]:
     size, limit = len(memoryview(raw)), _LIMITS.get(kind, MAX_OBJECT_BYTES)
     if size > limit:
         return _stub(raw, kind, too_large(size, limit))
-    text = bytes(raw)
-    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS or text.count(b":") > MAX_COLONS:
+    if size > MAX_CONTAINERS and _has_too_many_parts(bytes(raw)):
         return _stub(raw, kind, TOO_MANY_PARTS)
     try:
-        body = orjson.loads(text)
+        body = orjson.loads(memoryview(raw))
     except orjson.JSONDecodeError as error:
         return _stub(raw, kind, f"it cannot be parsed as JSON, or is nested too deeply ({error}): flatten it")
     if not isinstance(body, dict):
@@ -235,6 +234,10 @@ def _cut_watch_event(line: bytes) -> RawWatchEvent:
         event_type, body = str(_parsed(parts.get("type", b'""'))), parts.get("object", b"{}")
         metadata = members(members(body).get("metadata", b"{}"))
         return RawWatchEvent(event_type, body, str(_parsed(metadata.get("resourceVersion", b'""'))))
+
+
+def _has_too_many_parts(text: bytes) -> bool:
+    return text.count(b"[") + text.count(b"{") > MAX_CONTAINERS or text.count(b":") > MAX_COLONS
 
 
 def _stub(raw: Raw, kind: Kind, reason: str) -> dict[str, Any]:
