@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.helpers.specs import UID, body
-from vllm_operator.api.names import ANNOTATION_SERVER, recommended_labels
+from vllm_operator.api.names import ANNOTATION_SERVER, recommended_labels, selector_labels
 from vllm_operator.desired.state import desired_state
-from vllm_operator.kube.ownership import is_child_of, is_controlled_by, is_terminating
+from vllm_operator.kube.ownership import controller_uid, is_child_of, is_controlled_by, is_replica_of, is_terminating
 
 Json = dict[str, Any]
 SERVER = desired_state(body(), frozenset()).server
@@ -62,3 +62,33 @@ def test_owner(metadata: Json, child: bool, controlled: bool) -> None:
 def test_deleted_object_is_terminating() -> None:
     assert is_terminating({"metadata": {"deletionTimestamp": "2026-03-02T08:00:00Z"}})
     assert not is_terminating({"metadata": {}})
+
+
+REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "mistral-5f9c6d7b8", "controller": True}
+
+
+@pytest.mark.parametrize(
+    ("owners", "replica"),
+    [
+        ([REPLICA_SET], True),
+        ([{**REPLICA_SET, "controller": False}], False),
+        ([{**REPLICA_SET, "controller": "true"}], False),
+        ([{**REPLICA_SET, "name": "mistral-5f9c6d7b80"}], False),
+        ([{**REPLICA_SET, "kind": "StatefulSet"}], False),
+        ([{**REPLICA_SET, "apiVersion": "example.com/v1"}], False),
+        (["mistral"], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_replica_is_controlled_by_a_replica_set_of_its_deployment(owners: Any, replica: bool) -> None:
+    labels = {**selector_labels("mistral"), "pod-template-hash": "5f9c6d7b8"}
+    pod = {"metadata": {"labels": labels, "ownerReferences": owners}}
+    assert is_replica_of(pod, "mistral") is replica
+    assert not is_replica_of(pod, "mistral-5f9c6d7b8")
+
+
+def test_controller_uid_is_empty_without_a_controller() -> None:
+    assert controller_uid({"ownerReferences": [OWNER]}) == UID
+    assert controller_uid({"ownerReferences": [{**OWNER, "controller": False}]}) == ""
+    assert controller_uid({}) == ""
