@@ -101,3 +101,10 @@ def test_served_name_is_the_last_part_until_named() -> None:
 
     assert state_of("41-served-name").served_names == ("granite-4.2-8b",)
     assert state_of("41-served-name", model=both).served_names == tuple(both["servedNames"])
+
+
+def test_gguf_file_of_the_hub_goes_to_vllm_as_written() -> None:
+    arguments = container_of(state_of("05-gguf"))["args"]
+
+    assert arguments[:4] == ["--model", "unsloth/Qwen3-0.6B-GGUF:Q4_K_M", "--served-model-name", "qwen3"]
+    assert arguments[-2:] == ["--tokenizer", "Qwen/Qwen3-0.6B"]

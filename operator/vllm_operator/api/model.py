@@ -9,6 +9,9 @@ from pydantic import Field
 from vllm_operator.api.core import SecretKeyReference
 from vllm_operator.api.fields import CelRule, Model, ShortText
 
+_PART = "[A-Za-z0-9][-A-Za-z0-9._]*"
+"""Pattern of one part of a name on the Hugging Face Hub."""
+
 URI_RULES = (
     CelRule(
         "self.trim().size() > 0",
@@ -34,8 +37,9 @@ URI_RULES = (
     ),
     CelRule(
         "self.contains('://') && !self.startsWith('hf://') || self.trim().size() == 0 "
-        "|| self.matches('^(hf://)?[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')",
-        "a Hugging Face model is named hf://org/name, such as hf://mistralai/Mistral-7B-Instruct-v0.3",
+        f"|| self.matches('^(hf://)?{_PART}(/{_PART}(:{_PART}|(/{_PART})*/{_PART}[.]gguf)?)?$')",
+        "a Hugging Face model is named hf://org/name, such as hf://mistralai/Mistral-7B-Instruct-v0.3; a GGUF file is "
+        "named hf://org/name:Q4_K_M by its quantization, or hf://org/name/file.gguf",
     ),
     CelRule("!self.contains('/../') && !self.endsWith('/..')", "model.uri must not contain '..'"),
 )
@@ -45,7 +49,8 @@ class ModelSource(Model):
     """The model that vLLM loads, and the names that clients use for it."""
 
     uri: Annotated[str, Field(max_length=1024), *URI_RULES] = Field(
-        description="Location of the model: hf://org/name (or org/name alone) for the Hugging Face Hub, "
+        description="Location of the model: hf://org/name (or org/name alone) for the Hugging Face Hub, with :Q4_K_M "
+        "or /file.gguf behind it for one GGUF file, "
         "pvc://claim/path for a directory of a PersistentVolumeClaim, file:///path for a directory of the image."
     )
     revision: ShortText | None = Field(

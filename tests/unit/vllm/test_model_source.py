@@ -10,6 +10,16 @@ from tests.helpers.specs import spec
 from vllm_operator.vllm.model_source import ResolvedModel, resolve_model
 
 ROWS: list[tuple[str, dict[str, Any], ResolvedModel]] = [
+    (
+        "a GGUF file by its quantization",
+        {"uri": "hf://org/name:Q4_K_M"},
+        ResolvedModel("org/name:Q4_K_M", ("name:Q4_K_M",), downloads=True),
+    ),
+    (
+        "a GGUF file by its name",
+        {"uri": "hf://org/name/file.gguf"},
+        ResolvedModel("org/name/file.gguf", ("file.gguf",), downloads=True),
+    ),
     ("the hub", {"uri": "hf://org/name"}, ResolvedModel("org/name", ("name",), downloads=True)),
     ("the hub without a scheme", {"uri": "org/name"}, ResolvedModel("org/name", ("name",), downloads=True)),
     ("a directory of a claim", {"uri": "pvc://models/a/b"}, ResolvedModel("/model/a/b", ("b",), claim="models")),
