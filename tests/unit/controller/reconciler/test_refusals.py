@@ -8,6 +8,7 @@ from tests.unit.controller.reconciler.scene import Scene
 from vllm_operator.controller.reconciler import REFUSED_SECONDS
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError
+from vllm_operator.kube.kinds import MONITORING_KINDS
 
 
 async def test_refused_spec_sets_accepted_false_and_keeps_the_children() -> None:
@@ -43,3 +44,25 @@ async def test_failure_that_a_retry_may_cure_is_left_to_the_work_queue() -> None
 
     with pytest.raises(ApiError, match="later"):
         await scene.reconcile()
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+async def test_stranger_with_the_name_of_a_monitoring_child_does_not_affect_serving(kind: str) -> None:
+    scene = Scene()
+    scene.optional_kinds.installed = MONITORING_KINDS
+    scene.api.hold({"kind": kind, "metadata": {"name": "mistral", "namespace": "llm"}})
+    await scene.reconcile(2)
+
+    assert scene.condition("Accepted")[0] == "True"
+    assert scene.condition("Stalled")[0] == "False"
+    assert scene.condition("MonitoringActive") == ("False", "NameTaken")
+
+
+async def test_refused_alerts_are_reported_without_scraping() -> None:
+    scene = Scene(monitoring={"scrape": "none"})
+    scene.optional_kinds.installed = MONITORING_KINDS
+    scene.api.errors["apply", "PrometheusRule"] = ApiError(422, "Invalid", "spec.groups[0]: no")
+    await scene.reconcile(2)
+
+    assert scene.condition("Accepted")[0] == "True"
+    assert scene.condition("MonitoringActive") == ("False", "ChildRefused")
