@@ -73,6 +73,8 @@ ALLOWED: dict[str, Spec] = {
     "user of the image": pod_context(runAsUser=None),
     "read-only root": container_context(readOnlyRootFilesystem=True, privileged=False, procMount="Default"),
     "low ports": container_context(capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}),
+    "start of vLLM": {"engine": {"command": ["vllm", "serve"]}},
+    "start of vLLM by its module": {"engine": {"command": ["python3", "-m", "vllm.entrypoints.openai.api_server"]}},
     "profile of the node": pod_context(seccompProfile={"type": "Localhost", "localhostProfile": "a.json"}),
 }
 
@@ -111,6 +113,9 @@ REFUSED: dict[str, Spec] = {
     "command": vllm(command=["sleep", "infinity"]),
     "command of a sidecar": sidecar(command=["sh"]),
     "command of an init container": init(command=["sh"]),
+    "command by the spec": {"engine": {"command": ["sh", "-c", "id"]}},
+    "command before the start of vLLM": {"engine": {"command": ["sh", "-c", "id; exec vllm serve"]}},
+    "other command of vLLM": {"engine": {"command": ["vllm", "bench"]}},
     "arguments": vllm(args=["-c", "id"]),
     "arguments of a sidecar": sidecar(args=["-c", "id"]),
     "command before stop": vllm(lifecycle={"preStop": {"exec": {"command": ["id"]}}}),

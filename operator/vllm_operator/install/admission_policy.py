@@ -17,6 +17,7 @@ from vllm_operator.validation.allowed_fields import (
     Node,
     NoKeyWith,
     NotRoot,
+    OneOf,
     Only,
     requirement,
 )
@@ -91,7 +92,9 @@ def _optional(path: str) -> str:
 
 
 def _validations_of(path: str, node: Node) -> Iterator[dict[str, str]]:
-    for expression, message in _rules(node, f"variables.{_variable(path)}", f"spec.{path}", lambda inner: inner, 0):
+    value = f"variables.{_variable(path)}"
+    wrap = _unless(lambda inner: inner, f"{value} == null")
+    for expression, message in _rules(node, value, f"spec.{path}", wrap, 0):
         yield {"expression": expression, "message": f"{message}: {REMEDY}", "reason": "Forbidden"}
 
 
@@ -100,10 +103,10 @@ def _variable(path: str) -> str:
 
 
 def _value(path: str) -> str:
-    """Return the value of a judged field without a static type, whose schema has no fields; empty where it is unset."""
+    """Return the value of a judged field without a static type, whose schema has no fields; null where it is unset."""
     steps = path.split(".")
     present = " && ".join(f"has(object.spec.{'.'.join(steps[: end + 1])})" for end in range(len(steps)))
-    return f"{present} ? dyn(object.spec.{path}) : dyn({{}})"
+    return f"{present} ? dyn(object.spec.{path}) : dyn(null)"
 
 
 def _rules(node: Node, value: str, path: str, wrap: Wrap, depth: int) -> Iterator[tuple[str, str]]:
@@ -191,6 +194,8 @@ def _test(node: Node, value: str, depth: int) -> str:
             return "true"
         case Only(values):
             return f"{value} in {_list(values)}"
+        case OneOf(lists):
+            return f"{value} in [{', '.join(_list(one) for one in lists)}]"
         case NotRoot():
             return f"type({value}) == int && {value} > 0"
         case Includes(item):

@@ -26,6 +26,13 @@ class Only:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """Allow these lists of strings, each as a whole."""
+
+    values: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class NotRoot:
     """Allow a user ID above 0."""
 
@@ -74,7 +81,7 @@ class Each:
     named: Node = Anything()
 
 
-Node = Anything | Only | NotRoot | Includes | NoKeyWith | Fields | Each
+Node = Anything | Only | OneOf | NotRoot | Includes | NoKeyWith | Fields | Each
 ANYTHING = Anything()
 
 
@@ -96,6 +103,8 @@ def requirement(node: Node) -> str:
     match node:
         case Only(values):
             return f"only {' or '.join(_as_yaml(value) for value in values)} is allowed"
+        case OneOf(lists):
+            return f"only {' or '.join('[' + ', '.join(one) + ']' for one in lists)} is allowed"
         case NotRoot():
             return "only a user ID above 0 is allowed"
         case Includes(value):
@@ -132,6 +141,8 @@ def _is_allowed(node: Node, value: Any) -> bool:
         case Only(values):
             # In Python, 0 equals False.
             return any(type(value) is type(allowed) and value == allowed for allowed in values)
+        case OneOf(lists):
+            return isinstance(value, list) and tuple(value) in lists
         case NotRoot():
             return type(value) is int and value > 0
         case Includes(item):

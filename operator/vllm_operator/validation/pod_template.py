@@ -20,10 +20,15 @@ from vllm_operator.validation.allowed_fields import (
     Node,
     NoKeyWith,
     NotRoot,
+    OneOf,
     Only,
     Violation,
     violations,
 )
+from vllm_operator.vllm.image_families import VLLM_SERVE
+
+VLLM_MODULE = "vllm.entrypoints.openai.api_server"
+"""The module of vLLM's API server, which older images start by name."""
 
 NAMESPACE_LABEL = f"{GROUP}/pod-template"
 FREE = "free"
@@ -144,8 +149,12 @@ POD_TEMPLATE = Fields(
 )
 """Allowed fields of `spec.podTemplate`."""
 
+STARTS_OF_VLLM = OneOf((VLLM_SERVE, *((python, "-m", VLLM_MODULE) for python in ("python3", "python"))))
+"""Commands that start vLLM's API server and nothing else. `engine.command` may hold them in the restricted mode."""
+
 JUDGED: dict[str, Node] = {
     "podTemplate": POD_TEMPLATE,
+    "engine.command": STARTS_OF_VLLM,
     "security.podSecurityContext": POD_SECURITY_CONTEXT,
     "security.containerSecurityContext": CONTAINER_SECURITY_CONTEXT,
 }
@@ -163,6 +172,7 @@ def restricted_problems(spec: Spec) -> tuple[Problem, ...]:
 def _violations(spec: Spec) -> Iterator[Iterator[Violation]]:
     values = {
         "podTemplate": spec.pod_template,
+        "engine.command": spec.engine.command,
         "security.podSecurityContext": spec.security.pod_security_context,
         "security.containerSecurityContext": spec.security.container_security_context,
     }

@@ -14,6 +14,7 @@ from vllm_operator.validation.allowed_fields import (
     Node,
     NoKeyWith,
     NotRoot,
+    OneOf,
     Only,
     violations,
 )
@@ -27,6 +28,9 @@ ROWS: list[tuple[Node, Any, list[str]]] = [
     (Only((False,)), 0, ["x"]),
     (Only((0,)), False, ["x"]),
     (Only(("a",)), None, ["x"]),
+    (OneOf((("a", "b"), ("c",))), ["a", "b"], []),
+    (OneOf((("a", "b"), ("c",))), ["a"], ["x"]),
+    (OneOf((("a", "b"), ("c",))), "c", ["x"]),
     (NotRoot(), 1, []),
     (NotRoot(), 0, ["x"]),
     (NotRoot(), True, ["x"]),

@@ -19,7 +19,7 @@ def test_spec_with_further_rights_is_refused(fields: Spec) -> None:
     problem, *_ = restricted_problems(spec(**fields))
 
     assert problem.reason == "PodTemplateRestricted"
-    assert problem.message.startswith(("spec.podTemplate", "spec.security."))
+    assert problem.message.startswith(("spec.podTemplate", "spec.security.", "spec.engine.command"))
     assert "vllm-operator.dev/pod-template=free" in problem.message
 
 
