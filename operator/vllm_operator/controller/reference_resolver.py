@@ -48,7 +48,7 @@ class ReferenceCheck:
     warnings: tuple[str, ...] = ()
 
 
-class _Reader:
+class _ReferenceReader:
     """Reads the objects of one check, each with all the keys that the check needs of it.
 
     Args:
@@ -123,7 +123,7 @@ class ReferenceResolver:
 
     async def _check(self, namespace: str, references: Sequence[Reference], claimed: RightsClaimed) -> ReferenceCheck:
         forbidden = await self._pod_template_problems(namespace, claimed)
-        reader = _Reader(self._cache, namespace, references)
+        reader = _ReferenceReader(self._cache, namespace, references)
         refused = await self._refused_secrets(reader, claimed.secrets)
         # Of a Secret that nobody released, not even the keys that are missing are reported.
         open_references = [one for one in references if one.kind != "Secret" or one.name not in refused]
@@ -140,7 +140,9 @@ class ReferenceResolver:
         is_free = namespace_is_free(await self._cache.namespace_labels(namespace))
         return () if is_free else claimed.pod_template
 
-    async def _refused_secrets(self, reader: _Reader, secrets: Sequence[SecretReference]) -> dict[str, Problem]:
+    async def _refused_secrets(
+        self, reader: _ReferenceReader, secrets: Sequence[SecretReference]
+    ) -> dict[str, Problem]:
         """Return the Secrets that nobody released by name, each with the problem; missing ones are not among them."""
         if not self._rules.labelled_secrets:
             return {}

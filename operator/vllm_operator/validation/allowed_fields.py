@@ -148,9 +148,13 @@ def _is_allowed(node: Node, value: Any) -> bool:
         case Includes(item):
             return isinstance(value, list) and item in value
         case NoKeyWith(prefix):
-            return isinstance(value, Mapping) and not any(str(key).startswith(prefix) for key in value)
+            return isinstance(value, Mapping) and not _has_key_with(prefix, value)
         case _:
             return True
+
+
+def _has_key_with(prefix: str, value: Mapping[str, Any]) -> bool:
+    return any(str(key).startswith(prefix) for key in value)
 
 
 def _field_violations(node: Fields, value: Any, path: str) -> Iterator[Violation]:
