@@ -85,3 +85,49 @@ def test_another_source_replaces_that_of_the_cache() -> None:
         "name": "model-cache",
         "hostPath": {"path": "/mnt/opea-models", "type": "Directory"},
     }
+
+
+def test_typed_volume_is_the_cache() -> None:
+    cache = {"volume": {"nfs": {"server": "nas", "path": "/models"}}}
+    children = objects("07-hostpath-cache", cache=cache, podTemplate=None)
+
+    assert volume("07-hostpath-cache", cache=cache, podTemplate=None) == {"name": "model-cache", **cache["volume"]}
+    assert "PersistentVolumeClaim" not in children
+
+
+def test_cache_of_each_replica_is_a_claim_of_its_pod() -> None:
+    cache = {"size": "10Gi", "perReplica": True}
+    children = objects("33-rwo-replicas", cache=cache)
+    template = volume("33-rwo-replicas", cache=cache)["ephemeral"]["volumeClaimTemplate"]
+
+    assert template["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    assert "PersistentVolumeClaim" not in children
+    assert judged("33-rwo-replicas", cache={**cache, "accessModes": ["ReadWriteOnce"]}).accepted
+
+
+def test_refusal_of_a_shared_claim_for_one_node_names_the_cache_of_each_replica() -> None:
+    (problem,) = judged("33-rwo-replicas").problems
+
+    assert problem.field == "spec.cache.accessModes"
+    assert "cache.perReplica: true" in problem.message
+
+
+def test_profile_of_openshift_leaves_the_user_ids_to_the_namespace() -> None:
+    for name in ("06-openshift-uid", "06d-openshift-after-merge-patch"):
+        context = pod(name, security={"profile": "openshift"})["securityContext"]
+        assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_nulls_of_a_created_server_remove_the_user_ids() -> None:
+    context = pod("06-openshift-uid")["securityContext"]
+
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context)
+
+
+def test_root_without_permission_is_refused_with_both_ways_out() -> None:
+    (problem,) = judged("27b-root-only-uid").problems
+
+    assert problem.field == "spec.security.podSecurityContext.runAsUser"
+    assert "runAsNonRoot: false" in problem.message
+    context = pod("27b-root-only-uid", security={"podSecurityContext": {"runAsUser": 0, "runAsNonRoot": False}})
+    assert context["securityContext"]["runAsUser"] == 0

@@ -66,13 +66,24 @@ AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod", "Read
 
 
 class Cache(Model):
-    """A volume for downloads and compile caches: a claim that the operator creates, or an existing one."""
+    """A volume for downloads and compile caches: a new claim, an existing one, or another kind of volume."""
 
     size: Quantity | None = Field(
         default=None, description="Size of the claim that the operator creates, such as 100Gi."
     )
     existing_claim: ObjectName | None = Field(
         default=None, description="Name of an existing claim of the same namespace, instead of `size`."
+    )
+    volume: FreeObject | None = Field(
+        default=None,
+        description="Another volume instead of `size`: the source of a core/v1 Volume, such as "
+        "hostPath: {path: /mnt/models}, nfs or csi. Unset: a claim.",
+    )
+    per_replica: bool = Field(
+        default=False,
+        description="Give each replica a claim of its own of `size`, ReadWriteOnce by default. Kubernetes creates it "
+        "with the pod and deletes it with the pod: a restarted container finds its files, a new pod downloads again. "
+        "`retain` does not apply.",
     )
     storage_class_name: ObjectNameOrNone | None = Field(
         default=None, description="Storage class of the new claim. Unset: the cluster's default."
@@ -86,12 +97,22 @@ class Cache(Model):
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
-            "has(self.size) != has(self.existingClaim)",
-            "cache needs either size (a new claim) or existingClaim (one that exists): set one of the two",
+            "(has(self.size) ? 1 : 0) + (has(self.existingClaim) ? 1 : 0) + (has(self.volume) ? 1 : 0) == 1",
+            "cache needs either size (a new claim), existingClaim (one that exists) or volume (another kind): set one "
+            "of the three",
         ),
         CelRule(
             "!has(self.existingClaim) || !has(self.accessModes) && !has(self.storageClassName)",
             "cache.existingClaim has its own class and access modes: remove storageClassName and accessModes",
+        ),
+        CelRule(
+            "!has(self.volume) || !has(self.accessModes) && !has(self.storageClassName)",
+            "cache.volume is no claim of the operator: remove storageClassName and accessModes",
+        ),
+        CelRule(
+            "!has(self.perReplica) || !self.perReplica || has(self.size)",
+            "cache.perReplica creates a claim for each replica: set cache.size",
+            field_path=".perReplica",
         ),
     )
 
@@ -102,10 +123,17 @@ class Security(Model):
     api_key_secret_ref: SecretKeyReference | None = Field(
         default=None, description="Key of a Secret with the API key that clients must send. Unset: no key is needed."
     )
+    profile: Literal["restricted", "openshift"] = Field(
+        default="restricted",
+        description="Defaults of the security contexts. restricted: those of the restricted Pod Security Standard, "
+        "with user, group and fsGroup 1000. openshift: the same without user, group and fsGroup, for a namespace that "
+        "assigns its own range of user IDs.",
+    )
     pod_security_context: FreeObject | None = Field(
         default=None,
         description="Security context of the pods, merged over the defaults of the restricted Pod Security Standard. "
-        "null removes a default.",
+        "null removes a default; apply it server-side, since a merge patch loses null. To remove the user IDs, use "
+        "`profile`.",
     )
     container_security_context: FreeObject | None = Field(
         default=None,

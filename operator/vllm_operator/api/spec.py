@@ -99,10 +99,11 @@ class Spec(Model):
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "!has(self.cache) || !has(self.cache.accessModes) || self.cache.accessModes.exists(m, m in "
-            "['ReadWriteMany', 'ReadOnlyMany']) || (has(self.autoscaling) ? self.autoscaling.maxReplicas : "
-            "self.replicas) <= 1",
+            "['ReadWriteMany', 'ReadOnlyMany']) || has(self.cache.perReplica) && self.cache.perReplica || "
+            "(has(self.autoscaling) ? self.autoscaling.maxReplicas : self.replicas) <= 1",
             "a ReadWriteOnce cache cannot serve several replicas: set cache.accessModes: [ReadWriteMany] with a "
-            "storage class that offers it, use cache.existingClaim, or run one replica",
+            "storage class that offers it, set cache.perReplica: true for a cache of each replica, use "
+            "cache.existingClaim, or run one replica",
             field_path=".cache.accessModes",
         ),
         CelRule(
@@ -127,4 +128,6 @@ def surges(spec: Spec) -> bool:
 
 def cache_is_shared(spec: Spec) -> bool:
     """Return whether several pods may mount the cache at once."""
+    if spec.cache and spec.cache.per_replica:
+        return False
     return possible_replicas(spec) > 1 or surges(spec)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.names import child_name
+from vllm_operator.api.names import LABEL_INSTANCE, child_name
+from vllm_operator.api.placement import Cache
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import cache_is_shared
 
@@ -41,9 +42,9 @@ class ClaimPlan:
 
 
 def claim_plan(server: VLLMServer) -> ClaimPlan | None:
-    """Return the claim to create; None when the server has an existing claim or no cache."""
+    """Return the claim to create; None when no claim of the server's own holds the cache."""
     cache = server.spec.cache
-    if cache is None or cache.size is None:
+    if cache is None or cache.size is None or cache.per_replica:
         return None
     default = "ReadWriteMany" if cache_is_shared(server.spec) else "ReadWriteOnce"
     return ClaimPlan(
@@ -57,13 +58,33 @@ def claim_plan(server: VLLMServer) -> ClaimPlan | None:
 def cache_claim(server: VLLMServer) -> str | None:
     """Return the name of the claim that holds the cache; None when the cache is lost with the pod."""
     cache = server.spec.cache
-    if cache is None:
+    if cache is None or cache.volume is not None or cache.per_replica:
         return None
     return cache.existing_claim or child_name(server.name, "cache")
 
 
 def cache_volume(server: VLLMServer) -> dict[str, Any]:
-    """Return the cache volume of the pod: the claim, else an emptyDir."""
+    """Return the cache volume of the pod: that of the spec, a claim of each pod, a claim of all, else an emptyDir."""
+    return {"name": "model-cache", **_source(server)}
+
+
+def _source(server: VLLMServer) -> dict[str, Any]:
+    cache = server.spec.cache
+    if cache is not None and cache.volume is not None:
+        return dict(cache.volume)
+    if cache is not None and cache.per_replica:
+        return {"ephemeral": {"volumeClaimTemplate": _claim_template(server, cache)}}
     claim = cache_claim(server)
-    source = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-    return {"name": "model-cache", **source}
+    return {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+
+
+def _claim_template(server: VLLMServer, cache: Cache) -> dict[str, Any]:
+    """Return the template of the claim that Kubernetes creates with each pod and deletes with it."""
+    spec = {
+        "accessModes": list(cache.access_modes or ("ReadWriteOnce",)),
+        "resources": {"requests": {"storage": cache.size}},
+    }
+    if cache.storage_class_name is not None:
+        spec["storageClassName"] = cache.storage_class_name
+    # No recommended labels: they would make the claim a child of the server.
+    return {"metadata": {"labels": {LABEL_INSTANCE: child_name(server.name)}}, "spec": spec}

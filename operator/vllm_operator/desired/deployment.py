@@ -29,6 +29,9 @@ CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
 }
 """Settings that the restricted Pod Security Standard requires."""
 
+ASSIGNED_BY_NAMESPACE = frozenset({"runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy"})
+"""Defaults that the profile openshift leaves out: its admission assigns them from the range of the namespace."""
+
 CONNECTION_ENV = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "90"}
 """Seconds for which vLLM keeps an idle connection. With its default of 5 s nearly each probe would open a connection,
 at twice the cost, and a gateway that keeps connections for the usual 60 s would meet closed ones."""
@@ -92,7 +95,7 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         resources=container_resources(spec, devices),
         volume_mounts=_volume_mounts(model),
         volumes=_volumes(server, model),
-        pod_security_context=merge_patch(POD_SECURITY_CONTEXT, security.pod_security_context),
+        pod_security_context=merge_patch(_pod_context(security.profile), security.pod_security_context),
         container_security_context=merge_patch(CONTAINER_SECURITY_CONTEXT, security.container_security_context),
         node_selector=node_selector(spec) or None,
         tolerations=tolerations(spec, devices) or None,
@@ -103,6 +106,11 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         scheduler_name=scheduling.scheduler_name or None,
         overlay=spec.pod_template,
     )
+
+
+def _pod_context(profile: str) -> dict[str, Any]:
+    left_out = ASSIGNED_BY_NAMESPACE if profile == "openshift" else frozenset()
+    return {name: value for name, value in POD_SECURITY_CONTEXT.items() if name not in left_out}
 
 
 def _environment(server: VLLMServer) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class DesiredClaim:
 def desired_claim(server: VLLMServer) -> DesiredClaim | None:
     """Return the requirements on the claim; None when the server has an existing claim or no cache."""
     cache = server.spec.cache
-    if cache is None or cache.size is None:
+    if cache is None or cache.size is None or cache.per_replica:
         return None
     return DesiredClaim(cache, _sharing_remedy(server.spec) if cache_is_shared(server.spec) else "")
 
@@ -106,13 +106,13 @@ def _unshareable(desired: DesiredClaim, live: Object) -> Problem | None:
 
 def _sharing_remedy(spec: Spec) -> str:
     if possible_replicas(spec) > 1:
-        return "cannot serve several replicas: run one replica"
+        return "cannot serve several replicas: run one replica, set cache.perReplica: true for a cache of each replica"
     return "a new replica on another node could not mount it while the old one runs: set rollout.maxSurge: 0"
 
 
 def surge_can_mount_cache(spec: Spec) -> Iterator[Problem]:
     """Refuse a surge with an exclusive cache; the CRD refuses several replicas with one."""
-    modes = spec.cache.access_modes if spec.cache else None
+    modes = spec.cache.access_modes if spec.cache and not spec.cache.per_replica else None
     if modes and is_exclusive(modes) and surges(spec) and possible_replicas(spec) < 2:
         yield Problem(
             "CacheNotShareable",

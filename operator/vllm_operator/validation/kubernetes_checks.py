@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from vllm_operator.api.core import Toleration, TopologySpreadConstraint
@@ -36,6 +37,14 @@ RESERVED_DOMAINS = frozenset(
     }
 )
 """Domains of annotations that the operator, kubectl and Kubernetes' controllers write on children."""
+
+VOLUME_SOURCES: list[str] = re.findall(
+    r"\w+",
+    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi emptyDir ephemeral fc flexVolume flocker "
+    "gcePersistentDisk glusterfs hostPath iscsi nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO "
+    "storageos vsphereVolume",
+)
+"""Sources of core/v1 Volume that a container can write to."""
 
 DIVISORS = {
     "cpu": {"1", "1m"},
@@ -238,6 +247,24 @@ def cache_can_be_claimed(spec: Spec) -> Iterator[Problem]:
         yield _invalid("cache.accessModes", "ReadWriteOncePod excludes other modes: choose one")
 
 
+def cache_volume_has_one_source(spec: Spec) -> Iterator[Problem]:
+    """Refuse a volume of the cache with no source or several, and a claim, whose existence another field checks."""
+    volume = spec.cache.volume if spec.cache else None
+    if volume is None:
+        return
+    sources = sorted(volume)
+    if len(sources) != 1 or not isinstance(volume[sources[0]], dict):
+        shown = ", ".join(name[:80] for name in sources[:8]) or "none"
+        yield _invalid("cache.volume", f"needs one source of a volume, such as hostPath: {{path: /x}}, not {shown}")
+    elif sources == ["persistentVolumeClaim"]:
+        yield _invalid("cache.volume", "name a claim by cache.existingClaim instead")
+    elif sources[0] not in VOLUME_SOURCES:
+        near = get_close_matches(sources[0][:80], VOLUME_SOURCES, n=1)
+        yield _invalid(
+            f"cache.volume.{sources[0][:80]}", f"is no source of a volume{f': write {near[0]}' if near else ''}"
+        )
+
+
 def divisors_are_allowed(spec: Spec) -> Iterator[Problem]:
     """Refuse divisors that the downward API does not have."""
     for variable in spec.engine.env:
@@ -278,6 +305,7 @@ CHECKS = (
     tolerations_are_consistent,
     constraints_differ,
     cache_can_be_claimed,
+    cache_volume_has_one_source,
     divisors_are_allowed,
     variables_have_one_source,
 )

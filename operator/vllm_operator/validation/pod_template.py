@@ -152,7 +152,11 @@ POD_TEMPLATE = Fields(
 STARTS_OF_VLLM = OneOf((VLLM_SERVE, *((python, "-m", VLLM_MODULE) for python in ("python3", "python"))))
 """Commands that start vLLM's API server and nothing else. `engine.command` may hold them in the restricted mode."""
 
+CACHE_VOLUME = Fields(_any_of("emptyDir ephemeral"))
+"""Allowed sources of `spec.cache.volume`: nothing of the node, and no storage but that of claims."""
+
 JUDGED: dict[str, Node] = {
+    "cache.volume": CACHE_VOLUME,
     "podTemplate": POD_TEMPLATE,
     "engine.command": STARTS_OF_VLLM,
     "security.podSecurityContext": POD_SECURITY_CONTEXT,
@@ -171,6 +175,7 @@ def restricted_problems(spec: Spec) -> tuple[Problem, ...]:
 
 def _violations(spec: Spec) -> Iterator[Iterator[Violation]]:
     values = {
+        "cache.volume": spec.cache.volume if spec.cache else None,
         "podTemplate": spec.pod_template,
         "engine.command": spec.engine.command,
         "security.podSecurityContext": spec.security.pod_security_context,

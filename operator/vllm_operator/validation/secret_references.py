@@ -55,7 +55,9 @@ def secret_references(spec: Spec) -> tuple[SecretReference, ...]:
         InvalidSpecError: spec.podTemplate is too large to be searched.
     """
     found: dict[str, str] = {}
-    for name, field in (*_typed(spec), *_open(spec.pod_template or {})):
+    volume = spec.cache.volume if spec.cache else None
+    open_parts = ((spec.pod_template or {}).get("spec"), f"{POD_TEMPLATE}.spec"), (volume, "spec.cache.volume")
+    for name, field in (*_typed(spec), *(pair for part, path in open_parts for pair in _open(part, path))):
         found.setdefault(name, field)
     return tuple(SecretReference(name, field) for name, field in found.items())
 
@@ -72,15 +74,16 @@ def _typed(spec: Spec) -> Iterator[tuple[str, str]]:
         yield secret.name, "spec.imagePullSecrets"
 
 
-def _open(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the Secrets of a pod template; do not recurse."""
-    waiting: list[tuple[Any, str]] = [(template.get("spec"), f"{POD_TEMPLATE}.spec")]
+def _open(part: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the Secrets of an open part of the spec; do not recurse."""
+    where_open = path
+    waiting: list[tuple[Any, str]] = [(part, path)]
     seen = 0
     while waiting:
         part, path = waiting.pop()
         seen += 1
         if seen + len(waiting) > MAX_PARTS:
-            raise InvalidSpecError(f"{POD_TEMPLATE}.spec", f"has more than {MAX_PARTS} parts: shorten it")
+            raise InvalidSpecError(where_open, f"has more than {MAX_PARTS} parts: shorten it")
         if isinstance(part, list):
             waiting.extend((item, f"{path}[{position}]") for position, item in enumerate(part))
         elif isinstance(part, Mapping):

@@ -106,7 +106,9 @@ class Generator:
         return spec
 
     def _cache(self, cache: Json) -> Json:
-        """Either a new claim or one that is there."""
+        """A new claim, one that is there, or another volume."""
+        if "volume" in cache:
+            return {"volume": cache["volume"]}
         if self.rng.random() < 0.3:
             return {"existingClaim": self.value("cache.existingClaim")}
         kept = {name: value for name, value in cache.items() if name != "existingClaim"}

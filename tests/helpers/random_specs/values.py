@@ -238,6 +238,7 @@ VALUES: dict[str, Choose] = {
     "scheduling.schedulerName": one_of("", "gang", "other"),
     "cache.size": one_of("1Gi", "1024Mi", "2Gi", "10Gi"),
     "cache.existingClaim": one_of(*CLAIMS),
+    "cache.volume": one_of({"hostPath": {"path": "/mnt/models"}}, {"nfs": {"server": "nas", "path": "/"}}),
     "cache.storageClassName": one_of("fast", "slow", ""),
     "cache.accessModes": one_of(
         ["ReadWriteOnce"], ["ReadWriteMany"], ["ReadWriteMany"], ["ReadWriteOnce", "ReadWriteMany"],

@@ -150,3 +150,21 @@ def test_metadata_and_service_that_kubernetes_refuses_are_refused(fields: dict[s
 
     assert message.startswith(field)
     assert ": " in message
+
+
+@pytest.mark.parametrize(
+    ("volume", "text"),
+    [
+        ({}, "not none"),
+        ({"hostPath": {"path": "/a"}, "nfs": {}}, "not hostPath, nfs"),
+        ({"hostPath": "/a"}, "not hostPath"),
+        ({"persistentVolumeClaim": {"claimName": "a"}}, "cache.existingClaim"),
+        ({"hostpath": {"path": "/a"}}, "write hostPath"),
+        ({"secret": {"secretName": "a"}}, "is no source of a volume"),
+    ],
+)
+def test_volume_of_the_cache_has_one_source_that_can_be_written(volume: dict[str, Any], text: str) -> None:
+    (message,) = [problem.message for problem in spec_problems(spec(cache={"volume": volume}))]
+
+    assert message.startswith("spec.cache.volume")
+    assert text in message

@@ -34,3 +34,11 @@ def test_number_and_length_of_problems_are_bounded() -> None:
 
     assert len(found) == MAX_PROBLEMS
     assert max(len(problem.message) for problem in found) < 300
+
+
+@pytest.mark.parametrize(("volume", "allowed"), [({"emptyDir": {}}, True), ({"hostPath": {"path": "/"}}, False)])
+def test_volume_of_the_cache_takes_nothing_of_the_node(volume: Spec, allowed: bool) -> None:
+    found = [problem.message for problem in restricted_problems(spec(cache={"volume": volume}))]
+
+    assert (found == []) == allowed
+    assert all(message.startswith("spec.cache.volume.hostPath: is not allowed") for message in found)

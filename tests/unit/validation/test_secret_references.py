@@ -66,3 +66,10 @@ def test_template_too_large_to_search_is_refused() -> None:
 
     with pytest.raises(InvalidSpecError, match=r"podTemplate\.spec: has more than 20000 parts"):
         secret_references(spec().model_copy(update={"pod_template": template}))
+
+
+def test_secret_of_the_cache_volume_is_found() -> None:
+    volume = {"csi": {"driver": "x", "nodePublishSecretRef": {"name": "disk"}}}
+    (found,) = secret_references(spec(cache={"volume": volume}))
+
+    assert (found.name, found.field) == ("disk", "spec.cache.volume.csi.nodePublishSecretRef")

@@ -12,6 +12,7 @@ from vllm_operator.api.names import ANNOTATION_HASH, ANNOTATION_SERVER, CONTAINE
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.children import ChildrenPlan, ServicePlan
 from vllm_operator.desired.deployment import DeploymentPlan
+from vllm_operator.desired.rendering.root_user import check_root_user
 from vllm_operator.desired.rendering.strategic_merge import strategic_merge
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.errors import InvalidSpecError, TemplateError
@@ -62,6 +63,8 @@ def _render_child(server: VLLMServer, plan: ChildrenPlan, kind: str, part: Any) 
         body["spec"].update(part.details)
     if isinstance(part, DeploymentPlan) and part.overlay:
         _merge_pod_template(body, part)
+    if isinstance(part, DeploymentPlan):
+        check_root_user(body["spec"]["template"].get("spec") or {}, server.spec)
     owned = not (kind == "PersistentVolumeClaim" and plan.keeps_claim)
     _add_common_metadata(body, server, owned)
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
