@@ -13,11 +13,12 @@ from vllm_operator.desired.state import DesiredState, desired_state
 CASES = REPOSITORY / "tests" / "data" / "field_cases"
 
 
-def state_of(name: str, **spec: Any) -> DesiredState:
+def state_of(name: str, status: dict[str, Any] | None = None, **spec: Any) -> DesiredState:
     """Return the desired state of a manifest, with some fields of its spec replaced."""
     body = yaml.safe_load((CASES / f"{name}.yaml").read_text())
     body["metadata"] |= {"namespace": "default", "uid": "0", "generation": 1}
     body["spec"] |= spec
+    body["status"] = status or {}
     return desired_state(body, frozenset())
 
 
@@ -108,3 +109,12 @@ def test_gguf_file_of_the_hub_goes_to_vllm_as_written() -> None:
 
     assert arguments[:4] == ["--model", "unsloth/Qwen3-0.6B-GGUF:Q4_K_M", "--served-model-name", "qwen3"]
     assert arguments[-2:] == ["--tokenizer", "Qwen/Qwen3-0.6B"]
+
+
+def test_reported_version_names_metrics_and_the_remedy_but_changes_no_pod() -> None:
+    before = state_of("01-rhaiis-tag")
+    after = state_of("01-rhaiis-tag", status={"version": "0.9.2"})
+
+    assert container_of(before) == container_of(after)
+    assert before.follows_report
+    assert "set spec.version: 0.9.2" in after.warnings[0]

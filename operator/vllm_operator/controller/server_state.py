@@ -12,6 +12,7 @@ from vllm_operator.apply.write_history import WriteHistory
 from vllm_operator.controller.namespace_budget import NamespaceBudget
 from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.desired.state import DesiredState, desired_state
+from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod_memo import PodMemo
@@ -35,6 +36,8 @@ class ServerState:
     _desired: DesiredState | None = None
     _desired_for: object = None
     """Everything that the desired state depends on."""
+    _reported: str = ""
+    """Version that the replicas reported; the desired state of few servers depends on it."""
 
     def desired(self, server: Object, installed: frozenset[str], runbooks: str) -> DesiredState:
         """Return the desired state of a VLLMServer, computed again only when something that it depends on changed.
@@ -46,8 +49,12 @@ class ServerState:
         """
         metadata = server["metadata"]
         depends_on = (metadata["uid"], metadata.get("generation"), server.get(UNREADABLE), installed, runbooks)
-        if self._desired is None or self._desired_for != depends_on:
+        reported = get_str(server, "status", "version")
+        # A version stays known while no replica answers.
+        is_new_report = bool(self._desired and self._desired.follows_report and reported not in ("", self._reported))
+        if self._desired is None or self._desired_for != depends_on or is_new_report:
             self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
+            self._reported = reported
         return self._desired
 
     @property

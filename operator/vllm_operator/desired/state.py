@@ -18,6 +18,7 @@ from vllm_operator.validation.claim_checks import DesiredClaim, desired_claim
 from vllm_operator.validation.pod_template import restricted_problems
 from vllm_operator.validation.references import Reference, references
 from vllm_operator.validation.secret_references import SecretReference, secret_references
+from vllm_operator.vllm.version import follows_report, reported_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class DesiredState:
     claim: DesiredClaim | None = None
     served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
+    follows_report: bool = False
     rights_claimed: RightsClaimed = NO_RIGHTS_CLAIMED
 
 
@@ -80,6 +82,7 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
     summary, required = summarize(server, installed), references(server)
     if problems := spec_problems(server.spec):
         return DesiredState(summary, problems, references=required)
+    reported = reported_version(server.status) if follows_report(server.spec) else None
     try:
         plan = plan_children(server, installed, runbooks)
         manifests = render_children(server, plan)
@@ -88,7 +91,8 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         return DesiredState(summary, (Problem(error.reason, error.message),), references=required)
     return DesiredState(
         server=summary,
-        warnings=spec_warnings(server.spec),
+        warnings=spec_warnings(server.spec, str(reported or "")),
+        follows_report=follows_report(server.spec),
         references=required,
         claim=desired_claim(server),
         served_names=plan.served_names,

@@ -35,9 +35,14 @@ def spec_problems(spec: Spec) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def spec_warnings(spec: Spec) -> tuple[str, ...]:
-    """Return the parts of an accepted spec that could not be checked, and why."""
-    return (*entrypoint_warnings(spec), *version_warnings(spec), *config_file_warnings(spec))
+def spec_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
+    """Return the parts of an accepted spec that could not be checked, and why.
+
+    Args:
+        spec: the spec.
+        reported: version that the replicas report, where it is the only source; empty while none does.
+    """
+    return (*entrypoint_warnings(spec), *version_warnings(spec, reported), *config_file_warnings(spec))
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:

@@ -11,13 +11,18 @@ from vllm_operator.vllm.releases import load_release, release_numbers
 from vllm_operator.vllm.version import shown_version
 
 
-def version_warnings(spec: Spec) -> tuple[str, ...]:
-    """Return what could not be checked because the version of vLLM is unknown or newer than all measured ones."""
+def version_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
+    """Return what could not be checked because the version of vLLM is unknown or newer than all measured ones.
+
+    Args:
+        spec: the spec.
+        reported: version that the replicas report, where it is the only source; empty while none does.
+    """
     release = known_release(spec)
     if release is None:
         return (
             f"{_why_unknown(spec)}: flags could not be checked, and --shutdown-timeout was left out, so that running "
-            f"requests are cut when a replica stops; set spec.version to the version of vLLM in the image",
+            f"requests are cut when a replica stops; {_remedy(reported)}",
         )
     if unknown := unknown_flags_of_newer(spec):
         return (
@@ -25,6 +30,12 @@ def version_warnings(spec: Spec) -> tuple[str, ...]:
             "the newest release whose flags were measured",
         )
     return ()
+
+
+def _remedy(reported: str) -> str:
+    if reported:
+        return f"its replicas report vLLM {reported}: set spec.version: {reported}"
+    return "set spec.version to the version of vLLM in the image"
 
 
 def entrypoint_warnings(spec: Spec) -> tuple[str, ...]:

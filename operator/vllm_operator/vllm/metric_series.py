@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from vllm_operator.api.names import child_name
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.vllm.version import Version, shown_version
+from vllm_operator.vllm.version import Version, follows_report, reported_version, shown_version
 
 _GENERATED_PREFIX = 58
 """Length to which Kubernetes cuts a generated name before it adds five characters (apiserver pkg/storage/names)."""
@@ -77,7 +77,9 @@ class ServerSeries:
 
 
 def server_series(server: VLLMServer) -> ServerSeries:
-    """Return the series of a server, under the names of the vLLM that its spec runs."""
+    """Return the series of a server, under the names of the vLLM that its spec shows, or else its replicas report."""
     shown = shown_version(server.spec)
+    if follows_report(server.spec):
+        shown = reported_version(server.status)
     names = metric_names((shown.number[0], shown.number[1]) if shown else None)
     return ServerSeries(server.namespace, pod_name_pattern(child_name(server.name)), names)

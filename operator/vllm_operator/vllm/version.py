@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vllm_operator.api.spec import UNKNOWN_VERSION, Spec
 from vllm_operator.vllm.image_families import VersionPlace, image_family, image_tag, repository
@@ -68,6 +70,22 @@ def shown_version(spec: Spec) -> ShownVersion | None:
     if spec.version:
         return _declared(spec.version)
     return _of_image(spec.image)
+
+
+def follows_report(spec: Spec) -> bool:
+    """Return whether only the replicas can show the version: neither the spec nor the image does."""
+    return spec.version is None and shown_version(spec) is None
+
+
+def reported_version(status: Mapping[str, Any]) -> ShownVersion | None:
+    """Return the version that the replicas report, as the status has it; None while none does.
+
+    It names metrics and completes notes. It never changes an argument: a report must not restart the pod it comes from.
+    """
+    text = status.get("version")
+    # During a rollout the status lists two, and neither counts.
+    match = _IN_TAG["leading"].match(text) if isinstance(text, str) and "," not in text else None
+    return ShownVersion(_digits(match), declared=False) if match else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -135,3 +135,22 @@ def test_new_specs_of_one_namespace_are_paced_together(monkeypatch: pytest.Monke
     assert states.spec_delay(KEY, 2) > 0
     assert states.spec_delay(OTHER, 1) > 0
     assert states.spec_delay(Key("quiet", "mistral"), 1) == 0.0
+
+
+def test_reported_version_counts_where_nothing_else_shows_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedStates(monkeypatch)
+    unknown = body(image="registry.example/team/vllm:1.4.2")
+
+    for version in ("", "0.11.2", "0.11.2", ""):
+        counted.desired({**unknown, "status": {"version": version}})
+
+    assert counted.times == 2
+
+
+def test_reported_version_does_not_count_when_the_image_shows_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedStates(monkeypatch)
+
+    for version in ("", "0.11.2"):
+        counted.desired({**body(image="vllm/vllm-openai:v0.32.0"), "status": {"version": version}})
+
+    assert counted.times == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.specs import spec
-from vllm_operator.vllm.version import shown_version, vllm_version
+from vllm_operator.vllm.version import follows_report, reported_version, shown_version, vllm_version
 
 DIGEST = f"sha256:{'a1' * 32}"
 TAGS = [
@@ -99,3 +101,25 @@ def test_every_release_tag_is_read(major: int, minor: int, patch: int, prefix: s
 @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True))
 def test_any_tag_can_be_read(tag: str) -> None:
     vllm_version(spec(image=f"vllm/vllm-openai:{tag}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0.9.2", (0, 9, 2)), ("0.10.1.dev1+g1234567", (0, 10, 1)), ("0.9.2, 0.10.1", None), ("", None), ("x", None)],
+)
+def test_report_of_one_version_is_read(text: str, number: tuple[int, ...] | None) -> None:
+    shown = reported_version({"version": text})
+
+    assert (shown.number if shown else None) == number
+
+
+@pytest.mark.parametrize("status", [{}, {"version": None}, {"version": 1}])
+def test_status_without_a_version_reports_none(status: dict[str, Any]) -> None:
+    assert reported_version(status) is None
+
+
+def test_only_servers_without_any_version_follow_the_report() -> None:
+    assert follows_report(spec(image="registry.example/team/vllm:1.4.2"))
+    assert not follows_report(spec(image="vllm/vllm-openai:v0.32.0"))
+    assert not follows_report(spec(image="registry.example/team/vllm:1.4.2", version="0.11.2"))
+    assert not follows_report(spec(image="registry.example/team/vllm:1.4.2", version="unknown"))
