@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
+from vllm_operator.api.engine import flag_fields
 from vllm_operator.diagnosis.causes.row import HINT_LENGTH, Cause, nearest_choice
+from vllm_operator.vllm.arguments import DRAIN_FLAG, field_of_flag
 from vllm_operator.vllm.known_release import nearest_release
 
 
@@ -14,9 +16,20 @@ def _unknown_flags(found: re.Match[str]) -> str:
     flags = [word.partition("=")[0] for word in found["flags"].split() if word.startswith("-")]
     if not flags:
         return "vLLM received a value that belongs to no flag: correct engine.extraArgs"
-    close = [*get_close_matches(flags[0][:HINT_LENGTH], nearest_release(None).flags, n=1, cutoff=0.7), ""][0]
-    hint = f"did you mean {close}?" if close else "correct or remove it"
-    return f"this vLLM has no {', '.join(flags)}: {hint} (engine.extraArgs)"
+    return f"this vLLM has no {', '.join(flags)}: {_remedy(flags[0])}"
+
+
+def _remedy(flag: str) -> str:
+    """Return what to do about an unknown flag, by who set it: the operator, a field, or extraArgs."""
+    if flag == DRAIN_FLAG:
+        return "the operator passes it to the vLLM that the spec shows: set spec.version to the version in the image"
+    if flag in flag_fields().values():
+        return f"remove {field_of_flag(flag)}, or use a newer image"
+    newest = nearest_release(None).flags
+    if flag in newest:
+        return "use a newer image, or remove it (engine.extraArgs)"
+    close = get_close_matches(flag[:HINT_LENGTH], newest, n=1, cutoff=0.7)
+    return (f"did you mean {close[0]}?" if close else "correct or remove it") + " (engine.extraArgs)"
 
 
 ARGUMENTS: tuple[Cause, ...] = (

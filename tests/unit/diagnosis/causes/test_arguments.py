@@ -12,6 +12,12 @@ from vllm_operator.diagnosis.causes import diagnose_log
     [
         ("--max-model-length 4096", "this vLLM has no --max-model-length: did you mean --max-model-len?"),
         ("--no-such-thing=hunter2 --zzz", "this vLLM has no --no-such-thing, --zzz: correct or remove it"),
+        (
+            "--shutdown-timeout 120",
+            "this vLLM has no --shutdown-timeout: the operator passes it to the vLLM that the spec",
+        ),
+        ("--reasoning-parser qwen3", "this vLLM has no --reasoning-parser: remove spec.engine.reasoningParser, or use"),
+        ("--performance-mode=hunter2", "this vLLM has no --performance-mode: use a newer image, or remove it"),
         ("hunter2", "vLLM received a value that belongs to no flag: correct engine.extraArgs"),
     ],
 )
