@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +54,18 @@ def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Seque
     if elect is False or (elect is None and own is None):
         return None
     return wanted or own or next(iter(served), "default")
+
+
+@functools.cache
+def is_ipv6_cluster() -> bool:
+    """Return whether the first address of each pod is an IPv6 address, as the address of the API server shows.
+
+    Services and pods have the same first family. Outside of a cluster, return False.
+    """
+    try:
+        return ipaddress.ip_address(os.environ.get("KUBERNETES_SERVICE_HOST", "")).version == 6
+    except ValueError:
+        return False
 
 
 def pod_namespace() -> str | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.helpers.paths import REPOSITORY
 from vllm_operator.offline.judgement import Judgement, judge
 from vllm_operator.offline.manifest_file import read_documents
+from vllm_operator.settings import is_ipv6_cluster
 
 CASES = REPOSITORY / "tests" / "data" / "field_cases"
 
@@ -131,3 +133,32 @@ def test_root_without_permission_is_refused_with_both_ways_out() -> None:
     assert "runAsNonRoot: false" in problem.message
     context = pod("27b-root-only-uid", security={"podSecurityContext": {"runAsUser": 0, "runAsNonRoot": False}})
     assert context["securityContext"]["runAsUser"] == 0
+
+
+def arguments(name: str, **spec: Any) -> list[str]:
+    """Return the arguments of vLLM in a case."""
+    found: list[str] = pod(name, **spec)["containers"][0]["args"]
+    return found
+
+
+def test_vllm_listens_on_ipv6_where_the_pods_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00:10:96::1")
+    is_ipv6_cluster.cache_clear()
+    try:
+        assert arguments("03b-ipv6-without-host")[-1] == "--host=::"
+        assert arguments("03-ipv6")[-2:] == ["--host", "::"]
+        assert "--host=::" not in arguments("03b-ipv6-without-host", service={"spec": {"ipFamilies": ["IPv4"]}})
+    finally:
+        is_ipv6_cluster.cache_clear()
+
+
+def test_vllm_keeps_its_default_on_ipv4() -> None:
+    assert not any(argument.startswith("--host") for argument in arguments("03b-ipv6-without-host"))
+    assert arguments("03b-ipv6-without-host", service={"spec": {"ipFamilies": ["IPv6"]}})[-1] == "--host=::"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "10.0.0.1"])
+def test_host_that_probes_cannot_reach_is_refused_with_one_that_they_can(host: str) -> None:
+    (problem,) = judged("03-ipv6", engine={"extraArgs": ["--host", host]}).problems
+
+    assert "--host=::" in problem.message

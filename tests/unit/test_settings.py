@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vllm_operator import settings
-from vllm_operator.settings import choose_lease_namespace, pod_namespace
+from vllm_operator.settings import choose_lease_namespace, is_ipv6_cluster, pod_namespace
 
 
 @pytest.fixture
@@ -42,3 +42,16 @@ def test_operator_outside_of_a_cluster_elects_a_leader_on_request() -> None:
     assert choose_lease_namespace(None, None, ["llm"]) is None
     assert choose_lease_namespace(True, None, ["llm", "other"]) == "llm"
     assert choose_lease_namespace(True, None, []) == "default"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("fd00::1", True), ("10.96.0.1", False), ("", False), ("kubernetes.default", False)]
+)
+def test_address_of_the_api_server_shows_the_family_of_the_pods(
+    host: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    is_ipv6_cluster.cache_clear()
+
+    assert is_ipv6_cluster() == expected
+    is_ipv6_cluster.cache_clear()

@@ -8,11 +8,21 @@ from typing import Any
 
 from vllm_operator.api.names import CONTAINER, child_name, recommended_labels, selector_labels
 from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import Spec
 from vllm_operator.desired.accelerator import container_resources, device_count, node_selector, tolerations
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volume
 from vllm_operator.desired.model_dump import dump_model, merge_patch
 from vllm_operator.desired.rollout import RolloutPlan, rollout_plan
-from vllm_operator.vllm.arguments import API_KEY, HF_TOKEN, PORT, container_arguments, engine_values
+from vllm_operator.settings import is_ipv6_cluster
+from vllm_operator.vllm.arguments import (
+    API_KEY,
+    HF_TOKEN,
+    HOST_FLAG,
+    PORT,
+    container_arguments,
+    engine_values,
+    extra_flags,
+)
 from vllm_operator.vllm.model_source import MODEL_PATH, ResolvedModel, resolve_model
 
 POD_SECURITY_CONTEXT: dict[str, Any] = {
@@ -89,7 +99,7 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         image=spec.image,
         image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
         command=tuple(spec.engine.command or ()) or None,
-        args=container_arguments(spec, model),
+        args=(*container_arguments(spec, model), *_host_arguments(spec)),
         env=_environment(server),
         port=PORT,
         resources=container_resources(spec, devices),
@@ -106,6 +116,18 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         scheduler_name=scheduling.scheduler_name or None,
         overlay=spec.pod_template,
     )
+
+
+def _host_arguments(spec: Spec) -> tuple[str, ...]:
+    """Return the address to listen on, for pods whose first address is IPv6: without it, vLLM binds IPv4 alone.
+
+    `::` takes IPv4 connections too.
+    """
+    families = spec.service.spec.ip_families if spec.service.spec else None
+    is_ipv6 = families[0] == "IPv6" if families else is_ipv6_cluster()
+    if not is_ipv6 or any(flag.name == HOST_FLAG for flag in extra_flags(spec)):
+        return ()
+    return (f"{HOST_FLAG}=::",)
 
 
 def _pod_context(profile: str) -> dict[str, Any]:

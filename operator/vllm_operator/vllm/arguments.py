@@ -33,9 +33,14 @@ NEGATABLE = frozenset({"--enable-prefix-caching", "--enable-chunked-prefill"})
 DRAIN_FLAG = "--shutdown-timeout"
 """Flag with the seconds in which running requests may end after SIGTERM."""
 
+HOST_FLAG = "--host"
+ALL_ADDRESSES = frozenset({"::", "0:0:0:0:0:0:0:0", "0.0.0.0"})
+"""Values of `--host` that listen on all addresses: of IPv6 and IPv4, or of IPv4 alone, vLLM's default."""
+
 OPERATOR_FLAGS = {
     "--model": "use spec.model.uri",
-    "--host": "remove it: vLLM listens on all addresses of its pod",
+    HOST_FLAG: "vLLM must listen on all addresses of its pod, since probes and the Service use them: remove it, or "
+    "write --host=:: for pods with IPv6 addresses (0.0.0.0 is IPv4 alone)",
     "--headless": "remove it: without its API server vLLM cannot serve",
     "--grpc": "remove it: probes and the Service use HTTP",
     "--port": f"remove it: vLLM listens on port {PORT}; spec.service.port sets the port of the Service",
