@@ -30,7 +30,8 @@ class Accelerator(Model):
     )
     count: Annotated[int, Field(ge=0, le=1024)] | None = Field(
         default=None,
-        description="Devices of one replica. Unset: tensorParallelSize x pipelineParallelSize x dataParallelSize.",
+        description="Devices of one replica. Unset: tensorParallelSize x pipelineParallelSize x dataParallelSize. Set "
+        "it where a device has several cores, such as aws.amazon.com/neuron: each rank of the engine is a core there.",
     )
     product: LabelValue | None = Field(
         default=None,

@@ -15,10 +15,20 @@ from vllm_operator.validation.argument_checks import (
     served_names_are_known,
 )
 from vllm_operator.validation.claim_checks import surge_can_mount_cache
+from vllm_operator.validation.device_notes import device_warnings
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
 from vllm_operator.validation.shell_quotes import suggested_items
 from vllm_operator.validation.version_checks import entrypoint_warnings, version_warnings
-from vllm_operator.vllm.arguments import API_KEY, MODEL_FLAGS, OPERATOR_FLAGS, engine_values, extra_flags, field_of_flag
+from vllm_operator.vllm.arguments import (
+    ALL_ADDRESSES,
+    API_KEY,
+    HOST_FLAG,
+    MODEL_FLAGS,
+    OPERATOR_FLAGS,
+    engine_values,
+    extra_flags,
+    field_of_flag,
+)
 from vllm_operator.vllm.flags import SHORT_OPTIONS
 
 Check = Callable[[Spec], Iterator[Problem]]
@@ -42,7 +52,12 @@ def spec_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
         spec: the spec.
         reported: version that the replicas report, where it is the only source; empty while none does.
     """
-    return (*entrypoint_warnings(spec), *version_warnings(spec, reported), *config_file_warnings(spec))
+    return (
+        *entrypoint_warnings(spec),
+        *version_warnings(spec, reported),
+        *config_file_warnings(spec),
+        *device_warnings(spec),
+    )
 
 
 def arguments_are_single_items(spec: Spec) -> Iterator[Problem]:
@@ -83,6 +98,8 @@ def _model_flags(spec: Spec) -> set[str]:
 def operator_flags_are_absent(spec: Spec) -> Iterator[Problem]:
     """Refuse flags that another field sets, or that would hide vLLM from the probes."""
     for flag in extra_flags(spec):
+        if flag.name == HOST_FLAG and flag.value in ALL_ADDRESSES:
+            continue
         if flag.name in OPERATOR_FLAGS:
             yield Problem(
                 "InvalidArgument",
