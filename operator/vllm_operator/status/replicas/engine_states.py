@@ -60,9 +60,13 @@ def _healthy(pod: Pod) -> ReplicaState:
     return ReplicaState("Loading", NOT_READY, message, _start_time(pod))
 
 
+OUTSIDE = "the operator out, or a service mesh with strict mTLS? See docs/how-to/service-mesh.md"
+"""End of the message about a replica that only the kubelet reaches."""
+
+
 def _silent(pod: Pod, inputs: StatusInputs, health: ReplicaHealth) -> ReplicaState:
     if pod.ready:
-        message = f"{health.message}; Kubernetes calls it ready: does a NetworkPolicy keep the operator out?"
+        message = f"{health.message}; Kubernetes calls it ready: does a NetworkPolicy keep {OUTSIDE}"
         return ReplicaState("Unknown", health.reason, message)
     if pod.main and pod.main.started:
         # The kubelet on the pod's own node gets no answer either, so the network is not the cause.
