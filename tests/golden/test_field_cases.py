@@ -162,3 +162,24 @@ def test_host_that_probes_cannot_reach_is_refused_with_one_that_they_can(host: s
     (problem,) = judged("03-ipv6", engine={"extraArgs": ["--host", host]}).problems
 
     assert "--host=::" in problem.message
+
+
+def test_claim_that_would_block_the_second_replica_is_noted_before_it_exists() -> None:
+    for replicas in (0, 1):
+        assert any("cache.perReplica: true before" in note for note in judged("28-keda", replicas=replicas).notes)
+    for cache in ({"size": "1Gi", "accessModes": ["ReadWriteMany"]}, {"size": "1Gi", "perReplica": True}):
+        assert not any("ReadWriteOnce" in note for note in judged("28-keda", cache=cache).notes)
+
+
+def test_cores_are_requested_as_cores_and_devices_are_noted() -> None:
+    limits = pod("10-neuron")["containers"][0]["resources"]["limits"]
+    noted = judged("10-neuron", accelerator={"resourceName": "aws.amazon.com/neuron"})
+
+    assert limits["aws.amazon.com/neuroncore"] == 2
+    assert any("set accelerator.count to the number of devices" in note for note in noted.notes)
+
+
+def test_annotations_for_a_mesh_reach_the_pods() -> None:
+    template = objects("37-istio")["Deployment"]["spec"]["template"]["metadata"]
+
+    assert template["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] == "8000"

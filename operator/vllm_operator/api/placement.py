@@ -82,7 +82,7 @@ class Cache(Model):
     )
     per_replica: bool = Field(
         default=False,
-        description="Give each replica a claim of its own of `size`, ReadWriteOnce by default. Kubernetes creates it "
+        description="Give each replica a separate claim of `size`, ReadWriteOnce by default. Kubernetes creates it "
         "with the pod and deletes it with the pod: a restarted container finds its files, a new pod downloads again. "
         "`retain` does not apply.",
     )

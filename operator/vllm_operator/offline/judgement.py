@@ -9,6 +9,7 @@ from typing import Any
 
 from vllm_operator.api.crd import crd
 from vllm_operator.api.names import API_VERSION, KIND
+from vllm_operator.api.server import parse_server
 from vllm_operator.desired.state import DesiredState, desired_state
 from vllm_operator.kube.kinds import MONITORING_KINDS
 from vllm_operator.offline.cel_rules import INSTALL, NoCelLibraryError, has_transition_rules, rule_refusals
@@ -16,6 +17,7 @@ from vllm_operator.offline.manifest_file import Document
 from vllm_operator.offline.object_meta import metadata_refusals
 from vllm_operator.offline.refusal import Refusal
 from vllm_operator.offline.structural_schema import schema_refusals, unknown_fields, with_defaults
+from vllm_operator.validation.claim_checks import scaling_notes
 
 PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
 """UID in the owner references of the children: the API server gives the true one when it stores the VLLMServer."""
@@ -79,8 +81,9 @@ def judge(document: Document, namespace: str = "default", kinds: frozenset[str] 
     )
     if problems:
         return Judgement(name, problems, notes)
+    scaling = scaling_notes(parse_server(_with_identity(stored, namespace)).spec)
     objects = tuple(manifest.body for manifest in desired.manifests)
-    return Judgement(name, (), (*notes, *_notes(desired)), objects)
+    return Judgement(name, (), tuple(dict.fromkeys((*notes, *_notes(desired), *scaling))), objects)
 
 
 def is_foreign(body: Any) -> bool:

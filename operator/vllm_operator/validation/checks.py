@@ -14,7 +14,7 @@ from vllm_operator.validation.argument_checks import (
     engine_fits_one_pod,
     served_names_are_known,
 )
-from vllm_operator.validation.claim_checks import surge_can_mount_cache
+from vllm_operator.validation.claim_checks import scaling_notes, surge_can_mount_cache
 from vllm_operator.validation.device_notes import device_warnings
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
 from vllm_operator.validation.shell_quotes import suggested_items
@@ -57,6 +57,8 @@ def spec_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
         *version_warnings(spec, reported),
         *config_file_warnings(spec),
         *device_warnings(spec),
+        # A server with zero replicas is one that something else scales.
+        *(scaling_notes(spec) if spec.replicas == 0 and not spec.autoscaling else ()),
     )
 
 

@@ -121,6 +121,21 @@ def surge_can_mount_cache(spec: Spec) -> Iterator[Problem]:
         )
 
 
+def scaling_notes(spec: Spec) -> tuple[str, ...]:
+    """Return a note when the new claim serves one node, so that another writer of `replicas` could not scale further.
+
+    The operator cannot see how far KEDA or a person will scale, and access modes never change.
+    """
+    cache = spec.cache
+    if cache is None or cache.size is None or cache.access_modes or cache.per_replica or cache_is_shared(spec):
+        return ()
+    return (
+        "spec.cache: the new claim is ReadWriteOnce, since the spec asks for one replica at most, and its access modes "
+        "never change: to scale further later, set cache.accessModes: [ReadWriteMany] or cache.perReplica: true before "
+        "the claim is created",
+    )
+
+
 def sharing_problem(spec: Spec) -> str:
     """Return why a claim that one node may mount is not enough, and what to do; empty when one pod uses it."""
     if possible_replicas(spec) > 1:

@@ -1,4 +1,4 @@
-"""Notes on devices with several cores, of which the number of ranks does not tell the number of devices."""
+"""Notes on devices with several cores, where the number of ranks is not the number of devices."""
 
 from __future__ import annotations
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.specs import children, named, pod_template, server
+from tests.helpers.specs import children, named, pod_template, server, spec
 from vllm_operator.api.problem import Problem
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, claim_plan
 from vllm_operator.kube.claims import with_immutable_claim_fields
 from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
+from vllm_operator.validation.checks import spec_warnings
 from vllm_operator.validation.claim_checks import claim_problems, desired_claim
 
 
@@ -219,3 +220,10 @@ def test_claim_keeps_the_class_that_it_has(asked: dict[str, Any], held: str | No
     assert found.body["spec"].get("storageClassName") == kept
     # Values that the cluster added do not change the manifest: otherwise it would be written again.
     assert found.hash == "1"
+
+
+@pytest.mark.parametrize(("replicas", "noted"), [(0, True), (1, False)])
+def test_server_without_replicas_has_a_note_on_its_claim_for_one_node(replicas: int, noted: bool) -> None:
+    notes = spec_warnings(spec(replicas=replicas, cache={"size": "1Gi"}))
+
+    assert any("the new claim is ReadWriteOnce" in note for note in notes) == noted
