@@ -4,7 +4,7 @@ from __future__ import annotations
 
 LONGEST_RECONCILE_SECONDS = 300.0
 """Each call of a reconcile ends by its own timeout of 20 s at most, whatever the API server does. A reconcile that runs
-longer than this waits for something that will not happen."""
+longer than this will not end."""
 
 
 def liveness_failure(*, task_ended: bool, longest_reconcile: float) -> str:

@@ -18,7 +18,7 @@ FOUND_SECONDS = 60.0
 """How long the content of an object is used before it is read again."""
 
 MISSING_SECONDS = 5.0
-"""The same for an object that is missing or unreadable: a spec must be accepted soon after its cause is gone."""
+"""The same for an object that is missing or unreadable: a spec must be accepted soon after it can be read."""
 
 
 @dataclass(frozen=True)

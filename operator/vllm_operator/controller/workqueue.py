@@ -19,7 +19,7 @@ K = TypeVar("K", bound=Hashable)
 INITIAL_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 60.0
 MERGE_SECONDS = 0.1
-"""Delay in which watch events that answer a reconcile are merged: the first of them seldom comes alone."""
+"""Delay in which the watch events that a reconcile causes are merged: they come in bursts."""
 SPREAD_SECONDS = 2.0
 """Window over which `reset_backoff` spreads the keys that failed together."""
 SLOW_SECONDS = 5.0
@@ -43,10 +43,10 @@ class WorkQueue(Generic[K]):
     reconcile the key again; an exception means again after an exponential, jittered backoff.
 
     Keys whose reconcile hangs do not delay others: they have a pool of workers of the same size for themselves
-    (`slow_pool`). New keys have one too, since it is not known yet whether they hang.
+    (`slow_pool`). New keys have another pool, since they may hang too.
 
     Args:
-        reconcile: reconciles one key; it should raise only what a retry may cure.
+        reconcile: reconciles one key; it should raise only errors for which a retry may help.
         workers: size of each pool of workers.
         on_start: called with the seconds that a key waited for a worker; must not block.
         is_new: returns true for a key that was never reconciled.

@@ -16,18 +16,18 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.codec import parse_json
 
 WATCH_SECONDS = 20
-"""Seconds after which the API server ends a watch. A watch that lasts longer has died with its socket open."""
+"""Seconds after which the API server ends a watch. A watch that lasts longer is broken, although its socket is open."""
 SILENT_SECONDS = 25.0
-"""Seconds without a byte after which the operator gives a watch up."""
+"""Seconds without a byte after which the operator closes a watch."""
 STEADY_SECONDS = 1.0
 """An attempt that ends sooner counts as failed, whatever events it brought."""
 REPLAY_SECONDS = 60.0
-"""Longest time for which the version to resume from stays behind: bookmarks, and events that the caches hold already,
-do not move it. So the API server sends again what was lost on the way. It keeps about 75 s of events
-(`eventFreshDuration`)."""
+"""Seconds after an event or a list in which the version to resume from stays the same: bookmarks, and events that the
+caches hold already, do not move it. After a watch broke, the API server sends the events of this time again, so that
+none is lost. It keeps about 75 s of events (`eventFreshDuration`)."""
 EXPIRED = 410
 BAD_ANSWER = "BadAnswer"
-"""Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
+"""Reason of an answer that could not be parsed: the API server, or a proxy in front of it, is reachable."""
 RESUMABLE = frozenset({None, 401, 403, 429, 503})
 """HTTP statuses after which the watch resumes at the last version: no answer, no access, or overload. After any other
 status the reflector lists again."""
@@ -139,7 +139,7 @@ class Reflector:
                 self._process(line)
 
     def _process(self, line: bytes) -> None:
-        """Take over one line of the watch.
+        """Process one line of the watch.
 
         Raises:
             ApiError: the line is an ERROR event, or no event.

@@ -27,7 +27,7 @@ class Store:
         """Resource versions of the objects, by kind."""
 
     def process_watch_event(self, kind: str, event_type: str | None, body: Mapping[str, Any]) -> bool:
-        """Take over one watch event; return False when no reconcile could act on it."""
+        """Process one watch event; return False when it needs no reconcile."""
         if event_type == "DELETED":
             self.remove(kind, body)
             return True
@@ -38,7 +38,7 @@ class Store:
         )
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Store an object; return False when the store holds this or a newer state, or knows that it was deleted."""
+        """Store an object; return False when the store holds this or a newer state, or its deletion."""
         metadata = body["metadata"]
         uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
         if self._tombstones.bars(uid, version, unlabelled=is_unlabelled(kind, body)):
@@ -60,8 +60,8 @@ class Store:
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Forget a deleted object, unless another object has taken its name.
 
-        Without a resource version of the deletion, no later state revives the object. An object that the store holds
-        without its label, in the very version of the deletion, still exists: it only left the watch.
+        When the deletion has no resource version, `put` accepts no later state of the object. A DELETED event of an
+        unlabelled object in the version that the store holds is no deletion: the object only left the watch.
         """
         metadata = body["metadata"]
         uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
@@ -83,7 +83,7 @@ class Store:
         return max((int(e.version) for e in self._objects[kind].values() if e.version.isdigit()), default=0)
 
     def replace(self, kind: str, bodies: Iterable[Mapping[str, Any]], before: Set[str], version: str = "") -> set[Key]:
-        """Take over a complete list; return the keys of the servers of which an object changed or vanished.
+        """Store a complete list; return the keys of the servers of which an object changed or vanished.
 
         Args:
             kind: kind of the list.
@@ -215,7 +215,7 @@ class Store:
         return touched
 
     def _may_be_read(self, entry: Entry) -> bool:
-        """Return whether a server may exist whose reconcile reads this unlabelled object; unknown counts as yes."""
+        """Return whether some server's reconcile may read this unlabelled object; True when its server is unknown."""
         return entry.key is None or bool(self._group(entry.key, SERVER.name))
 
     def _living_server(self, key: Key) -> Entry | None:

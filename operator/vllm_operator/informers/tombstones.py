@@ -9,7 +9,7 @@ class Tombstones:
     """UIDs of deleted objects, oldest first, each with the resource version of its deletion.
 
     The answer to a write may arrive after the watch event of the deletion. An object that only stopped matching the
-    selector of the watch is reported as DELETED, too: a later resource version revives it.
+    selector of the watch is reported as DELETED, too: a state with a later resource version is accepted again.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Tombstones:
         """Resource version of the deletion by UID; empty when it is unknown."""
 
     def add(self, uid: str, version: str) -> None:
-        """Remember a deletion; an empty version means that no later state may revive the object."""
+        """Record a deletion; with an empty version, `bars` is True for every later state of the object."""
         self._versions[uid] = version
         while len(self._versions) > REMEMBERED_DELETIONS:
             del self._versions[next(iter(self._versions))]
@@ -30,7 +30,7 @@ class Tombstones:
             version: resource version of the state.
             unlabelled: whether the state lacks the label that the watches select. A deletion has a resource version of
                 its own. An object that lost its label is reported as DELETED in the version that it then has, so an
-                unlabelled state in the version of the tombstone is alive.
+                unlabelled state in the version of the tombstone exists.
         """
         deleted = self._versions.get(uid)
         if deleted is None or is_later(version, deleted):

@@ -121,7 +121,7 @@ class ReplicaClient:
         except ProbeError:
             raise
         except Exception as error:
-            # A replica may send anything; no kind of junk may stop the prober.
+            # A replica may send anything; no answer may end the prober.
             raise connection_error(error, path, seconds) from None
 
     async def _post(self, path: str, data: bytes, limit: int) -> bytes:

@@ -20,7 +20,7 @@ from vllm_operator.probing.responses import (
 )
 
 TIMEOUT_SECONDS = 10.0
-"""Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as dead."""
+"""Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as silent."""
 
 _SMALL = 1024 * 1024
 _NOT_PROBED = ReplicaHealth()

@@ -82,7 +82,7 @@ def _total(values: list[int | None]) -> int | None:
 
 
 def _whole(label: bytes | None) -> int | None:
-    """Read a whole number: `2048.0` -> 2048; None for `None` and for junk."""
+    """Read a whole number: `2048.0` -> 2048; None for any other value."""
     try:
         value = float(label or b"")
     except ValueError:

@@ -104,7 +104,7 @@ def _assess(body: Object, inputs: StatusInputs, entries: Mapping[str, Object]) -
 
 
 def _read_with_diagnosis(body: Object, inputs: StatusInputs, previous: Object | None) -> Pod:
-    """Read a pod. Until its log and Events are read again, the causes in the status stay: a restart changes nothing."""
+    """Read a pod. After a restart, the causes in the status are used until its log and Events are read again."""
     looked_up = inputs.lookup_results.get(get_str(body, "metadata", "uid"))
     if looked_up is None:
         looked_up = stage_from_status(previous) or events_diagnosis_from_status(previous)
@@ -130,14 +130,14 @@ def _is_unchanged(state: ReplicaState, previous: Object | None) -> bool:
 
 
 def _since(state: ReplicaState, previous: Object | None, inputs: StatusInputs) -> str:
-    """Return when the state began: as in the status while it lasts, else Kubernetes' time, else that of now."""
+    """Return when the state began: the time in the status while the state lasts, else that of Kubernetes, else now."""
     if previous is not None and _is_unchanged(state, previous) and get_str(previous, "since"):
         return get_str(previous, "since")
     return one_line(state.since, _TIME_LENGTH) or format_timestamp(inputs.now)
 
 
 def _steady_message(state: ReplicaState, previous: Object | None) -> str:
-    """Return the message; the status keeps the cause of a failed pull, which older kubelets report in turns only."""
+    """Return the message; keep the cause of a failed pull, which older kubelets replace by `Back-off` at times."""
     message = one_line(state.message)
     if state.reason == IMAGE_PULL_BACK_OFF and message.startswith("Back-off") and _is_unchanged(state, previous):
         return get_str(previous, "message") or message
