@@ -1,4 +1,4 @@
-# Two commands to know: `make demo` and `make test`. Both set up all that they need.
+# Start with `make demo` or `make test`. Both install everything that they need.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ help: ## Show the targets
 ## --- the two commands
 
 .PHONY: demo
-demo: plan-demo setup ## Bring up a cluster and the operator, serve a model and ask it
+demo: plan-demo setup ## Bring up a cluster and the operator, serve a model and request a completion
 	$(RUN) python -m tools.demo
 
 .PHONY: test
@@ -74,7 +74,7 @@ bench-scale: setup ## A thousand servers at once, compared with a bare write loo
 	$(RUN) python -m tools.bench.scale
 
 .PHONY: bench-probes
-bench-probes: setup ## Two thousand stand-ins of replicas asked every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
+bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
 	$(RUN) python -m tools.bench.probes
 
 .PHONY: faults
@@ -86,7 +86,7 @@ states: setup ## Cause every kind of fault on the real cluster, and time the sta
 	$(RUN) pytest tests/e2e/states -q
 
 .PHONY: test-engine
-test-engine: setup ## Stop the engine of a real vLLM, and keep one busy, while the prober watches (FLOOD_SECONDS=60)
+test-engine: setup ## Stop the engine of a real vLLM, and keep another one busy, while the operator probes both (FLOOD_SECONDS=60)
 	$(RUN) pytest tests/stalled_engine -q -s
 
 .PHONY: fuzz

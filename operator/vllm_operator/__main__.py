@@ -159,7 +159,7 @@ def crd() -> None:
     show_default=True,
     help="Namespace of the operator.",
 )
-@click.option("--namespaced", is_flag=True, help="Serve the operator's own namespace: short for --serve with it.")
+@click.option("--namespaced", is_flag=True, help="Serve only the operator's own namespace, as --serve with its name.")
 @click.option(
     "--serve",
     multiple=True,

@@ -10,10 +10,10 @@ class VLLMOperatorError(Exception):
 
 
 class InvalidSpecError(VLLMOperatorError):
-    """The spec asks for something impossible. Retrying is useless until the user changes it.
+    """The spec asks for something impossible. A retry cannot succeed until the user changes the spec.
 
     Args:
-        field: path of the offending field below the resource, such as `spec.engine.maxModelLen`.
+        field: path of the invalid field below the resource, such as `spec.engine.maxModelLen`.
         reason: CamelCase reason for the `Accepted` condition.
         message: the cause and the remedy, without the field's name.
     """

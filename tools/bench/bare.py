@@ -1,4 +1,4 @@
-"""The floor: the same servers, children and statuses written by the fastest client, without any operator."""
+"""The bare loop: the same servers, children and statuses, written by the fastest client without any operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fastest client we know: aiohttp and orjson, nothing between. It stands for "no operator at all"."""
+"""The fastest client for the bare loop and the reflex: aiohttp and orjson, without any other layer."""
 
 from __future__ import annotations
 

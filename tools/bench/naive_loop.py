@@ -1,6 +1,6 @@
 """The simplest operator that does the same writes, for comparison: kopf, a queue, Jinja, YAML, server-side apply.
 
-It checks nothing, repairs nothing and reports a status that says only that it was there:
+It checks nothing, repairs nothing, and writes a status without information:
 `BENCH_OPERATOR="python -m tools.bench.naive_loop" make bench-scale`.
 """
 

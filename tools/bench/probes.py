@@ -2,8 +2,8 @@
 
 Most replicas are quick, some slow, some silent, and half of them vanish at once. They are a separate process, the
 stand-in (`stand_in_replicas`). The measured process is this one: the prober, with every module of the operator loaded.
-CPU and memory come from the operating system; the stand-in counts probes and their pace. It simulates a cut network by
-silence: connections stay open, and nothing comes back.
+CPU and memory come from the operating system; the stand-in counts probes and the time between them. It simulates a cut
+network: connections stay open, and no answer comes back.
 
 PROBE_REPLICAS, PROBE_INTERVAL and PROBE_SECONDS (of each measurement) choose the size. PROBE_KEEP_ALIVE=5 lets
 replicas close idle connections after five seconds, vLLM's default. BENCH_JSON=FILE writes the figures too.
@@ -40,11 +40,11 @@ KEEP_ALIVE = float(os.environ.get("PROBE_KEEP_ALIVE", "0"))
 PER_SERVER = 10
 CUT_LIMIT_SECONDS = 300.0
 FIRST_SECONDS = 45.0
-"""Until each of them, found idle by a prober that is new, has been asked for one token."""
+"""Seconds until a new prober has requested one token of each idle replica."""
 
 
 class StandIn:
-    """The process that plays the replicas."""
+    """The process that stands in for the replicas."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self._process = process
@@ -132,7 +132,7 @@ class Bench:
         }
 
     async def _cut(self) -> dict[str, Any]:
-        """Silence half of the replicas at once, then let them speak again."""
+        """Make half of the replicas silent at once, then let them answer again."""
         gone, others = range(REPLICAS // 2), range(REPLICAS // 2, REPLICAS)
         await self._report(others)
         self.changes = 0
@@ -188,7 +188,7 @@ def target(index: int, port: int) -> ProbeTarget:
         base_url=f"http://{address(index)}:{port}",
         served_names=(MODEL,),
         interval=INTERVAL,
-        synthetic_completion="WhenSuspicious",  # the default: their numbers are looked at every 10 s
+        synthetic_completion="WhenSuspicious",  # the default: their counters are sampled every 10 s
     )
 
 

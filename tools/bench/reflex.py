@@ -1,8 +1,8 @@
-"""The floor of a repair: `python -m tools.bench.reflex KUBECONFIG NAMESPACE` knows beforehand what to write.
+"""The reflex, a lower bound for repairs: it writes prepared manifests as soon as a watch event arrives.
 
-It keeps no cache, checks nothing and asks for no owner: what is left is what the API server itself needs from the
-change to its event, and from the write to the answer. Its answer to an edit meets the Deployment controller's status
-for the edit more often than the operator's does, and then takes longer: there it is no strict floor.
+Run it with `python -m tools.bench.reflex KUBECONFIG NAMESPACE`. It keeps no cache and checks nothing, so its latency is
+the time of the API server: from the change to the watch event, and from the write to the response. For an edit it is no
+strict bound: its write often arrives at the same time as the Deployment controller's status, and then takes longer.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def asks(event: Mapping[str, Any]) -> bool:
 
 
 async def answer(client: FastClient, path: str, listing: Mapping[str, Any]) -> None:
-    """Write at once whatever is asked for, as long as the watch lasts."""
+    """Write the manifest of each changed object at once, until the watch ends."""
     bodies, answered = recorded(listing), set()
     async for event in client.watch(path, listing["metadata"]["resourceVersion"]):
         metadata = event["object"]["metadata"]
@@ -69,7 +69,7 @@ async def answer(client: FastClient, path: str, listing: Mapping[str, Any]) -> N
 
 
 async def run(kubeconfig: Path, namespace: str) -> None:
-    """Learn what is there, and answer from then on."""
+    """List the objects once, then repair each change."""
     async with FastClient(kubeconfig, MANAGER) as client:
         paths = [collection.format(namespace) for collection in COLLECTIONS]
         # One connection more than the watches take: the first write needs no handshake, as those of the operator.

@@ -7,7 +7,7 @@ thousand servers take a quarter of an hour.
 
 BENCH_SERVERS=N      number of servers (1000)
 BENCH_SIZES=N,N,...  converge with each of these first, and print the exponents of time and memory
-BENCH_REST=SECONDS   time at rest (60; the goal speaks of 600)
+BENCH_REST=SECONDS   time at rest (60; the goal is for 600)
 BENCH_QUIET=SECONDS  longest wait for an operator that goes on writing (600)
 BENCH_PROFILE=1      divide the operator's CPU time among its parts, by py-spy; costs some itself
 BENCH_JSON=FILE      the figures as JSON
@@ -72,7 +72,7 @@ class Bench:
         self._started = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
-        """All measurements; of another operator those that it can be asked for."""
+        """Run all measurements; for another operator, those that do not need this one."""
         template = await self._recorded_children() if self.subject.is_ours else None
         if SIZES:
             await self._sizes()
@@ -80,7 +80,7 @@ class Bench:
         await self._begin()
         self.figures |= await self._converge("scale", SERVERS)
         if template:
-            # Nobody else may write: what is there already stays as it is.
+            # No other client may write, so the existing objects do not change.
             await self._calm()
             self.operator.stop()
             after = await self._bare_loop("bare-2", template)
@@ -95,7 +95,7 @@ class Bench:
             await self._change_all()
         await self._restart()
         if self.subject.is_ours:
-            # The naive loop would take up whatever is there.
+            # The naive loop would handle every server that exists.
             for namespace in ("scale", "sample", "latency-alone", "latency-at-scale"):
                 await self._clean(namespace)
             await self._naive()
@@ -110,7 +110,7 @@ class Bench:
         await asyncio.sleep(1)
 
     async def _sizes(self) -> None:
-        """Converge with every size, each with an operator that has just started and knows nothing else."""
+        """Converge with every size, each with an operator that has just started and caches no other server."""
         runs = {}
         for size in SIZES:
             await self._begin()

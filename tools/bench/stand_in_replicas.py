@@ -114,7 +114,7 @@ class Replicas:
 
 
 def pace(probes: list[tuple[int, float]], interval: float) -> dict[str, Any]:
-    """How evenly replicas were asked.
+    """Return how evenly the probes of the replicas were spread.
 
     Returns:
         `late_ms_*`: by how much the time between two probes of one replica was above the interval;
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the replica that a prober connected to."""
+        """Record the replica that a prober connected to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._index = index_of(transport.get_extra_info("sockname")[0])
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
         self._replicas.open[self._index] -= 1
 
     def data_received(self, data: bytes) -> None:
-        """Answer, late or never, as the mood of the replica is."""
+        """Answer at once, late or never, as the mood of the replica says."""
         self._read += data
         head, end, body = self._read.partition(b"\r\n\r\n")
         length = LENGTH.search(head)

@@ -24,7 +24,7 @@ class Autoscaling(Model):
         default=None,
         alias="targetKVCacheUsage",
         description="Used fraction of the KV cache per replica that the autoscaler aims at, on average, 0.001 to 1. "
-        "Unset: the KV cache does not count.",
+        "Unset: the autoscaler ignores the KV cache.",
     )
     source: Literal["prometheus-adapter"] = Field(
         default="prometheus-adapter", description="Component that serves the metrics to the HorizontalPodAutoscaler."
@@ -59,7 +59,7 @@ class Alerts(Model):
     )
     labels: AlertLabels = Field(
         default_factory=dict,
-        description="Labels of each alert, such as the team to page; severity replaces that of all alerts.",
+        description="Labels of each alert, such as the team to page; `severity` here replaces that of each alert.",
     )
     p99_latency_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         default=30, description="Latency in seconds that 99 % of the requests must keep (VLLMHighLatency)."
@@ -108,14 +108,14 @@ class Health(Model):
     )
     synthetic_completion: CompletionMode = Field(
         default="WhenSuspicious",
-        description="When the operator requests a completion of one token, the only request that a stalled engine "
-        "does not answer. WhenSuspicious: when its metrics do not move although it has requests. Always: also every "
+        description="When the operator requests a completion of one token, which a stalled engine does not answer. "
+        "WhenSuspicious: when the counters of the engine do not move although it has requests. Always: also every "
         "20 s while it is idle. Never: not at all.",
     )
     restart_stalled: bool = Field(
         default=False,
         description="Delete the pod of an engine that has been stalled for a minute: one pod at a time, three in an "
-        "hour at most. Without it the status reports the stall, and nothing is deleted.",
+        "hour at most. False: the operator reports the stall in the status and deletes nothing.",
     )
 
 

@@ -77,7 +77,7 @@ class Spec(Model):
         description="A volume that keeps downloads and compile caches. Unset: they are lost with each pod.",
     )
     autoscaling: Autoscaling | None = Field(
-        default=None, description="A HorizontalPodAutoscaler on the load of vLLM. Unset: `replicas` counts."
+        default=None, description="A HorizontalPodAutoscaler on the load of vLLM. Unset: `replicas` applies."
     )
     service: Service = Field(default_factory=Service, description="The Service in front of the replicas.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Scraping and alerts by Prometheus.")

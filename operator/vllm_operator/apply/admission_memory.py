@@ -36,8 +36,8 @@ class AdmissionMemory:
     """The children of one server that differ from their manifests right after an apply, by UID.
 
     The API server fills in empty fields of a pod template (`schedulerName: ""`), and admission webhooks change images.
-    To apply the manifest again would change nothing, and would happen in every reconcile. The metadata that the
-    manifest holds counts too: when another writer edits such a label, that is drift.
+    Without this memory every reconcile would apply the manifest again, and change nothing. Spec and the metadata of the
+    manifest are compared: an edit of such a label by another writer is drift.
 
     Args:
         clock: monotonic time in seconds.
@@ -79,7 +79,7 @@ class AdmissionMemory:
         return change is not None and bool(change.fields) and self._clock() - change.at >= ADMISSION_RECHECK_SECONDS
 
     def explains(self, manifest_hash: str, manifest: Object, live: Object) -> bool:
-        """Return whether the live object still is what admission made of this manifest, which has this hash."""
+        """Return whether the live object is still as the API server stored it for this manifest with this hash."""
         uid = live["metadata"].get("uid", "")
         change = None if self.needs_recheck(uid) else self._changes.get(uid)
         return change is not None and (change.manifest_hash, change.content) == (manifest_hash, _digest(manifest, live))

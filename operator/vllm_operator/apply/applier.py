@@ -51,7 +51,7 @@ class Applier:
         self._repairs = RepairLimiter(clock)
 
     def new_history(self) -> WriteHistory:
-        """Return an empty history, of which each server needs one."""
+        """Return the empty write history of a new server."""
         return WriteHistory(self._repairs, self._clock)
 
     async def apply(

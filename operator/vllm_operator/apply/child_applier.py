@@ -81,7 +81,7 @@ class ChildApplier:
     async def _apply(self, kind: Kind, manifest: Manifest) -> ChildResult:
         place = (kind.name, self._owner.namespace, manifest.name)
         if self._store.is_unlabelled(*place) and (unlabelled := self._store.get(*place)):
-            # The watches no longer report it.
+            # The watches do not report an object without our label, so the cached one may be out of date.
             await self._read_again(kind, unlabelled)
         is_verified = self._store.verified_hash(*place) == manifest.hash
         if is_verified and not self._history.admission.needs_recheck(self._store.uid(*place)):
@@ -183,7 +183,11 @@ class ChildApplier:
             self._store.put(kind.name, current)
 
     def _is_up_to_date(self, kind: Kind, manifest: Manifest, live: Object) -> bool:
-        """Return whether the live child needs no write: it matches its manifest, or admission made it what it is."""
+        """Return whether the live child needs no write: this is where drift is judged.
+
+        It needs none when no other writer owns a part of it, and it matches its manifest or differs only by admission
+        changes. The cache keeps managed fields only where another writer owns fields (`informers/entry.py`).
+        """
         if not was_applied_from(live, manifest) or live["metadata"].get("managedFields"):
             return False
         if kind is DEPLOYMENT and is_scaled_to_zero(manifest.body, live):
@@ -220,13 +224,13 @@ class ChildApplier:
         """Read the owner of a child that was deleted, and cache it.
 
         The garbage collector deletes the children of a deleted server. While the watch on servers is interrupted, the
-        cache still holds the server, and the operator would recreate its children for as long.
+        cache still holds the server, and the operator would create its children again and again.
         """
         owner = self._owner
-        # The collector, too, learns of the deletion from the API server's cache: an owner found there still exists.
+        # The garbage collector reads this cache of the API server, too: it keeps the children of an owner found there.
         current = await self._client.get(SERVER, owner.namespace, owner.name, cached=True)
         if not _is(current, owner):
-            # But the cache of another API server may lag behind, and a server that is forgotten does not come back.
+            # The cache of another API server may lag behind; a server that our cache drops by mistake gets no event.
             current = await self._client.get(SERVER, owner.namespace, owner.name)
         if not _is(current, owner):
             metadata = {"namespace": owner.namespace, "name": owner.name, "uid": owner.uid}
@@ -238,7 +242,7 @@ class ChildApplier:
         return self._store.has_server(self._key, self._owner.uid)
 
     def _place(self, kind: Kind, name: str) -> str:
-        """Return the name under which the recreations of a child are counted: each has another UID."""
+        """Return the name that counts the recreations of a child, since each new child has another UID."""
         return "/".join((kind.name, self._owner.namespace, name))
 
 

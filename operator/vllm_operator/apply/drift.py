@@ -1,7 +1,7 @@
 """Compare live objects with their manifests, under the rules of the API server.
 
-The API server adds defaults and drops empty fields, so a manifest is compared as a part of the live object. Fields that
-another writer added to the spec show in the managed fields of the object.
+The API server adds defaults and drops empty fields, so `differs` checks only fields of the manifest.
+`kube/managed_fields.py` finds fields that another writer added. `apply/child_applier.py` uses both to judge drift.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class RepairLimiter:
     """At most MAX_REPAIRS repairs of one object within WINDOW_SECONDS.
 
     An object is counted under its UID. One that is deleted again and again has a new UID each time, and is counted
-    under its place: kind, namespace and name.
+    under its kind, namespace and name.
 
     Args:
         clock: monotonic time in seconds.

@@ -87,8 +87,8 @@ class ApplyResult:
         conflicts: a message for each child that another writer keeps changing or deleting.
         admission_changes: the changes that admission made to the children.
         kinds_gone: optional kinds that the API server no longer serves, or whose CRD is being deleted.
-        failure: the error that a retry may overcome. The other attributes are then those of the last result without a
-            failure, since a failure takes no earlier refusal back.
+        failure: an error for which a retry may help. The other attributes are then those of the last result without a
+            failure: refusals that it reported still hold.
         owner_gone: the server was deleted or replaced during its reconcile.
     """
 

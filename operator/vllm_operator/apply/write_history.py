@@ -114,7 +114,7 @@ class WriteHistory:
         Args:
             manifest: the manifest to apply.
             live: the live child; None after it was deleted.
-            name: the name that counts its repairs: its UID, or its place when it was deleted.
+            name: the name that counts its repairs: its UID, or after a deletion its kind, namespace and name.
         """
         is_repair = live is not None and was_applied_from(live, manifest)
         if not is_repair and not self._repairs.repeats_last_write(name, manifest.hash):

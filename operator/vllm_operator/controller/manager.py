@@ -1,4 +1,4 @@
-"""Own everything that lives as long as the process: connection, caches, work queue, probes and background tasks."""
+"""Own all objects that exist until the process ends: connection, caches, work queue, probes, background tasks."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Manager:
         self.stop_flag.set()
 
     def on_watch_event(self, kind: Kind, event_type: str, body: Mapping[str, Any]) -> None:
-        """Take over a watch event, and enqueue its server; both servers where a label has changed."""
+        """Store the object of a watch event, and enqueue its server; both servers where its label has changed."""
         self._metrics.count_watch_event(kind.name)
         metadata = body["metadata"]
         former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
@@ -260,8 +260,8 @@ class Manager:
     async def _try_to_fill_caches(self) -> bool:
         """List every kind; return False where an administrator has to install the CRD first.
 
-        With cluster-wide rights the operator is ready without its CRD, and picks it up later. A namespaced one becomes
-        ready when it can work.
+        With cluster-wide rights the operator is ready without its CRD, and lists the servers again until it is
+        installed. A namespaced operator becomes ready only when the CRD is installed.
         """
         await self._optional_kinds.refresh()
         if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:

@@ -248,7 +248,7 @@ class Reconciler:
             findings: the pods that failed or are stuck.
         """
         metadata, server, previous = reconciled["metadata"], desired.server, get_map(snapshot.server, "status")
-        # While the apply fails, `observedGeneration` stays: nobody may take the status for that of the new spec.
+        # While the apply fails, `observedGeneration` stays: the status is not yet that of the new spec.
         generation = metadata.get("generation", 0) if applied.failure is None else previous.get("observedGeneration", 0)
         return StatusInputs(
             generation=generation,
@@ -263,7 +263,7 @@ class Reconciler:
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
-            # A number that an admission policy sets is the wanted one: a wait for another would never end.
+            # A number of replicas that an admission policy sets counts as the wanted one: no other is ever reached.
             wanted_replicas=None if applied.admission_changes.replicas_overridden else server.replicas,
             cache_claim=server.cache_claim,
             downloads=server.downloads,
@@ -292,7 +292,7 @@ class Reconciler:
         return (RESTARTS_OFF,) if desired.server.restart_stalled and not self.may_restart else ()
 
     async def _publish(self, key: Key, state: ServerState, assessment: Assessment, *, may_remediate: bool) -> Requeue:
-        """Write the status, unless a better one is expected soon; delete the pod of a stalled engine where allowed."""
+        """Write the status, unless `_status_delay` delays it; delete the pod of a stalled engine where allowed."""
         delay = self._status_delay(key, state, assessment)
         if delay is not None:
             return Requeue.after(delay)
@@ -301,7 +301,7 @@ class Reconciler:
             return Requeue.never()
         decision = self.remediator.decide(assessment)
         assessment = with_decision(assessment, decision)
-        # The status counts a deletion before it happens: a successor then deletes one pod too few, not one too many.
+        # The status counts the deletion first: after a crash in between, the next process deletes a pod less, not more.
         written = await self.status_writer.write(key, assessment)
         if decision.delete is None:
             return Requeue(decision.requeue_after)
@@ -311,7 +311,7 @@ class Reconciler:
         return Requeue.after(BACKOFF_SECONDS)
 
     def _status_delay(self, key: Key, state: ServerState, assessment: Assessment) -> float | None:
-        """Return the seconds for which a status is worth waiting for; None to write it now."""
+        """Return the seconds for which the status waits for a log, a probe or a controller; None to write it now."""
         inputs = assessment.inputs
         if not inputs.problems and is_settling(inputs.snapshot):
             delay = settling_delay(assessment, state.settling_seconds(inputs.now))
@@ -326,7 +326,7 @@ class Reconciler:
 
 
 def _recheck(desired: DesiredState, references: ReferenceCheck, applied: ApplyResult) -> Requeue:
-    """Return when to reconcile again for causes that bring no watch event when they go."""
+    """Return when to reconcile again because of a cause whose end no watch event reports."""
     if references.missing:
         return Requeue.after(MISSING_REFERENCE_SECONDS)
     if applied.needs_recheck:

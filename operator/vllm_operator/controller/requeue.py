@@ -1,4 +1,4 @@
-"""The answer of a reconcile to the question when its key comes again."""
+"""The result of a reconcile: when its key is enqueued again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """When a key is reconciled again although nothing enqueues it.
+    """The delay after which the work queue enqueues a key again, when no event enqueues it earlier.
 
     Attributes:
         seconds: delay in seconds, 0 for at once; None for never.

@@ -1,4 +1,4 @@
-"""The memory of the operator about each server between two reconciles."""
+"""The state that the operator keeps about each server between two reconciles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vllm_operator.status.replicas.pod_memo import PodMemo
 
 @dataclass
 class ServerState:
-    """The memory about one server.
+    """The state of one server between two reconciles.
 
     Attributes:
         writes: the earlier writes of its children.
@@ -128,7 +128,7 @@ class ServerStates:
             state.writes.retry_failed()
 
     def forget(self, key: Key) -> None:
-        """Forget a server that is gone, here and in every other object that remembers it."""
+        """Forget a server that is gone, here and in every other object that holds state about it."""
         self._states.pop(key, None)
         self._budget.forget(key)
         for forget in self._owners:

@@ -60,14 +60,14 @@ class StatusWriter:
         body = {
             "apiVersion": SERVER.api_version,
             "kind": SERVER.name,
-            # With its UID, the status cannot land on a new server of the same name.
+            # With the UID, the API server refuses the status for a new server of the same name.
             "metadata": {name: metadata[name] for name in ("namespace", "name", "uid")},
             "status": status,
         }
         try:
             live = await self._client.apply(SERVER, body, subresource="status")
             if patch := status_merge_patch(status, live.get("status") or {}):
-                # An apply keeps fields of other managers, such as those of a restored backup. Nobody would remove them.
+                # An apply keeps fields of other managers, such as those of a restored backup.
                 precondition = {"uid": metadata["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
                 live = await self._client.merge_patch(
                     SERVER,

@@ -64,13 +64,13 @@ class WorkQueue(Generic[K]):
     reconcile the key again; an exception means again after an exponential, jittered backoff.
 
     Keys whose reconcile hangs do not delay others: they have a pool of workers of the same size for themselves
-    (`slow_pool`). New keys have one too, since it is not known yet whether they hang.
+    (`slow_pool`). New keys have another pool, since they may hang too.
 
     In each pool the namespaces take turns, and one namespace takes three quarters of the workers at most: however many
     servers a tenant creates or changes, a key of another namespace is next after one of each namespace that waits.
 
     Args:
-        reconcile: reconciles one key; it should raise only what a retry may cure.
+        reconcile: reconciles one key; it should raise only errors for which a retry may help.
         workers: size of each pool of workers.
         on_start: called with the seconds that a key waited for a worker; must not block.
         is_new: returns true for a key that was never reconciled.

@@ -70,7 +70,7 @@ def alert_subject(server: VLLMServer) -> AlertSubject:
 
 
 def replicas_serving(subject: AlertSubject) -> RecordingRulePlan:
-    """Count replicas by a metric of vLLM: `up` may also come from a sidecar of a dead replica."""
+    """Count replicas by a metric of vLLM: `up` may also come from a sidecar of a replica that has ended."""
     running = subject.series(subject.series.names.running)
     return RecordingRulePlan(
         name=SERVING, expr=f"count(count by (pod) ({running})) or vector(0)", labels=subject.identity
@@ -80,7 +80,7 @@ def replicas_serving(subject: AlertSubject) -> RecordingRulePlan:
 def no_replica_available(subject: AlertSubject) -> AlertTemplate:
     """Return the alert for a server without a serving replica; it needs the recorded series of `replicas_serving`.
 
-    It stays silent while a new server starts for the first time, until the startup budget ends.
+    It does not fire while a new server starts for the first time, until `start_budget` has passed.
     """
     serving = f'{SERVING}{{namespace="{subject.server.namespace}",vllmserver="{subject.server.name}"}}'
     return AlertTemplate(

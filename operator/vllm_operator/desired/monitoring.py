@@ -33,8 +33,8 @@ class PodMonitorPlan:
 def scrape_method(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> ScrapeMethod:
     """Return how Prometheus finds the replicas in a cluster with the optional `kinds`.
 
-    `auto` falls back to annotations. An explicit `podMonitor` without its CRD falls back to nothing, and `missing_crds`
-    names it: annotations would be a second way that the spec did not ask for once the CRD appears.
+    Without the CRD, `auto` uses annotations. An explicit `podMonitor` without the CRD uses nothing, and `missing_crds`
+    names it: annotations would stay, and scrape the pods a second time, after the CRD is installed.
     """
     wanted = server.spec.monitoring.scrape
     if wanted == "auto":

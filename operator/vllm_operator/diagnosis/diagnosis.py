@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The cause that a log, a termination message or Events show.
+    """The cause, or the stage of a start, that a log, a termination message or Events show.
 
     Attributes:
-        reason: CamelCase; empty when no table knows the cause by name.
+        reason: CamelCase; empty when no table has a row for the cause.
         message: the cause and its remedy in one line, without secrets; empty when the source shows none.
     """
 

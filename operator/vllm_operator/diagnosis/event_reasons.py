@@ -13,7 +13,7 @@ from vllm_operator.kube.types import Object
 PULL_SECRET = "FailedToRetrieveImagePullSecret"
 _NO_SECRETS = "Unable to retrieve some image pull secrets"
 _POD_EVENTS: tuple[tuple[str, str], ...] = (
-    # Of two rows for the same trouble, the one that names the cause stands first.
+    # Of two rows for the same failure, the one that names the cause comes first.
     ("FailedMount", r"MountVolume|MapVolume|references non-existent|not found"),
     ("FailedAttachVolume", ""),
     ("FailedMapVolume", ""),

@@ -1,4 +1,4 @@
-"""Make text of others fit for a status: one line, bounded, without secrets, the most telling line first."""
+"""Shorten logs and messages of other programs for a status: one bounded line without secrets."""
 
 from __future__ import annotations
 

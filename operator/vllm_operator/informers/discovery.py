@@ -38,7 +38,7 @@ class OptionalKinds:
         return RECHECK_SECONDS if self._missed else CHECK_SECONDS
 
     async def refresh(self) -> bool:
-        """Ask the API server; return True when a kind came or went, or proved to be installed after all.
+        """Read the kinds from the API server; return True when `installed` or the kinds of the last discovery changed.
 
         Raises:
             ApiError: the API server did not answer; the kinds stay as they were.

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class ServedNamespaces:
     """The namespaces that are served.
 
-    The caches count as filled when every list has succeeded. So a namespace whose Role is missing is left out, and the
-    others are served.
+    The caches count as filled when every list has succeeded. Lists of a namespace without a Role never succeed, so the
+    operator leaves that namespace out and serves the others.
 
     Args:
         client: the API client.
@@ -71,7 +71,7 @@ class ServedNamespaces:
             await self._client.list_page(SERVER.path(namespace), {"limit": "1"})
         except ApiError as error:
             if error.status != 403:
-                return True  # The API server is away or overloaded: that says nothing about rights.
+                return True  # The API server is unreachable or overloaded, which is no sign of a missing Role.
             self._report(namespace, error)
             return False
         return True

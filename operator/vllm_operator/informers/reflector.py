@@ -18,9 +18,9 @@ from vllm_operator.kube.raw_objects import RawWatchEvent, cut_watch_event, read_
 from vllm_operator.kube.responses import error_of_status
 
 WATCH_SECONDS = 20
-"""Seconds after which the API server ends a watch. A watch that lasts longer has died with its socket open."""
+"""Seconds after which the API server ends a watch. A watch that lasts longer is broken, although its socket is open."""
 SILENT_SECONDS = 25.0
-"""Seconds without a byte after which the operator gives a watch up."""
+"""Seconds without a byte after which the operator closes a watch."""
 STEADY_SECONDS = 1.0
 """An attempt that ends sooner counts as failed, whatever events it brought."""
 REPLAY_SECONDS = 60.0
@@ -34,7 +34,7 @@ FRESH_SECONDS = WATCH_SECONDS + SILENT_SECONDS
 resumed, at least every `WATCH_SECONDS`."""
 EXPIRED = 410
 BAD_ANSWER = "BadAnswer"
-"""Reason of an answer that could not be parsed: the API server, or what stands before it, is reachable."""
+"""Reason of an answer that could not be parsed: the API server, or a proxy in front of it, is reachable."""
 RESUMABLE = frozenset({None, 401, 403, 429, 503})
 """HTTP statuses after which the watch resumes at the last version: no answer, no access, or overload. After any other
 status the reflector lists again."""

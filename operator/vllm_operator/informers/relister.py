@@ -85,7 +85,7 @@ class Relister:
             return Relisted(self._on_missing(kind), "")
         self._missing_since.pop(kind.name, None)
         if found.version.isdigit():
-            # Versions show what is later than the list; what came and went while it was made is gone.
+            # A numeric version shows which objects are newer than the list, so the UIDs may be read after it.
             before = self._store.uids(kind.name, namespace)
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than the cache: it will be repeated", kind.plural)

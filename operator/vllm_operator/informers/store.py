@@ -33,7 +33,7 @@ class Store:
         """Resource versions of the objects, by kind."""
 
     def process_watch_event(self, kind: str, event_type: str | None, body: Mapping[str, Any]) -> bool:
-        """Take over one watch event; return False when no reconcile could act on it."""
+        """Process one watch event; return False when it needs no reconcile."""
         if event_type == "DELETED":
             self.remove(kind, body)
             return True
@@ -44,7 +44,7 @@ class Store:
         )
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Store an object; return False when the store holds this or a newer state, or knows that it was deleted."""
+        """Store an object; return False when the store holds this or a newer state, or its deletion."""
         metadata = body["metadata"]
         uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
         if self._tombstones.bars(metadata.get("namespace", ""), uid, version, unlabelled=is_unlabelled(kind, body)):
@@ -57,8 +57,8 @@ class Store:
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Forget a deleted object, unless another object has taken its name.
 
-        Without a resource version of the deletion, no later state revives the object. An object that the store holds
-        without its label, in the very version of the deletion, still exists: it only left the watch.
+        When the deletion has no resource version, `put` accepts no later state of the object. A DELETED event of an
+        unlabelled object in the version that the store holds is no deletion: the object only left the watch.
         """
         metadata = body["metadata"]
         uid, version = metadata.get("uid", ""), str(metadata.get("resourceVersion", ""))
@@ -233,7 +233,7 @@ class Store:
         return touched
 
     def _may_be_read(self, entry: Entry) -> bool:
-        """Return whether a server may exist whose reconcile reads this unlabelled object; unknown counts as yes."""
+        """Return whether some server's reconcile may read this unlabelled object; True when its server is unknown."""
         return entry.key is None or bool(self._group(entry.key, SERVER.name))
 
     def _living_server(self, key: Key) -> Entry | None:

@@ -13,7 +13,7 @@ class Tombstones:
     makes the operator forget the deletions of others.
 
     The answer to a write may arrive after the watch event of the deletion. An object that only stopped matching the
-    selector of the watch is reported as DELETED, too: a later resource version revives it.
+    selector of the watch is reported as DELETED, too: a state with a later resource version is accepted again.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Tombstones:
             version: resource version of the state.
             unlabelled: whether the state lacks the label that the watches select. A deletion has a resource version of
                 its own. An object that lost its label is reported as DELETED in the version that it then has, so an
-                unlabelled state in the version of the tombstone is alive.
+                unlabelled state in the version of the tombstone exists.
         """
         deleted = self._versions.get(namespace, {}).get(uid)
         if deleted is None or is_later(version, deleted):

@@ -1,4 +1,4 @@
-"""Say what a reflector watches, and how it retries."""
+"""Define the collection that a reflector watches, and the delays of its retries."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ RETRY_SECONDS = 5.0
 """Delay after the first failed read; it grows by as much with each further one. It holds no place of a reader."""
 
 FIRST_LOG_SECONDS = 2.0
-"""How long a status waits for the first log of a replica: else it would report the exit code, and then the cause."""
+"""Seconds for which a status waits for the first log of a replica, instead of reporting only the exit code first."""
 
 ReadLog = Callable[[str, str, str, bool], Awaitable[str]]
 """Reads a log: namespace, pod, container, whether of its previous run."""

@@ -40,7 +40,7 @@ class Lookup:
         name: name of the object.
         container: the container whose log is read; empty for Events.
         state: identifies this state of the object among those before and after it.
-        delay: seconds between the first sight of the state and the first read: most states end before.
+        delay: seconds from the first observation of the state to the first read: most states end before.
     """
 
     kind: Literal["Pod", "PersistentVolumeClaim"]
@@ -121,7 +121,7 @@ def _pod_lookup(pod: Pod) -> Lookup | None:
 
 
 def _kill_lookup(pod: Pod, termination: Object) -> Lookup | None:
-    """Look up who killed a container; the kubelet reports an OOM kill in the termination itself."""
+    """Look up why a container was killed; the kubelet reports an OOM kill in the termination itself."""
     if get_int(termination, "exitCode") < FIRST_SIGNAL_EXIT_CODE or get_str(termination, "reason") == "OOMKilled":
         return None
     run = get_str(termination, "containerID") or get_str(termination, "finishedAt")

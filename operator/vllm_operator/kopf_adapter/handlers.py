@@ -1,4 +1,4 @@
-"""Give kopf what it needs to start, log in and stop the operator; the operator's own reflectors watch all objects."""
+"""Register the start, the login and the cleanup with kopf; the operator's own reflectors watch all objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def operator_settings() -> kopf.OperatorSettings:
     # Without this, kopf watches CRDs and namespaces, which the rights of a Role do not allow.
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    # At its start kopf reads which API groups there are. A failure must not end the operator.
+    # At its start kopf reads the list of API groups. A failure must not end the operator.
     settings.networking.error_backoffs = itertools.repeat(SCAN_RETRY_SECONDS)
     settings.networking.request_timeout = 20
     settings.process.ultimate_exiting_timeout = 30
@@ -57,7 +57,7 @@ def register(manager: Manager) -> kopf.OperatorRegistry:
 
 
 def _limit_stop() -> None:
-    """End the process if its last calls take too long: one that the API server does not answer takes 20 s."""
+    """End the process if the stop takes too long: a call that the API server does not answer takes 20 s."""
     timer = threading.Timer(STOP_SECONDS, _exit)
     timer.daemon = True
     timer.start()

@@ -36,7 +36,7 @@ class ApiServerAvailability:
         self._failing: set[tuple[str, str]] = set()
         """Verb and path of the collections whose last list or watch failed."""
         self._failed_since_success: set[tuple[str, str]] = set()
-        """Those that failed since the last success of any call, in a way that hints at an outage."""
+        """Those of them that failed since the last success of any call, except for errors of a healthy API server."""
         self._recovered_at = float("-inf")
         self._recovery = asyncio.Event()
 
@@ -77,7 +77,7 @@ class ApiServerAvailability:
             self._failed_since_success.add(call)
 
     def _notify(self) -> None:
-        """Wake every sleep, and report the recovery."""
+        """End every sleep, and report the recovery."""
         self._no_connection, self._recovered_at = False, self._clock()
         self._failing.clear()
         recovery, self._recovery = self._recovery, asyncio.Event()

@@ -17,7 +17,7 @@ def with_immutable_claim_fields(manifest: Manifest, live: Object) -> Manifest:
     """
     body = manifest.body
     immutable = {"accessModes": list(access_modes(live)) or None, "storageClassName": storage_class(live)}
-    # The empty class counts: it asks for a volume without a class.
+    # An empty class counts as a class: it asks for a volume without a class.
     spec = {**body["spec"], **{name: value for name, value in immutable.items() if value is not None}}
     return replace(manifest, raw=compress_json({**body, "spec": spec}))
 

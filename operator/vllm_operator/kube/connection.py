@@ -25,7 +25,7 @@ USER_AGENT = f"vllm-operator/{__version__}"
 TOKEN_AGE_SECONDS = 60.0
 """Seconds after which the token is read again from its file: the kubelet replaces it about every hour."""
 MIN_RENEW_INTERVAL_SECONDS = 2.0
-"""Seconds between two reads of refused credentials at least."""
+"""Shortest time in seconds between two reads of refused credentials."""
 
 REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
 """Codes of redirects. A 304 answers a condition, and the operator sends none."""
@@ -110,7 +110,7 @@ class Connection:
     def stream(self, response: aiohttp.ClientResponse) -> Iterator[aiohttp.StreamReader]:
         """Return the content of a response that lasts, whose reader gets an error when the credentials are replaced.
 
-        aiohttp would let it wait without end: a session that is closed drops the timeouts of its responses, too.
+        Without that error the reader would wait without end: a closed session of aiohttp drops the timeouts, too.
         """
         self._streams.add(response.content)
         try:

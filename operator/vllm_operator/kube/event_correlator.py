@@ -29,7 +29,7 @@ MAX_EVENTS_OF_SERVER = 100
 
 COMBINED_PREFIX = "(combined from similar events): "
 REMEMBERED = timedelta(hours=1)
-"""As long as the API server keeps an Event."""
+"""Time for which an Event is kept here: as long as the API server keeps it."""
 
 MAX_TOKENS = 25
 REFILL_SECONDS = 300.0

@@ -21,7 +21,7 @@ LEASE_DURATION_SECONDS = 15
 RENEW_DEADLINE_SECONDS = 10.0
 RENEW_INTERVAL_SECONDS = 2.0
 STANDBY_INTERVAL_SECONDS = 1.0
-"""Seconds between two reads by a standby, which bound how late it sees a release or counts the duration from."""
+"""Seconds between two reads by a standby: by so much it may be late to read a release or a renewal."""
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ RESTART_PATH = ("f:spec", "f:template", "f:metadata", "f:annotations", RESTART_F
 """The path of that annotation in managed fields."""
 
 KEPT_FIELDS = frozenset({RESTART_FIELD, "f:volumeName"})
-"""Edits of a child that stay. A user who restores a claim sets its volume, which Kubernetes never lets be removed."""
+"""Fields of other writers that stay. The volume of a claim is set when a backup is restored, and cannot be removed."""
 
 KEY_DEFAULTS = {"protocol": "TCP"}
 """Defaults of the API server for the keys of an item, such as a port's."""
@@ -45,7 +45,7 @@ def foreign_entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def scale_managers(body: Mapping[str, Any]) -> list[str]:
     """Return the managers that set the replicas by the scale subresource, as autoscalers and `kubectl scale` do.
 
-    A repair takes the field from them, and so leaves no other trace of them.
+    A repair makes the operator the owner of the field, so nothing else shows these managers afterwards.
     """
     return [entry["manager"] for entry in _entries(body) if entry.get("subresource") == "scale"]
 

@@ -121,7 +121,7 @@ class ReplicaClient:
             message = f"{path}: not read to its end: the answers of this namespace use all the memory that it may have"
             raise AnswerTooLongError(message) from None
         except Exception as error:
-            # A replica may send anything; no kind of junk may stop the prober.
+            # A replica may send anything; no answer may end the prober.
             raise connection_error(error, path, seconds) from None
         if answer.status != 200:
             raise UnexpectedStatusError(answer.status, path)

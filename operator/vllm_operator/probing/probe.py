@@ -22,7 +22,7 @@ from vllm_operator.probing.responses import (
 )
 
 TIMEOUT_SECONDS = 10.0
-"""Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as dead."""
+"""Timeout of each answer, in seconds: a busy engine answers slowly and must not be reported as silent."""
 
 _NOT_PROBED = ReplicaHealth()
 

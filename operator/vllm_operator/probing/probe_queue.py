@@ -30,7 +30,7 @@ class ProbeQueue:
         return len(self._running) >= self._limit
 
     def add(self, replica: ProbedReplica, due: float) -> None:
-        """Queue `replica` at `due`, in place of the due time that it had."""
+        """Set the due time of `replica`, and replace an earlier one."""
         entry = next(self._entries)
         self._valid[replica] = entry
         heapq.heappush(self._heap, (due, entry, replica))

@@ -83,7 +83,7 @@ class ProbeResults:
             self._on_change(replica.target.key)  # also when nothing changed: a status waits for this answer
 
     def on_readiness_change(self, replica: ProbedReplica, now: float) -> None:
-        """Take in that Kubernetes reports another readiness of the replica.
+        """Record that Kubernetes reports another readiness of the replica.
 
         One failure of a replica that is not Ready is accepted, since the kubelet got no answer either. Without a
         failure, `unready_since` is set: the replica must be probed at once.
@@ -100,7 +100,7 @@ class ProbeResults:
         result.unready_since = now
 
     def on_stall_change(self, replica: ProbedReplica) -> None:
-        """Take in that the engine of the replica stalled, or makes progress again."""
+        """Record that the engine of the replica stalled, or makes progress again."""
         self._publish(replica, replica.result.health)
 
     def _judge(self, replica: ProbedReplica, health: ReplicaHealth, now: float) -> None:

@@ -25,8 +25,8 @@ SLOW_QUEUE_FACTOR = 4
 each of them is probed within one timeout of ten seconds, and detected as fast when the network returns."""
 
 SLOW_SECONDS = 0.5
-"""Seconds after which a probe moves to the slow queue and frees its place. When the network to thousands of replicas is
-cut, twice `CONCURRENCY` of them can become silent per second before the others are probed late."""
+"""Seconds after which a probe moves to the slow queue and frees its place. So twice `CONCURRENCY` replicas can become
+silent per second, as when a network is cut, before the probes of the others are late."""
 
 
 @dataclass(eq=False, slots=True)
@@ -73,9 +73,9 @@ class ProbeScheduler:
         self._schedule(replica, self._clock())
 
     def schedule_next(self, replica: ProbedReplica) -> None:
-        """Probe the replica when its interval has passed, or at once when Kubernetes reports it as not Ready since."""
+        """Probe the replica at its next due time, or at once when it became not Ready during the last probe."""
         now, result = self._clock(), replica.result
-        if result.unready_since is not None:  # the probe that has just ended began before
+        if result.unready_since is not None:  # the last probe began before that
             self._schedule(replica, now)
             return
         unconfirmed = result.unconfirmed_failure is not None

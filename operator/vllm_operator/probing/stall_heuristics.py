@@ -86,7 +86,7 @@ class StallState:
     @property
     def next_sample_at(self) -> float:
         """Time from which the next sample is useful."""
-        if self.counters is None:  # a sample serves nothing while no completion may follow
+        if self.counters is None:  # a sample has no use while no completion may follow
             return max(self.sampled_at, self.completion_after)
         return self.sampled_at + SAMPLE_SECONDS
 
@@ -101,11 +101,12 @@ def has_progressed(before: EngineCounters, after: EngineCounters, engine: str | 
 
 
 def on_sample(state: StallState, counters: EngineCounters, now: float) -> tuple[StallState, StallSuspicion | None]:
-    """Take in a sample; return the next state and the suspicion that arises, if any.
+    """Evaluate a sample; return the next state and the suspicion, if any.
 
     An engine is suspicious when it has requests in both samples and none of its counters has moved in between. An
-    engine that stalled while it was idle reports no requests: open connections stand for them. So does a request that
-    ended although no engine moved: its client gave it up. An engine that was never seen to work is tested once.
+    engine that stalled while it was idle reports no requests. More open connections than before count as requests
+    then, and so does a request that ended although no engine moved, because its client cancelled it. An engine that
+    made no progress since the operator started is tested once.
     """
     before = state.counters
     if before is None or before.process_start != counters.process_start:
@@ -185,10 +186,10 @@ def is_idle_completion_due(state: StallState, now: float) -> bool:
 
 
 def on_answer(state: StallState, counters: EngineCounters | None, now: float) -> StallState:
-    """Take in that the engine answered a completion.
+    """Return the state after the engine answered a completion.
 
-    Two more samples must find the engine still before it is suspicious again. That is pause enough: an engine that
-    stalls right after its answer is found as fast.
+    Two more samples must show no progress before the engine is suspicious again. No further pause is needed, and an
+    engine that stalls right after its answer is found as fast.
 
     Args:
         state: the observation so far.
@@ -208,7 +209,7 @@ def on_answer(state: StallState, counters: EngineCounters | None, now: float) ->
 
 
 def on_progress(state: StallState, counters: EngineCounters | None, now: float) -> StallState:
-    """Take in that the counters moved while the completion waited: the engine is busy."""
+    """Return the state after the counters moved while the completion waited: the engine is busy."""
     return replace(
         _with_longer_deadline(state, now),
         counters=counters,
@@ -221,9 +222,9 @@ def on_progress(state: StallState, counters: EngineCounters | None, now: float) 
 
 
 def _with_longer_deadline(state: StallState, now: float) -> StallState:
-    """Give an engine that stood still and went on by itself twice that time from now on: its steps are long."""
+    """Raise the deadline to twice the time for which the engine made no progress before it recovered by itself."""
     has_requests = state.counters is not None and any(state.counters.requests.values())
-    if state.still_since is None or not (state.seen_working or has_requests):  # an idle engine stands still rightly
+    if state.still_since is None or not (state.seen_working or has_requests):  # an idle engine need not make progress
         return state
     longer = min(max(state.deadline, 2 * (now - state.still_since)), MAX_DEADLINE_SECONDS)
     return replace(state, deadline=longer)
@@ -246,7 +247,7 @@ def on_recovery(state: StallState, now: float) -> StallState:
 
 
 def on_refusal(state: StallState, now: float) -> StallState:
-    """Take in that the model accepts no completion, so nothing will ever show that its engine works."""
+    """Return the state after the model refused the completion: its engine cannot be tested."""
     return replace(restart_observation(state, now, REFUSED_SECONDS), seen_working=True)
 
 

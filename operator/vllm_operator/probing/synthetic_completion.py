@@ -81,7 +81,7 @@ class SyntheticCompletion:
     poll: float = POLL_SECONDS
 
     async def request(self) -> CompletionResult:
-        """Request one token, sample the counters until it arrives, and leave no request behind.
+        """Request one token, sample the counters until it arrives, and cancel the request at the end.
 
         A busy engine lets the completion wait in its queue: it is cancelled as soon as a counter moves. The replica
         must answer every sample, so that a network that is cut does not pass for a stalled engine. An engine that was

@@ -1,6 +1,6 @@
 """Decide which stalled replica's pod the operator deletes now, and if none, why not. Pure; uses the assessment alone.
 
-A wrong deletion takes a working replica away, so every rule here is a reason to wait. The status keeps the count of the
+A wrong deletion removes a working replica, so every rule here is a reason to wait. The status keeps the count of the
 deletions (`stalledRestarts`): it survives a restart of the operator, and the operator writes it before the deletion.
 """
 
@@ -37,7 +37,7 @@ GRACE_SECONDS = 10
 engine finishes no request, so the kubelet would otherwise wait for the whole drain timeout."""
 
 FEW_REPLICAS = 3
-"""Number of stalled replicas up to which a coincidence is possible, even where there are no others."""
+"""Number of unresponsive replicas up to which the operator treats them as separate failures, not as a cut network."""
 
 FEW_NAMESPACES = 1
 """Number of other namespaces that may be affected by their own tenants' doing: one tenant must not stop another one."""
@@ -140,7 +140,7 @@ def not_owned(case: RemediationCase) -> Blocker | None:
 
 
 def not_confirmed(case: RemediationCase) -> Blocker | None:
-    """Wait until this process itself has probed the replica: the result of a former process is no ground to delete."""
+    """Wait until this process itself has probed the replica: the result of a former process is not enough."""
     health = case.inputs.health.get(case.replica.pod)
     return (
         None
@@ -185,7 +185,7 @@ def rolling_out(case: RemediationCase) -> Blocker | None:
 
 
 def deletions_exhausted(case: RemediationCase) -> Blocker | None:
-    """Wait after `PER_HOUR` deletions within an hour: a restart does not cure an engine that stalls each time."""
+    """Wait after `PER_HOUR` deletions within an hour: a restart does not help an engine that stalls again each time."""
     if len(case.restarts) < PER_HOUR:
         return None
     reason = f"it deleted {PER_HOUR} pods within an hour and engines stalled again, so a restart is no remedy"
@@ -225,9 +225,9 @@ BLOCKERS: tuple[Callable[[RemediationCase], Blocker | None], ...] = (
     most_replicas_affected,  # the operator or the network may be at fault
     other_replica_unreachable,  # the network may be cut
     rolling_out,  # the rollout replaces the pod
-    deletions_exhausted,  # a restart does not cure it
+    deletions_exhausted,  # a restart does not help
     one_at_a_time,  # the last replacement must serve first
     backing_off,  # time for the last replacement
-    not_confirmed,  # last, for only this process knows it: a new leader reports the same
+    not_confirmed,  # last: it differs between processes, so a new leader still reports the reasons above
 )
 """In order: the first blocker that applies decides, and the status reports it."""

@@ -85,7 +85,7 @@ def assess(inputs: StatusInputs, judged: Iterable[Replica] | None = None) -> Ass
 
 
 def _blocked(replicas: tuple[Replica, ...], rollout: RolloutState) -> Replica | None:
-    """Return the worst permanently failed replica of the wanted revision; the change may cure those of an older one."""
+    """Return the worst permanently failed replica of the wanted revision; the rollout replaces those of older ones."""
     wanted = (r for r in replicas if not r.ended and r.revision and r.revision == rollout.revision)
     return next((r for r in wanted if r.permanent), None)
 

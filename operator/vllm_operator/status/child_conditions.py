@@ -15,7 +15,7 @@ SCRAPE_ANNOTATION = "prometheus.io/scrape"
 
 
 def cache_ready(assessment: Assessment) -> ConditionResult | None:
-    """Check that the claim is bound and the model is in it; None without a cache."""
+    """Check that the claim is bound, and that a downloaded model has been served; None without a cache."""
     name = assessment.inputs.cache_claim
     if name is None:
         return None
@@ -48,7 +48,7 @@ def _previous_condition(assessment: Assessment, kind: str) -> Object:
 
 
 def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
-    """Return what the HorizontalPodAutoscaler reports on its own work; None without one."""
+    """Return the state that the HorizontalPodAutoscaler reports in its conditions; None without one."""
     if not assessment.inputs.autoscaling:
         return None
     autoscaler = assessment.inputs.snapshot.autoscaler

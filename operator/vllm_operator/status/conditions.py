@@ -205,7 +205,7 @@ CONDITIONS: tuple[tuple[str, Callable[[Assessment], ConditionResult | None]], ..
     ("Progressing", progressing),  # a rollout is under way
     ("Available", available),  # at least one replica serves
     ("EngineHealthy", engine_healthy),  # no engine is stalled, crash-looping or without its model
-    ("CacheReady", cache_ready),  # the claim is bound and the model is in it; absent without a cache
+    ("CacheReady", cache_ready),  # the claim is bound, a downloaded model was served; absent without a cache
     ("AutoscalingActive", autoscaling_active),  # the autoscaler computes; absent without one
     ("MonitoringActive", monitoring_active),  # scraping and alerts are configured; absent when neither is wanted
     ("Stalled", stalled),  # nothing progresses until a person acts

@@ -41,7 +41,7 @@ def _availability(before: Conditions, after: Conditions) -> Iterator[StatusEvent
     if now.get("status") == "True" and then.get("status") != "True":
         yield StatusEvent("Normal", "Available", now["message"])
     if now.get("status") == "False" and then.get("status") == "True":
-        # The trouble of an engine has its own Event.
+        # A stalled or failed engine has its own Event.
         engine_has_event = after.get("EngineHealthy", {}).get("status") == "False"
         yield StatusEvent("Warning", "Unavailable", "no replica serves" if engine_has_event else now["message"])
 
@@ -65,7 +65,7 @@ def _engine_health(before: Conditions, after: Conditions) -> Iterator[StatusEven
 
 
 def _stalled_engines(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[StatusEvent]:
-    """Yield an Event for each engine that stalled or recovered; whoever deletes a pod records that deletion."""
+    """Yield an Event for each engine that stalled or recovered; `Remediator` records the deletion of a pod."""
     before, after = _replicas(previous), _replicas(current)
     for pod, entry in after.items():
         was_stalled = before.get(pod, {}).get("reason") == ENGINE_STALLED

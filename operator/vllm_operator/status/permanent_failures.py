@@ -12,7 +12,7 @@ PERMANENT_REASONS = frozenset(
         # The kubelet's.
         "ErrImageNeverPull",
         "InvalidImageName",
-        # vLLM's: rows of `diagnosis/causes/` that no retry, no other node and no waiting can cure.
+        # vLLM's: rows of `diagnosis/causes/` that neither a retry nor another node nor time can end.
         "AdapterNotFound",
         "ContextTooLong",
         "GatedModel",

@@ -11,10 +11,10 @@ from vllm_operator.status.assessment import Assessment
 from vllm_operator.status.build import build_status, needs_write
 
 SETTLE_SECONDS = 5.0
-"""Seconds for which every status waits: one that is out of date within a second is a write too many."""
+"""Seconds for which every status waits: a status that is out of date within a second would cost a useless write."""
 
 MAX_SETTLE_SECONDS = 45.0
-"""Seconds for which a status waits that differs in transient parts only: a status is true within a minute."""
+"""Longest wait of a status that differs in transient parts only, so that it is correct within a minute."""
 
 _TRANSIENT_FIELDS = frozenset(
     {"observedGeneration", "phase", "message", "replicas", "updatedReplicas", "replicaStatuses", "conditions"}
@@ -28,7 +28,7 @@ _TRANSIENT_REPLICA_REASONS = frozenset({"Pending", "Terminating"})
 
 
 def settling_delay(assessment: Assessment, waited_seconds: float) -> float | None:
-    """Return the seconds to wait before a status has a lasting change; None to write it now.
+    """Return the seconds for which the status still waits; None to write it now.
 
     Args:
         assessment: that of a server that `is_settling`.
@@ -51,7 +51,10 @@ def is_settling(snapshot: Snapshot) -> bool:
 
 
 def _are_controllers_behind(snapshot: Snapshot) -> bool:
-    """Return True while controllers have work that waits for nothing; a rollout waits for its replicas to serve."""
+    """Return True while the Deployment has fewer pods than it asks for, or its controller has not observed its spec.
+
+    The number of updated pods does not count: in a rollout it waits until replicas serve.
+    """
     deployment = snapshot.deployment
     return deployment is not None and not _has_reacted(deployment, len(snapshot.pods), "replicas")
 
@@ -67,7 +70,7 @@ def _has_reacted(deployment: Mapping[str, Any], pods: int, *count_fields: str) -
 
 
 def _is_transient_change(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Return True when everything is unchanged that a user waits for: what serves, what failed, every condition."""
+    """Return True when only transient parts changed: no replica began to serve or failed, no condition changed."""
     fields = (previous.keys() | status.keys()) - _TRANSIENT_FIELDS
     same = all(previous.get(field) == status.get(field) for field in fields)
     return same and _lasting_parts(previous) == _lasting_parts(status)

@@ -38,7 +38,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Templates see only their plan: the globals `namespace` and `dict` of Jinja would hide a missing field.
+    # Templates may use only their plan: the globals `namespace` and `dict` of Jinja would hide a missing field.
     result.globals.clear()
     return result
 

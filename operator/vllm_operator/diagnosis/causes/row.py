@@ -1,4 +1,4 @@
-"""The shape of a row in the tables of causes."""
+"""The columns of the tables of causes."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _diagnose_waiting(pod: Pod, message: str) -> Diagnosis | None:
 def image_not_pulled(pod: Pod) -> ReplicaState | None:
     """Return a state when the kubelet cannot pull the image; it retries without end.
 
-    `ErrImagePull` and `ImagePullBackOff` take turns at every attempt: both give the same reason and message here.
+    The kubelet alternates between `ErrImagePull` and `ImagePullBackOff`: both give the same reason and message here.
     """
     for container in (*pod.init_containers, *pod.containers):
         if container.waiting in _PULL_REASONS:
@@ -216,7 +216,7 @@ def _crash_state(pod: Pod, container: Container, end: Object) -> ReplicaState:
 
 
 def _reason_and_message(pod: Pod, end: Object) -> tuple[str, str]:
-    """Return reason and message of an end. The log comes first: its cause stands far above the termination message."""
+    """Return reason and message of an end. The log comes first: the termination message holds only its last lines."""
     code = get_int(end, "exitCode")
     if code >= FIRST_SIGNAL_EXIT_CODE and pod.lookup_result and pod.lookup_result.reason == "Killing":
         return "Killing", f"exit code {code}: {pod.lookup_result.message}"

@@ -146,7 +146,7 @@ def _assess(body: Object, inputs: StatusInputs, previous: Object | None) -> Repl
 
 
 def _read_with_diagnosis(body: Object, inputs: StatusInputs, previous: Object | None) -> Pod:
-    """Read a pod. Until its log and Events are read again, the causes in the status stay: a restart changes nothing."""
+    """Read a pod. After a restart, the causes in the status are used until its log and Events are read again."""
     looked_up = inputs.lookup_results.get(get_str(body, "metadata", "uid"))
     if looked_up is None:
         looked_up = stage_from_status(previous) or events_diagnosis_from_status(previous)
@@ -180,7 +180,7 @@ def _since(state: ReplicaState, previous: Object | None) -> str:
 
 
 def _steady_message(state: ReplicaState, previous: Object | None) -> str:
-    """Return the message; the status keeps the cause of a failed pull, which older kubelets report in turns only."""
+    """Return the message; keep the cause of a failed pull, which older kubelets replace by `Back-off` at times."""
     message = one_line(state.message)
     if state.reason == IMAGE_PULL_BACK_OFF and message.startswith("Back-off") and _is_unchanged(state, previous):
         return get_str(previous, "message") or message
