@@ -93,9 +93,20 @@ def _complete(wanted: int, replicas: int, updated: int, available: int, reason: 
     return updated == wanted == replicas and (available >= wanted or reason == "NewReplicaSetAvailable")
 
 
+USER_ID_MARKS = ("security context constraint", "must be in the ranges")
+"""Parts of OpenShift's refusal of a pod whose user ID is not in the range of its namespace."""
+
+USER_ID_REMEDY = "the namespace assigns its own user IDs: set spec.security.profile: openshift; "
+
+
 def _failure(deployment: Object) -> str:
     entry = get_condition(deployment, "ReplicaFailure")
-    return one_line(get_str(entry, "message")) if get_str(entry, "status") == "True" else ""
+    if get_str(entry, "status") != "True":
+        return ""
+    message = get_str(entry, "message")
+    # The end of a long message is cut, so the remedy comes first.
+    remedy = USER_ID_REMEDY if any(mark in message for mark in USER_ID_MARKS) else ""
+    return remedy + one_line(message)
 
 
 def _revision(message: str, counts: tuple[int, int, int], inputs: StatusInputs) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.helpers.pods import (
     OLD_REVISION,
     condition,
@@ -67,3 +69,18 @@ def test_exhausted_quota_is_named():
     status = status_of(inputs(wanted=1, deployment=full))
     assert message in conditions(status)["Progressing"]["message"]
     assert message in status["message"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        'pods "a" is forbidden: unable to validate against any security context constraint: [provider "anyuid": x]',
+        "spec.securityContext.runAsUser: Invalid value: 1000: must be in the ranges: [1000800000, 1000809999]",
+    ],
+)
+def test_refused_user_id_names_the_profile_that_leaves_it_to_the_namespace(refusal):
+    refused = deployment(1, replicas=0, updatedReplicas=0, availableReplicas=0)
+    refused["status"]["conditions"] = [rolling(), condition("ReplicaFailure", "True", "", "FailedCreate", refusal)]
+    status = status_of(inputs(wanted=1, deployment=refused))
+    assert "set spec.security.profile: openshift" in status["message"]
+    assert refusal in status["message"]
