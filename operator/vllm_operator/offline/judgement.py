@@ -160,6 +160,8 @@ def _field_of(message: str) -> str:
 def _notes(desired: DesiredState) -> Iterable[str]:
     """Return what the spec alone cannot show."""
     yield from desired.warnings
+    for problem in desired.rights_claimed.pod_template:
+        yield f"an operator that runs with --pod-template=restricted refuses this: {problem.message}"
     for reference in desired.references:
         key = f" with the key {reference.key}" if reference.key else ""
         yield f"{reference.field}: the {reference.kind} {reference.name}{key} must exist in the namespace"

@@ -118,3 +118,12 @@ def test_objects_of_other_apis_are_foreign() -> None:
     assert not is_foreign({"apiVersion": "v1", "kind": KIND})
     assert not is_foreign({"apiVersion": "vllm-operator.dev/v9", "kind": "VLLMServers"})
     assert not is_foreign("text")
+
+
+def test_part_that_the_restricted_mode_refuses_is_noted() -> None:
+    judgement = verdict({"model": specs.MODEL, "podTemplate": {"spec": {"hostNetwork": True}}})
+
+    assert judgement.accepted
+    assert any(
+        "--pod-template=restricted refuses this: spec.podTemplate.spec.hostNetwork" in note for note in judgement.notes
+    )
