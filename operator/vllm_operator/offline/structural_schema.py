@@ -34,7 +34,7 @@ def unknown_fields(value: Any, schema: Schema, path: Path = ()) -> Iterator[Refu
         for name, item in value.items():
             below = properties.get(name, others)
             if below is None:
-                yield refusal((*path, name), "UnknownField", _unknown_field(name, list(properties), path))
+                yield refusal((*path, name), "UnknownField", _unknown_field(name, properties, path))
             else:
                 yield from unknown_fields(item, below, (*path, name))
 
@@ -43,8 +43,11 @@ def _is_open(schema: Schema) -> bool:
     return bool(schema.get("x-kubernetes-preserve-unknown-fields")) or schema.get("type") != "object"
 
 
-def _unknown_field(name: str, known: list[str], path: Path) -> str:
-    near = get_close_matches(name[:80], known, n=1)
+def _unknown_field(name: str, known: Mapping[str, Schema], path: Path) -> str:
+    near = get_close_matches(name[:80], list(known), n=1)
+    deeper = [place for place, below in known.items() if name in below.get("properties", {})]
+    if deeper:
+        return f"unknown field: write it as {as_text((*path, deeper[0], name))}"
     place = as_text(path) or "the manifest"
     remedy = f"write {near[0]}" if near else f"remove it: {place} has {', '.join(sorted(known)) or 'no fields'}"
     return f"unknown field: {remedy}"

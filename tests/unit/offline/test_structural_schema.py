@@ -96,3 +96,9 @@ def test_unknown_fields_are_named_with_what_was_probably_meant() -> None:
     assert [one.field for one in found] == ["nam", "inner.y", "items[0].q"]
     assert found[0].message == "nam: unknown field: write name"
     assert found[1].message == "inner.y: unknown field: remove it: inner has x"
+
+
+def test_unknown_field_that_belongs_one_level_deeper_is_placed() -> None:
+    (found,) = unknown_fields({"x": 1}, SCHEMA, ("spec",))
+
+    assert found.message == "spec.x: unknown field: write it as spec.inner.x"
