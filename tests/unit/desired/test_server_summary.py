@@ -24,6 +24,7 @@ def test_smallest_server_has_the_defaults() -> None:
         downloads=True,
         endpoint="http://mistral.llm.svc",
         monitoring=True,
+        monitoring_children=("PodMonitor", "PrometheusRule"),
     )
 
 
@@ -33,6 +34,8 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     ({"autoscaling": {"maxReplicas": 4}}, "replicas", None),
     ({"autoscaling": {"maxReplicas": 4}}, "autoscaling", True),
     ({"cache": {"existingClaim": "models"}}, "cache_claim", "models"),
+    ({"cache": {"size": "1Gi", "perReplica": True}}, "cache_claim", None),
+    ({"cache": {"volume": {"hostPath": {"path": "/m"}}}}, "cache_claim", None),
     ({"model": {"uri": "pvc://models/a"}}, "downloads", False),
     ({"health": {"probeIntervalSeconds": 5}}, "probe_interval", 5),
     ({"health": {"syntheticCompletion": "Always"}}, "synthetic_completion", "Always"),
