@@ -97,6 +97,10 @@ fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_
 fuzz-http: setup ## 100,000 fuzzed HTTP answers against the prober: stand-stills and memory (FUZZ_ANSWERS, FUZZ_SEED)
 	$(RUN) python -m tests.fuzz.http_answers
 
+.PHONY: hostile
+hostile: setup ## Hostile pods and manifests next to a well-behaved tenant (HOSTILE_KINDS, HOSTILE_SECONDS, HOSTILE_JSON)
+	$(RUN) python -m tools.hostile
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q

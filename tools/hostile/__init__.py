@@ -1,0 +1,1 @@
+"""Hostile tenants next to a well-behaved one, on a real API server: `make hostile`."""
