@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from vllm_operator.controller.fair_queue import FairQueue, Turn, share_of
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.kube.bulkhead import CALLER, Bulkhead, BulkheadPermit
+from vllm_operator.kube.fair_queue import FairQueue, Turn
+from vllm_operator.kube.key import Key
 
 K = TypeVar("K", bound=Hashable)
 
@@ -47,6 +48,16 @@ def merge_delay(pods: int, is_settling: bool) -> float:
     if pods > MANY_PODS:
         return min(pods * MERGE_SECONDS_PER_POD, MAX_MERGE_SECONDS)
     return MERGE_SECONDS if is_settling else 0.0
+
+
+def namespace_of(key: object) -> str | None:
+    """Return the namespace of a server's key; None for other keys, which share one turn and no limit."""
+    return key.namespace if isinstance(key, Key) else None
+
+
+def share_of(workers: int) -> int:
+    """Return how many of the workers one namespace takes at most: three quarters, so that others find one free."""
+    return max(1, workers - max(1, workers // 4))
 
 
 class _WorkerPool(Generic[K]):
@@ -117,7 +128,7 @@ class WorkQueue(Generic[K]):
             self._dirty.add(key)
         elif key not in self._queued:
             self._queued[key] = time.monotonic()
-            self._pool_for(key).ready.put(key)
+            self._pool_for(key).ready.put(namespace_of(key), key, key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add `key` after a delay; of two delays the earlier counts."""

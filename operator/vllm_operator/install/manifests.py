@@ -23,6 +23,9 @@ METRICS_NAMESPACE = "monitoring"
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
 OWN = ("role", "rolebinding", "service", "deployment")
+POD_VERBS = ("list", "watch")
+READ_NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
+"""Rule to read, by name, the labels that lift a rule for a namespace. A Role allows it for its own namespace, too."""
 NETWORK_POLICY = "networkpolicy"
 POD_MONITOR = "podmonitor"
 CLUSTER_OBJECTS = frozenset(
@@ -50,8 +53,8 @@ class OperatorPlan:
     labels: dict[str, str]
     selector: dict[str, str]
     lease: str
-    restart_stalled: bool
-    reads_namespaces: bool
+    pod_verbs: list[str]
+    label_rules: list[dict[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -157,8 +160,8 @@ def operator_manifests(
         selector,
         selector,
         LEASE_NAME,
-        rights.restart_stalled,
-        rights.reads_namespaces,
+        [*POD_VERBS, *(["delete"] if rights.restart_stalled else [])],
+        [READ_NAMESPACES] if rights.reads_namespaces else [],
     )
     roles = (
         [*_served_namespaces(plan, served)]

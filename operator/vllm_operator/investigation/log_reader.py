@@ -13,7 +13,7 @@ from vllm_operator.diagnosis.causes import diagnose_log
 from vllm_operator.diagnosis.diagnosis import NO_DIAGNOSIS, Diagnosis
 from vllm_operator.errors import ApiError
 from vllm_operator.investigation.failed_containers import FailedContainer
-from vllm_operator.investigation.read_queue import ReadQueue
+from vllm_operator.kube.fair_queue import FairQueue
 from vllm_operator.kube.key import Key
 
 CONCURRENT_READS = 16
@@ -79,7 +79,7 @@ class ContainerLogReader:
         self._on_change = on_change
         self._requests: defaultdict[Key, dict[str, _LogRequest]] = defaultdict(dict)
         """Requests by server and UID of the pod."""
-        self._queue: ReadQueue[_Read] = ReadQueue(NAMESPACE_READS)
+        self._queue: FairQueue[_Read] = FairQueue(NAMESPACE_READS)
 
     def diagnoses(self, key: Key, failures: Iterable[FailedContainer]) -> dict[str, Diagnosis]:
         """Return pod name -> diagnosis, as far as it is known; read the logs of new failures in the background."""
@@ -117,11 +117,11 @@ class ContainerLogReader:
 
     async def _read_pending(self) -> None:
         while True:
-            namespace, read = await self._queue.take()
+            read, turn = await self._queue.get()
             try:
                 await self._run_read(read)
             finally:
-                self._queue.finish(namespace)
+                turn.release()
 
     async def _run_read(self, read: _Read) -> None:
         """Read one log, unless nobody needs it any more; after a failure, have it read again after a delay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from vllm_operator.probing.fair_share import FairShare
 
 FREE_BYTES = 64 * 1024
 """Bytes of a body that every answer may hold: `/metrics` of one engine has 52 KB."""
@@ -10,31 +10,23 @@ FREE_BYTES = 64 * 1024
 BUDGET_BYTES = 64 * 1024 * 1024
 """Bytes that all bodies together may hold beyond that. With 1,250 probes at once, answers hold 144 MiB at most."""
 
-SHARE = 3
-"""A namespace gets more while it then holds less than a third of what is free: 16 MiB when it is alone."""
-
 
 class BodyBudget:
-    """The bytes that bodies hold beyond `FREE_BYTES`, by namespace."""
+    """The bytes that bodies hold beyond `FREE_BYTES`, by namespace: 16 MiB of one that is alone."""
 
     def __init__(self) -> None:
-        self._held = 0
-        self._namespaces: Counter[str] = Counter()
+        self._share = FairShare(BUDGET_BYTES)
 
     def take(self, namespace: str, size: int) -> bool:
         """Take `size` bytes for a namespace and return True; return False when its share is used up."""
-        if self._namespaces[namespace] + size > (BUDGET_BYTES - self._held) // SHARE:
+        if size > self._share.left(namespace):
             return False
-        self._held += size
-        self._namespaces[namespace] += size
+        self._share.change(namespace, size)
         return True
 
     def free(self, namespace: str, size: int) -> None:
         """Give back bytes that `take` has given."""
-        self._held -= size
-        self._namespaces[namespace] -= size
-        if not self._namespaces[namespace]:
-            del self._namespaces[namespace]
+        self._share.change(namespace, -size)
 
 
 class BodyShare:

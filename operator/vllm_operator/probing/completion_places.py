@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from vllm_operator.kube.key import Key
+from vllm_operator.probing.fair_share import FairShare
 
 MAX_COMPLETIONS = 256
 """Synthetic completions that wait at the same time, of all replicas."""
-
-SHARE = 3
-"""A namespace gets another place while it holds less than a third of the free ones: 64 when it is alone."""
 
 MAX_RETESTS = MAX_COMPLETIONS // 2
 """Those among them that test an engine which is already known as stalled."""
@@ -19,15 +17,14 @@ MAX_RETESTS = MAX_COMPLETIONS // 2
 class CompletionPlaces:
     """Give places out so that some are left for a namespace, and for a server, that has none.
 
-    A namespace gets another place only while it holds less than a third of the free ones, and a server only while it
-    holds fewer than are then left to its namespace. So one namespace holds a quarter of all places at most, two hold
-    two fifths, and thousands of silent replicas of one tenant do not delay the test of another one's engine.
+    A namespace gets its `FairShare`, 64 places when it is alone, and a server another place only while it holds fewer
+    than are then left to its namespace. So thousands of silent replicas of one tenant do not delay the test of another
+    one's engine.
     """
 
     def __init__(self) -> None:
-        self._running = 0
         self._retests = 0
-        self._namespaces: Counter[str] = Counter()
+        self._share = FairShare(MAX_COMPLETIONS)
         self._servers: Counter[Key] = Counter()
 
     def take(self, key: Key, *, is_retest: bool) -> bool:
@@ -37,10 +34,8 @@ class CompletionPlaces:
             key: the server.
             is_retest: the engine is already known as stalled.
         """
-        free = MAX_COMPLETIONS - self._running
-        if is_retest:
-            free = min(free, MAX_RETESTS - self._retests)
-        left = -(-free // SHARE) - self._namespaces[key.namespace]
+        free = min(self._share.free, MAX_RETESTS - self._retests) if is_retest else self._share.free
+        left = self._share.left(key.namespace, free)
         if left <= 0 or left <= self._servers[key]:
             return False
         self._count(key, 1, is_retest=is_retest)
@@ -51,11 +46,8 @@ class CompletionPlaces:
         self._count(key, -1, is_retest=is_retest)
 
     def _count(self, key: Key, change: int, *, is_retest: bool) -> None:
-        self._running += change
+        self._share.change(key.namespace, change)
         self._retests += change if is_retest else 0
-        self._namespaces[key.namespace] += change
         self._servers[key] += change
-        if not self._namespaces[key.namespace]:
-            del self._namespaces[key.namespace]
         if not self._servers[key]:
             del self._servers[key]

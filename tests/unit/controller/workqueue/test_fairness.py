@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.controller.workqueue.scene import Run
 from vllm_operator.controller.requeue import Requeue
-from vllm_operator.controller.workqueue import MAX_OUTDATED, SLOW_SECONDS, WorkQueue
+from vllm_operator.controller.workqueue import MAX_OUTDATED, SLOW_SECONDS, WorkQueue, namespace_of, share_of
 from vllm_operator.kube.key import Key
 
 WORKERS = 8
@@ -47,6 +47,16 @@ async def reconcile_beside(
     await asyncio.sleep(seconds)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 1), (2, 1), (4, 3), (8, 6), (32, 24)])
+def test_one_namespace_takes_three_quarters_of_the_workers(workers: int, share: int) -> None:
+    assert share_of(workers) == share
+
+
+def test_namespace_is_that_of_a_key() -> None:
+    assert namespace_of(VICTIM) == "quiet"
+    assert namespace_of("mistral") is None
 
 
 @pytest.mark.parametrize("is_new", [False, True])
