@@ -12,10 +12,14 @@ BUDGET_BYTES = 64 * 1024 * 1024
 
 
 class BodyBudget:
-    """The bytes that bodies hold beyond `FREE_BYTES`, by namespace: 16 MiB of one that is alone."""
+    """The bytes that bodies hold beyond `FREE_BYTES`, by namespace: 16 MiB of one that is alone.
 
-    def __init__(self) -> None:
-        self._share = FairShare(BUDGET_BYTES)
+    Args:
+        total: bytes of all namespaces together.
+    """
+
+    def __init__(self, total: int = BUDGET_BYTES) -> None:
+        self._share = FairShare(total)
 
     def take(self, namespace: str, size: int) -> bool:
         """Take `size` bytes for a namespace and return True; return False when its share is used up."""

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fuzz import http_answers
-from vllm_operator.probing import body_budget, connections
+from vllm_operator.probing import connections
+from vllm_operator.probing.body_budget import BodyBudget
 from vllm_operator.probing.connections import (
     FREE_READS,
     PAUSE_SECONDS,
@@ -201,7 +202,7 @@ async def test_large_answers_of_one_namespace_are_cut_at_its_share(
         await release.wait()
         writer.write(b"x")
 
-    monkeypatch.setattr(body_budget, "BUDGET_BYTES", 2_000_000)
+    monkeypatch.setattr(session, "_budget", BodyBudget(2_000_000))
     async with ScriptedServer(slowly) as server:
         greedy = replace(server.client(session), namespace="greedy")
         requests = [asyncio.create_task(greedy.get("/", 400_000)) for _ in range(20)]
