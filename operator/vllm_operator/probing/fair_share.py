@@ -17,7 +17,7 @@ class FairShare:
 
     def __init__(self, total: int) -> None:
         self.free = total
-        """What nobody holds."""
+        """Amount that nobody holds."""
         self._held: Counter[str] = Counter()
 
     def left(self, namespace: str, free: int | None = None) -> int:
