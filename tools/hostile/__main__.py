@@ -8,6 +8,7 @@ answer as hostile replicas have a lower CPU priority, since in a cluster they ru
 HOSTILE_KINDS=c1,h3    only these kinds
 HOSTILE_SECONDS=N      of each phase (120; an hour for the goal of memory)
 HOSTILE_JSON=FILE      the figures as JSON
+HOSTILE_LOG=FILE       the operator's log
 
 The exit code is 1 only when the operator ended by itself or needed more memory than its limit.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -31,9 +33,10 @@ from tools.harness import rights
 from tools.harness.operator_process import OperatorProcess
 from tools.hostile import nodes, report
 from tools.hostile.kinds import Kind, chosen
-from tools.hostile.measure import MIB, Reconciles, Watchman, seconds_until
+from tools.hostile.measure import MIB, Reconciles, Watchman, seconds_until, spread
 from tools.hostile.process import ReplicaProcess, replica_process
 from tools.hostile.tenant import GOOD_REPLICAS, GOOD_SERVERS, Tenant, good_kind
+from tools.hostile.yardstick import Yardstick
 from vllm_operator.api.crd import crd
 
 SECONDS = float(os.environ.get("HOSTILE_SECONDS", "120"))
@@ -106,13 +109,16 @@ class Run:
         await self._stand_ins.order(report=INTERVAL)
         await self._stand_ins.order(listen={address: "stalled"})
         reconciles = Reconciles(self._client, self._good, NAMES[:-1], self._patches)
-        _, stalled = await asyncio.gather(
-            reconciles.run(time.monotonic() + SECONDS),
+        yardstick, until = Yardstick(self._client), time.monotonic() + SECONDS
+        _, _, stalled = await asyncio.gather(
+            reconciles.run(until),
+            yardstick.run(until),
             seconds_until(self._client, self._good, STALLING, STALLED, STALLED_SECONDS),
         )
         self._patches += len(reconciles.seconds) + 1
         pace = await self._stand_ins.order(report=INTERVAL)
         figures = {"stalled_seconds": stalled, **watchman.figures(), **reconciles.figures()}
+        figures |= spread("yardstick", yardstick.seconds)
         figures |= {
             name: pace[name] for name in ("probes", "late_ms_p50", "late_ms_p99", "late_ms_max", "own_late_ms_p99")
         }
@@ -175,6 +181,9 @@ async def measure(plane: planes.Plane, kinds: Sequence[Kind]) -> dict[str, Any]:
         bad = await stack.enter_async_context(replica_process(NICENESS))
         beats = await nodes.create(client, bad, plane.folder)
         stack.callback(beats.cancel)
+        operator.log.touch()
+        if target := os.environ.get("HOSTILE_LOG"):
+            stack.callback(shutil.copyfile, operator.log, target)
         stack.callback(operator.kill)
         return await Run(operator, client, good, bad).run(kinds)
 

@@ -142,8 +142,8 @@ class Reconciles:
         """Return median and 99th percentile, in milliseconds."""
         return {
             "reconciles": len(self.seconds),
-            **_spread("reconcile", self.seconds),
-            **_spread("patch", self.answers),
+            **spread("reconcile", self.seconds),
+            **spread("patch", self.answers),
             "reconciles_missed": self.missed,
         }
 
@@ -183,7 +183,7 @@ class Reconciles:
             self._changed.notify_all()
 
 
-def _spread(name: str, seconds: Sequence[float]) -> dict[str, float | None]:
+def spread(name: str, seconds: Sequence[float]) -> dict[str, float | None]:
     """Return median and 99th percentile in milliseconds, under names that begin with `name`."""
     found = {f"{name}_{key}_ms": percentile(seconds, share) for key, share in (("p50", 0.5), ("p99", 0.99))}
     return {key: None if value is None else round(1000 * value, 1) for key, value in found.items()}

@@ -33,6 +33,8 @@ ROWS = (
     Row("reconciles_missed", "good tenant: reconciles not seen within 60 s", None, "0"),
     Row("late_ms_p50", "good tenant: lateness of probes p50 (ms)", 10.0, RATIO),
     Row("late_ms_p99", "good tenant: lateness of probes p99 (ms)", 10.0, RATIO),
+    Row("yardstick_p50_ms", "machine: the same by a program that only copies p50 (ms)", 5.0),
+    Row("yardstick_p99_ms", "machine: the same by a program that only copies p99 (ms)", 5.0),
     Row("patch_p50_ms", "machine: answer of the API server to the patch p50 (ms)", 5.0),
     Row("patch_p99_ms", "machine: answer of the API server to the patch p99 (ms)", 5.0),
     Row("own_late_ms_p99", "machine: lateness of the stand-ins' own clock p99 (ms)", 10.0),
@@ -65,7 +67,17 @@ def table(calm: Mapping[str, Any], hostile: Mapping[str, Any]) -> str:
         found = ratio(row, a, b)
         cells = (row.what, row.goal, _cell(a), _cell(b), "" if found is None else f"{found}x")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _relative(calm, hostile)])
+
+
+def _relative(calm: Mapping[str, Any], hostile: Mapping[str, Any]) -> str:
+    """Return how much slower than the yardstick the reconciles became."""
+    known, parts = {row.name: row for row in ROWS}, []
+    for share in ("p50", "p99"):
+        names = (f"reconcile_{share}_ms", f"yardstick_{share}_ms")
+        own, machine = (ratio(known[name], calm.get(name), hostile.get(name)) for name in names)
+        parts.append(f"{share} {round(own / machine, 2)}x" if own and machine else f"{share} not seen")
+    return f"Reconciles, B/A of the operator over B/A of the yardstick: {', '.join(parts)}"
 
 
 def _cell(value: Any) -> str:

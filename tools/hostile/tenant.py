@@ -180,8 +180,9 @@ class Tenant:
         await self._client.merge(path, orjson.dumps({"metadata": body["metadata"]}))
 
     async def _forge(self, turn: int) -> None:
-        entry = {"pod": "none", "phase": "Stalled", "reason": "EngineStalled", "message": f"{turn} " + "x" * 1000}
-        status = {"phase": "Stalled", "message": "y" * 1000, "replicaStatuses": [entry] * 100}
+        entry = {"phase": "Stalled", "reason": "EngineStalled", "message": f"{turn} " + "x" * 1000}
+        entries = [{"pod": f"none-{number}", **entry} for number in range(100)]
+        status = {"phase": "Stalled", "message": "y" * 1000, "replicaStatuses": entries}
         await self._merge("h-forged", {"status": status}, "status")
 
     async def _churn(self, turn: int) -> None:

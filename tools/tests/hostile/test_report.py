@@ -25,9 +25,16 @@ def test_missing_value_has_no_ratio(calm: float | None, hostile: float | None) -
 def test_table_shows_each_row_with_its_ratio() -> None:
     lines = table(CALM, {**CALM, "reconcile_p99_ms": 80.0, "stalled_seconds": None}).splitlines()
 
-    assert len(lines) == 2 + len(ROWS)
+    assert len(lines) == 2 + len(ROWS) + 2
     assert "| good tenant: reconcile p99 (ms) | 1.5x | 40.0 | 80.0 | 2.0x |" in lines
     assert "| good tenant: stalled engine reported after (s) | 1.5x | 30.0 | not seen |  |" in lines
+
+
+def test_reconciles_are_compared_with_the_yardstick() -> None:
+    calm = {"reconcile_p50_ms": 20.0, "yardstick_p50_ms": 10.0}
+    hostile = {"reconcile_p50_ms": 60.0, "yardstick_p50_ms": 20.0}
+
+    assert table(calm, hostile).endswith("over B/A of the yardstick: p50 1.5x, p99 not seen")
 
 
 def test_ratio_above_the_goal_and_missing_values_are_reported_as_slow() -> None:
