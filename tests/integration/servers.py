@@ -70,6 +70,17 @@ class Servers:
 
         return self.kube.eventually(check, within=within, namespace=self.namespace)
 
+    def unmonitored(self, name: str, *words: str, reason: str, within: float = 30) -> None:
+        """Wait until `MonitoringActive` is False with this reason and a message that holds all these words."""
+
+        def check() -> None:
+            monitoring = self.condition(name, "MonitoringActive")
+            assert (monitoring.get("status"), monitoring.get("reason")) == ("False", reason), monitoring
+            missing = [word for word in words if word not in monitoring["message"]]
+            assert not missing, f"{missing} not in: {monitoring['message']}"
+
+        self.kube.eventually(check, within=within, namespace=self.namespace)
+
     def accepted(self, name: str, within: float = 30) -> None:
         """Wait until the server is accepted."""
         self.kube.eventually(
