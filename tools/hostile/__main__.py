@@ -47,6 +47,8 @@ STALLED_SECONDS = 240.0
 """Longest wait for the report of the stalled engine; one that is not reported then counts as not seen."""
 RESTART_SECONDS = 15.0
 """Time after a restart in which the memory is watched."""
+STOP_SECONDS = 60.0
+"""Longest time until the operator has ended by SIGTERM."""
 NICENESS = 10
 GOOD_NETWORK, HOSTILE_NETWORK = 66, 67
 NAMES = [f"good-{number}" for number in range(GOOD_SERVERS)]
@@ -138,16 +140,16 @@ class Run:
     async def _restart(self) -> dict[str, Any]:
         """Restart the operator; return the seconds until it is ready, and its peak of memory."""
         self._say("the operator restarts")
-        await asyncio.to_thread(self._operator.stop, 60)
-        begun = time.monotonic()
-        self._operator.start()
         try:
+            await asyncio.to_thread(self._operator.stop, STOP_SECONDS)
+            begun = time.monotonic()
+            self._operator.start()
             await asyncio.to_thread(self._operator.wait_ready)
             ready = round(time.monotonic() - begun, 1)
             await asyncio.sleep(RESTART_SECONDS)
             peak = self._operator.peak_memory() / MIB
         except (AssertionError, OSError, StopIteration) as error:
-            return {"restart_seconds": None, "restart_error": str(error), "restarts": 1}
+            return {"restart_seconds": None, "restart_error": str(error) or repr(error)}
         return {"restart_seconds": ready, "restart_peak_mib": round(peak, 1)}
 
     def _done(self, kind: Kind, done: dict[str, Any]) -> dict[str, Any]:

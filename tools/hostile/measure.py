@@ -69,12 +69,18 @@ class Watchman:
         return {
             "rss_mib": round(now, 1),
             "rss_growth_mib": round(now - self._first, 1),
-            "rss_peak_mib": round(max(self.peak, self._operator.peak_memory() / MIB), 1),
+            "rss_peak_mib": round(max(self.peak, self._peak_now()), 1),
             "cpu_percent": round(100 * cpu / passed, 1),
             "healthz_longest_seconds": round(self.longest["/healthz"], 2),
             "metrics_longest_seconds": round(self.longest["/metrics"], 2),
             "restarts": self.deaths,
         }
+
+    def _peak_now(self) -> float:
+        """Return the most memory of the running process so far, in MiB; 0 for one that has just ended."""
+        with suppress(OSError, StopIteration):
+            return self._operator.peak_memory() / MIB
+        return 0.0
 
     def _ask(self, path: str) -> None:
         url, answered = f"http://127.0.0.1:{self._operator.port}{path}", time.monotonic()

@@ -111,6 +111,8 @@ def failures(calm: Mapping[str, Any], hostile: Mapping[str, Any]) -> list[str]:
     for name, figures in (("A", calm), ("B", hostile)):
         if figures.get("restarts"):
             found.append(f"phase {name}: the operator ended by itself, {figures['restarts']} times")
+        if error := figures.get("restart_error"):
+            found.append(f"phase {name}: the operator did not restart: {error}")
         found += [
             f"phase {name}: {key} is {figures[key]}, above {MEMORY_MIB:g}"
             for key in ("rss_peak_mib", "restart_peak_mib")

@@ -182,7 +182,7 @@ class Tenant:
     async def _forge(self, turn: int) -> None:
         entry = {"phase": "Stalled", "reason": "EngineStalled", "message": f"{turn} " + "x" * 1000}
         entries = [{"pod": f"none-{number}", **entry} for number in range(100)]
-        status = {"phase": "Stalled", "message": "y" * 1000, "replicaStatuses": entries}
+        status = {"phase": "Degraded", "message": "y" * 1000, "replicaStatuses": entries}
         await self._merge("h-forged", {"status": status}, "status")
 
     async def _churn(self, turn: int) -> None:

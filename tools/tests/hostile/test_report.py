@@ -65,3 +65,9 @@ def test_kinds_table_has_a_row_for_each_kind() -> None:
     row = {"kind": "c1", "what": "x", "pods": 1, "asked": 5, "sent_mib": 4.0, "writes": 2, "refused": 0}
 
     assert kinds_table([row]).splitlines()[2] == "| c1 | x | 1 | 5 | 4.0 | 2 | 0 |"
+
+
+def test_operator_that_does_not_restart_is_a_failure() -> None:
+    [found] = failures(CALM, {**CALM, "restart_error": "the operator ended"})
+
+    assert "did not restart: the operator ended" in found
