@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from vllm_operator.api.problem import Problem
+from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.informers.snapshot import Snapshot
+from vllm_operator.kube.fields import get_int, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.status.replicas.pod_memo import PodMemo
@@ -71,3 +74,18 @@ class StatusInputs:
     remediation_note: str = ""
     lookup_results: Mapping[str, Diagnosis] = field(default_factory=dict)
     memo: PodMemo = field(default_factory=PodMemo, compare=False, repr=False)
+
+    @cached_property
+    def unlisted_replicas_served(self) -> bool:
+        """Return True when each replica that the previous status did not list was serving.
+
+        The status lists the worst 100 replicas. The others served if `healthyReplicas` counts all of them. With more
+        unlisted pods than that, some are new, and nothing is known about any of them.
+        """
+        entries = get_list(self.previous, "replicaStatuses")
+        if len(entries) < MAX_REPLICA_STATUSES:
+            return False
+        listed = {get_str(entry, "pod") for entry in entries}
+        serving = sum(get_str(entry, "phase") == "Serving" for entry in entries)
+        unlisted = sum(get_str(pod, "metadata", "name") not in listed for pod in self.snapshot.pods)
+        return 0 < unlisted <= (get_int(self.previous, "healthyReplicas") or 0) - serving

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.diagnosis.causes import LOG_SAYS
 from vllm_operator.diagnosis.startup_stage import DOWNLOADING, FETCHING, STAGES
 from vllm_operator.kube.fields import get_list, get_map, get_str
@@ -107,8 +106,8 @@ def _not_probed(pod: Pod, inputs: StatusInputs, previous: Object | None) -> Repl
         return ReplicaState(previous["phase"], previous["reason"], get_str(previous, "message"))
     if not pod.ready:
         return _loading(pod, inputs)
-    if previous is None and len(get_list(inputs.previous, "replicaStatuses")) >= MAX_REPLICA_STATUSES:
-        return _healthy(pod)  # The list in the status was full of worse ones, so this one served.
+    if previous is None and inputs.unlisted_replicas_served:
+        return _healthy(pod)
     if previous is not None and previous.get("phase") == "Serving":
         return _healthy(pod)
     return ReplicaState(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vllm_operator.api.status import MAX_REPLICA_STATUSES, ReplicaPhase
+from vllm_operator.api.status import ReplicaPhase
 from vllm_operator.diagnosis.causes import log_diagnosis_from_status
 from vllm_operator.diagnosis.event_reasons import events_diagnosis_from_status
 from vllm_operator.diagnosis.log_text import one_line
@@ -105,7 +105,7 @@ class ReplicaAssessor:
             is_late(inputs.snapshot),
             inputs.downloads,
             unbound_claim(inputs),
-            len(entries) >= MAX_REPLICA_STATUSES,
+            inputs.unlisted_replicas_served,
         )
         """Inputs that every replica depends on."""
         self._now = format_timestamp(inputs.now)
