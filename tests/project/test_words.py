@@ -1,4 +1,4 @@
-"""Hold docstrings and docs to the glossary: no forbidden words, no riddles at the start of a docstring."""
+"""Hold docstrings, messages and docs to the glossary: no forbidden words, no riddles at the start of a docstring."""
 
 from __future__ import annotations
 
@@ -57,6 +57,20 @@ def test_docstrings_use_plain_words(path: Path) -> None:
         found += [f"{short(path)}:{line}: {word!r}" for word in forbidden().findall(prose)]
         if opening := OPENINGS.match(text.strip()):
             found.append(f"{short(path)}:{line}: starts with {opening[1]!r}")
+
+    assert found == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=short)
+def test_messages_use_plain_words(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    docstrings = {line for line, _ in documented(tree)}
+    found = [
+        f"{short(path)}:{node.lineno}: {word!r}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno not in docstrings
+        for word in forbidden().findall(CODE.sub("", node.value))
+    ]
 
     assert found == []
 

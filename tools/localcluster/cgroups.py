@@ -81,7 +81,7 @@ def _create(found: Hierarchies, root: Path, group: Path) -> None:
         except OSError as error:
             raise ClusterError(
                 f"the controllers {', '.join(NEEDED)} cannot be enabled in {folder.parent}: {error}",
-                "Inside a container, give it a cgroup namespace of its own with no process in its root.",
+                "Inside a container, give it its own cgroup namespace with no process in its root.",
             ) from error
     folder.mkdir(exist_ok=True)
     if found.version == 1:
