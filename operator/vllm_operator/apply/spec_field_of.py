@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from vllm_operator.api.service import ServiceSpec
+
 SPEC_FIELD_BY_KIND = {
     "PersistentVolumeClaim": "spec.cache",
     "Service": "spec.service",
@@ -27,7 +29,10 @@ SPEC_FIELD_BY_PATH: dict[str, dict[str, str]] = {
     "Service": {
         "metadata.annotations": "spec.service.annotations",
         "metadata.labels": "spec.service.labels",
+        "spec.ports[0].nodePort": "spec.service.nodePort",
         "spec.ports": "spec.service.port",
+        "spec.type": "spec.service.type",
+        **{f"spec.{one.alias}": f"spec.service.spec.{one.alias}" for one in ServiceSpec.model_fields.values()},
     },
     "Deployment": {
         "spec.replicas": "spec.replicas",
@@ -43,7 +48,10 @@ SPEC_FIELD_BY_PATH: dict[str, dict[str, str]] = {
         f"{_POD}.runtimeClassName": "spec.scheduling.runtimeClassName",
         f"{_POD}.schedulerName": "spec.scheduling.schedulerName",
         f"{_POD}.securityContext": "spec.security.podSecurityContext",
+        f"{_POD}.volumes[0]": "spec.cache",
+        f"{_POD}.volumes[1]": "spec.sharedMemory",
         f"{_VLLM}.image": "spec.image",
+        f"{_VLLM}.command": "spec.engine.command",
         f"{_VLLM}.env": "spec.engine.env",
         f"{_VLLM}.resources": "spec.resources",
         f"{_VLLM}.securityContext": "spec.security.containerSecurityContext",
@@ -55,7 +63,7 @@ SPEC_FIELD_BY_PATH: dict[str, dict[str, str]] = {
     },
     "PodDisruptionBudget": {"spec.maxUnavailable": "spec.disruption.maxUnavailable"},
 }
-"""Kind of a child -> the beginning of a path in it -> the field of the spec that sets it."""
+"""Kind of a child -> the beginning of a path in it -> the field of the spec that sets it; the first one that fits."""
 
 POD_TEMPLATE = "spec.podTemplate"
 LARGE_FIELDS = f"spec.engine.env, spec.engine.extraArgs or {POD_TEMPLATE}"
