@@ -48,11 +48,14 @@ class ServiceSpec(Model):
         default=None, description="Preference for near replicas, such as PreferSameZone. Unset: none."
     )
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = Field(
-        default=None, description="Address families of the Service. Unset: the cluster's primary one."
+        default=None,
+        description="Address families of the Service. Unset: the cluster's primary one; an existing Service keeps its "
+        "policy, so that SingleStack alone takes a second family away.",
     )
     ip_families: Annotated[list[IPFamily], Field(min_length=1, max_length=2)] | None = Field(
         default=None,
-        description="Families in their order. Unset: chosen by ipFamilyPolicy. With IPv6 alone, vLLM listens on IPv6.",
+        description="Families in their order; the first one cannot change later. Unset: chosen by ipFamilyPolicy; an "
+        "existing Service keeps its own. With IPv6 alone, vLLM listens on IPv6.",
     )
     load_balancer_class: LabelKey | None = Field(
         default=None,
