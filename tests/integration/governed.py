@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.integration import fields
-from tests.integration.fields import Look, at, container, env, flag, owned, pod
+from tests.integration.fields import Children, Look, at, container, env, flag, owned, pod
 from tools.harness.kube import Object
+from vllm_operator.api.names import ANNOTATION_HASH
 from vllm_operator.kube.quantity import parse_quantity
 
 CLAIM = "PersistentVolumeClaim"
 AUTOSCALER = "HorizontalPodAutoscaler"
+MONITOR = "PodMonitor"
 RULE = "PrometheusRule"
+
+KEPT_BY_KUBERNETES = ("service.nodePort", "service.spec.ipFamilyPolicy", "service.spec.ipFamilies")
+"""Fields whose value stays in the Service when they are unset: the API server takes over what it had."""
 
 
 def both(*looks: Look) -> Look:
@@ -30,6 +35,16 @@ def within(path: str, look: Look) -> dict[str, Look]:
 def either_form(name: str) -> Look:
     """A switch of vLLM, on or off."""
     return both(flag(name), flag(f"--no-{name.removeprefix('--')}"))
+
+
+def annotations(kind: str) -> Look:
+    """The annotations of a child without the hash, which every change of the child changes."""
+
+    def look(children: Children) -> Any:
+        given = at(kind, "metadata/annotations")(children) or {}
+        return {key: value for key, value in given.items() if key != ANNOTATION_HASH}
+
+    return look
 
 
 BEHAVIOR = "autoscaling.behavior"
@@ -58,20 +73,30 @@ LOOKS: dict[str, Look] = {
     "scheduling.topologySpreadConstraints": pod("topologySpreadConstraints"),
     "cache.size": both(at(CLAIM, "spec/resources/requests"), CACHE_VOLUME),
     "cache.existingClaim": CACHE_VOLUME,
+    "cache.volume": CACHE_VOLUME,
+    "cache.perReplica": CACHE_VOLUME,
     "cache.retain": lambda children: owned(CLAIM)(children) if CLAIM in children else None,
-    "cache.storageClassName": at(CLAIM, "spec/storageClassName"),
-    "cache.accessModes": at(CLAIM, "spec/accessModes"),
+    "cache.storageClassName": both(at(CLAIM, "spec/storageClassName"), CACHE_VOLUME),
+    "cache.accessModes": both(at(CLAIM, "spec/accessModes"), CACHE_VOLUME),
     "autoscaling.targetRunningRequests": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.targetKVCacheUsage": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.source": at(AUTOSCALER, "spec/metrics"),
     **dict.fromkeys((f"{BEHAVIOR}", f"{BEHAVIOR}.scaleUp", f"{BEHAVIOR}.scaleDown"), at(AUTOSCALER, "spec/behavior")),
     "autoscaling.behavior.scaleUp.policies": at(AUTOSCALER, "spec/behavior"),
     "autoscaling.behavior.scaleDown.policies": at(AUTOSCALER, "spec/behavior"),
-    "service.annotations": at("Service", "metadata/annotations"),
+    "service.annotations": annotations("Service"),
     "service.labels": at("Service", "metadata/labels"),
+    "service.nodePort": at("Service", "spec/ports/0/nodePort"),
+    "service.spec.ipFamilyPolicy": at("Service", "spec/ipFamilyPolicy"),
+    "service.spec.ipFamilies": at("Service", "spec/ipFamilies"),
+    "service.spec.loadBalancerClass": at("Service", "spec/loadBalancerClass"),
+    "metadata.labels": at("Deployment", "metadata/labels"),
+    "metadata.annotations": annotations("Deployment"),
+    "monitoring.labels": both(at(MONITOR, "metadata/labels"), at(RULE, "metadata/labels")),
     "monitoring.scrape": both(at("Deployment", "spec/template/metadata/annotations"), at("PodMonitor", "spec")),
     "health.startupTimeoutSeconds": at("Deployment", "spec/progressDeadlineSeconds"),
     "rollout.drainTimeoutSeconds": pod("terminationGracePeriodSeconds"),
+    "security.profile": pod("securityContext"),
     "security.podSecurityContext": pod("securityContext"),
     "security.containerSecurityContext": container("securityContext"),
     "podTemplate": at("Deployment", "spec/template"),
@@ -154,11 +179,32 @@ def possible_replicas(spec: Object) -> int:
     return int(spec["autoscaling"]["maxReplicas"] if "autoscaling" in spec else spec["replicas"])
 
 
+def own_modes(cache: Object | None) -> object:
+    """Return the access modes of the claims of the replicas; None where they have none."""
+    return (cache.get("accessModes") or ["ReadWriteOnce"]) if cache and cache.get("perReplica") else None
+
+
+def together(case: Situation, *paths: str) -> bool:
+    """Return whether maps, of which the later wins, make the same map before and after."""
+    before, after = (
+        {key: item for path in paths for key, item in (found(spec, path) or {}).items()}
+        for spec in (case.before, case.after)
+    )
+    return before == after
+
+
+def unmonitored(spec: Object) -> bool:
+    """Return whether a spec asks for neither a PodMonitor nor a PrometheusRule."""
+    return found(spec, "monitoring.scrape") in {"annotations", "none"} and not found(spec, "monitoring.alerts.enabled")
+
+
 def kept(path: str) -> Callable[[Situation], bool]:
     """True when the claim is not the spec's any more, or is one that stays as it is."""
 
     def check(case: Situation) -> bool:
         before, after = case.values("cache")
+        if (after or {}).get("perReplica"):
+            return path == "cache.retain" or (path == "cache.accessModes" and own_modes(before) == own_modes(after))
         if not (after or {}).get("size"):
             return bool((before or {}).get("retain", True)) or not (before or {}).get("size")
         if path == "cache.storageClassName":
@@ -185,15 +231,43 @@ QUIET: tuple[tuple[str, Callable[[Situation], bool], str], ...] = (
     ("cache.retain", kept("cache.retain"), "no claim that would go"),
     ("cache.storageClassName", kept("cache.storageClassName"), "a claim stays as it is"),
     ("cache.accessModes", kept("cache.accessModes"), "a claim stays as it is"),
+    ("service.labels", lambda case: together(case, "metadata.labels", "service.labels"), "the labels of all children"),
+    (
+        "service.annotations",
+        lambda case: together(case, "metadata.annotations", "service.annotations"),
+        "the annotations of all children",
+    ),
+    (
+        "monitoring.labels",
+        lambda case: together(case, "metadata.labels", "monitoring.labels"),
+        "the labels of all children",
+    ),
+    ("monitoring.labels", lambda case: unmonitored(case.before) and unmonitored(case.after), "no child to label"),
 )
 """Field, when its change shows nowhere, and why."""
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     f"{BEHAVIOR}.scaleUp.stabilizationWindowSeconds": 0,
     f"{BEHAVIOR}.scaleUp.selectPolicy": "Max",
     f"{BEHAVIOR}.scaleDown.selectPolicy": "Max",
+    "service.spec.sessionAffinity": "None",
+    "service.spec.sessionAffinityConfig.clientIP.timeoutSeconds": 10_800,
+    "service.spec.internalTrafficPolicy": "Cluster",
+    "service.spec.externalTrafficPolicy": "Cluster",
+    "service.spec.allocateLoadBalancerNodePorts": True,
+    "service.spec.publishNotReadyAddresses": False,
+    "service.spec.ipFamilyPolicy": "SingleStack",
+    "service.spec.ipFamilies": ["IPv4"],
 }
 """Defaults of Kubernetes: setting them changes nothing."""
+
+
+def is_default(path: str, case: Situation) -> bool:
+    """Return whether a field is set to Kubernetes' default, or no longer; without a behavior, none of it is there."""
+    if path not in DEFAULTS or (path.startswith(BEHAVIOR) and found(case.before, BEHAVIOR) is None):
+        return False
+    return all(value in (None, DEFAULTS[path]) for value in case.values(path))
+
 
 SWITCHES = ("engine.enforceEager", "engine.trustRemoteCode", "engine.enableAutoToolChoice")
 """Switches that are off in vLLM itself: false says what it does anyway."""
@@ -206,9 +280,11 @@ def why_quiet(path: str, case: Situation) -> str:
     if path in NO_CHILD:
         return NO_CHILD[path]
     before, after = case.values(path)
+    if path in KEPT_BY_KUBERNETES and after is None:
+        return "Kubernetes keeps the value"
     if unset(before) == unset(after) and path != "scheduling.topologySpreadConstraints":
         return "it means the same"
-    if path in DEFAULTS and {before, after} == {None, DEFAULTS[path]} and found(case.before, BEHAVIOR) is not None:
+    if is_default(path, case):
         return "Kubernetes' own default"
     if path in SWITCHES and not before and not after:
         return "off anyway"

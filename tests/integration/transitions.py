@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import difflib
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
@@ -19,11 +17,21 @@ from tests.helpers.random_specs.changes import Changes, changed_fields
 from tests.helpers.random_specs.specs import Generator
 from tests.helpers.random_specs.values import CLAIMS, SECRETS
 from tests.helpers.raw_api import JSON_PATCH, RawApi, Reply
-from tests.integration.governed import AUTOSCALER, CLAIM, LOOKS, NO_CHILD, Situation, found, names, why_quiet
+from tests.integration.comparison import assert_same, comparable
+from tests.integration.governed import (
+    AUTOSCALER,
+    CLAIM,
+    KEPT_BY_KUBERNETES,
+    LOOKS,
+    NO_CHILD,
+    Situation,
+    found,
+    names,
+    why_quiet,
+)
 from tests.integration.servers import child_name, manifest
 from tools.harness.audit import AuditLog, Request
-from tools.harness.kube import Object, condition, essence
-from vllm_operator.api.names import ANNOTATION_HASH
+from tools.harness.kube import Object, condition
 from vllm_operator.api.spec import Spec
 from vllm_operator.kube.kinds import CHILD_KINDS, SERVER
 
@@ -37,9 +45,6 @@ WITHIN_SECONDS = 60.0
 
 REST_SECONDS = 6.0
 """Longer than a status waits for Kubernetes' controllers."""
-
-ALLOCATED = frozenset({"nodePort", "clusterIP", "clusterIPs", "volumeName", "healthCheckNodePort"})
-"""Values that the API server or a controller chooses for every object."""
 
 
 @dataclass
@@ -148,7 +153,7 @@ class Player:
         assert names(accepted["message"], changed), f"names none of {changed}: {accepted['message']}"
         if accepted["reason"] == "ChildRefused":
             return "child refused"
-        _same(case.children, await self._children(server), "a refused change touched the children")
+        assert_same(case.children, await self._children(server), "a refused change touched the children")
         return "refused by the status"
 
     async def _back(self, server: str, base: Object, children: dict[str, Object], former: Object) -> None:
@@ -158,9 +163,13 @@ class Player:
 
         async def restored() -> None:
             now = await self._children(server)
-            if not (base.get("cache") or {}).get("size"):
+            cache = base.get("cache") or {}
+            if not cache.get("size") or cache.get("perReplica"):
                 await self._drop_kept_claim(server, now, children)
-            _same(children, now, "the reverse left a trace")
+            assert_same(children, now, "the reverse left a trace")
+            for path in KEPT_BY_KUBERNETES:
+                wanted = found(base, path)
+                assert wanted in (None, LOOKS[path](now)), f"the reverse did not bring back {path}: {wanted}"
 
         await self._eventually(restored)
         now = await self._server(server)
@@ -205,7 +214,7 @@ class Player:
         bodies = await asyncio.gather(*(self.api.get(path) for path in paths.values()))
         present = {kind: body for kind, body in zip(paths, bodies, strict=True) if body is not None}
         alive = {kind: body for kind, body in present.items() if not body["metadata"].get("deletionTimestamp")}
-        children = {kind: _comparable(body) for kind, body in alive.items()}
+        children = {kind: comparable(body) for kind, body in alive.items()}
         if AUTOSCALER in children:
             children["Deployment"]["spec"].pop("replicas")
         return children
@@ -227,31 +236,6 @@ def _in_short(base: Object, wanted: Object) -> str:
     own = Spec.model_validate(base).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     changed = {path: found(wanted, path) for path in changed_fields(base, wanted)}
     return yaml.safe_dump({"base": own, "changed": changed}, default_flow_style=None, width=150)
-
-
-def _comparable(body: Object) -> Object:
-    result: Object = _stripped(essence(body))
-    if body["kind"] == CLAIM and not result["spec"].get("storageClassName"):
-        # A claim without a class may be given the empty one, and cannot give that back: its manifest holds it too then.
-        result["spec"].pop("storageClassName", None)
-        (result["metadata"].get("annotations") or {}).pop(ANNOTATION_HASH, None)
-    return result
-
-
-def _stripped(value: Any) -> Any:
-    """Return an object without the values chosen for every object, and without the binding of a claim."""
-    if isinstance(value, dict):
-        kept = {key: _stripped(item) for key, item in value.items() if key not in ALLOCATED}
-        return {key: item for key, item in kept.items() if "pv.kubernetes.io/" not in key}
-    return [_stripped(item) for item in value] if isinstance(value, list) else value
-
-
-def _same(before: dict[str, Object], after: dict[str, Object], otherwise: str) -> None:
-    if before == after:
-        return
-    texts = [yaml.safe_dump(copy.deepcopy(children)).splitlines() for children in (before, after)]
-    lines = difflib.unified_diff(*texts, "before", "after", n=3, lineterm="")
-    raise AssertionError(f"{otherwise}:\n" + "\n".join(lines))
 
 
 async def prepare(api: RawApi, namespace: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.random_specs.values import VALUES
+from tests.helpers.random_specs.values import LOAD_BALANCER_FIELDS, VALUES
 from vllm_operator.api.crd import model_schema
 from vllm_operator.api.spec import Spec
 
@@ -96,8 +96,8 @@ class Generator:
         if cache is not None:
             spec["cache"] = self._cache(cache)
         self._shareable(spec)
-        if spec.get("service", {}).get("nodePort") and spec["service"].get("type", "ClusterIP") == "ClusterIP":
-            spec["service"]["type"] = "NodePort"
+        if "service" in spec:
+            self._reachable(spec["service"])
         rollout = spec.get("rollout", {})
         if rollout.get("maxUnavailable") == 0 and rollout.get("maxSurge", 0) in (0, "0%"):
             rollout["maxSurge"] = 1
@@ -113,6 +113,16 @@ class Generator:
             return {"existingClaim": self.value("cache.existingClaim")}
         kept = {name: value for name, value in cache.items() if name != "existingClaim"}
         return {**kept, "size": self.value("cache.size")}
+
+    def _reachable(self, service: Json) -> None:
+        """Node ports and load balancers go with a type of Service that has them."""
+        details = service.get("spec", {})
+        if any(name in details for name in LOAD_BALANCER_FIELDS):
+            service["type"] = "LoadBalancer"
+        elif service.get("type", "ClusterIP") == "ClusterIP" and (
+            "nodePort" in service or "externalTrafficPolicy" in details
+        ):
+            service["type"] = "NodePort"
 
     def _shareable(self, spec: Json) -> None:
         """A claim for one node goes with one replica."""

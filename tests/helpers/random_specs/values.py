@@ -170,8 +170,27 @@ INSIDE: dict[str, Choose] = {
 """The same for what stands in the items of lists that are drawn as a whole."""
 
 
+LOAD_BALANCER_FIELDS = (
+    "loadBalancerClass", "loadBalancerSourceRanges", "loadBalancerIP", "allocateLoadBalancerNodePorts",
+)  # fmt: skip
+"""Fields of the Service's spec that a load balancer alone may have."""
+
+SERVICE: dict[str, Choose] = {
+    # The last one is refused by the API server.
+    "service.nodePort": lambda rng: rng.choice((*(rng.randint(30_000, 32_767) for _ in range(4)), 80)),
+    # The API server of the tests has IPv4 alone: IPv6 is refused, and so is RequireDualStack.
+    "service.spec.ipFamilies": one_of(["IPv4"], ["IPv4"], ["IPv6"], ["IPv4", "IPv6"], ["IPv4", "IPv4"]),
+    "service.spec.ipFamilyPolicy": one_of("SingleStack", "PreferDualStack", "RequireDualStack"),
+    "service.spec.trafficDistribution": one_of("PreferClose", "PreferSameZone", "PreferSameNode", "Nearest"),
+    "service.spec.loadBalancerClass": one_of("example.org/internal", "service.k8s.aws/nlb", "internal"),
+    "service.spec.loadBalancerSourceRanges": some_of(("10.0.0.0/8", "192.168.0.0/24", "fd00::/8"), 3),
+    "service.spec.loadBalancerSourceRanges[]": one_of("10.0.0.0/8", "192.168.0.7/24", "fd00::/8", "10.0.0.1", "all"),
+    "service.spec.loadBalancerIP": one_of("10.1.2.3", "fd00::5", ""),
+}
+
+
 def _service_spec(rng: random.Random) -> dict[str, Any]:
-    """Fields that fit every type of Service."""
+    """Fields that fit every type of Service, and sometimes those of a load balancer."""
     fields = {
         "sessionAffinity": "ClientIP",
         "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": rng.choice((1, 600, 86_400))}},
@@ -182,6 +201,15 @@ def _service_spec(rng: random.Random) -> dict[str, Any]:
         "publishNotReadyAddresses": rng.random() < 0.5,
     }
     found = {name: value for name, value in fields.items() if rng.random() < 0.4}
+    if rng.random() < 0.3:
+        balancer = {
+            "loadBalancerClass": SERVICE["service.spec.loadBalancerClass"](rng),
+            "loadBalancerSourceRanges": SERVICE["service.spec.loadBalancerSourceRanges"](rng),
+            "loadBalancerIP": "10.1.2.3",
+            "allocateLoadBalancerNodePorts": rng.random() < 0.5,
+            "externalTrafficPolicy": rng.choice(("Cluster", "Local")),
+        }
+        found |= {name: value for name, value in balancer.items() if rng.random() < 0.4}
     return found | ({"sessionAffinity": "ClientIP"} if "sessionAffinityConfig" in found else {})
 
 
@@ -198,7 +226,7 @@ VALUES: dict[str, Choose] = {
         "vllm/vllm-openai:v0.32.0", "vllm/vllm-openai:v0.31.0", "vllm/vllm-openai:v0.25.1", "vllm/vllm-openai:v0.14.1",
         "registry.example/vllm:custom",
     ),
-    "version": one_of("0.32.0", "v0.31.0", "0.25", "0.18.1"),
+    "version": one_of("0.32.0", "v0.31.0", "0.25", "0.18.1", "unknown"),
     "imagePullSecrets[].name": one_of(*SECRETS),
     "engine.quantization": one_of("fp8", "awq", ""),
     "engine.dtype": one_of("auto", "bfloat16", "float16"),
@@ -219,7 +247,6 @@ VALUES: dict[str, Choose] = {
     "metadata.labels": a_map(),
     "metadata.annotations": a_map(),
     "monitoring.labels": a_map(),
-    "service.nodePort": lambda rng: rng.randint(30000, 32767),
     "service.spec": _service_spec,
     "replicas": one_of(0, 1, 1, 2, 2, 3),
     "accelerator.resourceName": one_of("", "nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-1g.10gb"),
@@ -238,7 +265,12 @@ VALUES: dict[str, Choose] = {
     "scheduling.schedulerName": one_of("", "gang", "other"),
     "cache.size": one_of("1Gi", "1024Mi", "2Gi", "10Gi"),
     "cache.existingClaim": one_of(*CLAIMS),
-    "cache.volume": one_of({"hostPath": {"path": "/mnt/models"}}, {"nfs": {"server": "nas", "path": "/"}}),
+    "cache.volume": one_of(
+        {"hostPath": {"path": "/mnt/models"}}, {"nfs": {"server": "nas", "path": "/"}},
+        {"emptyDir": {"sizeLimit": "1Gi"}}, {"hostPath": {"path": "/m", "type": "Directory"}},
+        # Kubernetes refuses the first of these, the operator the others.
+        {"nfs": {"server": "nas"}}, {"hostpath": {"path": "/m"}}, {},
+    ),
     "cache.storageClassName": one_of("fast", "slow", ""),
     "cache.accessModes": one_of(
         ["ReadWriteOnce"], ["ReadWriteMany"], ["ReadWriteMany"], ["ReadWriteOnce", "ReadWriteMany"],
@@ -269,5 +301,6 @@ VALUES: dict[str, Choose] = {
     ),
     "podTemplate": one_of(*TEMPLATES),
     **INSIDE,
+    **SERVICE,
 }  # fmt: skip
 """Path of a field, `[]` being an item of a list -> a value that is taken there, by itself at least."""
