@@ -313,6 +313,8 @@ def names(message: str, changed: list[str]) -> bool:
     named_paths = [
         re.sub(r"\[[^\]]*\]", "", path) for path in re.findall(r"spec(?:\.[A-Za-z]+(?:\[[^\]]*\])?)+", message)
     ]
+    # A new object without its required field: the object is what was changed.
+    named_paths += re.findall(r"(spec\.[\w.]+)\.\w+: Required value", message)
     for path in (f"spec.{path}" for path in changed):
         if any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in named_paths):
             return True
