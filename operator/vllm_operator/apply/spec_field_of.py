@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.service import ServiceSpec
 
 SPEC_FIELD_BY_KIND = {
@@ -20,6 +21,13 @@ SPEC_FIELD_BY_KIND = {
 
 _POD = "spec.template.spec"
 _VLLM = f"{_POD}.containers[0]"
+_PLACE_BY_NAME = {
+    f'{_POD}.containers[name="{CONTAINER}"]': _VLLM,
+    f'{_POD}.volumes[name="model-cache"]': f"{_POD}.volumes[0]",
+    f'{_POD}.volumes[name="shm"]': f"{_POD}.volumes[1]",
+}
+"""Item of a list by its name, as a refused apply patch writes it -> the same item by its place."""
+
 SPEC_FIELD_BY_PATH: dict[str, dict[str, str]] = {
     "PersistentVolumeClaim": {
         "spec.resources.requests": "spec.cache.size",
@@ -94,7 +102,7 @@ def spec_field_for(kind: str, message: str) -> str:
 
 @lru_cache(maxsize=CACHED_MESSAGES)
 def _spec_field_for(kind: str, message: str) -> str:
-    path = _first_path(message)
+    path = _by_place(_first_path(message))
     field = next((field for start, field in SPEC_FIELD_BY_PATH.get(kind, {}).items() if _is_below(path, start)), "")
     if kind != "Deployment":
         return field or SPEC_FIELD_BY_KIND[kind]
@@ -114,6 +122,14 @@ def _first_path(message: str) -> str:
             if found := _PATH_START.search(before + part, len(before)):
                 return part[found.start() - len(before) :]
     return ""
+
+
+def _by_place(path: str) -> str:
+    """Return a path with the known names of list items replaced by their places."""
+    for name, place in _PLACE_BY_NAME.items():
+        if path.startswith(name):
+            return place + path.removeprefix(name)
+    return path
 
 
 def _is_below(path: str, start: str) -> bool:

@@ -1,8 +1,8 @@
 """Refuse what Kubernetes would refuse in a child, by the field of the spec and before a child is written.
 
 The schema of the CRD checks single fields; these are the rules between fields, and those for the keys of maps. They
-follow `pkg/apis/core/validation/validation.go`. The open parts (podTemplate, affinity, security contexts) are left to
-Kubernetes.
+follow `pkg/apis/core/validation/validation.go`. The open parts (podTemplate, affinity, security contexts, the source
+of cache.volume) are left to Kubernetes.
 """
 
 from __future__ import annotations

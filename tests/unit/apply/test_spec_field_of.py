@@ -44,6 +44,21 @@ CASES = [
     ("Deployment", "spec.template.spec.volumes[0].nfs.path: Required value", "spec.cache or spec.podTemplate"),
     ("Deployment", "spec.template.spec.volumes[1].emptyDir: no", "spec.sharedMemory or spec.podTemplate"),
     ("Deployment", "spec.template.spec.volumes[2].name: no", "spec.podTemplate"),
+    (
+        "Deployment",
+        'typed patch: .spec.template.spec.volumes[name="model-cache"].nfs.server: expected string',
+        "spec.cache or spec.podTemplate",
+    ),
+    (
+        "Deployment",
+        'typed patch: .spec.template.spec.containers[name="vllm"].securityContext.runAsUser: expected numeric',
+        "spec.security.containerSecurityContext or spec.podTemplate",
+    ),
+    (
+        "Deployment",
+        'typed patch: .spec.template.spec.containers[name="proxy"].securityContext.runAsUser: expected numeric',
+        "spec.podTemplate",
+    ),
     ("Deployment", "spec.template.spec.containers[0].command: no", "spec.engine.command or spec.podTemplate"),
     ("PodMonitor", "spec.podMetricsEndpoints: no", "spec.monitoring"),
     ("Deployment", "my-spec.template: no: spec.replicas: no", "spec.replicas"),
