@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.fuzz.against_server import Verdict, judge
 from tests.fuzz.pipeline import Share, run
+from tests.helpers.random_specs.hostile import OPEN
 from tools.harness.control_plane import control_plane, missing
 from tools.harness.crds import install_monitoring_crds
 from vllm_operator.api.crd import crd
@@ -76,7 +77,7 @@ def _against_server() -> Verdict | None:
     print(f"of {len(numbers)} manifests sent to the API server, with {verdict.documents} documents:")
     for outcome, count in verdict.outcomes.most_common():
         print(f"  {count:6} {outcome}")
-    print(f"  {verdict.open_refusals:6} documents refused for an open part (podTemplate, affinity, security contexts)")
+    print(f"  {verdict.open_refusals:6} documents refused for an open part ({', '.join(OPEN)})")
     print(f"  {len(verdict.faults):6} disagreements, or documents refused for anything else")
     for text in _by_message(verdict.faults):
         print(f"    {text}")

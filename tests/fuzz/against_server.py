@@ -107,7 +107,12 @@ class Judge:
 
 def _is_open(spec: Json, message: str) -> bool:
     """Return whether the spec has a part that only Kubernetes validates, which may be the cause of a refusal."""
-    places = {"affinity": "affinity", "podTemplate": "", "SecurityContext": "securityContext"}
+    places = {
+        "affinity": "affinity",
+        "podTemplate": "",
+        "SecurityContext": "securityContext",
+        "cache.volume": "spec.template.spec.volumes",
+    }
     for path in OPEN:
         place: Any = spec
         for step in path.split("."):

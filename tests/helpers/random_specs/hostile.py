@@ -31,7 +31,13 @@ OTHERS: tuple[Any, ...] = (
     {"$patch": "x"},
 )
 
-OPEN = ("scheduling.affinity", "podTemplate", "security.podSecurityContext", "security.containerSecurityContext")
+OPEN = (
+    "scheduling.affinity",
+    "podTemplate",
+    "security.podSecurityContext",
+    "security.containerSecurityContext",
+    "cache.volume",
+)
 """Parts that Kubernetes alone validates: an error there shows when a child is refused."""
 
 
