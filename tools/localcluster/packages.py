@@ -20,7 +20,7 @@ FOR_NODES = {
     "openssl": "openssl",
     "cni": "containernetworking-plugins",
 }
-FOR_API_SERVER = {"openssl": "openssl"}
+FOR_API_SERVER = {"openssl": "openssl", "prlimit": "util-linux"}
 FOR_IMAGES = {"debootstrap": "debootstrap", "chroot": "coreutils", "tar": "tar"}
 FOR_DOCKERFILES = {**FOR_IMAGES, "buildah": "buildah"}
 

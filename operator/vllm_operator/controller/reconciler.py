@@ -311,8 +311,10 @@ class Reconciler:
         return Requeue.after(BACKOFF_SECONDS)
 
     def _status_delay(self, key: Key, state: ServerState, assessment: Assessment) -> float | None:
-        """Return the seconds for which the status waits for a log, a probe or a controller; None to write it now."""
+        """Return the seconds for which the status waits for a log, a probe or another write; None to write it now."""
         inputs = assessment.inputs
+        if (delay := self.status_writer.delay(inputs.snapshot.server)) is not None:
+            return delay
         if not inputs.problems and is_settling(inputs.snapshot):
             delay = settling_delay(assessment, state.settling_seconds(inputs.now))
             if delay is None:

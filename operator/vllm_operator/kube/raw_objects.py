@@ -117,6 +117,8 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_CutEvent)
 _VERSIONED = msgspec.json.Decoder(_CutObject)
+UNPARSABLE = "it cannot be parsed as JSON, or is nested too deeply: flatten it"
+"""Reason of a stub. It does not quote the parser: its positions change with every write of the status."""
 _DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 """Errors of msgspec: one invalid value anywhere in the text, or one that is nested too deeply for it."""
 
@@ -166,13 +168,13 @@ def read_object(raw: Raw, kind: Kind) -> dict[str, Any]:
     """
     size, limit = len(memoryview(raw)), _LIMITS.get(kind, MAX_OBJECT_BYTES)
     if size > limit:
-        return _stub(raw, kind, too_large(size, limit))
+        return _stub(raw, kind, too_large(limit))
     if size > MAX_CONTAINERS and _has_too_many_parts(bytes(raw)):
         return _stub(raw, kind, TOO_MANY_PARTS)
     try:
         body = orjson.loads(memoryview(raw))
-    except orjson.JSONDecodeError as error:
-        return _stub(raw, kind, f"it cannot be parsed as JSON, or is nested too deeply ({error}): flatten it")
+    except orjson.JSONDecodeError:
+        return _stub(raw, kind, UNPARSABLE)
     if not isinstance(body, dict):
         raise ValueError("no JSON object")
     return body
@@ -187,11 +189,14 @@ def read_identity(raw: Raw) -> Identity | None:
     return Identity(metadata.namespace, metadata.name, metadata.uid, metadata.resourceVersion)
 
 
-def too_large(size: int, limit: int) -> str:
-    """Return the reason of a stub for an object with this number of bytes."""
+def too_large(limit: int) -> str:
+    """Return the reason of a stub for an object above this number of bytes; it does not quote the object's own size.
+
+    The status carries it, and each write of a status changes the size: quoting it would cause the next write.
+    """
     return (
-        f"it has {-(-size // KIB):,} KiB as JSON with its managed fields, and the operator reads at most "
-        f"{limit // KIB} KiB: make it smaller"
+        "its JSON, with the managed fields, is larger than the operator reads, which is "
+        f"at most {limit // KIB} KiB: make it smaller"
     )
 
 

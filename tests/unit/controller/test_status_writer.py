@@ -11,7 +11,13 @@ from tests.helpers.fakes import FakeApiClient, FakeClock
 from tests.helpers.pods import ready_pod
 from tests.helpers.specs import body
 from tests.helpers.status_inputs import inputs, status_of
-from vllm_operator.controller.status_writer import StatusWriter, status_merge_patch
+from vllm_operator.api.names import UNREADABLE
+from vllm_operator.controller.status_writer import (
+    UNREADABLE_PAUSE_SECONDS,
+    UNREADABLE_WAIT_SECONDS,
+    StatusWriter,
+    status_merge_patch,
+)
 from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.event_recorder import EventRecorder
@@ -97,3 +103,39 @@ def test_merge_patch_turns_live_into_desired(
     desired: dict[str, Any], live: dict[str, Any], patch: dict[str, Any]
 ) -> None:
     assert status_merge_patch(desired, live) == patch
+
+
+async def test_servers_that_cannot_be_read_are_written_one_at_a_time(scene: Scene) -> None:
+    unreadable = {**scene.server, UNREADABLE: "it is nested too deeply"}
+    delays: list[float | None] = []
+    apply = scene.api.apply
+
+    async def slow_apply(*args: Any, **options: Any) -> Any:
+        delays.append(scene.writer.delay(unreadable))
+        delays.append(scene.writer.delay(scene.server))
+        return await apply(*args, **options)
+
+    scene.api.apply = slow_apply
+    assert scene.writer.delay(unreadable) is None
+    await scene.writer.write(KEY, unreadable_assessment(scene, unreadable))
+
+    assert delays == [UNREADABLE_WAIT_SECONDS, None]
+    assert scene.writer.delay(unreadable) is None
+
+
+async def test_failed_status_of_a_server_that_cannot_be_read_pauses_all_of_them(scene: Scene) -> None:
+    unreadable = {**scene.server, UNREADABLE: "it is nested too deeply"}
+    scene.api.errors["apply status", "VLLMServer"] = ApiError(504, "Timeout", "request did not complete")
+
+    with pytest.raises(ApiError):
+        await scene.writer.write(KEY, unreadable_assessment(scene, unreadable))
+
+    assert scene.writer.delay(unreadable) == pytest.approx(UNREADABLE_PAUSE_SECONDS, abs=5)
+    assert scene.writer.delay(scene.server) is None
+
+
+def unreadable_assessment(scene: Scene, server: dict[str, Any]) -> Assessment:
+    """Return the assessment of a server that cannot be read."""
+    assessment = scene.assessment()
+    found = assessment.inputs
+    return assess(replace(found, snapshot=replace(found.snapshot, server=server)))

@@ -187,7 +187,7 @@ async def test_large_object_in_a_response_is_a_stub(socket: FakeSocket) -> None:
     await connection.close()
     assert found is not None
     assert found["metadata"] == {"name": "a", "resourceVersion": "7"}
-    assert "294 KiB" in found[UNREADABLE]
+    assert "at most 256 KiB" in found[UNREADABLE]
 
 
 async def test_text_is_read_up_to_its_limit(socket: FakeSocket) -> None:

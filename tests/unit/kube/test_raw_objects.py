@@ -239,3 +239,16 @@ async def test_one_object_of_a_list_is_parsed_at_a_time() -> None:
 
     names = await pack_in_steps([raw_object(name=str(n)) for n in range(50)], lambda raw: Body(bytes(raw))["metadata"])
     assert (len(names), most <= 2) == (50, True)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":' * 3000 + "1" + "}" * 3000, "[" * 3000 + "]" * 3000, '"' + "y" * 500_000 + '"']
+)
+def test_reason_of_a_stub_does_not_change_with_the_objects_size(text: str) -> None:
+    reasons = {
+        read_object(f'{{"metadata":{{"name":"a","managedFields":["{"x" * size}"]}},"spec":{text}}}'.encode(), SERVER)[
+            UNREADABLE
+        ]
+        for size in (0, 1, 5000)
+    }
+    assert len(reasons) == 1
