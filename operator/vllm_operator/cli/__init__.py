@@ -1,0 +1,1 @@
+"""The kubectl plugin `kubectl vllm`: check, watch and use VLLMServers from a terminal."""

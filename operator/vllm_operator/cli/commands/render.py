@@ -1,0 +1,60 @@
+"""`kubectl vllm render`."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+import click
+
+from vllm_operator.cli.exits import FAILED
+from vllm_operator.cli_options import validate_namespaces
+
+
+@click.command()
+@click.option(
+    "--filename",
+    "-f",
+    "source",
+    type=click.File(encoding="utf-8", errors="replace"),
+    required=True,
+    help="File with VLLMServers as YAML or JSON, - for standard input.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="Format of the output.",
+)
+@click.option(
+    "--namespace",
+    "-n",
+    callback=validate_namespaces,
+    default="default",
+    show_default=True,
+    help="Namespace of a VLLMServer that names none.",
+)
+@click.option(
+    "--monitoring-crds/--no-monitoring-crds",
+    default=True,
+    show_default=True,
+    help="The cluster has the CRDs of prometheus-operator.",
+)
+@click.pass_context
+def command(context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool) -> None:
+    """Print the objects that the operator would create for a manifest, or why it is refused.
+
+    It needs no cluster. Refusals and notes go to standard error, and the exit code is 1 when a VLLMServer is refused:
+    for pipelines and pre-commit.
+    """
+    from vllm_operator.kube.kinds import MONITORING_KINDS
+    from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
+
+    judgements = judge_file(source.read(), namespace, MONITORING_KINDS if monitoring_crds else frozenset())
+    click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
+    if output == "yaml":
+        for line in explanations(judgements):
+            click.echo(line, err=True)
+    if not all(judgement.accepted for judgement in judgements):
+        context.exit(FAILED)

@@ -1,0 +1,46 @@
+"""The entry point `kubectl-vllm`: run a command, and turn errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from vllm_operator.cli.exits import INTERRUPTED, CliError
+from vllm_operator.cli.group import COMPLETE_VARIABLE, PROGRAM, root
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the plugin and end the process."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the plugin; return its exit code (`exits.MEANINGS`)."""
+    try:
+        code = root.main(args=list(arguments), prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CliError as error:
+        _say(f"error: {error.message}")
+        return error.code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the pipe ended, as `head` does. Python would report it again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # SIGPIPE
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

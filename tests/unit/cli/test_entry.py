@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from tests.helpers.plugin import plugin
+from vllm_operator.cli import entry
+from vllm_operator.cli.exits import INTERRUPTED, NOT_FOUND, CliError
+
+
+def ending_with(error: BaseException) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def test_error_of_a_command_is_a_message_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "root", ending_with(CliError("no VLLMServer 'a'", NOT_FOUND)))
+    ended = plugin()
+    assert (ended.code, ended.stdout, ended.stderr) == (NOT_FOUND, "", "error: no VLLMServer 'a'\n")
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "root", ending_with(KeyboardInterrupt()))
+    ended = plugin()
+    assert ended.code == INTERRUPTED
+    assert ended.stderr.strip() == "interrupted"
+
+
+def test_closed_pipe_ends_quietly() -> None:
+    program = f"{sys.executable} -m vllm_operator.cli.entry --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipeError" not in done.stderr
