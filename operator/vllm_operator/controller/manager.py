@@ -30,7 +30,7 @@ from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
 from vllm_operator.informers.relister import Relister
 from vllm_operator.informers.store import Store
-from vllm_operator.informers.watch_source import RetryPolicy, WatchSource
+from vllm_operator.informers.watch_source import RelistPolicy, WatchSource
 from vllm_operator.investigation.log_reader import ContainerLogReader
 from vllm_operator.investigation.lookups import LookupRunner, run_lookup
 from vllm_operator.kube.availability import ApiServerAvailability
@@ -211,7 +211,7 @@ class Manager:
             partial(self._relist, kind, namespace),
             lambda: not kind.optional or kind.name in self._optional_kinds.installed,
         )
-        retry = RetryPolicy(self._availability.sleep_unless_recovered)
+        retry = RelistPolicy(self._availability.sleep_unless_recovered)
         if kind is SERVER:
             retry = replace(retry, longest_unreachable_seconds=UNREACHABLE_SECONDS)
         on_watch_event, has_version = partial(self.on_watch_event, kind), partial(self._store.has_version, kind)

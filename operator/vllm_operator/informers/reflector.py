@@ -12,7 +12,7 @@ from typing import Any
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers.cache_budget import UnreadLog
-from vllm_operator.informers.watch_source import RetryPolicy, WatchSource, selector_of
+from vllm_operator.informers.watch_source import RelistPolicy, WatchSource, selector_of
 from vllm_operator.kube.client import MAX_RESPONSE_BYTES, ApiClient
 from vllm_operator.kube.raw_objects import RawWatchEvent, cut_watch_event, read_object
 from vllm_operator.kube.responses import error_of_status
@@ -62,7 +62,7 @@ class Reflector:
         source: WatchSource,
         on_watch_event: Callable[[str, Mapping[str, Any]], None],
         has_version: Callable[[str], bool],
-        retry: RetryPolicy,
+        retry: RelistPolicy,
     ) -> None:
         self._client = client
         self._source = source

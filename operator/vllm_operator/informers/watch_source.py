@@ -34,7 +34,7 @@ class WatchSource:
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
+class RelistPolicy:
     """Delays between two attempts of a reflector.
 
     Attributes:

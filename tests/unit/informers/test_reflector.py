@@ -14,7 +14,7 @@ from vllm_operator.api.names import MANAGED_SELECTOR
 from vllm_operator.errors import ApiError, NoAnswerError
 from vllm_operator.informers import reflector as module
 from vllm_operator.informers.reflector import Reflector
-from vllm_operator.informers.watch_source import RetryPolicy, WatchSource
+from vllm_operator.informers.watch_source import RelistPolicy, WatchSource
 from vllm_operator.kube.kinds import CHILD_KINDS, SERVER, Kind
 
 SERVICE = CHILD_KINDS["Service"]
@@ -73,7 +73,7 @@ class Scene:
         self.delays: list[float] = []
         self.missing, self.is_back = frozenset[int](), False
         source = WatchSource(kind, "/x", self.relist, is_served)
-        policy = RetryPolicy(self.sleep, **retry)
+        policy = RelistPolicy(self.sleep, **retry)
         client: Any = self.streams
         self.reflector = Reflector(client, source, self.on_watch_event, known.__contains__, policy)
 

@@ -1,0 +1,94 @@
+"""Answers of a server as the typed values of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vllm_operator.client.executor import Call
+from vllm_operator.client.parsing import Json, chat_choice, text_choice, usage_of
+from vllm_operator.client.responses import (
+    Choice,
+    CompletionResponse,
+    Embedding,
+    EmbeddingResponse,
+    ModelInfo,
+    RerankResponse,
+    RerankResult,
+    ScoreResponse,
+    TokenizeResponse,
+)
+
+
+def chat_response(answer: Json, call: Call) -> CompletionResponse:
+    """Return the answer to a chat."""
+    return _completion(answer, call, chat_choice)
+
+
+def text_response(answer: Json, call: Call) -> CompletionResponse:
+    """Return the answer to a completion."""
+    return _completion(answer, call, text_choice)
+
+
+def _completion(answer: Json, call: Call, choice: Callable[[Json], Choice]) -> CompletionResponse:
+    choices = answer["choices"]
+    if not choices:
+        raise ValueError("choices is empty")
+    return CompletionResponse(
+        id=answer["id"],
+        model=answer["model"],
+        created=answer.get("created"),
+        choices=tuple(map(choice, choices)),
+        usage=usage_of(answer.get("usage")),
+        latency=call.elapsed,
+        attempts=call.attempts,
+        endpoint=call.endpoint,
+    )
+
+
+def embedding_response(answer: Json, call: Call) -> EmbeddingResponse:
+    """Return the vectors of an answer, in the order of the inputs."""
+    data = sorted(answer["data"], key=lambda item: item["index"])
+    return EmbeddingResponse(
+        model=answer["model"],
+        data=tuple(Embedding(index=item["index"], embedding=tuple(item["embedding"])) for item in data),
+        usage=usage_of(answer.get("usage")),
+        latency=call.elapsed,
+    )
+
+
+def rerank_response(answer: Json, call: Call) -> RerankResponse:
+    """Return the documents of an answer, the best first."""
+    results = [
+        RerankResult(index=item["index"], relevance_score=item["relevance_score"], text=_text_of(item.get("document")))
+        for item in answer["results"]
+    ]
+    results.sort(key=lambda result: -result.relevance_score)
+    return RerankResponse(
+        model=answer["model"], results=tuple(results), usage=usage_of(answer.get("usage")), latency=call.elapsed
+    )
+
+
+def _text_of(document: Any) -> str | None:
+    return document.get("text") if isinstance(document, dict) else document
+
+
+def score_response(answer: Json, call: Call) -> ScoreResponse:
+    """Return the scores of an answer, in the order of the pairs."""
+    data = sorted(answer["data"], key=lambda item: item["index"])
+    return ScoreResponse(
+        model=answer["model"],
+        scores=tuple(item["score"] for item in data),
+        usage=usage_of(answer.get("usage")),
+        latency=call.elapsed,
+    )
+
+
+def tokenize_response(answer: Json, _: Call) -> TokenizeResponse:
+    """Return the tokens of an answer."""
+    return TokenizeResponse.model_validate(answer)
+
+
+def model_list(answer: Json, _: Call) -> tuple[ModelInfo, ...]:
+    """Return the models that an answer lists."""
+    return tuple(ModelInfo.model_validate(model) for model in answer["data"])

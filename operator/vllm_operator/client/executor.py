@@ -1,0 +1,185 @@
+"""Runs calls: endpoint, attempts, deadline, circuit breaker and observers around whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from vllm_operator.client.circuit_breaker import BreakerState
+from vllm_operator.client.config import ClientConfig, Timeouts
+from vllm_operator.client.credentials import ApiKey
+from vllm_operator.client.endpoints import Endpoint, EndpointLease, EndpointPool
+from vllm_operator.client.errors import RequestTimeout, VLLMClientError
+from vllm_operator.client.hooks import Observers, Operation, RequestInfo, RequestOutcome
+from vllm_operator.client.responses import Usage
+from vllm_operator.client.retry import RetryBudget, RetryLoop
+
+T = TypeVar("T")
+Send = Callable[[EndpointLease, bool], Awaitable[T]]
+"""Sends one attempt: lease of the endpoint, and whether a new connection is needed."""
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of a client.
+
+    Attributes:
+        info: the call, as observers see it.
+        timeouts: its timeouts.
+        deadline: time of the event loop at which it ends; None for no bound.
+        attempts: attempts so far.
+        endpoint: base URL of the last attempt.
+        tried: endpoints of all attempts.
+        first_token_after: seconds to the first token; None before it.
+        finished: whether its end was reported.
+    """
+
+    info: RequestInfo
+    timeouts: Timeouts
+    deadline: float | None
+    attempts: int = 0
+    endpoint: str = ""
+    tried: list[Endpoint] = field(default_factory=list)
+    first_token_after: float | None = None
+    finished: bool = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call."""
+        return time.monotonic() - self.info.started
+
+    def is_over(self) -> bool:
+        """Return whether the deadline has passed."""
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
+
+    def whole_timeout(self) -> RequestTimeout:
+        """Return the error for a call that reached its deadline."""
+        seconds = self.timeouts.whole or 0.0
+        text = f"no complete answer within {seconds:g} s (timeouts.whole), after {self.attempts} attempts"
+        return RequestTimeout(text, phase="whole", seconds=seconds, endpoint=self.endpoint)
+
+
+class Executor:
+    """Shared by all calls of a client: endpoints, retry budget, observers."""
+
+    def __init__(self, config: ClientConfig, observers: Observers) -> None:
+        self.config = config
+        self.observers = observers
+        self.pool = EndpointPool(config.base_urls, config.circuit_breaker, on_change=self._breaker_changed)
+        self.budget = RetryBudget(config.retries.budget_ratio, config.retries.budget_burst)
+        self.api_key = ApiKey(config)
+
+    def start(
+        self, operation: Operation, model: str, timeout: float | Timeouts | None, *, stream: bool = False
+    ) -> Call:
+        """Begin a call and report it to the observers."""
+        timeouts = self._timeouts(timeout)
+        info = RequestInfo(operation, model, stream, time.monotonic())
+        deadline = None if timeouts.whole is None else asyncio.get_running_loop().time() + timeouts.whole
+        if self.observers:
+            self.observers.request_started(info)
+        return Call(info, timeouts, deadline)
+
+    def headers(self, call: Call, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the headers of a call: its API key, those of observers, and those of the caller."""
+        headers = self.api_key.headers()
+        if self.observers:
+            headers.update(self.observers.request_headers(call.info))
+        if extra:
+            headers.update(extra)
+        return headers
+
+    async def run(self, call: Call, send: Send[T], *, keep_lease: bool = False) -> T:
+        """Return the result of the first attempt that succeeds, before the deadline of the call.
+
+        Args:
+            call: the call.
+            send: sends an attempt.
+            keep_lease: leave the lease of a successful attempt open, because its stream goes on.
+        """
+        loop = RetryLoop(self.config.retries, self.budget, call.deadline, self._fails_over(call), self._retried(call))
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                return await loop.run(lambda: self._attempt(call, send, keep_lease))
+        except VLLMClientError:
+            raise
+        except TimeoutError:
+            raise call.whole_timeout() from None
+
+    async def run_to_end(self, call: Call, send: Send[T], usage_of: Callable[[T], Usage | None]) -> T:
+        """Run a call that ends with its answer, and report its end."""
+        try:
+            result = await self.run(call, send)
+        except VLLMClientError as error:
+            error.attempts = max(1, call.attempts)
+            self.finish(call, "error", error)
+            raise
+        except BaseException:
+            self.finish(call, "cancelled")
+            raise
+        self.finish(call, "ok", usage=usage_of(result))
+        return result
+
+    def finish(
+        self,
+        call: Call,
+        status: Literal["ok", "error", "cancelled"],
+        error: VLLMClientError | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        """Report the end of a call, once."""
+        if call.finished:
+            return
+        call.finished = True
+        if self.observers:
+            outcome = RequestOutcome(
+                status, error, usage, call.elapsed, call.first_token_after, call.attempts, call.endpoint
+            )
+            self.observers.request_finished(call.info, outcome)
+
+    def first_token(self, call: Call) -> None:
+        """Report the first token of a stream."""
+        call.first_token_after = call.elapsed
+        if self.observers:
+            self.observers.first_token(call.info, call.first_token_after)
+
+    async def _attempt(self, call: Call, send: Send[T], keep_lease: bool) -> T:
+        lease = self.pool.acquire(call.tried)
+        call.attempts += 1
+        call.endpoint = lease.endpoint.url
+        fresh = lease.endpoint in call.tried
+        call.tried.append(lease.endpoint)
+        try:
+            result = await send(lease, fresh)
+        except VLLMClientError as error:
+            lease.failed(error)
+            lease.close()
+            raise
+        except BaseException:
+            if call.is_over():
+                lease.failed(call.whole_timeout())
+            lease.close()
+            raise
+        lease.succeeded()
+        if not keep_lease:
+            lease.close()
+        return result
+
+    def _fails_over(self, call: Call) -> Callable[[VLLMClientError], bool]:
+        return lambda error: error.advice.value == "elsewhere" and self.pool.has_other(call.tried)
+
+    def _retried(self, call: Call) -> Callable[[VLLMClientError, int, float], None]:
+        return lambda error, attempt, delay: self.observers.request_retried(call.info, error, attempt, delay)
+
+    def _timeouts(self, timeout: float | Timeouts | None) -> Timeouts:
+        if timeout is None:
+            return self.config.timeouts
+        if isinstance(timeout, Timeouts):
+            return timeout
+        return Timeouts(**{**self.config.timeouts.model_dump(), "whole": timeout})
+
+    def _breaker_changed(self, endpoint: str, old: BreakerState, new: BreakerState) -> None:
+        self.observers.breaker_changed(endpoint, old, new)

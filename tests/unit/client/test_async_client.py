@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from tests.helpers.fake_vllm_server import FakeVLLMServer, abort_connection, hang, status
+from vllm_operator.client import (
+    AsyncVLLMClient,
+    AuthenticationFailed,
+    ClientClosed,
+    ClientConfig,
+    ConnectionFailed,
+    InvalidResponse,
+    ModelNotFound,
+    RequestTimeout,
+    ResponseTooLarge,
+    RetryPolicy,
+)
+from vllm_operator.client.config import Limits
+
+CHAT = "/v1/chat/completions"
+
+
+def config(server: FakeVLLMServer, **changes: object) -> ClientConfig:
+    values: dict[str, object] = {"base_url": server.url, "retries": RetryPolicy(base_delay=0.001), "api_key": ""}
+    return ClientConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+async def test_chat_returns_the_answer_with_its_numbers(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        response = await client.chat("Hi", temperature=0.0, extra_body={"top_k": 3})
+
+    assert response.content == "Hello world"
+    assert response.usage is not None
+    assert response.usage.total_tokens == 7
+    assert response.finish_reason == "stop"
+    assert response.latency > 0
+    body = server.bodies()[0]
+    assert body == {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "temperature": 0.0,
+        "model": "tiny",
+        "top_k": 3,
+    }
+
+
+async def test_model_is_asked_for_once(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        for _ in range(3):
+            await client.chat("Hi")
+
+    assert len(server.bodies("/v1/models")) == 1
+
+
+async def test_given_model_is_not_asked_for(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url, model="given") as client:
+        await client.chat("Hi")
+        await client.chat("Hi", model="other")
+
+    assert [body["model"] for body in server.bodies()] == ["given", "other"]
+    assert server.bodies("/v1/models") == []
+
+
+async def test_every_operation_returns_typed_values(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        assert (await client.completions("Hi", max_tokens=5)).content == "Hello world"
+        assert (await client.embeddings(["a", "b"])).vectors == [(0.0, 0.5), (1.0, 0.5)]
+        assert [r.index for r in (await client.rerank("q", ["a", "b"], top_n=2)).results] == [1, 0]
+        assert (await client.score("a", "b")).scores == (0.25,)
+        assert (await client.tokenize("Hi")).tokens == (1, 2)
+        assert (await client.tokenize([{"role": "user", "content": "Hi"}])).count == 2
+        assert await client.detokenize([1]) == "Hello"
+        assert (await client.models())[0].max_model_len == 1024
+        assert await client.version() == "0.32.0"
+        assert (await client.health())[0].healthy
+        assert (await client.wait_until_ready()).id == "tiny"
+
+
+async def test_key_and_headers_are_sent(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(config(server, api_key="secret", headers={"X-Team": "a"})) as client:
+        await client.chat("Hi", extra_headers={"X-Request-Id": "r1"})
+
+    headers = server.requests[-1][1]
+    assert headers["Authorization"] == "Bearer secret"
+    assert (headers["X-Team"], headers["X-Request-Id"]) == ("a", "r1")
+
+
+async def test_one_connection_serves_many_requests(server: FakeVLLMServer) -> None:
+    peers = set()
+
+    async def remember(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.json_response({"version": "1"})
+
+    server.answers["/version"] = remember
+    async with AsyncVLLMClient(server.url) as client:
+        for _ in range(5):
+            await client.version()
+
+    assert len(peers) == 1
+
+
+async def test_broken_connection_is_tried_again(server: FakeVLLMServer) -> None:
+    server.answers[CHAT] = [abort_connection]
+    async with AsyncVLLMClient(config(server)) as client:
+        response = await client.chat("Hi")
+
+    assert response.attempts == 2
+
+
+async def test_refused_connection_is_named() -> None:
+    async with FakeVLLMServer() as server:
+        pass
+    async with AsyncVLLMClient(config(server, model="m")) as client:
+        with pytest.raises(ConnectionFailed, match="refuses the connection") as caught:
+            await client.chat("Hi")
+
+    assert caught.value.attempts == 3
+
+
+async def test_request_that_cannot_get_better_is_sent_once(server: FakeVLLMServer) -> None:
+    server.answers[CHAT] = status(401, "Unauthorized")
+    async with AsyncVLLMClient(config(server, model="m")) as client:
+        with pytest.raises(AuthenticationFailed, match="api_key_file"):
+            await client.chat("Hi")
+
+    assert len(server.bodies()) == 1
+
+
+async def test_discovered_model_is_forgotten_when_it_is_gone(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(config(server)) as client:
+        await client.chat("Hi")
+        server.model = "next"
+        server.answers[CHAT] = [status(404, "The model `tiny` does not exist.", param="model")]
+        with pytest.raises(ModelNotFound):
+            await client.chat("Hi")
+        assert (await client.chat("Hi")).model == "next"
+
+
+async def test_whole_timeout_bounds_all_attempts(server: FakeVLLMServer) -> None:
+    server.answers[CHAT] = hang
+    async with AsyncVLLMClient(config(server, model="m")) as client:
+        with pytest.raises(RequestTimeout, match=r"within 0\.1 s \(timeouts\.whole\)") as caught:
+            await client.chat("Hi", timeout=0.1)
+
+    assert caught.value.phase == "whole"
+    assert not caught.value.retryable
+
+
+async def test_large_answer_is_refused(server: FakeVLLMServer) -> None:
+    server.words = ("x" * 5000,)
+    async with AsyncVLLMClient(config(server, limits=Limits(max_response_bytes=2000))) as client:
+        with pytest.raises(ResponseTooLarge, match="2,000 bytes"):
+            await client.chat("Hi")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"{}", b'{"id":"a","model":"m","choices":[]}', b'{"id":1,"model":2,"choices":[{"message":3}]}']
+)
+async def test_answer_of_something_else_is_named(server: FakeVLLMServer, body: bytes) -> None:
+    async def other(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    server.answers[CHAT] = other
+    async with AsyncVLLMClient(config(server, model="m")) as client:
+        with pytest.raises(InvalidResponse, match=server.url):
+            await client.chat("Hi")
+
+    assert len(server.bodies()) == 1
+
+
+async def test_cancelled_request_closes_its_connection(server: FakeVLLMServer) -> None:
+    server.word_seconds = 30
+    async with AsyncVLLMClient(config(server, model="m")) as client:
+        task = asyncio.create_task(client.chat("Hi"))
+        await server.until(lambda: bool(server.bodies()))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.until(lambda: server.closed_early > 0)
+
+
+async def test_closed_client_says_so(server: FakeVLLMServer) -> None:
+    client = AsyncVLLMClient(server.url)
+    await client.aclose()
+
+    with pytest.raises(ClientClosed):
+        await client.chat("Hi")
+
+
+def test_client_may_be_used_in_one_event_loop_after_the_other() -> None:
+    client = AsyncVLLMClient("http://127.0.0.1:1", model="m")
+
+    async def use() -> str:
+        async with FakeVLLMServer() as server:
+            client.config = client.config.model_copy(update={"base_url": server.url})
+            client._executor.pool.endpoints[0].url = server.url
+            return (await client.chat("Hi")).content
+
+    assert [asyncio.run(use()) for _ in range(2)] == ["Hello world", "Hello world"]
+
+
+async def test_unknown_option_is_refused_before_anything_is_sent(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        with pytest.raises(TypeError, match="did you mean 'temperature'"):
+            await client.chat("Hi", temprature=0)  # type: ignore[call-arg]
+
+    assert server.requests == []
