@@ -274,17 +274,21 @@ def manifests(
     show_default=True,
     help="The cluster has the CRDs of prometheus-operator.",
 )
+@pod_template_option(default="restricted")
 @click.pass_context
-def render(context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool) -> None:
+def render(
+    context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool, pod_template: str
+) -> None:
     """Print the objects that the operator would create, or why a VLLMServer would be refused; needs no cluster.
 
-    A VLLMServer is judged as the API server would (schema and CEL rules of the CRD) and as the operator would. The
-    exit code is 1 when one is refused.
+    A VLLMServer is judged as the API server would (schema and CEL rules of the CRD, the admission policy of the install
+    file) and as the operator would. The exit code is 1 when one is refused.
     """
     from vllm_operator.kube.kinds import MONITORING_KINDS
     from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
 
-    judgements = judge_file(source.read(), namespace, MONITORING_KINDS if monitoring_crds else frozenset())
+    kinds = MONITORING_KINDS if monitoring_crds else frozenset()
+    judgements = judge_file(source.read(), namespace, kinds, pod_template)
     click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
     if output == "yaml":
         for line in explanations(judgements):

@@ -14,6 +14,8 @@ from tests.helpers.pod_templates import ALLOWED, REFUSED, pod
 from tests.integration.servers import manifest
 from tools.harness.kube import Answer, Kube
 from vllm_operator.install.manifests import RightsOptions, operator_manifests, to_yaml
+from vllm_operator.offline.judgement import judge
+from vllm_operator.offline.manifest_file import Document
 from vllm_operator.validation.pod_template import NAMESPACE_LABEL
 
 POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
@@ -42,6 +44,11 @@ def kube() -> Iterator[Kube]:
         yield kube
 
 
+def offline(spec: Mapping[str, Any]) -> bool:
+    """Return whether `render` accepts a spec in the restricted mode."""
+    return judge(Document(manifest("offline", spec)), pod_template="restricted").accepted
+
+
 def create(kube: Kube, name: str, spec: Mapping[str, Any], namespace: str = RESTRICTED, *options: str) -> Answer:
     """Create a server as the plain user; dry unless options say otherwise."""
     command = ["create", "-n", namespace, f"--as={USER}", "-f", "-", *(options or ["--dry-run=server"])]
@@ -53,6 +60,7 @@ def test_spec_without_further_rights_is_created(kube: Kube, name: str) -> None:
     answer = create(kube, "allowed", ALLOWED[name])
 
     assert answer.code == 0, answer.text
+    assert offline(ALLOWED[name])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -63,6 +71,7 @@ def test_spec_with_further_rights_is_refused_with_field_and_remedy(kube: Kube, n
     assert "ValidatingAdmissionPolicy" in answer.text
     assert "denied request: spec." in answer.text, answer.text
     assert NAMESPACE_LABEL in answer.text
+    assert not offline(REFUSED[name])
 
 
 def test_labelled_namespace_is_free(kube: Kube) -> None:

@@ -210,3 +210,11 @@ def test_render_prints_json_also_for_a_file_that_is_no_yaml() -> None:
 
     assert shown.exit_code == 1
     assert json.loads(shown.stdout)["accepted"] is False
+
+
+def test_render_judges_pod_templates_as_the_rendered_install_file_does() -> None:
+    text = SERVER.replace("MODEL}", "x/y}, podTemplate: {spec: {hostNetwork: true}}")
+
+    assert "spec.podTemplate.spec.hostNetwork" in render(text).stderr
+    assert render(text).exit_code == 1
+    assert render(text, "--pod-template=free").exit_code == 0

@@ -9,8 +9,10 @@ from typing import Any
 
 from vllm_operator.api.crd import crd
 from vllm_operator.api.names import API_VERSION, KIND
+from vllm_operator.api.problem import Problem
 from vllm_operator.api.server import parse_server
 from vllm_operator.desired.state import DesiredState, desired_state
+from vllm_operator.errors import InvalidSpecError
 from vllm_operator.kube.kinds import MONITORING_KINDS
 from vllm_operator.offline.cel_rules import INSTALL, NoCelLibraryError, has_transition_rules, rule_refusals
 from vllm_operator.offline.manifest_file import Document
@@ -18,6 +20,8 @@ from vllm_operator.offline.object_meta import metadata_refusals
 from vllm_operator.offline.refusal import Refusal
 from vllm_operator.offline.structural_schema import schema_refusals, unknown_fields, with_defaults
 from vllm_operator.validation.claim_checks import scaling_notes
+from vllm_operator.validation.pod_template import FREE, RESTRICTED, restricted_problems
+from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
 
 PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
 """UID in the owner references of the children: the API server gives the true one when it stores the VLLMServer."""
@@ -25,6 +29,9 @@ PLACEHOLDER_UID = "00000000-0000-0000-0000-000000000000"
 CEL_MISSING = (
     f"the CEL rules of the CRD were not judged, because no CEL library is installed: run {INSTALL} to judge them too"
 )
+OTHER_MODE = "to judge for an operator that runs with --pod-template=free, render with --pod-template=free"
+"""Added to a refusal of the restricted mode: nobody knows the mode of the cluster offline."""
+
 TRANSITIONS_SKIPPED = "rules about changes to a stored object were not judged: there is no stored object"
 
 
@@ -59,13 +66,20 @@ class Judgement:
         }
 
 
-def judge(document: Document, namespace: str = "default", kinds: frozenset[str] = MONITORING_KINDS) -> Judgement:
+def judge(
+    document: Document,
+    namespace: str = "default",
+    kinds: frozenset[str] = MONITORING_KINDS,
+    pod_template: str = FREE,
+) -> Judgement:
     """Return the verdict about one document.
 
     Args:
         document: a document of a file.
         namespace: namespace of a manifest that names none.
         kinds: optional kinds that the cluster has.
+        pod_template: mode of the cluster, `restricted` or `free`. In a restricted one, the ValidatingAdmissionPolicy of
+            the install file and the operator refuse what gives further rights.
     """
     body = document.body
     name = _name(body, namespace)
@@ -75,15 +89,27 @@ def judge(document: Document, namespace: str = "default", kinds: frozenset[str] 
     problems, notes = _api_server_refusals(body, stored)
     if problems:
         return Judgement(name, problems, notes)
-    desired = desired_state(_with_identity(stored, namespace), kinds)
-    problems = tuple(
-        Refusal(_field_of(problem.message), problem.reason, problem.message) for problem in desired.problems
-    )
-    if problems:
+    identified = _with_identity(stored, namespace)
+    desired = desired_state(identified, kinds)
+    refused = (*_rights_refused(identified, pod_template), *desired.problems)
+    if refused:
+        problems = tuple(Refusal(_field_of(problem.message), problem.reason, problem.message) for problem in refused)
         return Judgement(name, problems, notes)
-    scaling = scaling_notes(parse_server(_with_identity(stored, namespace)).spec)
+    scaling = scaling_notes(parse_server(identified).spec)
     objects = tuple(manifest.body for manifest in desired.manifests)
     return Judgement(name, (), tuple(dict.fromkeys((*notes, *_notes(desired), *scaling))), objects)
+
+
+def _rights_refused(body: Mapping[str, Any], pod_template: str) -> Iterator[Problem]:
+    """Return what a restricted cluster refuses, also of a spec that the operator refuses for another reason."""
+    if pod_template != RESTRICTED:
+        return
+    try:
+        spec = parse_server(body).spec
+    except InvalidSpecError:
+        return  # it is refused as a whole
+    for problem in restricted_problems(spec):
+        yield Problem(problem.reason, f"{problem.message}; {OTHER_MODE}")
 
 
 def is_foreign(body: Any) -> bool:
@@ -165,3 +191,6 @@ def _notes(desired: DesiredState) -> Iterable[str]:
     for reference in desired.references:
         key = f" with the key {reference.key}" if reference.key else ""
         yield f"{reference.field}: the {reference.kind} {reference.name}{key} must exist in the namespace"
+    for name in dict.fromkeys(reference.name for reference in desired.rights_claimed.secrets):
+        label = f"{SECRET_LABEL}={SECRET_LABEL_VALUE}"
+        yield f"an operator that runs with --secrets=labelled refuses the Secret {name} without the label {label}"

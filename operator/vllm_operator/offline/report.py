@@ -13,8 +13,15 @@ from vllm_operator.offline.manifest_file import Document, UnreadableFileError, r
 from vllm_operator.offline.refusal import Refusal
 
 
-def judge_file(text: str, namespace: str, kinds: frozenset[str]) -> list[Judgement]:
-    """Return a verdict for each VLLMServer of a file; objects of other kinds next to them are left out."""
+def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: str) -> list[Judgement]:
+    """Return a verdict for each VLLMServer of a file; objects of other kinds next to them are left out.
+
+    Args:
+        text: the content of the file.
+        namespace: namespace of a manifest that names none.
+        kinds: optional kinds that the cluster has.
+        pod_template: mode of the cluster, `restricted` or `free`.
+    """
     try:
         documents = list(_flattened(read_documents(text)))
     except UnreadableFileError as error:
@@ -22,7 +29,7 @@ def judge_file(text: str, namespace: str, kinds: frozenset[str]) -> list[Judgeme
     if not documents:
         return [Judgement("the file", (Refusal("", "EmptyFile", "the file is empty: it must hold a VLLMServer"),))]
     wanted = [document for document in documents if not is_foreign(document.body)]
-    return [judge(document, namespace, kinds) for document in wanted or documents]
+    return [judge(document, namespace, kinds, pod_template) for document in wanted or documents]
 
 
 def _flattened(documents: Iterable[Document]) -> Iterator[Document]:

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 from tests.helpers import specs
+from tests.helpers.pod_templates import ALLOWED, REFUSED
 from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.offline import cel_rules
 from vllm_operator.offline.judgement import CEL_MISSING, PLACEHOLDER_UID, Judgement, is_foreign, judge
 from vllm_operator.offline.manifest_file import Document
 
 
-def verdict(spec: Any = None, **body: Any) -> Judgement:
+def verdict(spec: Any = None, pod_template: str = "free", **body: Any) -> Judgement:
     whole = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "mistral"}, **body}
-    return judge(Document({**whole, "spec": {"model": specs.MODEL} if spec is None else spec}))
+    document = Document({**whole, "spec": {"model": specs.MODEL} if spec is None else spec})
+    return judge(document, pod_template=pod_template)
 
 
 def found(judgement: Judgement) -> list[tuple[str, str]]:
@@ -127,3 +129,36 @@ def test_part_that_the_restricted_mode_refuses_is_noted() -> None:
     assert any(
         "--pod-template=restricted refuses this: spec.podTemplate.spec.hostNetwork" in note for note in judgement.notes
     )
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_spec_without_further_rights_is_accepted_in_both_modes(name: str) -> None:
+    spec = {"model": specs.MODEL, **ALLOWED[name]}
+
+    assert verdict(spec, "restricted") == verdict(spec, "free")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_spec_with_further_rights_is_refused_in_the_restricted_mode(name: str) -> None:
+    judgement = verdict({"model": specs.MODEL, **REFUSED[name]}, "restricted")
+
+    assert not judgement.accepted
+    first = judgement.problems[0]
+    assert first.reason == "PodTemplateRestricted"
+    assert first.message.startswith(f"{first.field}: ")
+    assert "render with --pod-template=free" in first.message
+
+
+def test_rights_are_judged_next_to_other_mistakes() -> None:
+    spec = {"model": specs.MODEL, "engine": {"extraArgs": ["--no-such-flag"], "command": ["sh"]}}
+
+    assert found(verdict(spec, "restricted")) == [
+        ("spec.engine.command", "PodTemplateRestricted"),
+        ("spec.engine.extraArgs[0]", "UnknownFlag"),
+    ]
+
+
+def test_label_that_an_operator_may_want_on_a_secret_is_noted() -> None:
+    judgement = verdict({"model": {**specs.MODEL, "tokenSecretRef": {"name": "hf"}}})
+
+    assert any("refuses the Secret hf without the label" in note for note in judgement.notes)

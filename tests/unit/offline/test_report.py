@@ -16,7 +16,7 @@ SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\n"
 
 
 def judged(text: str) -> list[Judgement]:
-    return judge_file(text, "llm", MONITORING_KINDS)
+    return judge_file(text, "llm", MONITORING_KINDS, "free")
 
 
 def test_one_server_is_one_result_and_several_are_a_list() -> None:
