@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vllm_operator.api.names import UNREADABLE
-from vllm_operator.informers.cache_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, CacheBudget, UnreadLog
+from vllm_operator.informers.cache_budget import CacheBudget, UnreadLog
 from vllm_operator.informers.entry import Entry
 from vllm_operator.kube.kinds import Kind
 from vllm_operator.kube.raw_objects import Raw, read_identity, read_object
 
 
 class ListPacker:
-    """Pack the objects of one list, within the budget of each namespace.
+    """Pack the objects of one list, within the budget of each namespace and of all.
+
+    The budget is that of the objects which the caches do not hold already: no list may drop what they hold.
 
     Args:
         kind: kind of the list.
@@ -29,16 +31,17 @@ class ListPacker:
     def pack(self, raw: Raw) -> Entry | None:
         """Return the entry of an object; None for one that is not kept. An unchanged object is not parsed again."""
         identity = read_identity(raw)
-        entry = self._known((identity.namespace, identity.name)) if identity else None
-        if identity is None or entry is None or entry.is_stub or (entry.uid, entry.version) != identity[2:]:
-            entry = self._read(raw)
+        known = self._known((identity.namespace, identity.name)) if identity else None
+        if identity and known and not known.is_stub and (known.uid, known.version) == identity[2:]:
+            return known
+        entry = self._read(raw)
         if entry is None:
             return None
-        if not self._budget.has_place(entry.namespace):
-            self._unread.log(self._kind.name, entry.namespace, entry.name, TOO_MANY_OBJECTS)
+        if lack := self._budget.lack_of_place(entry.namespace):
+            self._unread.log(self._kind.name, entry.namespace, entry.name, lack)
             return None
-        if not self._budget.has_bytes(entry.namespace, len(entry.raw)):
-            entry = entry.stub(TOO_MANY_BYTES)
+        if lack := self._budget.lack_of_bytes(entry.namespace, len(entry.raw)):
+            entry = entry.stub(lack)
         self._budget.add(entry.namespace, len(entry.raw))
         return entry
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Set
 from typing import Any
 
 from vllm_operator.api.names import child_name
-from vllm_operator.informers.cache_budget import TOO_MANY_BYTES, TOO_MANY_OBJECTS, CacheBudget, UnreadLog
+from vllm_operator.informers.cache_budget import CacheBudget, UnreadLog
 from vllm_operator.informers.entry import Entry, is_unlabelled
 from vllm_operator.informers.list_packer import ListPacker
 from vllm_operator.informers.snapshot import Cached, Parser, Snapshot, cache_claim_name
@@ -271,20 +271,17 @@ class Store:
 
     def _add(self, kind: str, entry: Entry, known: Entry | None) -> bool:
         """Store an entry in place of the known one, within the budget of its namespace."""
-        namespace, reason = entry.namespace, ""
+        namespace = entry.namespace
         if known is not None:
             self._forget(kind, known)
             if (entry.uid, entry.content_hash) == (known.uid, known.content_hash):
                 entry.verified_hash = known.verified_hash
-        if not self._budget.has_place(namespace):
-            reason = TOO_MANY_OBJECTS
-        elif not self._budget.has_bytes(namespace, len(entry.raw)):
-            reason = TOO_MANY_BYTES
-            entry = entry.stub(reason)
-        if reason:
-            self._unread.log(kind, namespace, entry.name, reason)
-        if reason == TOO_MANY_OBJECTS:
+        if lack := self._budget.lack_of_place(namespace):
+            self._unread.log(kind, namespace, entry.name, lack)
             return known is not None
+        if lack := self._budget.lack_of_bytes(namespace, len(entry.raw)):
+            self._unread.log(kind, namespace, entry.name, lack)
+            entry = entry.stub(lack)
         self._budget.add(namespace, len(entry.raw))
         self._objects[kind][namespace, entry.name] = entry
         self._versions[kind].add(entry.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_operator.probing.fair_share import FairShare
+from vllm_operator.kube.fair_share import FairShare
 
 FREE_BYTES = 64 * 1024
 """Bytes of a body that every answer may hold: `/metrics` of one engine has 52 KB."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from vllm_operator.kube.fair_share import FairShare
 from vllm_operator.kube.key import Key
-from vllm_operator.probing.fair_share import FairShare
 
 MAX_COMPLETIONS = 256
 """Synthetic completions that wait at the same time, of all replicas."""

@@ -105,3 +105,24 @@ def test_object_beyond_the_bytes_of_its_namespace_is_a_stub_with_its_status(
     body = store.get("Service", "llm", "mistral")
     assert body is not None
     assert body["spec"] == {"x": "y"}
+
+
+def test_list_keeps_what_the_caches_hold_whatever_the_budget_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Entry.of("Service", child())
+    monkeypatch.setattr(cache_budget, "MAX_NAMESPACE_OBJECTS", 0)
+
+    assert packer(known).pack(raw()) is known
+    assert packer().pack(raw()) is None
+
+
+def test_objects_of_all_namespaces_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_budget, "MAX_CACHE_BYTES", 200 * cache_budget.ENTRY_BYTES)
+    monkeypatch.setattr(store, "_budget", cache_budget.CacheBudget())
+    for number in range(20):
+        for item in range(100):
+            body = child(str(item), uid=f"{number}-{item}", version=1 + item)
+            body["metadata"]["namespace"] = f"hostile-{number}"
+            store.put("Service", body)
+    entries = store._objects["Service"].values()
+    assert sum(len(entry.raw) + cache_budget.ENTRY_BYTES for entry in entries) <= 200 * cache_budget.ENTRY_BYTES
+    assert len({entry.namespace for entry in entries}) > 8

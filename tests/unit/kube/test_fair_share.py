@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.probing.fair_share import FairShare
+from vllm_operator.kube.fair_share import FairShare
 
 
 def fill(share: FairShare, namespace: str) -> int:
