@@ -16,7 +16,14 @@ from tests.helpers.paths import DATA
 RECORDED_METRICS = (DATA / "vllm-0.32-metrics.txt").read_text()
 
 
-INFERENCE = {"/v1/completions": "text_completion", "/v1/embeddings": "list"}
+INFERENCE = {
+    "/v1/completions": "text_completion",
+    "/v1/embeddings": "list",
+    "/pooling": "list",
+    "/classify": "list",
+    "/v1/audio/transcriptions": "transcription",
+}
+"""Path -> what its answers are called. `tests/engine_kinds` shows which a real server of each kind serves."""
 
 
 class FakeVLLM:
@@ -25,7 +32,7 @@ class FakeVLLM:
     With a stalled engine, completions wait and no counter moves; with a busy one, they wait while its counters move.
 
     Attributes:
-        accepts: which of `completions` and `embeddings` its model accepts.
+        accepts: the paths of `INFERENCE` that its model serves.
         models: names listed by `/v1/models`.
         version: answer of `/version`.
         api_key: key that `/v1/models` requires, if any.
@@ -47,7 +54,7 @@ class FakeVLLM:
     def __init__(self, models: tuple[str, ...] = ("mistral-7b",), version: str = "0.32.0") -> None:
         self.models = models
         self.version = version
-        self.accepts = {"completions"}
+        self.accepts = {"/v1/completions"}
         self.api_key: str | None = None
         self.max_model_len = 8192
         self.metrics = RECORDED_METRICS
@@ -115,14 +122,15 @@ class FakeVLLM:
             return web.Response(body=self.body[path], headers=self.headers)
         if path.startswith("/v1") and self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
-        if path in INFERENCE and path.removeprefix("/v1/") in self.accepts:
+        if path in INFERENCE and path in self.accepts:
             return await self._complete(request)
         return self._default_answer(path)
 
     async def _complete(self, request: web.BaseRequest) -> web.Response:
         """Answer as soon as the engine is free, unless the client closes the connection before."""
         self.headers_of_completions.append(request.headers.copy())
-        body = await request.json()
+        is_json = request.content_type == "application/json"
+        body = await request.json() if is_json else await _form(request)
         self.waiting += 1
         try:
             while self.stalled or self.busy:  # noqa: ASYNC110
@@ -169,3 +177,9 @@ class FakeVLLM:
             "max_model_len": self.max_model_len,
             "permission": [],
         }
+
+
+async def _form(request: web.BaseRequest) -> dict[str, object]:
+    """Return the fields of a form; of the file, its content."""
+    fields = await request.post()
+    return {name: value.file.read() if isinstance(value, web.FileField) else value for name, value in fields.items()}

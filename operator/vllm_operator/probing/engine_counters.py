@@ -29,13 +29,20 @@ _SLEEP, _AWAKE = b"vllm:engine_sleep_state", b'sleep_state="awake"'
 _INFERENCE = {
     b"/v1/chat/completions",
     b"/v1/completions",
-    b"/v1/embeddings",
     b"/v1/responses",
     b"/v1/messages",
+    b"/inference/v1/generate",
+    b"/v1/embeddings",
+    b"/v2/embed",
     b"/pooling",
+    b"/classify",
+    *(prefix + path for path in (b"/score", b"/rerank") for prefix in (b"", b"/v1")),
+    b"/v2/rerank",
+    b"/v1/audio/transcriptions",
+    b"/v1/audio/translations",
     b"/invocations",
 }
-
+"""Paths of vLLM whose requests reach the engine."""
 
 MAX_ENGINES = 128
 """Data-parallel engines of one replica that are observed."""

@@ -8,9 +8,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
-
-import orjson
 
 from vllm_operator.probing.connections import BudgetSpentError, ReplicaSession, UnusableAddressError
 from vllm_operator.probing.health import HealthReason
@@ -66,6 +63,14 @@ def new_session() -> ReplicaSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The body of a request, and its media type."""
+
+    data: bytes
+    type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaClient:
     """Sends requests to one replica.
 
@@ -94,27 +99,27 @@ class ReplicaClient:
         """
         return await self._request(path, None, limit, self.timeout)
 
-    async def post(self, path: str, json_body: Any, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109
-        """POST `json_body` to `path` and return the body, at most `limit` bytes, of its answer 200.
+    async def post(self, path: str, content: Content, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109
+        """POST `content` to `path` and return the body, at most `limit` bytes, of its answer 200.
 
         As with `get`, a request that met a closed connection is sent once more, so it must be one that may be repeated.
 
         Args:
             path: path of the request.
-            json_body: sent as JSON.
-            limit: longest body, in bytes.
+            content: body of the request.
+            limit: longest body of the answer, in bytes.
             timeout: seconds for the whole answer.
 
         Raises:
             UnexpectedStatusError: the answer has another status.
             ProbeError: there is no usable answer.
         """
-        return await self._request(path, orjson.dumps(json_body), limit, timeout)
+        return await self._request(path, content, limit, timeout)
 
-    async def _request(self, path: str, data: bytes | None, limit: int, seconds: float) -> bytes:
+    async def _request(self, path: str, content: Content | None, limit: int, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
-                answer = await self.session.request(self.base_url, self._message(path, data), limit, self.namespace)
+                answer = await self.session.request(self.base_url, self._message(path, content), limit, self.namespace)
         except BodyTooLongError:
             raise AnswerTooLongError(f"{path} answered with more than {limit} bytes") from None
         except BudgetSpentError:
@@ -127,12 +132,12 @@ class ReplicaClient:
             raise UnexpectedStatusError(answer.status, path)
         return answer.body
 
-    def _message(self, path: str, data: bytes | None) -> bytes:
+    def _message(self, path: str, content: Content | None) -> bytes:
         headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items()).encode("ascii")
-        if data is None:
+        if content is None:
             return b"%b%b\r\n" % (_head("GET", self.base_url, path), headers)
-        sent = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(data)
-        return b"%b%b%b\r\n%b" % (_head("POST", self.base_url, path), headers, sent, data)
+        sent = f"content-type: {content.type}\r\ncontent-length: {len(content.data)}\r\n".encode("ascii")
+        return b"%b%b%b\r\n%b" % (_head("POST", self.base_url, path), headers, sent, content.data)
 
 
 @lru_cache(maxsize=16_384)

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from vllm_operator.probing.engine_counters import EngineCounters, parse_engine_counters
-from vllm_operator.probing.http import ProbeError, ReplicaClient, UnexpectedStatusError
+from vllm_operator.probing.http import Content, ProbeError, ReplicaClient, UnexpectedStatusError
 from vllm_operator.probing.responses import METRICS_LIMIT, SMALL_LIMIT, parse_flag
+from vllm_operator.probing.smallest_requests import NOT_SERVED, smallest_requests
 from vllm_operator.probing.stall_heuristics import has_progressed
 
 POLL_SECONDS = 4.0
@@ -20,7 +21,6 @@ RANK_HEADER = "x-data-parallel-rank"
 """Header that sends a request to one engine of several (vLLM 0.10 and later)."""
 
 _QUEUE_FULL = {429, 503}
-_NO_COMPLETIONS = {400, 404, 405, 501}
 
 SUSPENDED_TIMEOUT_SECONDS = 2.0
 """Timeout of the question whether an engine was paused or put to sleep: a stalled engine never answers it."""
@@ -146,25 +146,26 @@ class SyntheticCompletion:
         return CompletionResult("Refused" if 400 <= status < 500 else "Unclear")
 
     async def _complete(self) -> int:
-        """Return the HTTP status of a one-token completion, or of an embedding when the model completes nothing.
+        """Return the HTTP status of the first of the smallest requests that the model serves; else of the last one.
 
         Raises:
             ProbeError: there was no HTTP answer.
         """
-        generation = {"model": self.model, "prompt": "Hi", "max_tokens": 1, "temperature": 0}
-        status = await self._post("/v1/completions", generation)
-        if status in _NO_COMPLETIONS:
-            return await self._post("/v1/embeddings", {"model": self.model, "input": "Hi"})
+        status = 0
+        for path, content in smallest_requests(self.model):
+            status = await self._post(path, content)
+            if status not in NOT_SERVED:
+                break
         return status
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> int:
+    async def _post(self, path: str, content: Content) -> int:
         headers = dict(self.headers)
         if self.engine is not None:
             headers[RANK_HEADER] = self.engine
         # The samples keep the deadline, since they also show what else happened; this is longer in any case.
         timeout = self.deadline * 2 + 60
         try:
-            await replace(self.client, headers=headers).post(path, body, METRICS_LIMIT, timeout)
+            await replace(self.client, headers=headers).post(path, content, METRICS_LIMIT, timeout)
         except UnexpectedStatusError as error:
             return error.status
         return 200

@@ -76,6 +76,10 @@ def test_engines_of_one_replica_are_separate() -> None:
 def test_only_inference_counts_as_finished() -> None:
     lines = [
         ('handler="/v1/chat/completions",method="POST",status="2xx"', 7),
+        ('handler="/score",method="POST",status="2xx"', 2),
+        ('handler="/v1/rerank",method="POST",status="2xx"', 1),
+        ('handler="/classify",method="POST",status="2xx"', 1),
+        ('handler="/v1/audio/transcriptions",method="POST",status="2xx"', 1),
         ('handler="/v1/completions",method="POST",status="4xx"', 100),
         ('handler="/v1/completions",method="GET",status="2xx"', 100),
         ('handler="/tokenize",method="POST",status="2xx"', 100),
@@ -84,7 +88,7 @@ def test_only_inference_counts_as_finished() -> None:
     body = "\nvllm:num_requests_running 0.0\n" + "".join(f"http_requests_total{{{k}}} {v}.0\n" for k, v in lines)
     counters = parse_engine_counters(body.encode())
     assert counters is not None
-    assert counters.finished == 7
+    assert counters.finished == 12
 
 
 def test_sleeping_engine_has_no_counters() -> None:

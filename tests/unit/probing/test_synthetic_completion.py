@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import wave
 from dataclasses import replace
 
 import pytest
 
-from tests.helpers.fake_vllm import FakeVLLM
+from tests.helpers.fake_vllm import INFERENCE, FakeVLLM
 from vllm_operator.probing import synthetic_completion
 from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.http import ProbeError, ReplicaClient
@@ -85,19 +87,42 @@ async def test_ended_process_is_no_stall(session: ReplicaSession, vllm: FakeVLLM
 
 
 async def test_embedding_model_gets_an_embedding_request(session: ReplicaSession, vllm: FakeVLLM) -> None:
-    vllm.accepts = {"embeddings"}
+    vllm.accepts = {"/v1/embeddings"}
     assert (await requested(session, vllm)).verdict == "Answered"
     assert vllm.completed == [{"model": "mistral-7b", "input": "Hi"}]
 
 
 async def test_embedding_model_without_answer_is_stalled(session: ReplicaSession, vllm: FakeVLLM) -> None:
-    vllm.accepts, vllm.stalled = {"embeddings"}, True
+    vllm.accepts, vllm.stalled = {"/v1/embeddings"}, True
+    assert (await requested(session, vllm)).verdict == "Stalled"
+
+
+@pytest.mark.parametrize("path", ["/pooling", "/classify"])
+async def test_classifier_gets_a_pooling_request(session: ReplicaSession, vllm: FakeVLLM, path: str) -> None:
+    vllm.accepts = {path}
+    assert (await requested(session, vllm)).verdict == "Answered"
+    assert vllm.completed == [{"model": "mistral-7b", "input": "Hi"}]
+
+
+async def test_speech_model_gets_a_moment_of_silence(session: ReplicaSession, vllm: FakeVLLM) -> None:
+    vllm.accepts = {"/v1/audio/transcriptions"}
+    assert (await requested(session, vllm)).verdict == "Answered"
+    (form,) = vllm.completed
+    file = form.pop("file")
+    assert isinstance(file, bytes)
+    with wave.open(io.BytesIO(file)) as audio:
+        assert (audio.getnframes(), set(audio.readframes(audio.getnframes()))) == (1600, {0})
+    assert form == {"model": "mistral-7b", "language": "en", "max_completion_tokens": "1"}
+
+
+async def test_speech_model_without_answer_is_stalled(session: ReplicaSession, vllm: FakeVLLM) -> None:
+    vllm.accepts, vllm.stalled = {"/v1/audio/transcriptions"}, True
     assert (await requested(session, vllm)).verdict == "Stalled"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_refusal_is_no_stall(session: ReplicaSession, vllm: FakeVLLM, status: int) -> None:
-    vllm.status = {"/v1/completions": status, "/v1/embeddings": status}
+    vllm.status = dict.fromkeys(INFERENCE, status)
     assert (await requested(session, vllm)).verdict == "Refused"
 
 
