@@ -23,7 +23,7 @@ INFERENCE = {
     "/classify": "list",
     "/v1/audio/transcriptions": "transcription",
 }
-"""Path -> what its answers are called. `tests/engine_kinds` shows which a real server of each kind serves."""
+"""Path -> the name of its answers. A real server serves one or several of them, by the kind of its model."""
 
 
 class FakeVLLM:

@@ -1,4 +1,4 @@
-"""The requests that test an engine, by kind of model; `tests/engine_kinds` sends them to real servers."""
+"""The requests that test an engine, by kind of model."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TextIO
 import click
 
 from vllm_operator.cli.exits import FAILED
-from vllm_operator.cli_options import validate_namespaces
+from vllm_operator.cli_options import pod_template_option, validate_namespaces
 
 
 @click.command()
@@ -41,8 +41,11 @@ from vllm_operator.cli_options import validate_namespaces
     show_default=True,
     help="The cluster has the CRDs of prometheus-operator.",
 )
+@pod_template_option(default="restricted")
 @click.pass_context
-def command(context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool) -> None:
+def command(
+    context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool, pod_template: str
+) -> None:
     """Print the objects that the operator would create for a manifest, or why it is refused.
 
     It needs no cluster. Refusals and notes go to standard error, and the exit code is 1 when a VLLMServer is refused:
@@ -51,7 +54,8 @@ def command(context: click.Context, source: TextIO, output: str, namespace: str,
     from vllm_operator.kube.kinds import MONITORING_KINDS
     from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
 
-    judgements = judge_file(source.read(), namespace, MONITORING_KINDS if monitoring_crds else frozenset())
+    kinds = MONITORING_KINDS if monitoring_crds else frozenset()
+    judgements = judge_file(source.read(), namespace, kinds, pod_template)
     click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
     if output == "yaml":
         for line in explanations(judgements):

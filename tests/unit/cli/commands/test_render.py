@@ -44,3 +44,9 @@ def test_unreadable_file_is_refused(text: str, words: str) -> None:
 
 def test_missing_file_is_a_usage_error() -> None:
     assert plugin("render", "-f", "/no/such/file").code == 2
+
+
+def test_pod_templates_are_judged_in_the_restricted_mode_unless_free() -> None:
+    text = ACCEPTED + "  podTemplate: {spec: {hostNetwork: true}}\n"
+    assert "spec.podTemplate.spec.hostNetwork" in plugin("render", "-f", "-", stdin=text).stderr
+    assert plugin("render", "-f", "-", "--pod-template=free", stdin=text).code == 0
