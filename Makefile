@@ -26,6 +26,7 @@ test: plan-test setup ## Run all checks and tests: unit, golden, API server, rea
 	$(TIMED) check $(MAKE) --no-print-directory check
 	$(TIMED) unit $(MAKE) --no-print-directory unit
 	$(CLUSTER_TOOL) prepare test
+	$(TIMED) chart $(MAKE) --no-print-directory chart
 	$(TIMED) test-api $(MAKE) --no-print-directory test-api
 	$(TIMED) test-e2e $(MAKE) --no-print-directory test-e2e
 
@@ -57,13 +58,21 @@ check: setup ## Format, lint, types, layers, workflows
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
 	$(RUN) pytest tests/unit tests/golden tests/upgrade tests/project tools/tests -q -n 2 --dist loadfile
 
+.PHONY: chart
+chart: setup ## The Helm charts: lint, values, golden files, and releases on a real API server, by Helm 3 and Helm 4
+	$(RUN) pytest tests/chart -q -n 2 --dist loadfile
+
+.PHONY: chart-test
+chart-test: chart ## The same, then releases under load on the whole cluster with real vLLM (CHART_JSON=FILE)
+	$(RUN) pytest tests/e2e/chart -q
+
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
 	$(RUN) pytest tests/integration -q -n 2 --dist loadfile
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
-	$(RUN) pytest tests/e2e --ignore=tests/e2e/states -q
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/chart -q
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
@@ -103,7 +112,7 @@ hostile: setup ## Hostile pods and manifests next to a well-behaved tenant (HOST
 
 .PHONY: golden
 golden: setup ## Rewrite the golden files
-	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden -q
+	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden tests/chart/test_values.py -q
 
 .PHONY: changelog
 changelog: setup ## Show the section of the changelog that the fragments in changelog.d/ make
@@ -129,6 +138,10 @@ crds: setup ## Generate crds/vllmserver.yaml from the models
 build-requirements: setup ## Pin the tools that build the image: build-requirements.txt
 	$(UV) pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
 	  --custom-compile-command "make build-requirements" build-requirements.in --output-file build-requirements.txt
+
+.PHONY: charts
+charts: setup ## Generate CRD, policy, alerts, schemas and tables of values in charts/
+	$(RUN) python -m tools.chart
 
 .PHONY: reference-docs
 reference-docs: setup ## Generate docs/reference/vllmserver.md and cli.md from the models and the command line

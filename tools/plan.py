@@ -23,7 +23,7 @@ ENVIRONMENT_SECONDS = 15
 START_SECONDS = 10
 IMPORT_SECONDS = 21
 QUICKSTART_SECONDS = 45
-TEST_SECONDS = {"check": 40, "unit": 120, "test-api": 420, "test-e2e": 330}
+TEST_SECONDS = {"check": 40, "unit": 120, "chart": 100, "test-api": 420, "test-e2e": 330}
 """Seconds of the test targets on two cores with warm caches, until this machine has its own."""
 
 

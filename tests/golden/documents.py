@@ -23,9 +23,9 @@ def load(name: str) -> Any:
     return body
 
 
-def check(name: str, objects: Iterable[Any]) -> None:
+def check(name: str, objects: Iterable[Any], folder: Path = EXPECTED) -> None:
     """Fail if the objects differ from the golden file; with UPDATE_GOLDEN=1, write it first."""
-    path, text = EXPECTED / f"{name}.yaml", in_block_style(objects)
+    path, text = folder / f"{name}.yaml", in_block_style(objects)
     if UPDATES:
         path.write_text(text)
     assert text == path.read_text(), f"{path.name} changed: run `make golden`, and read the diff"

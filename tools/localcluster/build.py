@@ -54,6 +54,7 @@ class Program:
 
 
 _VERSION = "k8s.io/component-base/version"
+_MAJOR, _MINOR = settings.KUBERNETES.split(".")[:2]
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
 
@@ -66,8 +67,8 @@ PROGRAMS = {
             # Without its version a component misjudges which feature gates it knows.
             ldflags=(
                 f"-X {_VERSION}.gitVersion=v{settings.KUBERNETES} "
-                f"-X {_VERSION}.gitMajor={settings.KUBERNETES.split('.')[0]} "
-                f"-X {_VERSION}.gitMinor={settings.KUBERNETES.split('.')[1]}"
+                f"-X {_VERSION}.gitMajor={_MAJOR} "
+                f"-X {_VERSION}.gitMinor={_MINOR}"
             ),
             links=KUBERNETES_COMPONENTS,
         ),
@@ -98,6 +99,28 @@ PROGRAMS = {
             packages=("github.com/yannh/kubeconform/cmd/kubeconform",),
             remote=True,
         ),
+        Program(
+            "helm3",
+            settings.HELM3,
+            packages=("helm.sh/helm/v3/cmd/helm",),
+            # Without a version of Kubernetes, Helm 3 renders and lints for 1.20.
+            ldflags=" ".join(
+                (
+                    f"-X helm.sh/helm/v3/internal/version.version=v{settings.HELM3}",
+                    *(
+                        f"-X helm.sh/helm/v3/pkg/{package}.k8sVersion{part}={value}"
+                        for package in ("chartutil", "lint/rules")
+                        for part, value in (("Major", _MAJOR), ("Minor", _MINOR))
+                    ),
+                )
+            ),
+        ),
+        Program(
+            "helm4",
+            settings.HELM4,
+            packages=("helm.sh/helm/v4/cmd/helm",),
+            ldflags=f"-X helm.sh/helm/v4/internal/version.version=v{settings.HELM4}",
+        ),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -108,12 +131,13 @@ PROGRAMS = {
     )
 }
 
+_OWN_NAMES = ("coredns", "promtool", "prometheus", "kubeconform", "helm3", "helm4", "kind", "actionlint")
 # Executables that `tool NAME` finds, and the program that each belongs to.
 TOOLS = {
     **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
     "containerd": "containerd",
     "ctr": "containerd",
-    **{name: name for name in ("coredns", "promtool", "prometheus", "kubeconform", "kind", "actionlint")},
+    **{name: name for name in _OWN_NAMES},
 }
 
 CRD_MODULES = {

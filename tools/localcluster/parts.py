@@ -74,15 +74,17 @@ PARTS = {
         Part("vllm-image", _label(settings.VLLM_IMAGE), 95, vllm_image.is_built, vllm_image.layout),
         Part("operator-image", _label(settings.OPERATOR_IMAGE), 28, operator_image.is_built, operator_image.layout),
         _program("promtool", 50),
+        _program("helm3", 90),
+        _program("helm4", 195),
     )
 }
 CLUSTER = ("kubernetes", "containerd", *(image.program for image in images.SYSTEM_IMAGES))
 """Parts that a local cluster needs to start. The demo itself works without CoreDNS, but built next to Kubernetes it
 costs no time, and a cluster without DNS would surprise users who try more than the demo."""
 DEMO = (*CLUSTER, "vllm-image", "operator-image")
-API_TEST = ("kubernetes", "promtool")
+API_TEST = ("kubernetes", "promtool", "helm3", "helm4")
 """Parts that the tests need where no cluster can run."""
-PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool")}
+PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool", "helm3", "helm4")}
 
 
 def missing(names: Iterable[str], folders: Folders) -> list[Part]:

@@ -1,0 +1,164 @@
+"""Each value of the chart has its effect, and only that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.matrix import NAMESPACE, ONLY_CHART, VALUES
+from tests.golden import documents
+from tools.chart.files import OPERATOR
+from tools.chart.helm import Helm
+from tools.chart.values import Value, read_values
+
+Object = dict[str, Any]
+
+EXPECTED = Path(__file__).parent / "expected"
+
+SET_BY_NOTHING = {"global", "fullnameOverride", "test.server", "test.timeoutSeconds", "crds.allowDowngrade"}
+"""Values without an effect on the rendered objects, and one that is tested by itself."""
+
+
+def rendered(helm: Helm, values: Object, *options: str) -> dict[tuple[str, str], Object]:
+    """Return the objects by kind and name."""
+    objects = helm.template(OPERATOR, *options, release="vllm-operator", namespace=NAMESPACE, values=values)
+    return {(body["kind"], body["metadata"]["name"]): body for body in objects}
+
+
+def deployment(helm: Helm, values: Object, *options: str) -> Object:
+    """Return the pod spec of the operator."""
+    found = rendered(helm, values, *options)
+    (body,) = [body for (kind, _), body in found.items() if kind == "Deployment"]
+    spec: Object = body["spec"]["template"]["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("name", ONLY_CHART)
+def test_objects_equal_the_golden_file(helm: Helm, name: str) -> None:
+    found = rendered(helm, ONLY_CHART[name])
+    # The CRD and the policy have golden files of their own; here only their metadata is new.
+    for kind in ("CustomResourceDefinition", "ValidatingAdmissionPolicy"):
+        for (of, _), body in found.items():
+            if of == kind:
+                del body["spec"]
+
+    documents.check(name, found.values(), EXPECTED)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in EXPECTED.iterdir()} == set(ONLY_CHART)
+
+
+def leaves(values: tuple[Value, ...]) -> list[Value]:
+    """Return the values that hold no others."""
+    return [leaf for value in values for leaf in (leaves(value.children) if value.children else [value])]
+
+
+def names(values: Object, above: str = "") -> set[str]:
+    """Return the names that a set of values sets, with those of its parts."""
+    found = set()
+    for name, value in values.items():
+        found.add(f"{above}{name}")
+        if isinstance(value, dict):
+            found |= names(value, f"{above}{name}.")
+    return found
+
+
+def test_matrix_sets_every_value() -> None:
+    known = {leaf.name for leaf in leaves(read_values(OPERATOR / "values.yaml"))}
+    used = set().union(*(names(values) for values in VALUES.values()))
+
+    assert sorted(known - used - SET_BY_NOTHING) == ["image.tag", "podSecurityContext", "securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({"repository": "r.example/o"}, "r.example/o:0.1.0"),
+        ({"repository": "r.example/o", "tag": "1.2.3"}, "r.example/o:1.2.3"),
+        ({"repository": "r.example:5000/a/o", "digest": f"sha256:{'a' * 64}"}, f"r.example:5000/a/o@sha256:{'a' * 64}"),
+        ({"repository": "o", "tag": "1", "digest": f"sha256:{'b' * 64}"}, f"o@sha256:{'b' * 64}"),
+    ],
+)
+def test_digest_replaces_the_tag(helm: Helm, image: Object, expected: str) -> None:
+    assert deployment(helm, {"image": image})["containers"][0]["image"] == expected
+
+
+@pytest.mark.parametrize(
+    ("openshift", "options", "has_user"),
+    [
+        ("auto", [], True),
+        ("auto", ["--api-versions=security.openshift.io/v1"], False),
+        (True, [], False),
+        (False, ["--api-versions=security.openshift.io/v1"], True),
+    ],
+)
+def test_openshift_chooses_the_user(helm: Helm, openshift: Any, options: list[str], has_user: bool) -> None:
+    context = deployment(helm, {"openshift": openshift}, *options)["securityContext"]
+
+    assert ("runAsUser" in context, "runAsGroup" in context) == (has_user, has_user)
+    assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [("vllm-operator", "vllm-operator"), ("my-vllm-operator", "my-vllm-operator"), ("models", "models-vllm-operator")],
+)
+def test_objects_are_named_after_the_release(helm: Helm, release: str, expected: str) -> None:
+    found = helm.template(OPERATOR, release=release, namespace=NAMESPACE)
+
+    assert {body["metadata"]["name"] for body in found if body["kind"] in ("Deployment", "Service")} == {expected}
+    # There is one of these in its namespace, or in the cluster: their names keep a second operator out.
+    once = {body["metadata"]["name"] for body in found if body["kind"] in ("ClusterRole", "Role")}
+    assert once == {"vllm-operator"}
+
+
+def test_names_stay_short_enough(helm4: Helm) -> None:
+    found = helm4.template(OPERATOR, release="r" * 53, namespace=NAMESPACE)
+
+    assert max(len(body["metadata"]["name"]) for body in found if body["kind"] == "Deployment") <= 63
+
+
+def test_crd_is_kept_unless_it_is_turned_off(helm: Helm) -> None:
+    for keep, expected in ((True, "keep"), (False, None)):
+        crd = rendered(helm, {"crds": {"keep": keep}})["CustomResourceDefinition", "vllmservers.vllm-operator.dev"]
+        assert (crd["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") == expected
+
+
+def test_notes_name_the_next_steps_and_what_an_uninstall_does(helm4: Helm) -> None:
+    def notes(**values: Any) -> str:
+        # Helm 3 asks a cluster even then.
+        text = helm4.run("install", "ops", str(OPERATOR), "--dry-run=client", "--namespace", "models", values=values)
+        return text.partition("NOTES:")[2]
+
+    assert "rollout status deployment/ops-vllm-operator" in notes()
+    assert "keeps the CRD and every VLLMServer" in notes()
+    assert "goes on serving, but nobody repairs it" in notes()
+    assert "EVERY VLLMServer of the cluster" in notes(crds={"keep": False})
+    assert "installs no CRD" in notes(crds={"enabled": False})
+    assert "names no registry" in notes()
+    assert "names no registry" not in notes(image={"repository": "r.example/o"})
+    assert "the namespaces team-a, team-b" in notes(servedNamespaces=["team-a", "team-b"])
+    assert "To replace one at a time" in notes(replicas=2)
+
+
+def test_test_asks_a_server_where_values_name_one(helm: Helm) -> None:
+    server = {"model": {"uri": "file:///models/tiny"}, "image": "localhost/vllm-cpu:0.32.0"}
+    values = {"test": {"server": server}, "servedNamespaces": ["team-a"]}
+    text = helm.run("template", "vllm-operator", str(OPERATOR), values=values)
+    objects = [body for body in yaml.safe_load_all(text) if is_of_a_test(body)]
+    (pod,) = [body for body in objects if body["kind"] == "Pod"]
+    variables = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+
+    assert yaml.safe_load(variables["TEST_SERVER"]) == server
+    assert (variables["TEST_NAMESPACE"], variables["TEST_POLICY"]) == ("team-a", "true")
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "test", "no selector of the operator matches it"
+    assert [body["kind"] for body in objects if body["metadata"]["namespace"] == "team-a"] == ["Role", "RoleBinding"]
+
+
+def is_of_a_test(body: Object) -> bool:
+    """Return whether Helm creates an object for `helm test` alone."""
+    return bool((body["metadata"].get("annotations") or {}).get("helm.sh/hook") == "test")

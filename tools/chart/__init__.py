@@ -1,0 +1,1 @@
+"""Generate the parts of the Helm charts that other sources define, and render charts for tests."""
