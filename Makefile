@@ -86,6 +86,10 @@ bench-scale: setup ## A thousand servers at once, compared with a bare write loo
 bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
 	$(RUN) python -m tools.bench.probes
 
+.PHONY: bench-client
+bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns (CLIENT_JSON, CLIENT_ROUNDS, CLIENT_ONLY)
+	$(RUN) python -m tools.bench.client
+
 .PHONY: faults
 faults: setup ## Kill the operator after every write, break its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/chaos -q
