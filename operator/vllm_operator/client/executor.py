@@ -12,10 +12,10 @@ from vllm_operator.client.circuit_breaker import BreakerState
 from vllm_operator.client.config import ClientConfig, Timeouts
 from vllm_operator.client.credentials import ApiKey
 from vllm_operator.client.endpoints import Endpoint, EndpointLease, EndpointPool
-from vllm_operator.client.errors import RequestTimeout, VLLMClientError
+from vllm_operator.client.errors import RequestTimeout, RetryAdvice, VLLMClientError
 from vllm_operator.client.hooks import Observers, Operation, RequestInfo, RequestOutcome
 from vllm_operator.client.responses import Usage
-from vllm_operator.client.retry import RetryBudget, RetryLoop
+from vllm_operator.client.retry import RetryBudget, RetryLoop, is_retried
 
 T = TypeVar("T")
 Send = Callable[[EndpointLease, bool], Awaitable[T]]
@@ -100,10 +100,15 @@ class Executor:
             send: sends an attempt.
             keep_lease: leave the lease of a successful attempt open, because its stream goes on.
         """
-        loop = RetryLoop(self.config.retries, self.budget, call.deadline, self._fails_over(call), self._retried(call))
+        self.budget.add_request()
         try:
             async with asyncio.timeout_at(call.deadline):
-                return await loop.run(lambda: self._attempt(call, send, keep_lease))
+                try:
+                    return await self._attempt(call, send, keep_lease)
+                except VLLMClientError as error:
+                    if not is_retried(error) or self.config.retries.max_attempts == 1:
+                        raise
+                    return await self._retry_loop(call).run(error, lambda: self._attempt(call, send, keep_lease))
         except VLLMClientError:
             raise
         except TimeoutError:
@@ -168,11 +173,14 @@ class Executor:
             lease.close()
         return result
 
-    def _fails_over(self, call: Call) -> Callable[[VLLMClientError], bool]:
-        return lambda error: error.advice.value == "elsewhere" and self.pool.has_other(call.tried)
-
-    def _retried(self, call: Call) -> Callable[[VLLMClientError, int, float], None]:
-        return lambda error, attempt, delay: self.observers.request_retried(call.info, error, attempt, delay)
+    def _retry_loop(self, call: Call) -> RetryLoop:
+        return RetryLoop(
+            self.config.retries,
+            self.budget,
+            call.deadline,
+            fails_over=lambda error: error.advice is RetryAdvice.ELSEWHERE and self.pool.has_other(call.tried),
+            on_retry=lambda error, attempt, delay: self.observers.request_retried(call.info, error, attempt, delay),
+        )
 
     def _timeouts(self, timeout: float | Timeouts | None) -> Timeouts:
         if timeout is None:
