@@ -68,6 +68,7 @@ class Executor:
     def __init__(self, config: ClientConfig, observers: Observers) -> None:
         self.config = config
         self.observers = observers
+        self._observed = bool(observers)
         self.pool = EndpointPool(config.base_urls, config.circuit_breaker, on_change=self._breaker_changed)
         self.budget = RetryBudget(config.retries.budget_ratio, config.retries.budget_burst)
         self.api_key = ApiKey(config)
@@ -79,14 +80,14 @@ class Executor:
         timeouts = self._timeouts(timeout)
         info = RequestInfo(operation, model, stream, time.monotonic())
         deadline = None if timeouts.whole is None else asyncio.get_running_loop().time() + timeouts.whole
-        if self.observers:
+        if self._observed:
             self.observers.request_started(info)
         return Call(info, timeouts, deadline)
 
     def headers(self, call: Call, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the headers of a call: its API key, those of observers, and those of the caller."""
         headers = self.api_key.headers()
-        if self.observers:
+        if self._observed:
             headers.update(self.observers.request_headers(call.info))
         if extra:
             headers.update(extra)
@@ -139,7 +140,7 @@ class Executor:
         if call.finished:
             return
         call.finished = True
-        if self.observers:
+        if self._observed:
             outcome = RequestOutcome(
                 status, error, usage, call.elapsed, call.first_token_after, call.attempts, call.endpoint
             )
@@ -148,7 +149,7 @@ class Executor:
     def first_token(self, call: Call) -> None:
         """Report the first token of a stream."""
         call.first_token_after = call.elapsed
-        if self.observers:
+        if self._observed:
             self.observers.first_token(call.info, call.first_token_after)
 
     async def _attempt(self, call: Call, send: Send[T], keep_lease: bool) -> T:
