@@ -102,6 +102,10 @@ states: setup ## Cause every kind of fault on the real cluster, and time the sta
 test-engine: setup ## Stop the engine of a real vLLM, and keep another one busy, while the operator probes both (FLOOD_SECONDS=60)
 	$(RUN) pytest tests/stalled_engine -q -s
 
+.PHONY: test-nginx
+test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `render --target compose` writes (needs nginx)
+	$(RUN) pytest tests/nginx -q -s
+
 .PHONY: fuzz
 fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)
 	$(RUN) python -m tests.fuzz

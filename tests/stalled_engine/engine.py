@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -57,9 +58,15 @@ class RealEngine:
     def stop(self) -> None:
         """Kill all of its processes, also a suspended one."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def terminate(self) -> None:
+        """Ask the server to stop, as the kubelet and Docker do; it may let its requests end first."""
+        assert self._process is not None
+        self._process.terminate()
 
     def suspend(self) -> None:
         """Suspend the engine's process: it keeps its requests and makes no progress, as in a deadlock."""

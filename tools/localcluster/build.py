@@ -121,6 +121,8 @@ PROGRAMS = {
             packages=("helm.sh/helm/v4/cmd/helm",),
             ldflags=f"-X helm.sh/helm/v4/internal/version.version=v{settings.HELM4}",
         ),
+        # Checks the compose files that `kubectl vllm render` writes; it needs no Docker engine for that.
+        Program("docker-compose", settings.DOCKER_COMPOSE, packages=("github.com/docker/compose/v2/cmd",)),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -131,7 +133,17 @@ PROGRAMS = {
     )
 }
 
-_OWN_NAMES = ("coredns", "promtool", "prometheus", "kubeconform", "helm3", "helm4", "kind", "actionlint")
+_OWN_NAMES = (
+    "coredns",
+    "promtool",
+    "prometheus",
+    "kubeconform",
+    "helm3",
+    "helm4",
+    "kind",
+    "actionlint",
+    "docker-compose",
+)
 # Executables that `tool NAME` finds, and the program that each belongs to.
 TOOLS = {
     **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
@@ -145,6 +157,7 @@ CRD_MODULES = {
         f"github.com/prometheus-operator/prometheus-operator@v{settings.PROMETHEUS_OPERATOR}",
         "example/prometheus-operator-crd",
     ),
+    "karpenter": (f"github.com/aws/karpenter-provider-aws@v{settings.KARPENTER}", "pkg/apis/crds"),
 }
 
 
@@ -176,7 +189,8 @@ def tool(name: str, folders: Folders) -> Path:
 def crds(name: str) -> Path:
     """Return the folder of the CRD manifests that a published Go module ships."""
     module, folder = CRD_MODULES[name]
-    answer = json.loads(run([_go(), "mod", "download", "-json", module]))
+    # A module may ask for a later Go than is installed, and Go then fetches that one, even to unpack files.
+    answer = json.loads(run([_go(), "mod", "download", "-json", module], env={"GOTOOLCHAIN": "auto"}))
     return Path(answer["Dir"]) / folder
 
 

@@ -15,6 +15,8 @@ HELM3 = "3.22.0"
 HELM4 = "4.3.1"
 KIND = "0.33.0"
 ACTIONLINT = "1.7.12"
+DOCKER_COMPOSE = "2.40.3"
+KARPENTER = "1.15.2"
 DEBIAN = "bookworm"
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -25,7 +25,8 @@ from vllm_operator.client.errors import (
 )
 
 
-class HttpRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
     """A request to any endpoint.
 
     Attributes:

@@ -13,6 +13,18 @@ from vllm_operator.offline.manifest_file import Document, UnreadableFileError, r
 from vllm_operator.offline.refusal import Refusal
 
 
+def server_documents(text: str) -> list[Document]:
+    """Return the documents of a file without the objects of other kinds; all of them if there is nothing else.
+
+    Raises:
+        UnreadableFileError: the file is unreadable or empty.
+    """
+    documents = list(_flattened(read_documents(text)))
+    if not documents:
+        raise UnreadableFileError("the file is empty: it must hold a VLLMServer")
+    return [document for document in documents if not is_foreign(document.body)] or documents
+
+
 def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: str) -> list[Judgement]:
     """Return a verdict for each VLLMServer of a file; objects of other kinds next to them are left out.
 

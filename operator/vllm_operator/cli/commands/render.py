@@ -7,6 +7,7 @@ from typing import TextIO
 import click
 
 from vllm_operator.cli.exits import FAILED
+from vllm_operator.cli.render_target import TargetOptions, target_options
 from vllm_operator.cli_options import pod_template_option, validate_namespaces
 
 
@@ -16,7 +17,6 @@ from vllm_operator.cli_options import pod_template_option, validate_namespaces
     "-f",
     "source",
     type=click.File(encoding="utf-8", errors="replace"),
-    required=True,
     help="File with VLLMServers as YAML or JSON, - for standard input.",
 )
 @click.option(
@@ -42,15 +42,27 @@ from vllm_operator.cli_options import pod_template_option, validate_namespaces
     help="The cluster has the CRDs of prometheus-operator.",
 )
 @pod_template_option(default="restricted")
+@target_options
 @click.pass_context
 def command(
-    context: click.Context, source: TextIO, output: str, namespace: str, monitoring_crds: bool, pod_template: str
+    context: click.Context,
+    source: TextIO | None,
+    output: str,
+    namespace: str,
+    monitoring_crds: bool,
+    pod_template: str,
+    target: TargetOptions,
 ) -> None:
     """Print the objects that the operator would create for a manifest, or why it is refused.
 
     It needs no cluster. Refusals and notes go to standard error, and the exit code is 1 when a VLLMServer is refused:
-    for pipelines and pre-commit.
+    for pipelines and pre-commit. With --target the files for another place to run are printed or written, and what
+    could not be carried over is listed.
     """
+    if target.run(source, namespace, output):
+        return
+    if source is None:
+        raise click.UsageError("Missing option '--filename' / '-f'.")
     from vllm_operator.kube.kinds import MONITORING_KINDS
     from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
 
