@@ -15,6 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vllm_operator.client.async_client import AsyncVLLMClient as AsyncVLLMClient
+    from vllm_operator.client.batch import AdaptiveConcurrency as AdaptiveConcurrency
+    from vllm_operator.client.batch import BatchFileError as BatchFileError
+    from vllm_operator.client.batch import BatchFileSummary as BatchFileSummary
+    from vllm_operator.client.batch import BatchRequest as BatchRequest
+    from vllm_operator.client.batch import BatchResult as BatchResult
+    from vllm_operator.client.batch import run_batch as run_batch
+    from vllm_operator.client.batch import run_batch_file as run_batch_file
+    from vllm_operator.client.batch import run_batch_file_threaded as run_batch_file_threaded
+    from vllm_operator.client.batch import run_batch_threaded as run_batch_threaded
+    from vllm_operator.client.batch import stream_batch as stream_batch
+    from vllm_operator.client.batch import stream_batch_threaded as stream_batch_threaded
+    from vllm_operator.client.charts import MeasuredChart as MeasuredChart
+    from vllm_operator.client.charts import ThroughputPoint as ThroughputPoint
+    from vllm_operator.client.charts import latency_chart as latency_chart
+    from vllm_operator.client.charts import queue_depth_chart as queue_depth_chart
+    from vllm_operator.client.charts import throughput_chart as throughput_chart
     from vllm_operator.client.circuit_breaker import BreakerState as BreakerState
     from vllm_operator.client.circuit_breaker import CircuitBreaker as CircuitBreaker
     from vllm_operator.client.config import CircuitBreakerConfig as CircuitBreakerConfig
@@ -23,6 +39,7 @@ if TYPE_CHECKING:
     from vllm_operator.client.config import Limits as Limits
     from vllm_operator.client.config import RetryPolicy as RetryPolicy
     from vllm_operator.client.config import Timeouts as Timeouts
+    from vllm_operator.client.engine_load import QueueSample as QueueSample
     from vllm_operator.client.errors import AuthenticationFailed as AuthenticationFailed
     from vllm_operator.client.errors import CircuitOpen as CircuitOpen
     from vllm_operator.client.errors import ClientClosed as ClientClosed
@@ -47,11 +64,14 @@ if TYPE_CHECKING:
     from vllm_operator.client.hooks import Observer as Observer
     from vllm_operator.client.hooks import RequestInfo as RequestInfo
     from vllm_operator.client.hooks import RequestOutcome as RequestOutcome
+    from vllm_operator.client.measure import measure_throughput as measure_throughput
+    from vllm_operator.client.measure import sample_queue as sample_queue
     from vllm_operator.client.messages import AudioPart as AudioPart
     from vllm_operator.client.messages import ChatMessage as ChatMessage
     from vllm_operator.client.messages import ImagePart as ImagePart
     from vllm_operator.client.messages import TextPart as TextPart
     from vllm_operator.client.messages import ToolCall as ToolCall
+    from vllm_operator.client.metrics import ClientMetrics as ClientMetrics
     from vllm_operator.client.responses import Choice as Choice
     from vllm_operator.client.responses import CompletionResponse as CompletionResponse
     from vllm_operator.client.responses import Delta as Delta
@@ -65,6 +85,7 @@ if TYPE_CHECKING:
     from vllm_operator.client.stream import AsyncCompletionStream as AsyncCompletionStream
     from vllm_operator.client.sync_client import CompletionStream as CompletionStream
     from vllm_operator.client.sync_client import VLLMClient as VLLMClient
+    from vllm_operator.client.tracing import ClientTracing as ClientTracing
 
 MODULES: dict[str, tuple[str, ...]] = {
     "async_client": ("AsyncVLLMClient",),
@@ -109,6 +130,33 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "stream": ("AsyncCompletionStream",),
     "sync_client": ("CompletionStream", "VLLMClient"),
+    "batch": (
+        "AdaptiveConcurrency",
+        "BatchFileError",
+        "BatchFileSummary",
+        "BatchRequest",
+        "BatchResult",
+        "run_batch",
+        "run_batch_file",
+        "run_batch_file_threaded",
+        "run_batch_threaded",
+        "stream_batch",
+        "stream_batch_threaded",
+    ),
+    "charts": (
+        "MeasuredChart",
+        "ThroughputPoint",
+        "latency_chart",
+        "queue_depth_chart",
+        "throughput_chart",
+    ),
+    "engine_load": ("QueueSample",),
+    "measure": (
+        "measure_throughput",
+        "sample_queue",
+    ),
+    "metrics": ("ClientMetrics",),
+    "tracing": ("ClientTracing",),
 }
 """Module -> names that the package exports. A module is imported when one of its names is used."""
 PLACES = {name: module for module, names in MODULES.items() for name in names}
