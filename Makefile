@@ -90,6 +90,10 @@ bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROB
 bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns (CLIENT_JSON, CLIENT_ROUNDS, CLIENT_ONLY)
 	$(RUN) python -m tools.bench.client
 
+.PHONY: bench-sizing
+bench-sizing: setup ## Compare the sizing with measured starts of vLLM, and print the errors
+	$(RUN) python -m tools.bench.sizing
+
 .PHONY: faults
 faults: setup ## Kill the operator after every write, break its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/chaos -q

@@ -20,6 +20,7 @@ COMMANDS_PACKAGE = "vllm_operator.cli.commands"
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Before a server runs": {
+        "plan": "Compute the memory of a model in vLLM, and the tokens of its KV cache.",
         "render": "Print the objects that the operator would create for a manifest, or why it is refused.",
     },
     "Settings": {

@@ -1,0 +1,151 @@
+"""`kubectl vllm plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vllm_operator.cli.exits import FAILED
+from vllm_operator.cli.options import output_option
+
+POSITIVE = click.IntRange(1, 1 << 24)
+
+
+@click.command()
+@click.option(
+    "--config",
+    "source",
+    metavar="SOURCE",
+    required=True,
+    help="Model: a config.json, a folder with it and the safetensors files, hf://OWNER/NAME[@REVISION], or OWNER/NAME.",
+)
+@click.option(
+    "--weights-gib",
+    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    help="Weights of the whole model in GiB, instead of the computed ones.",
+)
+@click.option(
+    "--gpu",
+    "gpu",
+    metavar="NAME",
+    help="GPU such as H100-80GB, a nvidia.com/gpu.product label, a slice such as A100-80GB-MIG-3g.40gb, or CPU.",
+)
+@click.option(
+    "--gpu-memory-gib",
+    type=click.FloatRange(min=0, min_open=True, max=1e5),
+    help="Memory of a GPU that is in no table, in GiB as nvidia-smi counts it.",
+)
+@click.option(
+    "--gpus",
+    "list_gpus",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda c, p, v: _print_gpus(c, v),
+    help="Print the known GPUs and exit.",
+)
+@click.option(
+    "--tp", "tensor", type=click.IntRange(1, 1024), default=1, show_default=True, help="--tensor-parallel-size."
+)
+@click.option(
+    "--pp", "pipeline", type=click.IntRange(1, 128), default=1, show_default=True, help="--pipeline-parallel-size."
+)
+@click.option("--dp", "data", type=click.IntRange(1, 1024), default=1, show_default=True, help="--data-parallel-size.")
+@click.option("--enable-expert-parallel", "experts", is_flag=True, help="Distribute whole experts.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "bfloat16", "float16", "half", "float32", "float"]),
+    default="auto",
+    show_default=True,
+)
+@click.option(
+    "--quantization",
+    "-q",
+    default="",
+    metavar="METHOD",
+    help="Quantize an unquantized checkpoint: fp8, bitsandbytes; or another method, to compare.",
+)
+@click.option(
+    "--kv-cache-dtype",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla"]),
+)
+@click.option("--max-model-len", type=POSITIVE, help="Tokens of the longest sequence. [default: the model's own]")
+@click.option(
+    "--gpu-memory-utilization",
+    type=click.FloatRange(min=0, min_open=True, max=1),
+    help="[default: 0.92 since vLLM 0.20, 0.9 before]",
+)
+@click.option(
+    "--kv-cache-memory-bytes",
+    type=click.IntRange(1, 1 << 50),
+    help="Bytes of the KV cache of one GPU, instead of what is left.",
+)
+@click.option("--max-num-seqs", type=POSITIVE, help="[default: vLLM's for the GPU]")
+@click.option("--max-num-batched-tokens", type=POSITIVE, help="[default: vLLM's for the GPU]")
+@click.option("--block-size", type=click.IntRange(1, 65536), help="Tokens of a block. [default: vLLM's]")
+@click.option("--enforce-eager", is_flag=True, help="No CUDA graphs.")
+@click.option(
+    "--enable-prefix-caching/--no-enable-prefix-caching",
+    "prefix_caching",
+    default=None,
+    help="Matters for models with recurrent layers. [default: vLLM's]",
+)
+@click.option(
+    "--images", type=click.IntRange(0, 4096), help="Images of a request; 0 leaves the vision encoder out of the peak."
+)
+@click.option(
+    "--cpu-kv-space-gib",
+    type=click.FloatRange(min=0, min_open=True, max=1e5),
+    default=4.0,
+    show_default=True,
+    help="VLLM_CPU_KVCACHE_SPACE, with --gpu CPU.",
+)
+@click.option("--vllm-version", default="0.32.0", show_default=True, metavar="VERSION")
+@click.option(
+    "--context",
+    "contexts",
+    type=POSITIVE,
+    multiple=True,
+    help="Print the concurrency at this context, too. May be repeated.",
+)
+@click.option("--compare-quantization", "compare", is_flag=True, help="Compare kinds of quantization.")
+@click.option("--price", type=click.FloatRange(min=0), help="Price of one GPU for an hour, in any currency.")
+@output_option("json", "yaml")
+@click.pass_context
+def command(context: click.Context, /, output: str | None, **values: Any) -> None:
+    """Compute the memory of a model in vLLM, and the tokens of its KV cache.
+
+    Figures are those of one GPU, as vLLM logs them. The exit code is 1 when the model does not fit. No cluster is used.
+    """
+    from vllm_operator.cli.plan_report import as_data, as_text
+    from vllm_operator.cli.planning import plan
+
+    answer = plan(values)
+    if output is None:
+        as_text(answer)
+    else:
+        click.echo(_format(as_data(answer), output), nl=False)
+    if not answer.result.fits:
+        context.exit(FAILED)
+
+
+def _format(data: dict[str, Any], output: str) -> str:
+    if output == "json":
+        import json
+
+        return json.dumps(data, indent=2) + "\n"
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False))
+
+
+def _print_gpus(context: click.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    from vllm_operator.cli.plan_report import print_gpus
+
+    print_gpus()
+    context.exit()

@@ -1,0 +1,69 @@
+"""The tensors of vision and audio encoders.
+
+Their families differ more than their sizes do: a tower is a stack of transformer blocks with a patch embedding and a
+projection. The largest towers take a few percent of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vllm_operator.sizing.config_fields import integer
+from vllm_operator.sizing.model import ModelShape
+from vllm_operator.sizing.tensor import Tensor
+
+
+def tower_tensors(model: ModelShape) -> Iterator[Tensor]:
+    """Yield the tensors of all encoders, whole: TP divides most of them, but not all."""
+    for tower in model.towers:
+        yield from _tower(tower, model)
+    if model.encoder_layers:
+        yield from _encoder(model)
+
+
+def _tower(tower: Mapping[str, Any], model: ModelShape) -> Iterator[Tensor]:
+    width = integer(tower, "embed_dim", "hidden_size", "d_model", "width", default=0, low=0)
+    if model.model_type == "qwen2_vl":
+        width = integer(tower, "embed_dim", default=width, low=0)
+    depth = integer(
+        tower, "depth", "num_hidden_layers", "encoder_layers", "layers", "vt_num_hidden_layers", default=0, low=0
+    )
+    if not width or not depth:
+        return
+    ratio = tower.get("mlp_ratio")
+    default = int(width * ratio) if isinstance(ratio, int | float) and 0 < ratio < 16 else 4 * width
+    inner = integer(tower, "intermediate_size", "encoder_ffn_dim", default=default)
+    gated = tower.get("hidden_act") == "silu" or tower.get("model_type") == "gemma4_vision"
+    matrices = 3 if gated else 2
+    yield Tensor("vision.qkv", 3 * width, width, copies=depth)
+    yield Tensor("vision.proj", width, width, copies=depth)
+    yield Tensor("vision.mlp", inner, width, copies=matrices * depth)
+    yield from _ends(tower, width, model)
+
+
+def _ends(tower: Mapping[str, Any], width: int, model: ModelShape) -> Iterator[Tensor]:
+    patch = integer(tower, "patch_size", default=0, low=0)
+    if patch:
+        frames = integer(tower, "temporal_patch_size", default=1)
+        channels = integer(tower, "in_channels", "in_chans", "num_channels", default=3)
+        yield Tensor("vision.patch_embed", width, channels * frames * patch * patch)
+    merge = integer(tower, "spatial_merge_size", default=1)
+    merged = width * merge * merge
+    target = integer(tower, "out_hidden_size", default=model.hidden_size)
+    mergers = 1 + len(tower.get("deepstack_visual_indexes") or ())
+    if merge > 1:
+        yield Tensor("vision.merger", merged, merged, copies=mergers)
+    yield Tensor("vision.projector", target, merged, copies=mergers)
+    if positions := integer(tower, "num_position_embeddings", "max_source_positions", default=0, low=0):
+        yield Tensor("vision.positions", positions, width)
+
+
+def _encoder(model: ModelShape) -> Iterator[Tensor]:
+    """Yield the audio encoder of Whisper, and the cross attention of its decoder."""
+    width, inner = model.hidden_size, integer(model.config, "encoder_ffn_dim", default=4 * model.hidden_size)
+    yield Tensor("encoder.attention", width, width, copies=4 * model.encoder_layers)
+    yield Tensor("encoder.mlp", inner, width, copies=2 * model.encoder_layers)
+    mels = integer(model.config, "num_mel_bins", default=80)
+    yield Tensor("encoder.conv", width, 3 * (width + mels))
+    yield Tensor("encoder.positions", integer(model.config, "max_source_positions", default=1500), width)
