@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.002
 CALM_SECONDS = 0.3
 """Between the samples of repairs, for the cluster's own controllers."""
 EDITED = 77
-"""The edited value of `progressDeadlineSeconds`, by which `reflex.py` recognizes the edit."""
+"""The edited value of `progressDeadlineSeconds`, by which `minimal_repair.py` recognizes the edit."""
 NAMES = [f"l{index}" for index in range(SAMPLES)]
 
 

@@ -1,4 +1,4 @@
-"""The fastest client for the bare loop and the reflex: aiohttp and orjson, without any other layer."""
+"""The fastest client for the bare write loop and the minimal repair loop: aiohttp and orjson only."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Measure the operator with many servers at once: `make bench-scale`.
 
 The same run measures a bare write loop without any operator, and a naive operator. Repairs of one server are compared
-with a reflex, which only writes (`reflex.py`). The control plane has no nodes: pods stay Pending, and nothing simulates
-them. Calls are counted in the API server's audit log, CPU comes from the operating system. Progress goes to stderr; a
-thousand servers take a quarter of an hour.
+with a minimal repair loop, which only writes (`minimal_repair.py`). The control plane has no nodes: pods stay Pending,
+and nothing simulates them. Calls are counted in the API server's audit log, CPU comes from the operating system.
+Progress goes to stderr; a thousand servers take a quarter of an hour.
 
 BENCH_SERVERS=N      number of servers (1000)
 BENCH_SIZES=N,N,...  converge with each of these first, and print the exponents of time and memory
@@ -95,7 +95,7 @@ class Bench:
             await self._change_all()
         await self._restart()
         if self.subject.is_ours:
-            # The naive loop would handle every server that exists.
+            # The naive operator would handle every server that exists.
             for namespace in ("scale", "sample", "latency-alone", "latency-at-scale"):
                 await self._clean(namespace)
             await self._naive()
@@ -130,19 +130,19 @@ class Bench:
         await self._create("sample", "sample")
         await until(lambda: self._settled(self.subject, "sample", 1), 30)
         self.operator.stop()
-        await self._reflex("latency-alone")
+        await self._minimal_repair("latency-alone")
         return await bare.recorded(self.client, self.subject, "sample")
 
-    async def _reflex(self, namespace: str) -> None:
+    async def _minimal_repair(self, namespace: str) -> None:
         """Measure the same repairs without any operator: the time that the API server itself needs."""
-        self._say("latencies of a reflex")
-        reflex = subjects.reflex(self.plane.kubeconfig, self.plane.folder / "reflex.log", namespace)
-        reflex.start()
+        self._say("latencies of the minimal repair loop")
+        repair = subjects.minimal_repair(self.plane.kubeconfig, self.plane.folder / "minimal-repair.log", namespace)
+        repair.start()
         try:
-            reflex.wait_ready()
-            self.figures["latency_ms_reflex"] = await repairs(self.client, self.subject, namespace)
+            repair.wait_ready()
+            self.figures["latency_ms_minimal_repair"] = await repairs(self.client, self.subject, namespace)
         finally:
-            reflex.kill()
+            repair.kill()
 
     async def _bare_loop(self, namespace: str, template: bare.Template) -> float:
         self._say(f"bare loop in {namespace}")

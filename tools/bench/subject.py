@@ -63,8 +63,8 @@ class ForeignProcess(OperatorProcess):
 
 
 @dataclass
-class ReflexProcess(ForeignProcess):
-    """The reflex (`reflex.py`), which prints when it is ready."""
+class MinimalRepairProcess(ForeignProcess):
+    """The minimal repair loop (`minimal_repair.py`), which prints when it is ready."""
 
     def start(self) -> None:
         """Start it without waiting."""
@@ -75,8 +75,10 @@ class ReflexProcess(ForeignProcess):
         """Wait until its log holds the line `ready`."""
         deadline = time.monotonic() + seconds
         while "ready" not in self.log.read_text().splitlines():
-            assert self.alive(), f"the reflex ended:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"the reflex is not ready after {seconds:g} s:\n{self.tail()}"
+            assert self.alive(), f"the minimal repair loop ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, (
+                f"the minimal repair loop is not ready after {seconds:g} s:\n{self.tail()}"
+            )
             time.sleep(0.05)
 
 
@@ -133,13 +135,13 @@ def ours(kubeconfig: Path, log: Path) -> Subject:
 def naive(kubeconfig: Path, log: Path, like: Subject) -> Subject:
     """Return the simplest operator for the same resource and children."""
     process = ForeignProcess(kubeconfig, log, command=(sys.executable, "-m", "tools.bench.naive_loop"))
-    return replace(like, name="the naive loop", process=process, agent="naive-loop", is_ours=False)
+    return replace(like, name="the naive operator", process=process, agent="naive-loop", is_ours=False)
 
 
-def reflex(kubeconfig: Path, log: Path, namespace: str) -> ReflexProcess:
+def minimal_repair(kubeconfig: Path, log: Path, namespace: str) -> MinimalRepairProcess:
     """Return the process that repairs a namespace without any operator."""
-    command = (sys.executable, "-m", "tools.bench.reflex", str(kubeconfig), namespace)
-    return ReflexProcess(kubeconfig, log, command=command)
+    command = (sys.executable, "-m", "tools.bench.minimal_repair", str(kubeconfig), namespace)
+    return MinimalRepairProcess(kubeconfig, log, command=command)
 
 
 async def other(kube: Kube, client: FastClient, kubeconfig: Path, log: Path) -> Subject:

@@ -48,14 +48,14 @@ def _writes(figures: Mapping[str, Any]) -> str:
 
 
 def _beside(figures: Mapping[str, Any]) -> Iterator[Row]:
-    """Return the CPU time of the other processes, and that of the naive loop for the same work."""
+    """Return the CPU time of the other processes, and that of the naive operator for the same work."""
     loops = {"bare loop, before": "cpu_seconds_bare-1", "bare loop, after": "cpu_seconds_bare-2"}
     for what, name in {**loops, "with the operator": "cpu_seconds_of_others"}.items():
         if spent := figures.get(name):
             yield f"CPU of the others, {what} (s)", "", ", ".join(f"{who} {used}" for who, used in spent.items())
     if naive := figures.get("naive_loop"):
         told = f"{naive['converge_seconds']} s, {naive['operator_cpu_ms_per_server']} ms a server"
-        yield "the naive loop for the same", "", f"{told}, {naive['operator_rss_mib']} MiB"
+        yield "the naive operator for the same", "", f"{told}, {naive['operator_rss_mib']} MiB"
 
 
 def _growth(figures: Mapping[str, Any]) -> Iterator[Row]:
@@ -70,13 +70,13 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[Row]:
 def _latencies(figures: Mapping[str, Any]) -> Iterator[Row]:
     goals = {"apply_to_last_child": "p50 150, max 1000", "deleted_child_back": "p50 20, max 1000"}
     goals["edit_reverted"] = "p50 20, max 1000"
-    reflex = figures.get("latency_ms_reflex", {})
+    repair = figures.get("latency_ms_minimal_repair", {})
     for when in ("alone", "at_scale"):
         for row, spread in figures.get(f"latency_ms_{when}", {}).items():
             where = when.replace("_", " ")
             yield f"{row.replace('_', ' ')}, {where} (ms)", goals[row], _spread(spread)
-            if when == "alone" and row in reflex:
-                yield "the same by a reflex, alone (ms)", "", _spread(reflex[row])
+            if when == "alone" and row in repair:
+                yield "the same by the minimal repair loop, alone (ms)", "", _spread(repair[row])
 
 
 def _spread(spread: Mapping[str, int]) -> str:

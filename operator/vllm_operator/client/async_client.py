@@ -37,6 +37,7 @@ from vllm_operator.client.responses import (
     RerankResponse,
     ScoreResponse,
     TokenizeResponse,
+    Usage,
 )
 from vllm_operator.client.stream import AsyncCompletionStream, PreparedStream
 from vllm_operator.client.transport import HttpRequest, Transport
@@ -187,10 +188,10 @@ class AsyncVLLMClient:
         parse: Callable[[dict[str, Any], Call], T],
     ) -> T:
         """Send a body with the name of the model, and return the parsed answer."""
-        body["model"] = options.get("model") or await self._model_name()
-        body.update(options.get("extra_body", {}))
-        request = HttpRequest("POST", path, encoded(body))
-        return await self._json(operation, request, options, parse, body["model"])
+        body["model"] = model = options.get("model") or self._model or await self._model_name()
+        if "extra_body" in options:
+            body.update(options["extra_body"])
+        return await self._json(operation, HttpRequest("POST", path, encoded(body)), options, parse, model)
 
     async def _json(
         self,
@@ -203,18 +204,18 @@ class AsyncVLLMClient:
         """Send a request, and return the parsed answer."""
         transport = self._transport_now()
         call = self._executor.start(operation, model, options.get("timeout"))
-        headers = self._headers(call, request, options)
+        request = self._with_headers(call, request, options)
 
         async def send(lease: EndpointLease, fresh: bool) -> T:
-            response = await transport.send(lease.endpoint.url, headers, fresh=fresh)
+            url = lease.endpoint.url
+            response = await transport.send(url, request, fresh=fresh)
             if response.status != 200:
                 body = await response.read_start()
-                raise error_from_answer(response.status, response.headers, body, lease.endpoint.url, request.path)
-            answer = json_object(await response.read(), lease.endpoint.url)
-            return parsed(parse, answer, call)
+                raise error_from_answer(response.status, response.headers, body, url, request.path)
+            return parsed(parse, json_object(await response.read(), url), call)
 
         try:
-            return await self._executor.run_to_end(call, send, lambda result: getattr(result, "usage", None))
+            return await self._executor.run_to_end(call, send, _usage_of)
         except ModelNotFound:
             if self.config.model is None:
                 self._model = None
@@ -231,16 +232,17 @@ class AsyncVLLMClient:
             content = encoded({**body, "model": model, **stream, **options.get("extra_body", {})})
             transport = self._transport_now()
             call = self._executor.start(operation, model, options.get("timeout"), stream=True)
-            return PreparedStream(transport, call, self._headers(call, HttpRequest("POST", path, content), options))
+            request = self._with_headers(call, HttpRequest("POST", path, content), options)
+            return PreparedStream(transport, call, request)
 
         return prepare
 
-    def _headers(self, call: Call, request: HttpRequest, options: Mapping[str, Any]) -> HttpRequest:
+    def _with_headers(self, call: Call, request: HttpRequest, options: Mapping[str, Any]) -> HttpRequest:
         """Return a request with all of its headers."""
         headers = self._executor.headers(call, options.get("extra_headers"))
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        return HttpRequest(request.method, request.path, request.body, headers)
+        return request._replace(headers=headers)
 
     async def _model_name(self) -> str:
         """Return the configured model, or the one that the server lists first."""
@@ -263,6 +265,10 @@ class AsyncVLLMClient:
                 self._transport.abandon()
             self._transport, self._loop = Transport(self.config), loop
         return self._transport
+
+
+def _usage_of(result: object) -> Usage | None:
+    return getattr(result, "usage", None)
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -98,6 +98,9 @@ class CircuitBreaker:
 
     def acquire(self) -> BreakerPermit | None:
         """Return the permit for one request; None when none passes now."""
+        if self._state is BreakerState.CLOSED:
+            # Without the lock: a breaker that opens at this moment lets this request through, as an earlier one.
+            return BreakerPermit(self, self._generation)
         with self._lock:
             if not self._passes():
                 return None
@@ -109,6 +112,8 @@ class CircuitBreaker:
 
     def finish(self, generation: int, result: bool | None) -> None:
         """Count the result of a request that started in a generation of the state; None counts as no result."""
+        if result is not False and self._state is BreakerState.CLOSED and not self._failures:
+            return
         with self._lock:
             if generation != self._generation:
                 return

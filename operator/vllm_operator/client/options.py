@@ -67,8 +67,6 @@ class CompletionOptions(SamplingOptions, total=False):
 
 
 NOT_IN_BODY = frozenset(CallOptions.__annotations__)
-DEFAULTS = ("max_tokens", "temperature", "top_p")
-"""Options that `ClientConfig` may hold."""
 
 
 def body_of(kind: type[CallOptions], options: Mapping[str, Any], config: ClientConfig | None = None) -> dict[str, Any]:
@@ -78,13 +76,14 @@ def body_of(kind: type[CallOptions], options: Mapping[str, Any], config: ClientC
         TypeError: an option is not known.
     """
     known = kind.__annotations__
-    for name in options:
-        if name not in known:
-            raise TypeError(_unknown(name, known))
-    body = {} if config is None else {name: getattr(config, name) for name in DEFAULTS}
-    body |= {name: value for name, value in options.items() if name not in NOT_IN_BODY}
+    if not options.keys() <= known.keys():
+        raise TypeError(_unknown(next(name for name in options if name not in known), known))
+    body: dict[str, Any] = {}
+    if config is not None:
+        body = {"max_tokens": config.max_tokens, "temperature": config.temperature, "top_p": config.top_p}
+    body.update(options)
     # None is left out, 0 and 0.0 are not: `temperature=0.0` asks for greedy decoding.
-    return {name: value for name, value in body.items() if value is not None}
+    return {name: value for name, value in body.items() if value is not None and name not in NOT_IN_BODY}
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:

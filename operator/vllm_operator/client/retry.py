@@ -78,7 +78,7 @@ class RetryBudget:
 
 @dataclass(frozen=True)
 class RetryLoop:
-    """Runs the attempts of one call.
+    """Runs the attempts of one call after the first one failed.
 
     Attributes:
         policy: bounds and delays.
@@ -94,22 +94,15 @@ class RetryLoop:
     fails_over: Callable[[VLLMClientError], bool]
     on_retry: Callable[[VLLMClientError, int, float], None]
 
-    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of the first attempt that succeeds.
+    async def run(self, first: VLLMClientError, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the first attempt that succeeds, after a first one that failed.
+
+        To tenacity the first failure is the result of its own first attempt, so that a call that succeeds at once, as
+        most do, does not pay for it.
 
         Raises:
             VLLMClientError: the error of the last attempt.
         """
-        self.budget.add_request()
-        try:
-            return await attempt()
-        except VLLMClientError as error:
-            if not _is_retried(error) or self.policy.max_attempts == 1:
-                raise
-            return await self._retry(error, attempt)
-
-    async def _retry(self, first: VLLMClientError, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run the other attempts with tenacity, to which the first failure is the result of its first attempt."""
         last = first
         started = blocked = False
 
@@ -132,7 +125,7 @@ class RetryLoop:
             sleep=asyncio.sleep,
             stop=self._stops,
             wait=self._delay,
-            retry=retry_if_exception(lambda error: _is_retried(error) and not blocked),
+            retry=retry_if_exception(lambda error: is_retried(error) and not blocked),
             before_sleep=self._before_sleep,
             reraise=True,
         )
@@ -161,7 +154,7 @@ class RetryLoop:
         self.on_retry(_error_of(state), state.attempt_number, state.upcoming_sleep)
 
 
-def _is_retried(error: BaseException) -> bool:
+def is_retried(error: BaseException) -> bool:
     """Return whether another attempt is made: an open circuit breaker rejects at once, and the caller decides."""
     return isinstance(error, VLLMClientError) and error.retryable and not isinstance(error, CircuitOpen)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -25,8 +25,7 @@ from vllm_operator.client.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """A request to any endpoint.
 
     Attributes:

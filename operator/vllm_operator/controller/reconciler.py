@@ -17,7 +17,6 @@ from vllm_operator.controller.namesakes import namesake_inputs
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.server_state import ServerState, ServerStates
-from vllm_operator.controller.slices import in_slices
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.desired.state import DesiredState
 from vllm_operator.errors import NoAnswerError
@@ -30,6 +29,7 @@ from vllm_operator.investigation.lookups import LookupRunner
 from vllm_operator.investigation.stuck_objects import Lookup, lookups_for, stuck_pod
 from vllm_operator.kube.fields import get_map
 from vllm_operator.kube.key import Key
+from vllm_operator.kube.slices import in_slices
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import PodEndpoint, ProbeTarget, pod_endpoint

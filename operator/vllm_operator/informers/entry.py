@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_operator.api.names import LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGER, UNREADABLE, child_name
+from vllm_operator.informers.pod_fields import needed_pod
 from vllm_operator.informers.tombstones import is_later
 from vllm_operator.kube.codec import compress_json, parse_compressed, to_json
 from vllm_operator.kube.key import Key
@@ -16,9 +17,13 @@ from vllm_operator.kube.managed_fields import SCALED_BY, foreign_entries, scale_
 from vllm_operator.kube.ownership import controller_uid, is_replica_of
 from vllm_operator.kube.raw_objects import STUB_METADATA
 from vllm_operator.kube.types import Object
+from vllm_operator.vllm.arguments import API_KEY
 
 VOLATILE = frozenset({"resourceVersion", "generation"})
 """Metadata that change with every write."""
+
+PROBED_VARIABLES = frozenset({API_KEY})
+"""Environment variables of a pod that the probes read."""
 
 MAX_STUB_STATUS_BYTES = 16 * 1024
 """Bytes of a status that a stub keeps."""
@@ -64,11 +69,9 @@ class Entry:
 
     @classmethod
     def of(cls, kind: str, body: Mapping[str, Any]) -> Entry:
-        """Pack an object, without the managed fields of the operator itself: they are half of it."""
+        """Pack an object: a pod in short, others without the managed fields of the operator, which are half of them."""
         metadata = body["metadata"]
-        trimmed = {**body, "metadata": {**metadata, "managedFields": foreign_entries(body)}}
-        if by := scale_managers(body):
-            trimmed["metadata"][SCALED_BY] = by
+        trimmed = needed_pod(body, PROBED_VARIABLES) if kind == POD.name else _without_own_fields(body)
         key = key_of(kind, body)
         return cls(
             namespace=metadata.get("namespace", ""),
@@ -121,6 +124,13 @@ class Entry:
         if version.isdigit() and self.version.isdigit():
             return is_later(version, self.version)
         return version != self.version
+
+
+def _without_own_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    trimmed = {**body, "metadata": {**body["metadata"], "managedFields": foreign_entries(body)}}
+    if by := scale_managers(body):
+        trimmed["metadata"][SCALED_BY] = by
+    return trimmed
 
 
 def key_of(kind: str, body: Mapping[str, Any]) -> Key | None:

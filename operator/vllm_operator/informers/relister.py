@@ -15,6 +15,7 @@ from vllm_operator.informers.watch_source import selector_of
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import WATCHED_KINDS, Kind
+from vllm_operator.kube.slices import in_slices
 
 FULL_SECONDS = 3600.0
 """Seconds between two lists of every kind."""
@@ -90,7 +91,8 @@ class Relister:
         if found.version.isdigit() and int(found.version) < newest:
             logger.warning("the list of %s is older than the cache: it will be repeated", kind.plural)
             self.schedule(kind)
-        return Relisted(self._store.replace(kind.name, found.items, before, found.version), found.version)
+        steps = self._store.replace(kind.name, found.items, before, found.version)
+        return Relisted({key async for key in in_slices(steps) if key is not None}, found.version)
 
     def schedule(self, kind: Kind) -> None:
         """Let `run` list the kind once more, `SETTLE_SECONDS` from now."""

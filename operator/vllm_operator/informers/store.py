@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from vllm_operator.api.names import child_name
@@ -83,8 +83,11 @@ class Store:
         """Return the function that packs each object of a list of the kind; None for one that is not kept."""
         return ListPacker(kind, self._objects[kind.name].get, self._unread).pack
 
-    def replace(self, kind: str, entries: Iterable[Entry], before: Set[str], version: str = "") -> set[Key]:
-        """Take over a complete list; return the keys of the servers of which an object changed or vanished.
+    def replace(self, kind: str, entries: Iterable[Entry], before: Set[str], version: str = "") -> Iterator[Key | None]:
+        """Take over a complete list, an object at each step; yield the key of the server where it changed or vanished.
+
+        Watch events may be processed between two steps: each step looks at the object as it is then. The list is taken
+        over when the iterator has ended.
 
         Args:
             kind: kind of the list.
@@ -93,12 +96,22 @@ class Store:
             version: resource version of the list; a stale list does not hold what is newer.
         """
         listed = {(entry.namespace, entry.name): entry for entry in entries}
-        touched = self._remove_unlisted(kind, listed, before, version)
+        for identity in list(self._objects[kind]):
+            known = self._objects[kind].get(identity)
+            if known is not None and self._is_unlisted(known, listed, before, version):
+                self._tombstones.add(known.namespace, known.uid, version)
+                self._forget(kind, known)
+                yield known.key
+            else:
+                yield None
         for identity, entry in listed.items():
             known = self._objects[kind].get(identity)
             if self._is_news(entry, known, version) and self._add(kind, entry, known):
-                touched |= {key for key in (known and known.key, entry.key) if key}
-        return touched
+                if known is not None and known.key != entry.key:
+                    yield known.key
+                yield entry.key
+            else:
+                yield None
 
     def drop(self, kind: str) -> set[Key]:
         """Forget a kind that is not served; return the keys of its servers. Its objects may come back as they are."""
@@ -219,18 +232,11 @@ class Store:
         """Return the number of servers by phase; `none` before the first status."""
         return Counter(entry.phase or "none" for entry in self._objects[SERVER.name].values())
 
-    def _remove_unlisted(
-        self, kind: str, listed: Container[tuple[str, str]], before: Set[str], version: str
-    ) -> set[Key]:
-        """Forget the objects that a list lacks, unless they are newer; return the keys of their servers."""
-        touched: set[Key] = set()
-        for identity, known in list(self._objects[kind].items()):
-            if identity in listed or known.uid not in before or is_later(known.version, version):
-                continue
-            touched |= {known.key} if known.key else set()
-            self._tombstones.add(known.namespace, known.uid, version)
-            self._forget(kind, known)
-        return touched
+    @staticmethod
+    def _is_unlisted(known: Entry, listed: Container[tuple[str, str]], before: Set[str], version: str) -> bool:
+        """Return whether a list lacks an object that is no newer than it."""
+        missing = (known.namespace, known.name) not in listed and known.uid in before
+        return missing and not is_later(known.version, version)
 
     def _may_be_read(self, entry: Entry) -> bool:
         """Return whether some server's reconcile may read this unlabelled object; True when its server is unknown."""

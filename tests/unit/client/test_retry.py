@@ -14,7 +14,7 @@ from vllm_operator.client import (
     ServerFailed,
     VLLMClientError,
 )
-from vllm_operator.client.retry import RetryBudget, RetryLoop, retry_after_seconds
+from vllm_operator.client.retry import RetryBudget, RetryLoop, is_retried, retry_after_seconds
 
 NOW = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 
@@ -54,6 +54,15 @@ class FakeSends:
             raise self.errors.pop(0)
         return "answer"
 
+    async def run(self, policy: RetryPolicy | None = None, budget: RetryBudget | None = None, **rest: object) -> str:
+        """Make all attempts, the first one as the executor makes it."""
+        loop = self.loop(policy, budget, **rest)
+        loop.budget.add_request()
+        try:
+            return await self()
+        except VLLMClientError as error:
+            return await loop.run(error, self)
+
     def loop(self, policy: RetryPolicy | None = None, budget: RetryBudget | None = None, **rest: object) -> RetryLoop:
         values: dict[str, object] = {"deadline": None, "fails_over": lambda _: False, **rest}
         return RetryLoop(
@@ -67,7 +76,7 @@ class FakeSends:
 async def test_failure_that_may_end_is_sent_again() -> None:
     sends = FakeSends(ServerFailed("a"), ServerFailed("b"))
 
-    assert await sends.loop().run(sends) == "answer"
+    assert await sends.run() == "answer"
     assert sends.sent == 3
     assert all(0 <= delay <= 0.002 for delay in sends.delays)
 
@@ -76,23 +85,21 @@ async def test_attempts_are_bounded_and_the_last_error_is_raised() -> None:
     sends = FakeSends(*(ServerFailed(str(i)) for i in range(9)))
 
     with pytest.raises(ServerFailed, match="2"):
-        await sends.loop().run(sends)
+        await sends.run()
 
 
-@pytest.mark.parametrize("error", [InvalidRequest("no"), CircuitOpen("open")])
-async def test_other_failures_are_raised_at_once(error: VLLMClientError) -> None:
-    sends = FakeSends(error)
-
-    with pytest.raises(type(error)):
-        await sends.loop().run(sends)
-    assert sends.sent == 1
+@pytest.mark.parametrize(
+    ("error", "retried"), [(InvalidRequest("no"), False), (CircuitOpen("open"), False), (ServerFailed("x"), True)]
+)
+def test_only_failures_that_may_end_are_retried(error: VLLMClientError, retried: bool) -> None:
+    assert is_retried(error) is retried
 
 
 async def test_breaker_that_opens_between_attempts_leaves_the_failure_that_opened_it() -> None:
     sends = FakeSends(ServerFailed("why"), CircuitOpen("open"), ServerFailed("never"))
 
     with pytest.raises(ServerFailed, match="why"):
-        await sends.loop().run(sends)
+        await sends.run()
     assert sends.sent == 2
 
 
@@ -101,7 +108,7 @@ async def test_delays_are_spread_over_the_whole_range() -> None:
     policy = RetryPolicy(base_delay=0.01, max_attempts=100, max_delay=0.01)
     sends = FakeSends(*(ServerFailed("x") for _ in range(90)))
 
-    await sends.loop(policy, RetryBudget(0, 1000)).run(sends)
+    await sends.run(policy, RetryBudget(0, 1000))
 
     assert min(sends.delays) < 0.003
     assert max(sends.delays) > 0.007
@@ -111,7 +118,7 @@ async def test_delays_are_spread_over_the_whole_range() -> None:
 async def test_retry_after_is_waited_for() -> None:
     sends = FakeSends(RateLimitExceeded("slow down", retry_after=0.05))
 
-    await sends.loop().run(sends)
+    await sends.run()
 
     assert 0.05 <= sends.delays[0] <= 0.052
 
@@ -120,7 +127,7 @@ async def test_retry_after_that_is_too_long_raises_at_once() -> None:
     sends = FakeSends(RateLimitExceeded("slow down", retry_after=61))
 
     with pytest.raises(RateLimitExceeded):
-        await sends.loop().run(sends)
+        await sends.run()
     assert sends.delays == []
 
 
@@ -128,13 +135,13 @@ async def test_retry_after_the_deadline_is_not_waited_for() -> None:
     sends = FakeSends(RateLimitExceeded("slow down", retry_after=30))
 
     with pytest.raises(RateLimitExceeded):
-        await sends.loop(deadline=asyncio.get_running_loop().time() + 5).run(sends)
+        await sends.run(deadline=asyncio.get_running_loop().time() + 5)
 
 
 async def test_other_endpoint_is_tried_without_delay() -> None:
     sends = FakeSends(ServerFailed("draining", retry_after=50))
 
-    await sends.loop(fails_over=lambda _: True).run(sends)
+    await sends.run(fails_over=lambda _: True)
 
     assert sends.delays == [0]
 
@@ -145,7 +152,7 @@ async def test_budget_bounds_the_retries_of_all_calls_together() -> None:
     for _ in range(100):
         sends = FakeSends(*(ServerFailed("x") for _ in range(9)))
         with pytest.raises(ServerFailed):
-            await sends.loop(RetryPolicy(base_delay=0, max_attempts=5), budget).run(sends)
+            await sends.run(RetryPolicy(base_delay=0, max_attempts=5), budget)
         sent += sends.sent
 
     assert 110 <= sent <= 116, "100 requests, 5 retries at once, and one more for 10 requests"
@@ -158,11 +165,3 @@ def test_budget_is_never_fuller_than_its_burst() -> None:
 
     assert [budget.take_retry() for _ in range(3)] == [True, True, False]
     assert budget.left == 0
-
-
-async def test_no_retry_when_one_attempt_is_asked_for() -> None:
-    sends = FakeSends(ServerFailed("x"))
-
-    with pytest.raises(ServerFailed):
-        await sends.loop(RetryPolicy(max_attempts=1)).run(sends)
-    assert sends.sent == 1

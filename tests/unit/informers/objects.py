@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import Any
 
 from vllm_operator.api.names import selector_labels
@@ -49,3 +50,8 @@ def held(store: Store, name: str = "mistral") -> int | None:
 def packed(*bodies: dict[str, Any]) -> list[Entry]:
     """Return Services as a list brings them."""
     return [Entry.of("Service", body) for body in bodies]
+
+
+def take_list(store: Store, kind: str, entries: Iterable[Entry], before: Set[str], version: str = "") -> set[Key]:
+    """Take over a complete list at once; return the keys of the servers of which an object changed or vanished."""
+    return {key for key in store.replace(kind, entries, before, version) if key is not None}

@@ -124,7 +124,7 @@ def test_object_that_changed_is_parsed_again(store: Store, parsed: list[str]) ->
     second = taken(store, first)
 
     assert sorted(parsed) == ["a", "mistral"]
-    assert [pod["spec"]["version"] for pod in second.pods] == [2, 1]
+    assert [pod["metadata"]["resourceVersion"] for pod in second.pods] == ["2", "1"]
     assert second.server["spec"] == {"version": 2}
     assert first.server["spec"] == {"version": 1}
 

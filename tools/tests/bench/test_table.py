@@ -32,11 +32,11 @@ def test_table_shows_when_this_operator_was_ready() -> None:
     assert "| restart | 0 writes, 10 s | 0 writes in 53 s, ready after 2.8 s |" in rows
 
 
-def test_reflex_follows_the_row_that_it_is_the_floor_of() -> None:
+def test_minimal_repair_follows_the_row_that_it_is_the_floor_of() -> None:
     measured, floor = {"p50": 48, "max": 70}, {"p50": 30, "max": 41}
-    latencies = {"latency_ms_alone": {"edit_reverted": measured}, "latency_ms_reflex": {"edit_reverted": floor}}
+    latencies = {"latency_ms_alone": {"edit_reverted": measured}, "latency_ms_minimal_repair": {"edit_reverted": floor}}
     rest = {"seconds": 60, "lists": 0, "core_percent": 1.5, "writes": 0, "writes_by_target": {}}
     restart = {"watched_seconds": 53, "writes": 0, "writes_by_target": {}}
     rows = table({**CONVERGED, **latencies, "rest": rest, "restart": restart}).splitlines()
     at = rows.index("| edit reverted, alone (ms) | p50 20, max 1000 | p50 48, max 70 |")
-    assert rows[at + 1] == "| the same by a reflex, alone (ms) |  | p50 30, max 41 |"
+    assert rows[at + 1] == "| the same by the minimal repair loop, alone (ms) |  | p50 30, max 41 |"

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.fakes import merged
 from tests.helpers.specs import body
 from tests.unit.apply.scene import Json, Scene
+from tests.unit.informers.objects import take_list
 from vllm_operator.api.names import LABEL_MANAGED_BY
 from vllm_operator.apply.admission_changes import AdmissionChanges
 from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
@@ -47,7 +48,7 @@ async def test_child_that_loses_its_label_is_read_and_repaired(scene: Scene) -> 
 async def test_edit_of_a_child_that_lost_all_labels_is_undone(scene: Scene) -> None:
     scene.api.admission = lambda answer: answer["metadata"].update(labels=None)
     await scene.apply()
-    scene.store.replace("Service", [], scene.store.uids("Service"), "5000")
+    take_list(scene.store, "Service", [], scene.store.uids("Service"), "5000")
     live = scene.api.objects["Service", "mistral"]
     live["spec"]["ports"] = []
     live["metadata"]["resourceVersion"] = "9999"
@@ -61,7 +62,7 @@ async def test_unlabelled_child_is_reported_also_after_a_list_without_it(scene: 
 
     scene.api.admission = mutate
     await scene.apply()
-    scene.store.replace("Service", [], scene.store.uids("Service"), "9999")
+    take_list(scene.store, "Service", [], scene.store.uids("Service"), "9999")
 
     outcome = await scene.apply()
     assert outcome.admission_changes.unlabelled

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.pods import scheduling_pod
 from tests.unit.controller.reconciler.scene import Scene
 from vllm_operator.api.names import selector_labels
-from vllm_operator.controller import slices
+from vllm_operator.kube import slices
 from vllm_operator.status.replicas import replica
 
 PODS = 300

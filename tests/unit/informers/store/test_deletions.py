@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.informers.objects import KEY, child, held
+from tests.unit.informers.objects import KEY, child, held, take_list
 from vllm_operator.informers.store import Store
 
 
@@ -26,7 +26,7 @@ def test_object_that_regains_its_labels_in_a_later_version_is_revived(store: Sto
 
 def test_object_that_a_list_lacked_is_revived_only_by_a_later_version(store: Store) -> None:
     store.put("Service", child(version=2))
-    store.replace("Service", [], store.uids("Service"), "5")
+    take_list(store, "Service", [], store.uids("Service"), "5")
 
     assert not store.put("Service", child(version=4))
     assert store.put("Service", child(version=6))
@@ -64,8 +64,8 @@ def test_list_does_not_remove_an_unlabelled_object_while_its_server_exists(store
     store.put("VLLMServer", SERVED)
     store.put("Service", child(manager="platform"))
 
-    assert store.replace("Service", [], store.uids("Service"), "9") == set()
+    assert take_list(store, "Service", [], store.uids("Service"), "9") == set()
     assert held(store) == 1
     store.remove("VLLMServer", {"metadata": {**SERVED["metadata"], "resourceVersion": "10"}})
-    assert store.replace("Service", [], store.uids("Service"), "11") == {KEY}
+    assert take_list(store, "Service", [], store.uids("Service"), "11") == {KEY}
     assert held(store) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.informers.objects import KEY, child, held, packed
+from tests.unit.informers.objects import KEY, child, held, packed, take_list
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.key import Key
 
@@ -20,7 +20,7 @@ def test_list_removes_what_it_lacks_and_returns_the_servers_concerned(store: Sto
         child("d", instance="d"),
     ]
 
-    assert store.replace("Service", packed(*listed), store.uids("Service")) == {
+    assert take_list(store, "Service", packed(*listed), store.uids("Service")) == {
         Key("llm", "a"),
         Key("llm", "b"),
         Key("llm", "d"),
@@ -32,7 +32,7 @@ def test_object_that_came_during_the_list_stays(store: Store) -> None:
     before = store.uids("Service")
     store.put("Service", child())
 
-    assert store.replace("Service", [], before) == set()
+    assert take_list(store, "Service", [], before) == set()
     assert held(store) == 1
 
 
@@ -48,7 +48,7 @@ def test_object_that_came_during_the_list_stays(store: Store) -> None:
 def test_stale_list_removes_nothing_newer(store: Store, version: str, stays: bool) -> None:
     store.put("Service", child(version=9))
 
-    touched = store.replace("Service", [], store.uids("Service"), version)
+    touched = take_list(store, "Service", [], store.uids("Service"), version)
 
     assert held(store) == (9 if stays else None)
     assert touched == (set() if stays else {KEY})
@@ -58,14 +58,14 @@ def test_stale_list_removes_nothing_newer(store: Store, version: str, stays: boo
 def test_stale_list_does_not_revive_a_former_object(store: Store) -> None:
     store.put("Service", child(version=9, uid="u2"))
 
-    assert store.replace("Service", packed(child(version=3, uid="u1")), store.uids("Service"), "8") == set()
+    assert take_list(store, "Service", packed(child(version=3, uid="u1")), store.uids("Service"), "8") == set()
     assert held(store) == 9
 
 
 def test_list_after_a_restored_backup_replaces_the_cache(store: Store) -> None:
     store.put("Service", child(version=9, uid="u1"))
 
-    store.replace("Service", packed(child(version=3, uid="u2")), store.uids("Service"), "12")
+    take_list(store, "Service", packed(child(version=3, uid="u2")), store.uids("Service"), "12")
     assert held(store) == 3
 
 
@@ -89,7 +89,7 @@ def test_list_replaces_one_kind_only(store: Store) -> None:
     store.put("Deployment", child())
     store.put("Service", child(uid="u2"))
 
-    store.replace("Service", [], store.uids("Service"))
+    take_list(store, "Service", [], store.uids("Service"))
 
     assert store.get("Deployment", "llm", "mistral") is not None
 
@@ -97,8 +97,27 @@ def test_list_replaces_one_kind_only(store: Store) -> None:
 def test_list_returns_both_servers_when_an_instance_label_changed(store: Store) -> None:
     store.put("Service", child())
 
-    assert store.replace("Service", packed(child(version=2, instance="other")), store.uids("Service")) == {
+    assert take_list(store, "Service", packed(child(version=2, instance="other")), store.uids("Service")) == {
         KEY,
         Key("llm", "other"),
     }
     assert store.key("Service", "llm", "mistral") == Key("llm", "other")
+
+
+def test_events_between_two_steps_of_a_list_count(store: Store) -> None:
+    """A list of 10,000 objects is taken over in slices, and watches go on in between."""
+    for name in "abcd":
+        store.put("Service", child(name, uid=name, version=1))
+    listed = packed(*(child(name, uid=name, version=5) for name in "abce"))
+    steps = store.replace("Service", listed, store.uids("Service"), "10")
+    next(steps)
+    store.remove("Service", child("a", uid="a", version=11))
+    store.put("Service", child("b", uid="b", version=12))
+    store.put("Service", child("d", uid="new", version=13))
+    store.remove("Service", child("e", uid="e", version=14))
+    for _ in steps:
+        pass
+
+    found = {name: store.get("Service", "llm", name) for name in "abcde"}
+    versions = {name: body["metadata"]["resourceVersion"] for name, body in found.items() if body}
+    assert versions == {"b": "12", "c": "5", "d": "13"}

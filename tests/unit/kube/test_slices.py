@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.helpers.fakes import FakeClock
-from vllm_operator.controller.slices import SLICE_SECONDS, in_slices
+from vllm_operator.kube.slices import SLICE_SECONDS, in_slices
 
 
 @pytest.mark.parametrize(("step", "turns"), [(0.0, 0), (SLICE_SECONDS / 4, 2), (SLICE_SECONDS, 10)])

@@ -1,8 +1,9 @@
-"""The reflex, a lower bound for repairs: it writes prepared manifests as soon as a watch event arrives.
+"""The minimal repair loop, a lower bound for repairs: it writes prepared manifests as soon as a watch event arrives.
 
-Run it with `python -m tools.bench.reflex KUBECONFIG NAMESPACE`. It keeps no cache and checks nothing, so its latency is
-the time of the API server: from the change to the watch event, and from the write to the response. For an edit it is no
-strict bound: its write often arrives at the same time as the Deployment controller's status, and then takes longer.
+Run it with `python -m tools.bench.minimal_repair KUBECONFIG NAMESPACE`. It keeps no cache and checks nothing, so its
+latency is the time of the API server: from the change to the watch event, and from the write to the response. For an
+edit it is no strict bound: its write often arrives at the same time as the Deployment controller's status, and then
+takes longer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reflex writes what the operator applied, and answers what the bench causes."""
+"""The minimal repair loop writes what the operator applied, and answers what the bench causes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tools.bench import reflex
+from tools.bench import minimal_repair
 from tools.bench.latency import EDITED
 
 PORT = {"port": 80, "protocol": "TCP", "targetPort": "http"}
@@ -25,7 +25,7 @@ def _entry(operation: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {"manager": "vllm-operator", "operation": operation, "fieldsV1": fields}
 
 
-def test_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
+def test_minimal_repair_writes_what_the_operator_applied_and_nothing_else() -> None:
     service = {
         "metadata": {
             "name": "s",
@@ -39,7 +39,7 @@ def test_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
         "spec": {"clusterIP": "10.0.0.1", "type": "ClusterIP", "ports": [PORT, {**PORT, "port": 9}]},
         "status": {},
     }
-    bodies = reflex.recorded({"apiVersion": "v1", "kind": "ServiceList", "items": [service]})
+    bodies = minimal_repair.recorded({"apiVersion": "v1", "kind": "ServiceList", "items": [service]})
     metadata: dict[str, Any] = {"name": "s", "namespace": "n", "labels": {"app": "s"}, "annotations": {"hash": "1"}}
     metadata["ownerReferences"] = [{"kind": "VLLMServer", "uid": "o"}]
     spec = {"ports": [{"port": 80, "targetPort": "http"}]}
@@ -55,6 +55,8 @@ def test_reflex_writes_what_the_operator_applied_and_nothing_else() -> None:
         ("Deployment", "MODIFIED", 600, False),
     ],
 )
-def test_reflex_answers_the_events_of_the_bench(kind: str, event: str, deadline: int | None, is_asked: bool) -> None:
+def test_minimal_repair_answers_the_events_of_the_bench(
+    kind: str, event: str, deadline: int | None, is_asked: bool
+) -> None:
     spec = {"progressDeadlineSeconds": deadline}
-    assert reflex.asks({"type": event, "object": {"kind": kind, "spec": spec}}) is is_asked
+    assert minimal_repair.asks({"type": event, "object": {"kind": kind, "spec": spec}}) is is_asked
