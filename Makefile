@@ -152,7 +152,7 @@ build-requirements: setup ## Pin the tools that build the image: build-requireme
 	  --custom-compile-command "make build-requirements" build-requirements.in --output-file build-requirements.txt
 
 .PHONY: charts
-charts: setup ## Generate CRD, policy, alerts, schemas and tables of values in charts/
+charts: setup ## Generate what charts/ and config/ take from the models: CRD, policy, alerts, schemas, tables of values
 	$(RUN) python -m tools.chart
 
 .PHONY: reference-docs

@@ -22,6 +22,8 @@ ORDER = (
     "test_quickstart", "test_gated", "test_rights", "test_namespaced",
     # `make states`: the rows of the table in docs/reference/status.md.
     "test_pods", "test_engine", "test_faults", "test_stalled_engine", "test_rollout", "test_flood",
+    # `make chart-test`.
+    "test_install_paths",
 )  # fmt: skip
 """Test modules of this folder in the order in which they run."""
 LOADING_SECONDS = 240

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.block_yaml import in_block_style
+from tools.chart.kustomize import kustomize_files
 from tools.chart.readme import with_table
 from tools.chart.schema import values_schema
 from tools.chart.server_schema import server_definitions
@@ -57,6 +58,7 @@ def generated_files() -> dict[Path, str]:
         SERVER / "Chart.yaml": with_version((SERVER / "Chart.yaml").read_text(), __version__),
         SERVER / "values.schema.json": _schema(SERVER),
         SERVER / "README.md": _readme(SERVER),
+        **kustomize_files(),
     }
 
 

@@ -1,0 +1,93 @@
+"""Every set of values renders objects that kubeconform and a real API server accept, strictly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.matrix import NAMESPACE, VALUES
+from tests.chart.programs import built
+from tests.chart.releases import Releases
+from tests.helpers.alone import install_crd
+from tools.chart.files import OPERATOR, SERVER
+from tools.chart.helm import Helm
+from tools.chart.openapi import LOCATION, write_schemas
+from tools.harness.control_plane import Plane
+from tools.harness.crds import install_monitoring_crds
+from tools.harness.kube import Kube
+
+NAMESPACES = (NAMESPACE, "team-a", "team-b", "leases")
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: Plane, helm4: Helm) -> Iterator[Kube]:
+    """The cluster with the CRDs, and the namespaces that the matrix names."""
+    kube = plane.kube()
+    install_crd(kube)
+    install_monitoring_crds(kube)
+    for name in NAMESPACES:
+        kube.kubectl("create", "namespace", name)
+    yield kube
+    for name in NAMESPACES:
+        kube.delete("Namespace", name)
+    Releases(replace(helm4, kubeconfig=plane.kubeconfig), kube).remove_all()
+
+
+@pytest.fixture(scope="module")
+def schemas(cluster: Kube, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schemas of every kind that the API server knows, of VLLMServer and PodMonitor, too."""
+    folder = tmp_path_factory.mktemp("schemas")
+
+    def published() -> int:
+        document = json.loads(cluster.kubectl("get", "--raw", "/openapi/v2").stdout)
+        assert {"dev.vllm-operator.v1alpha1.VLLMServer", "com.coreos.monitoring.v1.PodMonitor"} <= set(
+            document["definitions"]
+        )
+        return write_schemas(document, folder)
+
+    assert cluster.eventually(published, within=60) > 100
+    return folder
+
+
+def kubeconform(schemas: Path, text: str) -> tuple[int, dict[str, Any]]:
+    """Return exit code and report of kubeconform."""
+    options = ["-strict", "-output", "json", "-schema-location", f"{schemas}/{LOCATION}"]
+    done = subprocess.run([built("kubeconform"), *options, "-summary"], input=text, capture_output=True, text=True)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_objects_fit_the_schemas_and_are_accepted(cluster: Kube, schemas: Path, helm4: Helm, values: Any) -> None:
+    fixed = ["vllm-operator", str(OPERATOR), "--namespace", NAMESPACE]
+    # With the objects of `helm test`.
+    text = helm4.run("template", *fixed, values=values)
+
+    code, report = kubeconform(schemas, text)
+    assert (code, report["resources"]) == (0, []), report
+    assert report["summary"]["valid"] == len([body for body in yaml.safe_load_all(text) if body])
+    options = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    answer = cluster.kubectl("apply", *options, "-f", "-", stdin=text)
+    assert "Warning" not in answer.stderr
+
+
+def test_servers_fit_the_schema_of_the_crd(cluster: Kube, schemas: Path, helm4: Helm) -> None:
+    text = helm4.run("template", "models", str(SERVER), "-f", str(SERVER / "ci" / "tiny-values.yaml"))
+
+    assert kubeconform(schemas, text)[0] == 0
+    assert cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text).code == 0
+
+
+def test_a_wrong_object_does_not_fit(schemas: Path) -> None:
+    wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"port": []}}
+
+    code, report = kubeconform(schemas, yaml.safe_dump(wrong))
+
+    assert code == 1
+    assert "additional properties 'port' not allowed" in json.dumps(report)
