@@ -216,6 +216,7 @@ def prepare(tree: Tree, version: str, image: str, date: str) -> str:
             path.unlink()
     tree.set_version(version)
     tree.run([sys.executable, "-m", "tools.reference_docs"])
+    tree.run([sys.executable, "-m", "tools.chart"])
     tree.run([sys.executable, "-m", "tools.release_snapshot", version])
     build_artefacts(tree, version, image)
     sums = write_checksums(tree.dist)

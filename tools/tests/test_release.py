@@ -252,6 +252,7 @@ def test_prepare_does_each_step_and_says_what_is_left(root: Path, monkeypatch: p
     assert [command[1:3] for command in ran.commands] == [
         ["build", "--draft"],
         ["-m", "tools.reference_docs"],
+        ["-m", "tools.chart"],
         ["-m", "tools.release_snapshot"],
         ["build", "--wheel"],
         ["-m", "vllm_operator"],
