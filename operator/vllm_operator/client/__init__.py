@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from vllm_operator.client.messages import TextPart as TextPart
     from vllm_operator.client.messages import ToolCall as ToolCall
     from vllm_operator.client.metrics import ClientMetrics as ClientMetrics
+    from vllm_operator.client.openai_sdk import async_openai_client as async_openai_client
+    from vllm_operator.client.openai_sdk import openai_client as openai_client
     from vllm_operator.client.responses import Choice as Choice
     from vllm_operator.client.responses import CompletionResponse as CompletionResponse
     from vllm_operator.client.responses import Delta as Delta
@@ -116,6 +118,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "hooks": ("Observer", "RequestInfo", "RequestOutcome"),
     "messages": ("AudioPart", "ChatMessage", "ImagePart", "TextPart", "ToolCall"),
+    "openai_sdk": ("async_openai_client", "openai_client"),
     "responses": (
         "Choice",
         "CompletionResponse",

@@ -29,6 +29,7 @@ from vllm_operator.client.hooks import Observer, Observers, Operation
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions, body_of
 from vllm_operator.client.parsing import chat_delta, describe, json_object, text_delta
+from vllm_operator.client.raw_call import RawCaller
 from vllm_operator.client.responses import (
     CompletionResponse,
     EmbeddingResponse,
@@ -178,6 +179,10 @@ class AsyncVLLMClient:
         """
         transport = self._transport_now()
         return await first_ready_model(transport, self.config, self._executor.api_key, self.config.model, timeout)
+
+    def raw_caller(self) -> RawCaller:
+        """Return what sends requests as bytes, for the transports of other libraries."""
+        return RawCaller(self._executor, self._transport_now)
 
     async def _post(
         self,

@@ -93,23 +93,23 @@ class Executor:
             headers.update(extra)
         return headers
 
-    async def run(self, call: Call, send: Send[T], *, keep_lease: bool = False) -> T:
+    async def run(self, call: Call, send: Send[T], goes_on: Callable[[T], bool] = lambda _: False) -> T:
         """Return the result of the first attempt that succeeds, before the deadline of the call.
 
         Args:
             call: the call.
             send: sends an attempt.
-            keep_lease: leave the lease of a successful attempt open, because its stream goes on.
+            goes_on: returns whether the result is a stream that goes on, so that its lease stays open.
         """
         self.budget.add_request()
         try:
             async with asyncio.timeout_at(call.deadline):
                 try:
-                    return await self._attempt(call, send, keep_lease)
+                    return await self._attempt(call, send, goes_on)
                 except VLLMClientError as error:
                     if not is_retried(error) or self.config.retries.max_attempts == 1:
                         raise
-                    return await self._retry_loop(call).run(error, lambda: self._attempt(call, send, keep_lease))
+                    return await self._retry_loop(call).run(error, lambda: self._attempt(call, send, goes_on))
         except VLLMClientError:
             raise
         except TimeoutError:
@@ -152,7 +152,7 @@ class Executor:
         if self._observed:
             self.observers.first_token(call.info, call.first_token_after)
 
-    async def _attempt(self, call: Call, send: Send[T], keep_lease: bool) -> T:
+    async def _attempt(self, call: Call, send: Send[T], goes_on: Callable[[T], bool]) -> T:
         lease = self.pool.acquire(call.tried)
         call.attempts += 1
         call.endpoint = lease.endpoint.url
@@ -170,7 +170,7 @@ class Executor:
             lease.close()
             raise
         lease.succeeded()
-        if not keep_lease:
+        if not goes_on(result):
             lease.close()
         return result
 

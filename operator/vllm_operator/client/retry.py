@@ -97,7 +97,7 @@ class RetryLoop:
     async def run(self, first: VLLMClientError, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return the result of the first attempt that succeeds, after a first one that failed.
 
-        To tenacity the first failure is the result of its own first attempt, so that a call that succeeds at once, as
+        To tenacity the first failure is the result of its first attempt, so that a call that succeeds at once, as
         most do, does not pay for it.
 
         Raises:

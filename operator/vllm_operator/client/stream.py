@@ -139,7 +139,7 @@ class AsyncCompletionStream:
             raise
 
     async def _connect(self, prepared: PreparedStream) -> None:
-        await self._executor.run(prepared.call, self._send, keep_lease=True)
+        await self._executor.run(prepared.call, self._send, lambda _: True)
         self._executor.first_token(prepared.call)
         if self._ended:
             self._complete()
@@ -245,7 +245,7 @@ class AsyncCompletionStream:
         assert self._prepared is not None
         call = self._prepared.call
         self._executor.observers.request_retried(call.info, error, call.attempts, 0.0)
-        await self._executor.run(call, self._send, keep_lease=True)
+        await self._executor.run(call, self._send, lambda _: True)
         self._ready.appendleft(Delta(restarted=True))
         if self._ended:
             self._complete()

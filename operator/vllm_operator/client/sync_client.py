@@ -197,6 +197,10 @@ class VLLMClient:
         """
         return self._run(lambda: self._client.wait_until_ready(timeout))
 
+    def run(self, make: Callable[[AsyncVLLMClient], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of a coroutine that uses the asynchronous client behind this one."""
+        return self._run(lambda: make(self._client))
+
     def _run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         thread = self._running()
         return thread.run(make())
