@@ -202,11 +202,15 @@ class Reconciler:
         return assess(inputs, [assessor.assess(body) async for body in in_slices(inputs.snapshot.pods)])
 
     async def _probe_targets(self, key: Key, snapshot: Snapshot, desired: DesiredState) -> list[ProbeTarget]:
+        """Return the replicas to probe. Each is handed over at once: 10,000 new ones would hold the event loop."""
         server = desired.server
         # A new leader starts from the stalled engines in the status.
         stalled = stalled_messages(get_map(snapshot.server, "status"))
-        return [
-            ProbeTarget(
+        targets = []
+        async for pod in in_slices(snapshot.pods):
+            if (endpoint := pod_endpoint(pod, desired.served_names)) is None:
+                continue
+            target = ProbeTarget(
                 key=key,
                 pod=endpoint.pod,
                 uid=endpoint.uid,
@@ -218,9 +222,9 @@ class Reconciler:
                 ready=endpoint.ready,
                 api_key=await self._api_key(key, endpoint),
             )
-            async for pod in in_slices(snapshot.pods)
-            if (endpoint := pod_endpoint(pod, desired.served_names))
-        ]
+            self.probes.add(target)
+            targets.append(target)
+        return targets
 
     async def _api_key(self, key: Key, endpoint: PodEndpoint) -> str | None:
         reference = endpoint.api_key

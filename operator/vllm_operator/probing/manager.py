@@ -73,6 +73,11 @@ class ProbeManager:
         if after:
             self._servers[key] = after
 
+    def add(self, target: ProbeTarget) -> None:
+        """Add or update one target: probe a new one at once, and keep the result of another."""
+        replicas = self._servers.setdefault(target.key, {})
+        replicas[target.pod] = self._replica(replicas.get(target.pod), target)
+
     def forget(self, key: Key) -> None:
         """Forget a server that is gone: its replicas are no longer probed."""
         self.sync(key, ())

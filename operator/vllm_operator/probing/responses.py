@@ -39,6 +39,7 @@ _MAX_NUMBER = 2**63 - 1
 
 _VERSION = re.compile(r"[\w.+\-]{1,64}")
 _CACHE_INFO = b"vllm:cache_config_info"
+_SIZE = b"kv_cache_size_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +92,26 @@ def parse_flag(body: bytes, name: str) -> bool:
 def parse_capacity(body: bytes) -> ReplicaCapacity:
     """Read the labels of `vllm:cache_config_info`, one series for each engine of the replica.
 
-    Older versions lack `kv_cache_size_tokens`: there it is `num_gpu_blocks` x `block_size`.
+    A model without a KV cache, such as an encoder that embeds texts, has `kv_cache_size_tokens="None"`.
     """
     engines = [labels for labels, _ in read_series(body, _CACHE_INFO)]
     return ReplicaCapacity(
-        kv_cache_tokens=_total([_tokens(labels) for labels in engines]),
+        kv_cache_tokens=_tokens(engines),
         concurrency=_total([_whole(labels, b"kv_cache_max_concurrency") for labels in engines]),
     )
 
 
-def _tokens(labels: bytes) -> int | None:
-    tokens = _whole(labels, b"kv_cache_size_tokens")
-    if tokens is not None:
-        return tokens
-    blocks, size = _whole(labels, b"num_gpu_blocks"), _whole(labels, b"block_size")
-    return blocks * size if blocks and size else None
+def _tokens(engines: list[bytes]) -> int | None:
+    """Return the tokens of all engines.
+
+    Older versions lack `kv_cache_size_tokens`. There `num_gpu_blocks` is the sum of all engines, in each of the series.
+    """
+    if any(read_label(labels, _SIZE) is not None for labels in engines):
+        return _total([_whole(labels, _SIZE) for labels in engines])
+    blocks = [_whole(labels, b"num_gpu_blocks") for labels in engines]
+    sizes = [_whole(labels, b"block_size") for labels in engines]
+    products = [count * size for count, size in zip(blocks, sizes, strict=True) if count and size]
+    return _total([max(products)]) if products else None
 
 
 def _total(values: list[int | None]) -> int | None:

@@ -38,6 +38,17 @@ async def test_replica_removed_during_its_probe_reports_no_change(bench: Bench, 
     assert bench.changes == []
 
 
+async def test_added_target_is_probed_and_keeps_its_result(bench: Bench, vllm: FakeVLLM):
+    bench.manager.add(target(vllm))
+    await bench.pass_time(0)
+    bench.manager.add(target(vllm))
+    assert bench.reason() == "Serving"
+    bench.manager.add(target(vllm, uid="another"))
+    assert bench.reason() == "NotProbed"
+    bench.manager.sync(KEY, [])
+    assert bench.manager.health(KEY) == {}
+
+
 async def test_unchanged_targets_keep_health_and_schedule(bench: Bench, vllm: FakeVLLM):
     bench.manager.sync(KEY, [target(vllm)])
     await bench.pass_time(0)

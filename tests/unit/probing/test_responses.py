@@ -23,6 +23,18 @@ def test_older_version_without_tokens_counts_blocks():
     )
 
 
+def test_blocks_of_an_older_version_are_those_of_all_engines():
+    """It writes the sum into the series of each engine."""
+    series = 'vllm:cache_config_info{{block_size="16",engine="{}",num_gpu_blocks="100"}} 1.0\n'
+    assert parse_capacity((series.format(0) + series.format(1)).encode()) == ReplicaCapacity(1600, None)
+
+
+def test_model_without_a_kv_cache_has_no_capacity():
+    """An encoder has one block for no tokens; the labels are those of vLLM 0.32."""
+    labels = 'block_size="128",kv_cache_max_concurrency="None",kv_cache_size_tokens="None",num_gpu_blocks="1"'
+    assert parse_capacity(f"vllm:cache_config_info{{{labels}}} 1.0\n".encode()) == ReplicaCapacity(None, None)
+
+
 @pytest.mark.parametrize("value", ["None", "", "nan", "inf", "-1", "1e300", "many"])
 def test_junk_labels_are_no_capacity(value: str):
     body = f'vllm:cache_config_info{{kv_cache_size_tokens="{value}",kv_cache_max_concurrency="{value}"}} 1.0\n'

@@ -53,6 +53,10 @@ class FakeProbes:
     def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
         self.targets[key] = list(targets)
 
+    def add(self, target: ProbeTarget) -> None:
+        others = [other for other in self.targets.get(target.key, []) if other.pod != target.pod]
+        self.targets[target.key] = [*others, target]
+
     def forget(self, key: Key) -> None:
         self.targets.pop(key, None)
 
