@@ -1,13 +1,14 @@
-"""A real vLLM (CPU, a tiny model) on loopback, whose engine process can be suspended."""
+"""A real vLLM (CPU, a tiny model) on loopback, whose engine processes can be suspended."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -19,34 +20,55 @@ from tools.vllm_releases.serving import START_SECONDS, NotServingError, free_por
 
 MODEL = "tiny"
 ENGINE_PROCESS = "VLLM::EngineCor"
-"""The part that the kernel keeps of the name of vLLM's engine process."""
+"""The part that the kernel keeps of the name of vLLM's engine processes."""
 
 
 class RealEngine:
     """A running `vllm.entrypoints.openai.api_server`, installed in the cache of the local cluster when missing.
 
+    Args:
+        log: file for its output.
+        arguments: further arguments.
+        model: folder of the model; a tiny Llama by default.
+        names: served names.
+        packages: folder of further Python packages.
+
     Attributes:
         url: base URL, without a slash at the end.
-        core: process id of the engine.
+        engines: process ids of the engines: one, or one for each data-parallel engine.
     """
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        model: Path | None = None,
+        names: tuple[str, ...] = (MODEL,),
+        packages: Path | None = None,
+    ) -> None:
         self._log = log
         self._arguments = arguments
+        self._model = model
+        self._names = names
+        self._packages = packages
         self._environment = install(settings.VLLM)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.core = 0
+        self.engines: tuple[int, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                self._command(), env=_variables(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                self._command(),
+                env=_variables(self._packages),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             self._wait()
-            self.core = _engine_of(self._process.pid)
+            self.engines = _engines_of(self._process.pid)
         except BaseException:
             self.stop()
             raise
@@ -58,7 +80,7 @@ class RealEngine:
     def stop(self) -> None:
         """Kill all of its processes, also a suspended one."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
@@ -69,12 +91,14 @@ class RealEngine:
         self._process.terminate()
 
     def suspend(self) -> None:
-        """Suspend the engine's process: it keeps its requests and makes no progress, as in a deadlock."""
-        os.kill(self.core, signal.SIGSTOP)
+        """Suspend the engines' processes: they keep their requests and make no progress, as in a deadlock."""
+        for engine in self.engines:
+            os.kill(engine, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Resume the engine's process."""
-        os.kill(self.core, signal.SIGCONT)
+        """Resume the engines' processes."""
+        for engine in self.engines:
+            os.kill(engine, signal.SIGCONT)
 
     def get(self, path: str) -> str:
         """Return the body of an answer 200."""
@@ -87,13 +111,17 @@ class RealEngine:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def _command(self) -> list[str]:
+        server = [str(self._environment.python), "-m", "vllm.entrypoints.openai.api_server"]
+        options = ["--model", str(self._model or self._tiny()), "--served-model-name", *self._names]
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--enforce-eager"]
+        return [*server, *options, *place, *self._arguments]
+
+    def _tiny(self) -> Path:
         models = self._environment.folder / "models"
         if not models.is_dir():
             models.mkdir()
             run([self._environment.python, settings.HERE / "vllm" / "make_models.py", models])
-        server = [str(self._environment.python), "-m", "vllm.entrypoints.openai.api_server"]
-        options = ["--model", str(models / MODEL), "--served-model-name", MODEL, "--host", "127.0.0.1"]
-        return [*server, *options, "--port", str(self.port), "--enforce-eager", *self._arguments]
+        return models / MODEL
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -107,24 +135,33 @@ class RealEngine:
         raise NotServingError(self._log.read_text(errors="replace")[-3000:])
 
 
-def _variables() -> dict[str, str]:
+def _variables(packages: Path | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "PYTHON", "HF_"))}
-    return {**kept, **ENV, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"}
+    more = {} if packages is None else {"PYTHONPATH": str(packages)}
+    return {**kept, **ENV, **more, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"}
 
 
-def _engine_of(server: int) -> int:
-    """Return the process id of the child of `server` that runs the engine.
+def _engines_of(server: int) -> tuple[int, ...]:
+    """Return the process ids of the engines in the session of `server`.
 
     Raises:
-        NotServingError: there is no such child.
+        NotServingError: there is none.
     """
+    found = tuple(pid for pid in _session(server) if _name(pid) == ENGINE_PROCESS)
+    if not found:
+        raise NotServingError(f"process {server} has no child {ENGINE_PROCESS}")
+    return found
+
+
+def _session(leader: int) -> Iterator[int]:
     for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            name, parent = (folder / "comm").read_text().strip(), (folder / "stat").read_text().rpartition(")")[2]
-        except OSError:
-            continue  # it has just ended
-        if name == ENGINE_PROCESS and int(parent.split()[1]) == server:
-            return int(folder.name)
-    raise NotServingError(f"process {server} has no child {ENGINE_PROCESS}")
+        with contextlib.suppress(ValueError, OSError):
+            if os.getsid(int(folder.name)) == leader:
+                yield int(folder.name)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # it has just ended

@@ -23,13 +23,15 @@ class Observer:
 
     Attributes:
         seen: (seconds since the start, health), one for each change.
+        verdicts: the verdict of each synthetic completion.
     """
 
-    def __init__(self, url: str, completion: CompletionMode, interval: float) -> None:
+    def __init__(self, url: str, completion: CompletionMode, interval: float, names: tuple[str, ...]) -> None:
         self._begun = time.monotonic()
         self.seen: list[tuple[float, ReplicaHealth]] = []
-        self.manager = ProbeManager(self._on_change)
-        self.manager.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, (MODEL,), interval, completion)])
+        self.verdicts: list[str] = []
+        self.manager = ProbeManager(self._on_change, on_completion=self.verdicts.append)
+        self.manager.sync(KEY, [ProbeTarget(KEY, POD, "uid", url, names, interval, completion)])
 
     @property
     def health(self) -> ReplicaHealth:
@@ -54,10 +56,10 @@ class Observer:
 
 @asynccontextmanager
 async def observing(
-    url: str, completion: CompletionMode = "WhenSuspicious", interval: float = 10.0
+    url: str, completion: CompletionMode = "WhenSuspicious", interval: float = 10.0, names: tuple[str, ...] = (MODEL,)
 ) -> AsyncIterator[Observer]:
     """Yield an observer that has seen its replica serve."""
-    observer = Observer(url, completion, interval)
+    observer = Observer(url, completion, interval, names)
     running = asyncio.create_task(observer.manager.run())
     try:
         await observer.until("Serving")
