@@ -24,7 +24,7 @@ from vllm_operator.client.endpoints import EndpointLease
 from vllm_operator.client.error_parsing import error_from_answer
 from vllm_operator.client.errors import ClientClosed, InvalidResponse, ModelNotFound, ModelNotReady
 from vllm_operator.client.executor import Call, Executor
-from vllm_operator.client.health import first_ready_model, health_reports
+from vllm_operator.client.health import check_endpoints, first_ready_model, health_reports
 from vllm_operator.client.hooks import Observer, Observers, Operation
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions, body_of
@@ -66,6 +66,7 @@ class AsyncVLLMClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._model = self.config.model
         self._closed = False
+        self._checks: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,6 +79,9 @@ class AsyncVLLMClient:
     async def aclose(self) -> None:
         """Close all connections. Requests under way end with an error."""
         self._closed = True
+        if self._checks is not None and self._loop is asyncio.get_running_loop():
+            self._checks.cancel()
+            await asyncio.wait([self._checks])
         if self._transport is not None:
             await self._transport.close()
 
@@ -247,7 +251,7 @@ class AsyncVLLMClient:
         headers = self._executor.headers(call, options.get("extra_headers"))
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        return request._replace(headers=headers)
+        return HttpRequest(request.method, request.path, request.body, headers)
 
     async def _model_name(self) -> str:
         """Return the configured model, or the one that the server lists first."""
@@ -269,7 +273,16 @@ class AsyncVLLMClient:
             if self._transport is not None:
                 self._transport.abandon()
             self._transport, self._loop = Transport(self.config), loop
+            self._checks = self._start_checks(self._transport)
         return self._transport
+
+    def _start_checks(self, transport: Transport) -> asyncio.Task[None] | None:
+        """Check the health of endpoints in the background, when there are several to choose from."""
+        checks, endpoints = self.config.health_checks, self._executor.pool.endpoints
+        if len(endpoints) == 1 or not checks.enabled:
+            return None
+        coroutine = check_endpoints(transport, endpoints, checks.interval, checks.timeout)
+        return asyncio.get_running_loop().create_task(coroutine, name="vllm-client-health-checks")
 
 
 def _usage_of(result: object) -> Usage | None:

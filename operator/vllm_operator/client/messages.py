@@ -149,7 +149,7 @@ def as_json(messages: Messages) -> list[dict[str, Any]]:
         return [{"role": "user", "content": messages}]
     if isinstance(messages, ChatMessage):
         return [messages.model_dump(mode="json", exclude_none=True)]
-    if isinstance(messages, Mapping):
+    if not isinstance(messages, list | tuple) and isinstance(messages, Mapping):
         raise TypeError("messages is one dict: put it into a list")
     if not messages:
         raise ValueError("messages is empty: give at least one message")
@@ -159,7 +159,7 @@ def as_json(messages: Messages) -> list[dict[str, Any]]:
 def _message_as_json(index: int, message: ChatMessage | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(message, ChatMessage):
         return message.model_dump(mode="json", exclude_none=True)
-    if isinstance(message, Mapping):
+    if isinstance(message, dict) or isinstance(message, Mapping):  # noqa: SIM101  The first is the fast and usual one.
         if "role" not in message:
             raise ValueError(f"messages[{index}] has no role: use system, user, assistant or tool")
         return dict(message)

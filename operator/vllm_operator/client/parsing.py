@@ -40,17 +40,16 @@ def describe(error: Exception) -> str:
 
 def usage_of(value: object) -> Usage | None:
     """Return the usage of an answer; None when it has none."""
-    if not isinstance(value, Mapping):
+    # The JSON parser makes dicts only, and to recognize any Mapping takes much longer.
+    if not isinstance(value, dict):
         return None
     prompt_details, completion_details = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
     return Usage(
         prompt_tokens=value.get("prompt_tokens") or 0,
         completion_tokens=value.get("completion_tokens") or 0,
         total_tokens=value.get("total_tokens") or 0,
-        cached_tokens=prompt_details.get("cached_tokens") if isinstance(prompt_details, Mapping) else None,
-        reasoning_tokens=completion_details.get("reasoning_tokens")
-        if isinstance(completion_details, Mapping)
-        else None,
+        cached_tokens=prompt_details.get("cached_tokens") if isinstance(prompt_details, dict) else None,
+        reasoning_tokens=completion_details.get("reasoning_tokens") if isinstance(completion_details, dict) else None,
     )
 
 

@@ -12,6 +12,7 @@ from vllm_operator.client import (
     ClientClosed,
     ClientConfig,
     ConnectionFailed,
+    HealthCheckConfig,
     InvalidResponse,
     ModelNotFound,
     RequestTimeout,
@@ -209,3 +210,33 @@ async def test_unknown_option_is_refused_before_anything_is_sent(server: FakeVLL
             await client.chat("Hi", temprature=0)  # type: ignore[call-arg]
 
     assert server.requests == []
+
+
+async def test_unhealthy_endpoint_gets_no_requests_until_it_is_healthy_again(server: FakeVLLMServer) -> None:
+    async with FakeVLLMServer() as other:
+        other.answers["/health"] = status(503)
+        checks = HealthCheckConfig(interval=0.02)
+        user = AsyncVLLMClient(config(server, base_url=(server.url, other.url), model="m", health_checks=checks))
+        async with user as client:
+            await client.chat("Hi")
+            await server.until(lambda: not client._executor.pool.endpoints[1].healthy)
+            before = len(other.bodies())
+            for _ in range(6):
+                await client.chat("Hi")
+            assert len(other.bodies()) == before
+            other.answers.clear()
+            await server.until(lambda: client._executor.pool.endpoints[1].healthy)
+            for _ in range(6):
+                await client.chat("Hi")
+            assert len(other.bodies()) > before
+
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "vllm-client-health-checks"] == []
+
+
+async def test_dead_endpoint_costs_no_answer(server: FakeVLLMServer) -> None:
+    async with FakeVLLMServer() as gone:
+        pass
+    async with AsyncVLLMClient(config(server, base_url=(gone.url, server.url), model="m")) as client:
+        answers = await asyncio.gather(*(client.chat("Hi") for _ in range(20)))
+
+    assert {answer.endpoint for answer in answers} == {server.url}
