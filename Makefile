@@ -110,6 +110,10 @@ test-engine: setup ## Stop the engine of a real vLLM, and keep another one busy,
 test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `render --target compose` writes (needs nginx)
 	$(RUN) pytest tests/nginx -q -s
 
+.PHONY: test-client
+test-client: setup ## Batches and examples of the client library against a real vLLM (-s shows the figures)
+	$(RUN) pytest tests/client_vllm -q -s
+
 .PHONY: fuzz
 fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)
 	$(RUN) python -m tests.fuzz

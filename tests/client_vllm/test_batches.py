@@ -9,7 +9,7 @@ import sys
 from contextlib import aclosing
 from pathlib import Path
 
-from tests.client.real.conftest import MAX_NUM_SEQS
+from tests.client_vllm.conftest import MAX_NUM_SEQS
 from tests.helpers.paths import REPOSITORY
 from tests.stalled_engine.engine import RealEngine
 from vllm_operator.client.async_client import AsyncVLLMClient
