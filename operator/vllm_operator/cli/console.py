@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,3 +59,13 @@ def progress(text: str) -> Iterator[None]:
         return
     with err().status(clean(text)):
         yield
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows the newest text on standard error: by a spinner on a terminal, else as a line."""
+    if not sys.stderr.isatty():
+        yield lambda newest: print(clean(newest), file=sys.stderr, flush=True)
+        return
+    with err().status(clean(text)) as spinner:
+        yield lambda newest: spinner.update(clean(newest))

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 import click
 
-from vllm_operator.cli.exits import INTERRUPTED, CliError
+from vllm_operator.cli.exits import DEFECT, INTERRUPTED, CliError
 from vllm_operator.cli.group import COMPLETE_VARIABLE, PROGRAM, root
+
+TRACEBACK_VARIABLE = "KUBECTL_VLLM_TRACEBACK"
+"""Environment variable that shows the traceback of a defect."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,6 +39,14 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of the pipe ended, as `head` does. Python would report it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # SIGPIPE
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        _say(
+            f"error: the plugin failed, which is a defect: {type(error).__name__}: {str(error)[:500]!r}: please report "
+            f"it with the output of the same command and {TRACEBACK_VARIABLE}=1"
+        )
+        return DEFECT
 
 
 def _say(text: str) -> None:

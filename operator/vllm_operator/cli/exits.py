@@ -17,6 +17,9 @@ UNAVAILABLE = 3
 NOT_FOUND = 4
 """The cluster has no object with this name."""
 
+DEFECT = 70
+"""The plugin itself failed: EX_SOFTWARE of sysexits.h."""
+
 INTERRUPTED = 130
 """The user pressed ctrl-C: 128 + SIGINT, as shells report it."""
 
@@ -26,6 +29,7 @@ MEANINGS: dict[int, str] = {
     USAGE: "the command line is wrong",
     UNAVAILABLE: "the cluster cannot be used: no kubeconfig, no answer, refused credentials, a missing right or CRD",
     NOT_FOUND: "the cluster has no object with this name",
+    DEFECT: "the plugin itself failed: please report it",
     INTERRUPTED: "the user pressed ctrl-C",
 }
 

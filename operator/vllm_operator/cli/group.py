@@ -22,6 +22,24 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Before a server runs": {
         "plan": "Compute the memory of a model in vLLM, and the tokens of its KV cache.",
         "render": "Print the objects that the operator would create for a manifest, or why it is refused.",
+        "check": "Go through the production checklist, item by item, with evidence and remedy.",
+    },
+    "See": {
+        "get": "List servers with the replicas that really serve, and the cause of what is wrong.",
+        "status": "Show the tree of a server: conditions, revisions, replicas with their load, autoscaler.",
+        "top": "Watch the load of servers: requests that run and wait, KV cache, tokens a second.",
+        "logs": "Print the cause of what is wrong, then the log of the container that explains it.",
+        "wait": "Wait until servers are Ready; end at once with the cause when one is Stalled.",
+    },
+    "Find out what is wrong": {
+        "doctor": "Say what is wrong with servers and with the operator, and what to do.",
+        "report": "Write a zip of manifests, statuses, logs and Events for a bug report, with secrets removed.",
+    },
+    "Change": {
+        "scale": "Change the number of replicas, or the bounds of the autoscaler.",
+        "pause": "Let the operator leave all objects of a server unchanged; its status goes on.",
+        "resume": "Let the operator manage the objects of a paused server again.",
+        "restart": "Replace all replicas of a server, by its rollout settings.",
     },
     "Settings": {
         "completion": "Print the script that completes commands and names in a shell.",

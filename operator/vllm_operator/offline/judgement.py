@@ -112,6 +112,12 @@ def _rights_refused(body: Mapping[str, Any], pod_template: str) -> Iterator[Prob
         yield Problem(problem.reason, f"{problem.message}; {OTHER_MODE}")
 
 
+def stored_server(body: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """Return an accepted manifest as the API server would store it: with defaults, name and namespace."""
+    stored = with_defaults({key: value for key, value in body.items() if key != "status"}, _schema())
+    return _with_identity(stored, namespace)
+
+
 def is_foreign(body: Any) -> bool:
     """Return whether a document is an object of another API, which this command does not judge."""
     group = API_VERSION.partition("/")[0]

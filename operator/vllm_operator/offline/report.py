@@ -12,6 +12,8 @@ from vllm_operator.offline.judgement import Judgement, is_foreign, judge
 from vllm_operator.offline.manifest_file import Document, UnreadableFileError, read_documents
 from vllm_operator.offline.refusal import Refusal
 
+EMPTY_FILE = "the file is empty: it must hold a VLLMServer"
+
 
 def server_documents(text: str) -> list[Document]:
     """Return the documents of a file without the objects of other kinds; all of them if there is nothing else.
@@ -21,7 +23,7 @@ def server_documents(text: str) -> list[Document]:
     """
     documents = list(_flattened(read_documents(text)))
     if not documents:
-        raise UnreadableFileError("the file is empty: it must hold a VLLMServer")
+        raise UnreadableFileError(EMPTY_FILE)
     return [document for document in documents if not is_foreign(document.body)] or documents
 
 
@@ -35,13 +37,18 @@ def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: s
         pod_template: mode of the cluster, `restricted` or `free`.
     """
     try:
-        documents = list(_flattened(read_documents(text)))
+        documents = server_documents(text)
     except UnreadableFileError as error:
-        return [Judgement("the file", (Refusal("", "UnreadableFile", str(error)),))]
-    if not documents:
-        return [Judgement("the file", (Refusal("", "EmptyFile", "the file is empty: it must hold a VLLMServer"),))]
-    wanted = [document for document in documents if not is_foreign(document.body)]
-    return [judge(document, namespace, kinds, pod_template) for document in wanted or documents]
+        reason = "EmptyFile" if str(error) == EMPTY_FILE else "UnreadableFile"
+        return [Judgement("the file", (Refusal("", reason, str(error)),))]
+    return judge_documents(documents, namespace, kinds, pod_template)
+
+
+def judge_documents(
+    documents: Iterable[Document], namespace: str, kinds: frozenset[str], pod_template: str
+) -> list[Judgement]:
+    """Return a verdict for each of the documents of a file, as `judge_file` does."""
+    return [judge(document, namespace, kinds, pod_template) for document in documents]
 
 
 def _flattened(documents: Iterable[Document]) -> Iterator[Document]:

@@ -19,7 +19,7 @@ from vllm_operator.cli.sanitize import clean, clean_lines
         ("one\r\ntwo\tthree", "one two three"),
         ("nul\x00 bell\x07 back\x08", "nul bell back"),
         ("right\u202eleft", "rightleft"),
-        ("\ud800", ""),
+        ("\ud800", "?"),
         ("Grüße 模型", "Grüße 模型"),
         (None, ""),
         (3, "3"),
@@ -35,22 +35,21 @@ def test_long_text_is_cut_with_a_sign() -> None:
 
 
 def test_unfinished_sequences_leave_no_escape() -> None:
-    for text in ("\x1b", "\x1b[", "\x1b[31", "\x1b]0;title", "\x1bP+q", "\x1b[" + "1;" * 200 + "m"):
-        assert "\x1b" not in clean(text)
-        assert "\x1b" not in clean_lines(text, 1000)
+    for text in ("\x1b", "\x1b[", "\x1b[31", "\x1b]0;title", "\x1bP+q", "\x1b[" + "1;" * 200 + "m", "\x0b\x0c\x85"):
+        assert clean(text).isprintable()
+        assert clean_lines(text).replace("\n", "").isprintable()
 
 
-def test_log_keeps_lines_and_tabs_and_its_end() -> None:
-    assert clean_lines("a\tb\r\n\x1b[32mc\x1b[0m\n", 100) == "a\tb\nc\n"
-    assert clean_lines("first\nlast\n", 5) == "last\n"
+def test_log_keeps_lines_and_tabs() -> None:
+    assert clean_lines("a\tb\r\n\x1b[32mc\x1b[0m\n") == "a\tb\nc\n"
 
 
 def test_progress_bars_become_lines() -> None:
-    assert clean_lines("0%\r50%\r100%\n", 100) == "0%\n50%\n100%\n"
+    assert clean_lines("0%\r50%\r100%\n") == "0%\n50%\n100%\n"
 
 
 def test_time_is_linear_in_the_text() -> None:
     started = time.process_time()
     for part in ("\x1b[", "\x1b]", "\x9b", "\x1b", "\u202e"):
-        clean_lines(part * 200_000, 1_000_000)
+        clean_lines(part * 200_000)
     assert time.process_time() - started < 20

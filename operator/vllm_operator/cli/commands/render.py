@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from vllm_operator.cli.exits import FAILED
+from vllm_operator.cli.options import ClusterOptions, cluster_options
 from vllm_operator.cli.render_target import TargetOptions, target_options
-from vllm_operator.cli_options import pod_template_option, validate_namespaces
+from vllm_operator.cli_options import pod_template_option
+
+if TYPE_CHECKING:
+    from vllm_operator.cli.cluster import Cluster
+    from vllm_operator.offline.judgement import Judgement
+
+DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+"""First character of a line of a diff -> its style on a terminal."""
 
 
 @click.command()
@@ -28,49 +38,102 @@ from vllm_operator.cli_options import pod_template_option, validate_namespaces
     help="Format of the output.",
 )
 @click.option(
-    "--namespace",
-    "-n",
-    callback=validate_namespaces,
-    default="default",
-    show_default=True,
-    help="Namespace of a VLLMServer that names none.",
-)
-@click.option(
     "--monitoring-crds/--no-monitoring-crds",
     default=True,
     show_default=True,
-    help="The cluster has the CRDs of prometheus-operator.",
+    help="The cluster has the CRDs of prometheus-operator. With --diff, the cluster itself says so.",
 )
 @pod_template_option(default="restricted")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Print what would change in the cluster instead; the exit code is 1 when something would, as kubectl diff has "
+    "it. It needs the right to patch the objects, and writes nothing.",
+)
 @target_options
+@cluster_options()
 @click.pass_context
 def command(
     context: click.Context,
     source: TextIO | None,
     output: str,
-    namespace: str,
     monitoring_crds: bool,
     pod_template: str,
+    diff: bool,
     target: TargetOptions,
+    cluster: ClusterOptions,
 ) -> None:
     """Print the objects that the operator would create for a manifest, or why it is refused.
 
-    It needs no cluster. Refusals and notes go to standard error, and the exit code is 1 when a VLLMServer is refused:
-    for pipelines and pre-commit. With --target the files for another place to run are printed or written, and what
-    could not be carried over is listed.
+    It needs no cluster, unless --diff compares with one. Refusals and notes go to standard error, and the exit code is
+    1 when a VLLMServer is refused: for pipelines and pre-commit. With --target the files for another place to run are
+    printed or written, and what could not be carried over is listed.
     """
+    from vllm_operator.cli.manifests import NAMESPACE
+
+    namespace = cluster.namespace or NAMESPACE
+    if diff and target.name:
+        raise click.UsageError("--diff cannot be combined with --target: leave one out")
     if target.run(source, namespace, output):
         return
     if source is None:
         raise click.UsageError("Missing option '--filename' / '-f'.")
+    if diff:
+        context.exit(FAILED if _diff(source.read(), pod_template, cluster) else 0)
     from vllm_operator.kube.kinds import MONITORING_KINDS
-    from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
+    from vllm_operator.offline.report import judge_file
 
     kinds = MONITORING_KINDS if monitoring_crds else frozenset()
     judgements = judge_file(source.read(), namespace, kinds, pod_template)
-    click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
-    if output == "yaml":
-        for line in explanations(judgements):
-            click.echo(line, err=True)
+    _print(judgements, output)
     if not all(judgement.accepted for judgement in judgements):
         context.exit(FAILED)
+
+
+def _print(judgements: Sequence[Judgement], output: str) -> None:
+    from vllm_operator.offline.report import as_json, as_yaml, explanations
+
+    click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
+    for line in explanations(judgements) if output == "yaml" else ():
+        click.echo(line, err=True)
+
+
+def _diff(text: str, pod_template: str, options: ClusterOptions) -> bool:
+    """Print the differences between a file and the cluster; return whether there are any, or a refusal."""
+    from vllm_operator.cli import console
+    from vllm_operator.cli.cluster import Cluster
+    from vllm_operator.cli.differences import differences
+    from vllm_operator.offline.report import explanations
+
+    api = Cluster(options)
+    results: list[Sequence[str]] = []
+    with console.progress("comparing with the cluster"):
+        judgements = _judged_for(api, text, pod_template)
+        for judgement in judgements:
+            namespace, _, name = judgement.name.partition("/")
+            own = Cluster(dataclasses.replace(options, namespace=namespace), api.access)
+            results.append(differences(own, name, judgement.objects) if judgement.accepted else ())
+    for line in explanations([dataclasses.replace(judgement, notes=()) for judgement in judgements]):
+        click.echo(line, err=True)
+    for diff in (diff for found in results for diff in found):
+        _print_diff(diff)
+    return any(results) or not all(judgement.accepted for judgement in judgements)
+
+
+def _judged_for(api: Cluster, text: str, pod_template: str) -> list[Judgement]:
+    """Return the verdicts on the VLLMServers of a file, with the identity that they have in the cluster."""
+    from vllm_operator.cli.checks.cluster import monitoring_api_kinds
+    from vllm_operator.cli.manifests import with_uids
+    from vllm_operator.offline.report import judge_documents
+
+    return judge_documents(with_uids(api, text), api.namespace, monitoring_api_kinds(api), pod_template)
+
+
+def _print_diff(diff: str) -> None:
+    from rich.text import Text
+
+    from vllm_operator.cli import console
+
+    screen = console.out()
+    for line in diff.splitlines():
+        screen.print(Text(line, style=DIFF_STYLES.get(line[:1], "")), soft_wrap=True)

@@ -27,7 +27,7 @@ from vllm_operator.client.batch.results import (
 )
 from vllm_operator.client.batch.results_file import ResultsFile
 from vllm_operator.client.config import ClientConfig
-from vllm_operator.client.errors import VLLMClientError
+from vllm_operator.client.errors import RateLimitExceeded, ServerOverloaded, VLLMClientError
 from vllm_operator.client.executor import Call
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ class BatchRun:
             try:
                 return await send_once(client, request)
             except VLLMClientError as error:
-                self.meter.failed(error)
+                if isinstance(error, RateLimitExceeded | ServerOverloaded):
+                    self.meter.refused()
                 delay = patience.delay(error, loop.time())
                 if delay is None:
                     raise

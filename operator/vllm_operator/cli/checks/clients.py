@@ -1,0 +1,35 @@
+"""Items about clients, which no manifest and no server shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vllm_operator.cli.checks.item import CheckItem, CheckResult, CheckSubject
+
+SECTION = "Clients"
+
+
+def _unseen(remedy: str) -> Callable[[CheckSubject], CheckResult]:
+    def judge(_subject: CheckSubject) -> CheckResult:
+        return CheckResult("unknown", "a property of the client, which is not seen from here", remedy)
+
+    return judge
+
+
+ITEMS = (
+    CheckItem("client-async", SECTION, "Async clients for many requests", _unseen("use an async client")),
+    CheckItem("client-pool", SECTION, "Connection pooling", _unseen("share one client with its pool of connections")),
+    CheckItem(
+        "client-retries",
+        SECTION,
+        "Retries with backoff",
+        _unseen("retry 429, 503 and broken connections with a growing delay; never other 4xx answers"),
+    ),
+    CheckItem(
+        "client-breaker",
+        SECTION,
+        "Circuit breaker",
+        _unseen("stop sending for a while after several failures in a row"),
+    ),
+    CheckItem("client-streaming", SECTION, "Streaming for people who wait", _unseen("request stream: true for chats")),
+)

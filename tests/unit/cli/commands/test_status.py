@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import yaml
+
+from tests.helpers.fake_api_server import FakeApiServer, status_object
+from tests.unit.cli.commands.conftest import Run
+
+
+def test_tree_has_replicas_with_their_load(run: Run) -> None:
+    text = run("status", "mistral").stdout
+    assert "llm/mistral  Serving  1/1 replicas serve" in text
+    assert "running " in text
+    assert "KV cache " in text
+
+
+def test_load_can_be_left_out(run: Run, api: FakeApiServer) -> None:
+    assert "running" not in run("status", "mistral", "--no-load").stdout
+    assert not [path for _, path, _, _ in api.asked if "proxy" in path]
+
+
+def test_data_has_children_revisions_and_replicas(run: Run) -> None:
+    data = json.loads(run("status", "mistral", "-o", "json").stdout)
+    assert {child["kind"] for child in data["children"]} >= {"Deployment", "Service"}
+    assert data["revisions"][0]["revision"] == 1
+    assert data["replicas"][0]["load"]["running"] is not None
+    assert yaml.safe_load(run("status", "crashed", "-o", "yaml").stdout)["replicas"][0]["load"] is None
+
+
+def test_watch_draws_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    ended = run("status", "mistral", "-w", "--interval", "1s", terminal=True, environment={"TERM": "xterm"})
+    assert ended.code == 130
+    assert looks == [1.0, 1.0, 1.0]
+
+
+def test_watch_shows_text_only(run: Run) -> None:
+    assert run("status", "mistral", "-w", "-o", "json").code == 2
+
+
+def test_missing_right_hides_its_part_only(run: Run, api: FakeApiServer) -> None:
+    for key in [key for key in api.answers if "/replicasets" in key]:
+        api.answers[key] = (403, status_object(403, "Forbidden", "no"))
+    ended = run("status", "mistral")
+    assert ended.code == 0
+    assert "not shown: no right to list replicasets.apps in namespace llm" in ended.stdout
