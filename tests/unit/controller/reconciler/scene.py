@@ -47,6 +47,7 @@ class FakeProbes:
 
     def __init__(self) -> None:
         self.targets: dict[Key, list[ProbeTarget]] = {}
+        self.added: list[ProbeTarget] = []
         self.healths: dict[str, ReplicaHealth] = {}
         self.delay: float | None = None
 
@@ -54,8 +55,7 @@ class FakeProbes:
         self.targets[key] = list(targets)
 
     def add(self, target: ProbeTarget) -> None:
-        others = [other for other in self.targets.get(target.key, []) if other.pod != target.pod]
-        self.targets[target.key] = [*others, target]
+        self.added.append(target)
 
     def forget(self, key: Key) -> None:
         self.targets.pop(key, None)
