@@ -72,7 +72,7 @@ test-api: setup ## Tests against a real API server and controller manager
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
-	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/chart -q
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases -q
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
@@ -113,6 +113,14 @@ test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `
 .PHONY: test-client
 test-client: setup ## Batches and examples of the client library against a real vLLM (-s shows the figures)
 	$(RUN) pytest tests/client_vllm -q -s
+
+.PHONY: engine-kinds
+engine-kinds: setup ## Probe a real vLLM of each kind: pooling, audio, vision, adapters, several engines (ENGINE_KINDS_LOGS=FOLDER)
+	$(RUN) pytest tests/engine_kinds -q -s
+
+.PHONY: field-cases
+field-cases: setup ## Serve each field case that a CPU can run on the real cluster
+	$(RUN) pytest tests/e2e/field_cases -q
 
 .PHONY: fuzz
 fuzz: setup ## 100,000 generated manifests, a sample to a real API server (FUZZ_MANIFESTS, FUZZ_SAMPLE, FUZZ_SEED)

@@ -64,21 +64,13 @@ def _chat(model: str, *parts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 KINDS = (
-    EngineKind("embedding", "embedding", "/v1/embeddings", ("/v1/embeddings", {"model": "m", "input": ["a", "b"]})),
-    EngineKind("classifier", "classifier", "/pooling", ("/classify", {"model": "m", "input": "a"})),
     EngineKind(
-        "cross-encoder",
-        "cross-encoder",
-        "/pooling",
-        ("/score", {"model": "m", "text_1": "a", "text_2": ["b", "c"]}),
-    ),
-    EngineKind("audio", "whisper", "/v1/audio/transcriptions", ("/v1/audio/transcriptions", {})),
-    EngineKind(
-        "vision",
-        "vision",
+        "data-parallel",
+        "tiny",
         "/v1/completions",
-        _chat("m", {"type": "image_url", "image_url": {"url": _png()}}),
-        arguments=("--max-model-len", "512"),
+        _chat("m"),
+        arguments=("--max-model-len", "512", "--data-parallel-size", "2", "--api-server-count", "2"),
+        engines=2,
     ),
     EngineKind(
         "adapters",
@@ -93,11 +85,19 @@ KINDS = (
         listed=(ADAPTER,),
     ),
     EngineKind(
-        "engines",
-        "tiny",
+        "vision",
+        "vision",
         "/v1/completions",
-        _chat("m"),
-        arguments=("--max-model-len", "512", "--data-parallel-size", "2", "--api-server-count", "2"),
-        engines=2,
+        _chat("m", {"type": "image_url", "image_url": {"url": _png()}}),
+        arguments=("--max-model-len", "512"),
     ),
+    EngineKind("embedding", "embedding", "/v1/embeddings", ("/v1/embeddings", {"model": "m", "input": ["a", "b"]})),
+    EngineKind("classifier", "classifier", "/pooling", ("/classify", {"model": "m", "input": "a"})),
+    EngineKind(
+        "cross-encoder",
+        "cross-encoder",
+        "/pooling",
+        ("/score", {"model": "m", "text_1": "a", "text_2": ["b", "c"]}),
+    ),
+    EngineKind("audio", "whisper", "/v1/audio/transcriptions", ("/v1/audio/transcriptions", {})),
 )

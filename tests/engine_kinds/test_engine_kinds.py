@@ -25,8 +25,8 @@ from vllm_operator.probing.responses import METRICS_LIMIT
 from vllm_operator.probing.smallest_requests import NOT_SERVED, smallest_requests
 from vllm_operator.probing.synthetic_completion import CompletionResult, SyntheticCompletion, read_counters
 
-WATCHED_SECONDS = 45.0
-"""Seconds for which each server is watched while it is idle: two synthetic completions with `Always`."""
+WATCHED_SECONDS = 32.0
+"""Seconds for which each server is watched while it is idle: a completion with `Always`, and samples after it."""
 DEADLINE_SECONDS = 8.0
 """Seconds without an answer after which these tests call a suspended engine stalled. A tiny model answers in one."""
 ANSWER_SECONDS = 60.0
