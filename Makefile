@@ -168,7 +168,7 @@ charts: setup ## Generate what charts/ and config/ take from the models: CRD, po
 	$(RUN) python -m tools.chart
 
 .PHONY: reference-docs
-reference-docs: setup ## Generate docs/reference/vllmserver.md and cli.md from the models and the command line
+reference-docs: setup ## Generate docs/reference/vllmserver.md, cli.md and client.md from the source
 	$(RUN) python -m tools.reference_docs
 
 .PHONY: manifests

@@ -1,7 +1,7 @@
-"""Generate the reference pages from the models and the command line: `python -m tools.reference_docs`.
+"""Generate the reference pages from the models, the command line and the client library.
 
-It writes `docs/reference/vllmserver.md` and `docs/reference/cli.md`; `tests/project/test_reference_docs.py` fails when
-they differ from what this module generates.
+`python -m tools.reference_docs` writes `docs/reference/vllmserver.md`, `cli.md` and `client.md`;
+`tests/project/test_reference_docs.py` fails when they differ from what this module generates.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, get_args
 import click
 
 from tools.localcluster.settings import REPOSITORY
+from tools.reference_client import client_page
 from vllm_operator.__main__ import main
 from vllm_operator.api.crd import COLUMNS, NAME_RULE, as_yaml, model_schema
 from vllm_operator.api.names import API_VERSION, KIND, SHORT_NAME
@@ -120,14 +121,14 @@ def cli_page() -> str:
 
 
 def write_pages() -> None:
-    """Write both pages."""
+    """Write all pages."""
     for name, text in pages().items():
         (REFERENCE / name).write_text(text)
 
 
 def pages() -> dict[str, str]:
     """Return the generated pages: file name below `docs/reference` -> text."""
-    return {"vllmserver.md": vllmserver_page(), "cli.md": cli_page()}
+    return {"vllmserver.md": vllmserver_page(), "cli.md": cli_page(), "client.md": client_page()}
 
 
 def _sections(path: str, schema: Schema, level: int) -> Iterator[str]:

@@ -68,12 +68,17 @@ if TYPE_CHECKING:
     from vllm_operator.client.measure import sample_queue as sample_queue
     from vllm_operator.client.messages import AudioPart as AudioPart
     from vllm_operator.client.messages import ChatMessage as ChatMessage
+    from vllm_operator.client.messages import FunctionCall as FunctionCall
     from vllm_operator.client.messages import ImagePart as ImagePart
     from vllm_operator.client.messages import TextPart as TextPart
     from vllm_operator.client.messages import ToolCall as ToolCall
     from vllm_operator.client.metrics import ClientMetrics as ClientMetrics
     from vllm_operator.client.openai_sdk import async_openai_client as async_openai_client
     from vllm_operator.client.openai_sdk import openai_client as openai_client
+    from vllm_operator.client.options import CallOptions as CallOptions
+    from vllm_operator.client.options import ChatOptions as ChatOptions
+    from vllm_operator.client.options import CompletionOptions as CompletionOptions
+    from vllm_operator.client.options import SamplingOptions as SamplingOptions
     from vllm_operator.client.responses import Choice as Choice
     from vllm_operator.client.responses import CompletionResponse as CompletionResponse
     from vllm_operator.client.responses import Delta as Delta
@@ -117,7 +122,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "VLLMClientError",
     ),
     "hooks": ("Observer", "RequestInfo", "RequestOutcome"),
-    "messages": ("AudioPart", "ChatMessage", "ImagePart", "TextPart", "ToolCall"),
+    "messages": ("AudioPart", "ChatMessage", "FunctionCall", "ImagePart", "TextPart", "ToolCall"),
+    "options": ("CallOptions", "ChatOptions", "CompletionOptions", "SamplingOptions"),
     "openai_sdk": ("async_openai_client", "openai_client"),
     "responses": (
         "Choice",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+STOP_SECONDS = 5.0
+"""Seconds for the last coroutine of a loop."""
 
 
 class LoopThread:
@@ -30,11 +32,27 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self) -> None:
-        """End the loop, and wait for its thread."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
+    def stop(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Run a last coroutine, end the loop, and wait for its thread, unless that is the caller's.
+
+        Args:
+            last: makes the coroutine, such as one that closes connections. It gets `STOP_SECONDS`.
+        """
+        if self.loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._finish(last), self.loop)
+        if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    async def _finish(self, last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+        try:
+            if last is not None:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await last()
+        except TimeoutError:
+            pass
+        finally:
+            self.loop.stop()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -99,6 +100,7 @@ class VLLMClient:
         self._thread: LoopThread | None = None
         self._process = os.getpid()
         self._closed = False
+        self._finalizer: weakref.finalize[..., VLLMClient] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -112,10 +114,9 @@ class VLLMClient:
         """Close all connections. Requests under way end with an error."""
         with self._lock:
             self._closed = True
-            thread, self._thread = self._thread, None
-        if thread is not None and self._process == os.getpid():
-            thread.run(self._client.aclose())
-            thread.stop()
+            self._thread = None
+        if self._finalizer is not None and self._process == os.getpid():
+            self._finalizer()
 
     def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> CompletionResponse:
         """Return the model's answer to a conversation.
@@ -218,4 +219,12 @@ class VLLMClient:
                 self._client = AsyncVLLMClient(self.config, observers=self._observers)
             if self._thread is None:
                 self._thread = LoopThread()
+                # A client that nobody closes is closed when it is freed, or when the program ends.
+                self._finalizer = weakref.finalize(self, _stop, self._thread, self._client, os.getpid())
             return self._thread
+
+
+def _stop(thread: LoopThread, client: AsyncVLLMClient, process: int) -> None:
+    """Close a client in its thread, and end that thread. A forked process has a copy of neither."""
+    if os.getpid() == process:
+        thread.stop(client.aclose)

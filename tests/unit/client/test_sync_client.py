@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,3 +126,22 @@ def test_forked_process_gets_its_own_connections(running: FakeVLLMServer) -> Non
         client.chat("Hi")
 
     assert answer == b"Hello world"
+
+
+def test_client_that_is_dropped_closes_its_connections(running: FakeVLLMServer) -> None:
+    client = VLLMClient(running.url)
+    client.chat("Hi")
+    thread = client._thread
+    assert thread is not None
+    del client
+    gc.collect()
+
+    assert thread.loop.is_closed()
+
+
+def test_program_that_ends_without_closing_prints_nothing(running: FakeVLLMServer) -> None:
+    code = f"from vllm_operator.client import VLLMClient; c = VLLMClient({running.url!r}); print(c.chat('Hi').content)"
+
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("Hello world\n", "")
