@@ -123,6 +123,7 @@ PROGRAMS = {
         ),
         # Checks the compose files that `kubectl vllm render` writes; it needs no Docker engine for that.
         Program("docker-compose", settings.DOCKER_COMPOSE, packages=("github.com/docker/compose/v2/cmd",)),
+        Program("kstatus", settings.KSTATUS),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -140,6 +141,7 @@ _OWN_NAMES = (
     "kubeconform",
     "helm3",
     "helm4",
+    "kstatus",
     "kind",
     "actionlint",
     "docker-compose",

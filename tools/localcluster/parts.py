@@ -76,15 +76,18 @@ PARTS = {
         _program("promtool", 50),
         _program("helm3", 90),
         _program("helm4", 195),
+        _program("kstatus", 20),
     )
 }
 CLUSTER = ("kubernetes", "containerd", *(image.program for image in images.SYSTEM_IMAGES))
 """Parts that a local cluster needs to start. The demo itself works without CoreDNS, but built next to Kubernetes it
 costs no time, and a cluster without DNS would surprise users who try more than the demo."""
 DEMO = (*CLUSTER, "vllm-image", "operator-image")
-API_TEST = ("kubernetes", "promtool", "helm3", "helm4")
+CHARTS = ("helm3", "helm4", "kstatus")
+"""Parts that the tests of the charts need."""
+API_TEST = ("kubernetes", "promtool", *CHARTS)
 """Parts that the tests need where no cluster can run."""
-PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool", "helm3", "helm4")}
+PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool", *CHARTS)}
 
 
 def missing(names: Iterable[str], folders: Folders) -> list[Part]:
