@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from tests.chart.matrix import NAMESPACE, ONLY_CHART, VALUES
 from tests.golden import documents
-from tools.chart.files import OPERATOR
+from tools.chart.files import OPERATOR, SERVER
 from tools.chart.helm import Helm
 from tools.chart.values import Value, read_values
 
@@ -18,7 +19,7 @@ Object = dict[str, Any]
 
 EXPECTED = Path(__file__).parent / "expected"
 
-SET_BY_NOTHING = {"global", "fullnameOverride", "test.server", "test.timeoutSeconds", "crds.allowDowngrade"}
+SET_BY_NOTHING = {"enabled", "global", "fullnameOverride", "test.server", "test.timeoutSeconds", "crds.allowDowngrade"}
 """Values without an effect on the rendered objects, and one that is tested by itself."""
 
 
@@ -162,3 +163,26 @@ def test_test_asks_a_server_where_values_name_one(helm: Helm) -> None:
 def is_of_a_test(body: Object) -> bool:
     """Return whether Helm creates an object for `helm test` alone."""
     return bool((body["metadata"].get("annotations") or {}).get("helm.sh/hook") == "test")
+
+
+def test_parent_chart_turns_charts_on_and_off(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    for chart in (OPERATOR, SERVER):
+        shutil.copytree(chart, parent / "charts" / chart.name)
+    dependencies = [{"name": c.name, "version": "*", "condition": f"{c.name}.enabled"} for c in (OPERATOR, SERVER)]
+    body = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": dependencies}
+    (parent / "Chart.yaml").write_text(yaml.safe_dump(body))
+    servers = {"servers": {"mistral": {"spec": {"model": {"uri": "hf://mistralai/Mistral-7B-Instruct-v0.3"}}}}}
+
+    def kinds(operator: bool) -> set[str]:
+        values = {
+            "vllm-operator": {"enabled": operator},
+            "vllm-server": {"enabled": True, **servers},
+            "global": {"a": 1},
+        }
+        found = helm.template(parent, release="vllm-operator", namespace=NAMESPACE, values=values)
+        return {body["kind"] for body in found}
+
+    assert {"Deployment", "CustomResourceDefinition", "VLLMServer"} <= kinds(operator=True)
+    assert kinds(operator=False) == {"VLLMServer"}

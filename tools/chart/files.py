@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.block_yaml import in_block_style
 from tools.chart.kustomize import kustomize_files
+from tools.chart.olm import bundle_files
 from tools.chart.readme import with_table
 from tools.chart.schema import values_schema
 from tools.chart.server_schema import server_definitions
@@ -59,6 +60,7 @@ def generated_files() -> dict[Path, str]:
         SERVER / "values.schema.json": _schema(SERVER),
         SERVER / "README.md": _readme(SERVER),
         **kustomize_files(),
+        **bundle_files(),
     }
 
 

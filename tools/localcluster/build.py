@@ -124,6 +124,7 @@ PROGRAMS = {
         # Checks the compose files that `kubectl vllm render` writes; it needs no Docker engine for that.
         Program("docker-compose", settings.DOCKER_COMPOSE, packages=("github.com/docker/compose/v2/cmd",)),
         Program("kstatus", settings.KSTATUS),
+        Program("olm-validate", settings.OLM_API),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -142,6 +143,7 @@ _OWN_NAMES = (
     "helm3",
     "helm4",
     "kstatus",
+    "olm-validate",
     "kind",
     "actionlint",
     "docker-compose",

@@ -77,13 +77,14 @@ PARTS = {
         _program("helm3", 90),
         _program("helm4", 195),
         _program("kstatus", 20),
+        _program("olm-validate", 60),
     )
 }
 CLUSTER = ("kubernetes", "containerd", *(image.program for image in images.SYSTEM_IMAGES))
 """Parts that a local cluster needs to start. The demo itself works without CoreDNS, but built next to Kubernetes it
 costs no time, and a cluster without DNS would surprise users who try more than the demo."""
 DEMO = (*CLUSTER, "vllm-image", "operator-image")
-CHARTS = ("helm3", "helm4", "kstatus")
+CHARTS = ("helm3", "helm4", "kstatus", "olm-validate")
 """Parts that the tests of the charts need."""
 API_TEST = ("kubernetes", "promtool", *CHARTS)
 """Parts that the tests need where no cluster can run."""
