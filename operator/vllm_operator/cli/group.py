@@ -31,6 +31,10 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "logs": "Print the cause of what is wrong, then the log of the container that explains it.",
         "wait": "Wait until servers are Ready; end at once with the cause when one is Stalled.",
     },
+    "Use": {
+        "chat": "Chat with a server through a port-forward, with the API key from its Secret.",
+        "complete": "Let a server continue a text through a port-forward, with the API key from its Secret.",
+    },
     "Find out what is wrong": {
         "doctor": "Say what is wrong with servers and with the operator, and what to do.",
         "report": "Write a zip of manifests, statuses, logs and Events for a bug report, with secrets removed.",

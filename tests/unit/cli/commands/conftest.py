@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import pytest
 
 from tests.helpers.fake_api_server import FakeApiServer, fake_api_server
+from tests.helpers.fake_vllm_server import FakeVLLMServer
 from tests.helpers.plugin import Ended, plugin
 from tests.helpers.plugin_world import answers
+from vllm_operator.cli import tunnel
 
 Run = Callable[..., Ended]
 
@@ -34,3 +38,34 @@ def run(world: tuple[FakeApiServer, str]) -> Run:
         return plugin(*words, "--kubeconfig", world[1], **options)
 
     return command
+
+
+class FakeTunnel:
+    """A tunnel that leads to the fake vLLM."""
+
+    url = ""
+
+    def __init__(self, *_: object) -> None:
+        """Take what the tunnel takes."""
+
+    def __enter__(self) -> FakeTunnel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close nothing."""
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVLLMServer]:
+    """A fake vLLM in a thread, which the tunnel leads to."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = FakeVLLMServer(words=("Hello", " \x1b[2Jworld"))
+    asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    monkeypatch.setattr(FakeTunnel, "url", server.url)
+    monkeypatch.setattr(tunnel, "PodTunnel", FakeTunnel)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
