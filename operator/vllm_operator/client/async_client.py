@@ -295,7 +295,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError: a value has no form in JSON.
     """
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
 def parsed(parse: Callable[[dict[str, Any], Call], T], answer: dict[str, Any], call: Call) -> T:

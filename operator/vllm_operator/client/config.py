@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -133,12 +134,7 @@ class ClientConfig(FrozenSettings):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if not HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
-                raise ValueError(
-                    f"headers: {name!r} is no header name, or its value has characters that no header takes"
-                )
-        return value
+        return dict(checked_headers(value))
 
     @property
     def base_urls(self) -> tuple[str, ...]:
@@ -178,3 +174,15 @@ def _without_userinfo(url: str) -> str:
     """Return a URL for a message: credentials in front of the host become `***`."""
     head, at, tail = url.rpartition("@")
     return f"{head.partition('://')[0]}://***@{tail}" if at else url
+
+
+def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers that cannot break the request apart.
+
+    Raises:
+        ValueError: a name or a value has characters that HTTP does not allow there.
+    """
+    for name, text in headers.items():
+        if not HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
+            raise ValueError(f"headers: {name!r} is no header name, or its value has characters that no header takes")
+    return headers

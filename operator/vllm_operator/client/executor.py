@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from vllm_operator.client.circuit_breaker import BreakerState
-from vllm_operator.client.config import ClientConfig, Timeouts
+from vllm_operator.client.config import ClientConfig, Timeouts, checked_headers
 from vllm_operator.client.credentials import ApiKey
 from vllm_operator.client.endpoints import Endpoint, EndpointLease, EndpointPool
 from vllm_operator.client.errors import RequestTimeout, RetryAdvice, VLLMClientError
@@ -35,6 +35,8 @@ class Call:
         tried: endpoints of all attempts.
         first_token_after: seconds to the first token; None before it.
         finished: whether its end was reported.
+        impatient: whether its caller waits for less time than the configuration says: reaching that time says nothing
+            about the endpoint.
     """
 
     info: RequestInfo
@@ -45,6 +47,7 @@ class Call:
     tried: list[Endpoint] = field(default_factory=list)
     first_token_after: float | None = None
     finished: bool = False
+    impatient: bool = False
 
     @property
     def elapsed(self) -> float:
@@ -82,7 +85,7 @@ class Executor:
         deadline = None if timeouts.whole is None else asyncio.get_running_loop().time() + timeouts.whole
         if self._observed:
             self.observers.request_started(info)
-        return Call(info, timeouts, deadline)
+        return Call(info, timeouts, deadline, impatient=_is_shorter(timeouts.whole, self.config.timeouts.whole))
 
     def headers(self, call: Call, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the headers of a call: its API key, those of observers, and those of the caller."""
@@ -90,7 +93,7 @@ class Executor:
         if self._observed:
             headers.update(self.observers.request_headers(call.info))
         if extra:
-            headers.update(extra)
+            headers.update(checked_headers(extra))
         return headers
 
     async def run(self, call: Call, send: Send[T], goes_on: Callable[[T], bool] = lambda _: False) -> T:
@@ -165,7 +168,7 @@ class Executor:
             lease.close()
             raise
         except BaseException:
-            if call.is_over():
+            if call.is_over() and not call.impatient:
                 lease.failed(call.whole_timeout())
             lease.close()
             raise
@@ -192,3 +195,7 @@ class Executor:
 
     def _breaker_changed(self, endpoint: str, old: BreakerState, new: BreakerState) -> None:
         self.observers.breaker_changed(endpoint, old, new)
+
+
+def _is_shorter(seconds: float | None, usual: float | None) -> bool:
+    return seconds is not None and (usual is None or seconds < usual)

@@ -38,7 +38,7 @@ class SamplingOptions(CallOptions, total=False):
     repetition_penalty: float | None
     min_tokens: int | None
     ignore_eos: bool | None
-    logit_bias: Mapping[str, float] | None
+    logit_bias: Mapping[str, float] | Mapping[int, float] | None
     priority: int | None
     user: str | None
     structured_outputs: Mapping[str, Any] | None

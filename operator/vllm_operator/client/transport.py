@@ -172,7 +172,7 @@ class Transport:
                 headers=request.headers,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise error_of(error, endpoint, self._config.timeouts.connect) from error
         _refuse_compression(response, endpoint)
         return HttpResponse(response, endpoint, self._config.limits.max_response_bytes)

@@ -240,3 +240,18 @@ async def test_dead_endpoint_costs_no_answer(server: FakeVLLMServer) -> None:
         answers = await asyncio.gather(*(client.chat("Hi") for _ in range(20)))
 
     assert {answer.endpoint for answer in answers} == {server.url}
+
+
+async def test_numbers_are_keys_of_a_logit_bias(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        await client.chat("Hi", logit_bias={123: -100.0})
+
+    assert server.bodies()[0]["logit_bias"] == {"123": -100.0}
+
+
+async def test_header_that_would_split_the_request_is_refused_before_it_is_sent(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url, model="m") as client:
+        with pytest.raises(ValueError, match="headers: 'X-A'"):
+            await client.chat("Hi", extra_headers={"X-A": "b\r\nEvil: 1"})
+
+    assert server.bodies() == []

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from vllm_operator.client import (
+    BreakerState,
     CircuitOpen,
     ClientConfig,
     Observer,
@@ -61,20 +62,34 @@ async def test_retry_goes_to_the_other_endpoint() -> None:
 
 async def test_deadline_ends_the_attempt_and_counts_against_the_endpoint() -> None:
     recorder = Recorder()
-    runs = executor(recorder, base_url="http://a")
+    runs = executor(recorder, base_url="http://a", timeouts=Timeouts(whole=0.01))
 
     async def send(lease: EndpointLease, fresh: bool) -> str:
         await asyncio.sleep(60)
         return "never"
 
     for _ in range(5):
-        call = runs.start("chat", "m", 0.01)
+        call = runs.start("chat", "m", None)
         with pytest.raises(RequestTimeout, match="whole"):
             await runs.run_to_end(call, send, lambda _: None)
 
     assert {outcome.status for outcome in recorder.outcomes} == {"error"}
     with pytest.raises(CircuitOpen):
         await runs.run(runs.start("chat", "m", None), send)
+
+
+async def test_impatient_callers_do_not_open_the_breaker() -> None:
+    runs = executor(base_url="http://a")
+
+    async def send(lease: EndpointLease, fresh: bool) -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    for _ in range(9):
+        with pytest.raises(RequestTimeout):
+            await runs.run(runs.start("chat", "m", 0.001), send)
+
+    assert runs.pool.endpoints[0].breaker.state is BreakerState.CLOSED
 
 
 async def test_cancelled_call_is_reported_as_such() -> None:
