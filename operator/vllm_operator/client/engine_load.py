@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 MAX_METRICS_BYTES = 8 * 1024 * 1024
 """Bytes of `/metrics` that are read. vLLM 0.32 answers 52 KiB for one model."""
+MAX_LINE_CHARACTERS = 4096
+"""Characters of a line that is read. A series of vLLM has about 100."""
 MAX_SERIES = 1000
 """Series that are read: one for each engine and model."""
 FIELDS = {
@@ -69,7 +71,7 @@ def _series(text: str) -> Iterator[tuple[str, float]]:
     Raises:
         ValueError: a line is not in Prometheus' text format.
     """
-    lines = [line for line in text.splitlines() if line.startswith(tuple(FIELDS))]
+    lines = [line for line in text.split("\n") if line.startswith(tuple(FIELDS)) and len(line) < MAX_LINE_CHARACTERS]
     lines = [line for line in lines if line.partition("{")[0].partition(" ")[0] in FIELDS][:MAX_SERIES]
     for family in text_string_to_metric_families("\n".join([*lines, ""])):
         for sample in family.samples:

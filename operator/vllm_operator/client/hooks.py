@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,9 +100,21 @@ class Observers(Observer):
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._observers)
+
+    @contextmanager
+    def including(self, observer: Observer) -> Iterator[None]:
+        """Pass everything to one more observer while the block runs. It receives the ends of earlier calls, too."""
+        with self._lock:
+            self._observers = (*self._observers, observer)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._observers = tuple(other for other in self._observers if other is not observer)
 
     def request_started(self, request: RequestInfo) -> None:
         """Pass a call on."""

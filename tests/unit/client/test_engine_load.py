@@ -62,6 +62,13 @@ def test_number_of_series_is_bounded() -> None:
     assert load.running == 3 + MAX_SERIES - 2
 
 
+@pytest.mark.parametrize(
+    "line", ["vllm:num_requests_running{" + "a" * 5000 + "} 1", "vllm:num_requests_running " + "9" * 5000]
+)
+def test_long_lines_are_left_out(line: str) -> None:
+    assert parse_engine_load(QUEUE + line + "\n") == EngineLoad(3, 2)
+
+
 @given(st.text(max_size=300) | st.builds(lambda text: f"vllm:num_requests_running{text}", st.text(max_size=100)))
 def test_any_text_is_a_load_or_none(text: str) -> None:
     assert parse_engine_load(text) is None or isinstance(parse_engine_load(text), EngineLoad)

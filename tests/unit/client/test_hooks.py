@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import pytest
 
@@ -47,3 +48,19 @@ def test_all_observers_receive_everything_even_if_one_raises(caplog: pytest.LogC
 
 def test_no_observers_are_false() -> None:
     assert not Observers()
+
+
+def test_observer_is_included_while_the_block_runs() -> None:
+    seen: list[str] = []
+
+    class Noting(Observer):
+        def request_started(self, request: RequestInfo) -> None:
+            seen.append(request.model)
+
+    observers, noting = Observers(), Noting()
+    for model, included in (("before", False), ("within", True), ("after", False)):
+        with observers.including(noting) if included else nullcontext():
+            observers.request_started(RequestInfo("chat", model, False, 0.0))
+
+    assert seen == ["within"]
+    assert not observers

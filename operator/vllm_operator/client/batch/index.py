@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from vllm_operator.client.batch.errors import BatchFileError
+
 CACHE_KIB = 8192
 """Pages of the index in memory. SQLite keeps the rest in a temporary file without a name."""
 
@@ -42,7 +44,7 @@ class RequestIndex:
             "CREATE TABLE repeats (fingerprint BLOB PRIMARY KEY, count INT) WITHOUT ROWID",
             "BEGIN",
         ):
-            self._db.execute(statement)
+            self._execute(statement)
 
     def __enter__(self) -> Self:
         """Return the index."""
@@ -56,10 +58,24 @@ class RequestIndex:
         """Delete the index and its temporary file."""
         self._db.close()
 
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run a statement.
+
+        Raises:
+            BatchFileError: the temporary file cannot be written.
+        """
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise BatchFileError(
+                f"the index of the requests needs a temporary file, which cannot be written: {error}: name a folder "
+                "with some space in the variable SQLITE_TMPDIR"
+            ) from error
+
     def record(self, key: str, answered: Answered) -> bool:
         """Store the record of a key. Return whether it replaces an older record in the file."""
-        row = self._db.execute("SELECT offset FROM records WHERE key = ?", (key,)).fetchone()
-        self._db.execute(
+        row = self._execute("SELECT offset FROM records WHERE key = ?", (key,)).fetchone()
+        self._execute(
             "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, NULL) ON CONFLICT (key) DO UPDATE SET"
             " fingerprint = ?2, offset = ?3, length = ?4, final = ?5",
             (key, answered.fingerprint, answered.offset, answered.length, answered.is_final),
@@ -68,17 +84,17 @@ class RequestIndex:
 
     def find(self, key: str) -> Answered | None:
         """Return the record of a key, or None."""
-        row = self._db.execute(
+        row = self._execute(
             "SELECT fingerprint, offset, length, final FROM records WHERE key = ? AND offset IS NOT NULL", (key,)
         ).fetchone()
         return Answered(row[0], row[1], row[2], bool(row[3])) if row else None
 
     def claim(self, key: str, position: int) -> int | None:
         """Note that a key belongs to the request at a position. Return the position that already has it, or None."""
-        row = self._db.execute("SELECT position FROM records WHERE key = ?", (key,)).fetchone()
+        row = self._execute("SELECT position FROM records WHERE key = ?", (key,)).fetchone()
         if row is not None and row[0] is not None:
             return int(row[0])
-        self._db.execute(
+        self._execute(
             "INSERT INTO records VALUES (?1, NULL, NULL, NULL, NULL, ?2) ON CONFLICT (key) DO UPDATE SET position = ?2",
             (key, position),
         )
@@ -86,12 +102,12 @@ class RequestIndex:
 
     def count_repeat(self, fingerprint: bytes) -> int:
         """Return how often this run has met a fingerprint, this time included."""
-        self._db.execute(
+        self._execute(
             "INSERT INTO repeats VALUES (?, 1) ON CONFLICT (fingerprint) DO UPDATE SET count = count + 1",
             (fingerprint,),
         )
-        return int(self._db.execute("SELECT count FROM repeats WHERE fingerprint = ?", (fingerprint,)).fetchone()[0])
+        return int(self._execute("SELECT count FROM repeats WHERE fingerprint = ?", (fingerprint,)).fetchone()[0])
 
     def places(self) -> Iterator[tuple[int, int]]:
         """Yield offset and length of each record that counts, in the order of the file."""
-        yield from self._db.execute("SELECT offset, length FROM records WHERE offset IS NOT NULL ORDER BY offset")
+        yield from self._execute("SELECT offset, length FROM records WHERE offset IS NOT NULL ORDER BY offset")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from vllm_operator.client.batch.adaptive import LoadWindow
 from vllm_operator.client.engine_load import EngineLoad
+from vllm_operator.client.errors import RateLimitExceeded, ServerOverloaded, VLLMClientError
+from vllm_operator.client.hooks import Observer, RequestInfo
 
 FULL_SHARE = 0.75
 """Share of the samples of a window in which the limit must have been used."""
@@ -14,8 +16,8 @@ Loads = Mapping[str, EngineLoad]
 """Reading of each base URL."""
 
 
-class LoadMeter:
-    """Counts what the requests of a run got."""
+class LoadMeter(Observer):
+    """Counts what the requests of a run got. As an observer of the client, it counts refused attempts."""
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -28,9 +30,13 @@ class LoadMeter:
         self.completed += 1
         self.tokens += tokens
 
-    def refused(self) -> None:
-        """Count a request that a server refused because of overload."""
-        self.refusals += 1
+    def failed(self, error: VLLMClientError) -> None:
+        """Count an attempt that a server refused because of overload."""
+        self.refusals += isinstance(error, RateLimitExceeded | ServerOverloaded)
+
+    def request_retried(self, request: RequestInfo, error: VLLMClientError, attempt: int, delay: float) -> None:
+        """Count an attempt that the client repeats."""
+        self.failed(error)
 
 
 @dataclass(frozen=True, slots=True)

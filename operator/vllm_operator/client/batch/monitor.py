@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from vllm_operator.client.async_client import AsyncVLLMClient
+from vllm_operator.client.batch.adaptive import ConcurrencyController
 from vllm_operator.client.batch.flow import Flow
 from vllm_operator.client.batch.meter import Loads, LoadSample, WindowMeter
 from vllm_operator.client.batch.run import BatchRun
@@ -25,8 +26,15 @@ log = logging.getLogger(__name__)
 
 async def watch_load(client: AsyncVLLMClient, run: BatchRun, flow: Flow, raised: Callable[[], None]) -> None:
     """Set the limit of a run again and again, until it is cancelled. `raised` is called after each change."""
-    controller = run.controller
-    assert controller is not None
+    assert run.controller is not None
+    with client._executor.observers.including(run.meter):
+        await _adapt(client, run, run.controller, flow, raised)
+
+
+async def _adapt(
+    client: AsyncVLLMClient, run: BatchRun, controller: ConcurrencyController, flow: Flow, raised: Callable[[], None]
+) -> None:
+    """Take samples, and set the limit after each window."""
     settings = controller.settings
     loop = asyncio.get_running_loop()
     meter = WindowMeter(settings.window, run.limit)

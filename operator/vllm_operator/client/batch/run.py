@@ -27,7 +27,7 @@ from vllm_operator.client.batch.results import (
 )
 from vllm_operator.client.batch.results_file import ResultsFile
 from vllm_operator.client.config import ClientConfig
-from vllm_operator.client.errors import RateLimitExceeded, ServerOverloaded, VLLMClientError
+from vllm_operator.client.errors import VLLMClientError
 from vllm_operator.client.executor import Call
 
 if TYPE_CHECKING:
@@ -176,8 +176,7 @@ class BatchRun:
             try:
                 return await send_once(client, request)
             except VLLMClientError as error:
-                if isinstance(error, RateLimitExceeded | ServerOverloaded):
-                    self.meter.refused()
+                self.meter.failed(error)
                 delay = patience.delay(error, loop.time())
                 if delay is None:
                     raise

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import textwrap
 import tracemalloc
 
 from vllm_operator.client.batch.index import Answered, RequestIndex
@@ -61,3 +65,24 @@ def test_hundred_thousand_keys_take_no_memory_of_python() -> None:
         tracemalloc.stop()
 
     assert peak < 1_000_000
+
+
+def test_temporary_folder_without_space_is_named() -> None:
+    program = """
+        import resource, signal
+        from vllm_operator.client.batch.errors import BatchFileError
+        from vllm_operator.client.batch.index import RequestIndex
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with RequestIndex() as index:
+            try:
+                for number in range(1_000_000):
+                    index.claim(f"request-{number}" * 20, number)
+            except BatchFileError as error:
+                print(error)
+    """
+
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+
+    assert re.match(r"the index of the requests needs a temporary file, .*SQLITE_TMPDIR$", done.stdout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from vllm_operator.client.batch.adaptive import LoadWindow
 from vllm_operator.client.batch.meter import LoadMeter, LoadSample, WindowMeter, engine_throughput
 from vllm_operator.client.engine_load import EngineLoad
+from vllm_operator.client.errors import RateLimitExceeded, ServerFailed, ServerOverloaded
+from vllm_operator.client.hooks import RequestInfo
 
 URL = "http://a"
 
@@ -133,6 +135,8 @@ def test_meter_counts() -> None:
     meter = LoadMeter()
     meter.answered(7)
     meter.answered(5)
-    meter.refused()
+    meter.failed(ServerOverloaded("x"))
+    meter.failed(ServerFailed("x"))
+    meter.request_retried(RequestInfo("chat", "m", False, 0.0), RateLimitExceeded("x"), 1, 0.5)
 
-    assert (meter.completed, meter.tokens, meter.refusals) == (2, 12, 1)
+    assert (meter.completed, meter.tokens, meter.refusals) == (2, 12, 2)

@@ -10,10 +10,11 @@ from tests.helpers.fake_vllm_server import hang, status
 from tests.unit.client.batch.fake_engine import FakeEngineServer, until
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.batch.adaptive import AdaptiveConcurrency
+from vllm_operator.client.batch.asynchronous import ConcurrentBatch
 from vllm_operator.client.batch.flow import Flow
 from vllm_operator.client.batch.monitor import MAX_FAILED_READS, read_load, read_loads, watch_load
 from vllm_operator.client.batch.run import BatchOptions, BatchRun
-from vllm_operator.client.config import ClientConfig
+from vllm_operator.client.config import ClientConfig, RetryPolicy
 
 
 async def test_load_of_each_endpoint_is_read(engine: FakeEngineServer) -> None:
@@ -79,6 +80,27 @@ async def test_metrics_that_cannot_be_read_are_not_read_again(
 
     assert len(engine.bodies("/metrics")) == MAX_FAILED_READS
     assert run.limit > 2
+
+
+async def test_attempts_that_the_client_repeats_lower_the_limit(engine: FakeEngineServer) -> None:
+    """A server that refuses every other attempt is overloaded, although the client's retries hide it."""
+    requests = 0
+
+    async def refuse_some(request: web.Request) -> web.StreamResponse:
+        nonlocal requests
+        requests += 1
+        if requests % 2:
+            return await status(503)(request)
+        return await engine._usual(request, await request.json())
+
+    engine.answers["/v1/chat/completions"] = refuse_some
+    config = ClientConfig(base_url=engine.url, model="tiny", retries=RetryPolicy(max_attempts=10, base_delay=0.01))
+    run = BatchRun(config, BatchOptions(AdaptiveConcurrency(start=32, minimum=2, window=0.05)))
+    async with AsyncVLLMClient(config) as client:
+        async for result in ConcurrentBatch(client, run).results(f"q{n}" for n in range(200)):
+            assert result.ok
+
+    assert run.limit < 32
 
 
 async def test_limit_stays_within_the_connections_of_the_client(engine: FakeEngineServer) -> None:
