@@ -18,8 +18,8 @@ from vllm_operator.client.transport import HttpRequest
 SAMPLES_PER_WINDOW = 4
 READ_TIMEOUT = 2.0
 """Seconds until a reading of `/metrics` counts as failed."""
-MAX_FAILED_READS = 5
-"""Readings in a row that fail until `/metrics` is not read any more in this run."""
+MAX_SKIPPED_SAMPLES = 64
+"""Samples without a reading after `/metrics` could not be read: twice as many after each failure, up to this number."""
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,14 @@ async def _adapt(
     settings = controller.settings
     loop = asyncio.get_running_loop()
     meter = WindowMeter(settings.window, run.limit)
-    failed_reads = 0 if settings.use_server_metrics else MAX_FAILED_READS
+    skipped, skips = 0, 1
     while True:
         await asyncio.sleep(settings.window / SAMPLES_PER_WINDOW)
         loads = None
-        if failed_reads < MAX_FAILED_READS:
+        skipped += 1
+        if settings.use_server_metrics and skipped >= skips:
             loads = await read_loads(client)
-            failed_reads = failed_reads + 1 if loads is None else 0
+            skipped, skips = 0, min(MAX_SKIPPED_SAMPLES, skips * 2) if loads is None else 1
         counts = run.meter
         sample = LoadSample(
             loop.time(), counts.completed, counts.tokens, counts.refusals, flow.in_flight >= run.limit, loads

@@ -12,9 +12,9 @@ from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.batch.adaptive import AdaptiveConcurrency
 from vllm_operator.client.batch.asynchronous import ConcurrentBatch
 from vllm_operator.client.batch.flow import Flow
-from vllm_operator.client.batch.monitor import MAX_FAILED_READS, read_load, read_loads, watch_load
+from vllm_operator.client.batch.monitor import read_load, read_loads, watch_load
 from vllm_operator.client.batch.run import BatchOptions, BatchRun
-from vllm_operator.client.config import ClientConfig, RetryPolicy
+from vllm_operator.client.config import CircuitBreakerConfig, ClientConfig, RetryPolicy
 
 
 async def test_load_of_each_endpoint_is_read(engine: FakeEngineServer) -> None:
@@ -55,7 +55,7 @@ async def test_metrics_that_hang_are_no_load(engine: FakeEngineServer, client: A
         assert await read_load(client, engine.url) is None
 
 
-async def test_metrics_that_cannot_be_read_are_not_read_again(
+async def test_metrics_that_cannot_be_read_are_read_less_and_less_often(
     engine: FakeEngineServer, client: AsyncVLLMClient
 ) -> None:
     engine.shows_metrics = False
@@ -78,8 +78,9 @@ async def test_metrics_that_cannot_be_read_are_not_read_again(
     await until(answer_some)
     watch.cancel()
 
-    assert len(engine.bodies("/metrics")) == MAX_FAILED_READS
     assert run.limit > 2
+    # Each window has four samples.
+    assert len(engine.bodies("/metrics")) <= 6
 
 
 async def test_attempts_that_the_client_repeats_lower_the_limit(engine: FakeEngineServer) -> None:
@@ -94,7 +95,12 @@ async def test_attempts_that_the_client_repeats_lower_the_limit(engine: FakeEngi
         return await engine._usual(request, await request.json())
 
     engine.answers["/v1/chat/completions"] = refuse_some
-    config = ClientConfig(base_url=engine.url, model="tiny", retries=RetryPolicy(max_attempts=10, base_delay=0.01))
+    config = ClientConfig(
+        base_url=engine.url,
+        model="tiny",
+        retries=RetryPolicy(max_attempts=10, base_delay=0.01, budget_burst=10_000),
+        circuit_breaker=CircuitBreakerConfig(enabled=False),
+    )
     run = BatchRun(config, BatchOptions(AdaptiveConcurrency(start=32, minimum=2, window=0.05)))
     async with AsyncVLLMClient(config) as client:
         async for result in ConcurrentBatch(client, run).results(f"q{n}" for n in range(200)):
