@@ -56,7 +56,7 @@ check: setup ## Format, lint, types, layers, workflows
 
 .PHONY: unit
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
-	$(RUN) pytest tests/unit tests/golden tests/upgrade tests/project tools/tests -q -n 2 --dist loadfile
+	$(RUN) pytest tests/unit tests/client tests/golden tests/upgrade tests/project tools/tests -q -n 2 --dist loadfile
 
 .PHONY: chart
 chart: setup ## The Helm charts: lint, values, golden files, and releases on a real API server, by Helm 3 and Helm 4

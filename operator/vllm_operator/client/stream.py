@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -55,6 +55,7 @@ class AsyncCompletionStream:
         self._lease: EndpointLease | None = None
         self._ready: deque[Delta] = deque()
         self._ended = False
+        self._failure: VLLMClientError | None = None
         self._response: CompletionResponse | None = None
 
     @property
@@ -148,7 +149,7 @@ class AsyncCompletionStream:
         """Send one attempt, and read until its first token."""
         assert self._prepared is not None
         transport, call, request = self._prepared.transport, self._prepared.call, self._prepared.request
-        self._accumulator = Accumulator(self._to_delta)
+        self._accumulator, self._failure = Accumulator(self._to_delta), None
         seconds = call.timeouts.first_token
         source: EventSource | None = None
         try:
@@ -210,7 +211,24 @@ class AsyncCompletionStream:
 
     async def _read(self, source: EventSource) -> None:
         """Read what arrives next."""
-        for chunk in await source.chunks():
+        if self._failure is not None:
+            raise self._failure
+        chunks = await source.chunks()
+        try:
+            self._add(chunks, source)
+        except VLLMClientError as error:
+            if not self._ready:
+                raise
+            # The deltas before it are still good: the error comes with the next step.
+            self._failure = error
+            return
+        if source.done:
+            await source.finish()
+            self._ended = True
+
+    def _add(self, chunks: Iterable[Json], source: EventSource) -> None:
+        """Add chunks to the answer."""
+        for chunk in chunks:
             try:
                 self._ready.extend(self._accumulator.add(chunk))
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -218,13 +236,10 @@ class AsyncCompletionStream:
                     f"{source.endpoint} sends an event that is no piece of an answer: {describe(error)}",
                     endpoint=source.endpoint,
                 ) from error
-        if source.done:
-            if not self._accumulator.is_complete:
-                raise StreamInterrupted(
-                    f"{source.endpoint} ended the stream without a finish reason", endpoint=source.endpoint
-                )
-            await source.finish()
-            self._ended = True
+        if source.done and not self._accumulator.is_complete:
+            raise StreamInterrupted(
+                f"{source.endpoint} ended the stream without a finish reason", endpoint=source.endpoint
+            )
 
     def _complete(self) -> None:
         """End the call with its whole answer."""

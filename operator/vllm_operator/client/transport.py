@@ -73,7 +73,7 @@ class HttpResponse:
             if length is not None and length <= self._limit:
                 return await self._response.read()
             return await self._read_bounded(length)
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, RuntimeError) as error:
             self.close()
             raise error_of(error, self.endpoint) from error
         except BaseException:
@@ -97,9 +97,11 @@ class HttpResponse:
     async def read_start(self, limit: int = 64 * 1024) -> bytes:
         """Return the first bytes of a body, such as that of an error, and close the connection if there are more."""
         body = bytearray()
-        while len(body) < limit and (chunk := await self.next_chunk()):
-            body += chunk
-        self.close()
+        try:
+            while len(body) < limit and (chunk := await self.next_chunk()):
+                body += chunk
+        finally:
+            self.close()
         return bytes(body[:limit])
 
     async def next_chunk(self) -> bytes:
@@ -110,7 +112,8 @@ class HttpResponse:
         """
         try:
             return await self._response.content.readany()
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, RuntimeError) as error:
+            # aiohttp raises a RuntimeError for a body that it gave up reading.
             self.close()
             raise error_of(error, self.endpoint) from error
 
@@ -174,6 +177,12 @@ class Transport:
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise error_of(error, endpoint, self._config.timeouts.connect) from error
+        if response.status == 101:
+            # aiohttp neither reads nor returns such a connection.
+            response.close()
+            raise InvalidResponse(
+                f"{endpoint} answers 101: it switches to another protocol, which was not asked for", endpoint=endpoint
+            )
         _refuse_compression(response, endpoint)
         return HttpResponse(response, endpoint, self._config.limits.max_response_bytes)
 
@@ -214,6 +223,11 @@ def _ssl_context(config: ClientConfig) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=str(config.ca_file))
 
 
+def _first_line(text: str) -> str:
+    """Return the start of a message; the lines after the first show bytes of the server."""
+    return text.partition("\n")[0].rstrip(":")[:200]
+
+
 def _refuse_compression(response: aiohttp.ClientResponse, endpoint: str) -> None:
     """Raise an error for a compressed body: none was asked for, and its size is not bounded by the bytes received."""
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -243,8 +257,10 @@ def error_of(error: Exception, endpoint: str, connect_seconds: float = 0.0) -> V
         case aiohttp.ClientConnectorError():
             return ConnectionFailed(f"{endpoint} cannot be reached: {error.os_error}", endpoint=endpoint)
         case aiohttp.ClientResponseError():
-            return InvalidResponse(f"{endpoint} does not answer with HTTP: {error.message[:200]}", endpoint=endpoint)
-        case aiohttp.ClientError():
+            return InvalidResponse(
+                f"{endpoint} does not answer with HTTP: {_first_line(error.message)}", endpoint=endpoint
+            )
+        case aiohttp.ClientError() | RuntimeError():
             return ConnectionFailed(
                 f"{endpoint} closed the connection before the answer was complete: {error}", endpoint=endpoint
             )
