@@ -134,6 +134,10 @@ fuzz-http: setup ## 100,000 fuzzed HTTP answers against the prober: stand-stills
 hostile: setup ## Hostile pods and manifests next to a well-behaved tenant (HOSTILE_KINDS, HOSTILE_SECONDS, HOSTILE_JSON)
 	$(RUN) python -m tools.hostile
 
+.PHONY: convert-samples
+convert-samples: setup ## Convert the published samples of other projects (SAMPLES=folder with their checkouts)
+	$(RUN) python -m tools.convert_samples $(SAMPLES)
+
 .PHONY: golden
 golden: setup ## Rewrite the golden files
 	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden tests/chart/test_values.py -q

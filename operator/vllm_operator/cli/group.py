@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "plan": "Compute the memory of a model in vLLM, and the tokens of its KV cache.",
         "render": "Print the objects that the operator would create for a manifest, or why it is refused.",
         "check": "Go through the production checklist, item by item, with evidence and remedy.",
+        "convert": "Convert what other projects use to run vLLM into VLLMServers.",
     },
     "See": {
         "get": "List servers with the replicas that really serve, and the cause of what is wrong.",

@@ -15,9 +15,9 @@ from vllm_operator.api.names import CONTAINER
 from vllm_operator.desired.cache_volume import CACHE_PATH
 from vllm_operator.desired.rollout import STOP_MARGIN_SECONDS, rollout_plan
 from vllm_operator.kube.quantity import parse_quantity
-from vllm_operator.targets.expansion import expand, references
 from vllm_operator.targets.target import NotCarried, Order
 from vllm_operator.vllm.arguments import PORT
+from vllm_operator.vllm.expansion import expand, references
 from vllm_operator.vllm.model_source import MODEL_PATH
 
 KNOWN_VOLUMES = frozenset({"model-cache", "shm", "model"})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.targets.expansion import expand, references
+from vllm_operator.vllm.expansion import expand, references
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Convert what other projects use to run vLLM on Kubernetes into VLLMServers."""
