@@ -86,16 +86,19 @@ def _own_fields(found: griffe.Class) -> Iterator[tuple[str, ...]]:
     for name, member in found.members.items():
         if name.startswith("_") or not isinstance(member, griffe.Attribute):
             continue
-        if member.docstring is None and name not in described and "class-attribute" not in member.labels:
-            continue
-        meaning = member.docstring.value if member.docstring else described.pop(name, "")
-        kind = "" if member.annotation is None else f"`{_escaped(str(member.annotation))}`"
-        has_default = member.value is not None and "class-attribute" in member.labels
-        default = f"`{_escaped(_default(member))}`" if has_default else ""
-        yield f"`{name}`", kind, default, _escaped(_one_line(meaning))
-    for name, meaning in described.items():
-        if name not in found.members:
-            yield f"`{name}`", "", "", _escaped(_one_line(meaning))
+        meaning = member.docstring.value if member.docstring else described.get(name)
+        if meaning is not None or "class-attribute" in member.labels:
+            yield _field(name, member, meaning or "")
+    for name in sorted(described.keys() - found.members.keys()):
+        yield f"`{name}`", "", "", _escaped(_one_line(described[name]))
+
+
+def _field(name: str, member: griffe.Attribute, meaning: str) -> tuple[str, ...]:
+    """Return the row of an attribute; values that `__init__` sets are no defaults."""
+    kind = "" if member.annotation is None else f"`{_escaped(str(member.annotation))}`"
+    has_default = member.value is not None and "class-attribute" in member.labels
+    default = f"`{_escaped(_default(member))}`" if has_default else ""
+    return f"`{name}`", kind, default, _escaped(_one_line(meaning))
 
 
 def _default(member: griffe.Attribute) -> str:
