@@ -134,5 +134,5 @@ CASES = {
 }
 """The cases by the name of their server."""
 
-HOST_FOLDER = "/var/lib/vllm-operator-field-case"
-"""Folder on the node of the case with a hostPath; the kubelet makes it."""
+HOST_FOLDER = "/var/tmp"
+"""Folder of the node for the case with a hostPath: it exists, and every user may write to it."""

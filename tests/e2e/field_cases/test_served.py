@@ -80,7 +80,7 @@ def test_folder_of_the_node_is_the_cache(cluster: RealCluster, inside: InCluster
         "spec.podTemplate.spec.volumes[0].hostPath"
     ]
     [volume] = server["spec"]["podTemplate"]["spec"]["volumes"]
-    volume["hostPath"] = {"path": HOST_FOLDER, "type": "DirectoryOrCreate"}
+    volume["hostPath"] = {"path": HOST_FOLDER, "type": "Directory"}
     with served_case(case, inside, free, server) as served:
         served.ready()
         [pod] = served.pods
