@@ -172,13 +172,17 @@ charts: setup ## Generate what charts/ and config/ take from the models: CRD, po
 	$(RUN) python -m tools.chart
 
 .PHONY: reference-docs
-reference-docs: setup ## Generate docs/reference/vllmserver.md, cli.md and client.md from the source
+reference-docs: setup ## Generate docs/reference/vllmserver.md, cli.md, kubectl-plugin.md, client.md from the source
 	$(RUN) python -m tools.reference_docs
 
 .PHONY: manifests
 manifests: setup ## Render one file with CRD, RBAC and Deployment: dist/vllm-operator.yaml (IMAGE, OPTIONS="--pod-monitor --rules")
 	$(RUN) python -m vllm_operator manifests --image $(IMAGE) $(OPTIONS) --output dist/vllm-operator.yaml
 	@echo "kubectl apply --server-side -f dist/vllm-operator.yaml"
+
+.PHONY: plugin
+plugin: setup ## Build the kubectl plugin as one file, its archive and its krew manifest: dist/kubectl-vllm (PLUGIN_URL)
+	UV=$(UV) $(RUN) python -m tools.plugin_package
 
 .PHONY: vllm-versions
 vllm-versions: setup ## Measure flags and metrics of vLLM releases (VERSIONS="0.32.0 ..."): operator/vllm_operator/vllm/releases/

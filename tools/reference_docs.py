@@ -1,6 +1,6 @@
 """Generate the reference pages from the models, the command line and the client library.
 
-`python -m tools.reference_docs` writes `docs/reference/vllmserver.md`, `cli.md` and `client.md`;
+`python -m tools.reference_docs` writes `docs/reference/vllmserver.md`, `cli.md`, `kubectl-plugin.md` and `client.md`;
 `tests/project/test_reference_docs.py` fails when they differ from what this module generates.
 """
 
@@ -19,6 +19,8 @@ from vllm_operator.api.crd import COLUMNS, NAME_RULE, as_yaml, model_schema
 from vllm_operator.api.names import API_VERSION, KIND, SHORT_NAME
 from vllm_operator.api.spec import Spec
 from vllm_operator.api.status import Phase, ReplicaPhase, Status
+from vllm_operator.cli.exits import MEANINGS
+from vllm_operator.cli.group import COMMANDS, SECTIONS, root
 from vllm_operator.status.conditions import CONDITIONS
 
 Schema = Mapping[str, Any]
@@ -120,6 +122,30 @@ def cli_page() -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def plugin_page() -> str:
+    """Return the page about the kubectl plugin: each command with its arguments and options, and the exit codes."""
+    lines = [
+        "# kubectl vllm",
+        NOTICE,
+        "`kubectl vllm` and `kubectl-vllm` are the same program. [Use the kubectl plugin](../how-to/kubectl-plugin.md) "
+        "shows the output of the commands.",
+    ]
+    for heading, names in SECTIONS.items():
+        rows = ((f"[`{name}`](#{_anchor(f'kubectl vllm {name}')})", _escaped(text)) for name, text in names.items())
+        lines += [f"## {heading}", _table(("Command", "Purpose"), rows)]
+    codes = ((f"`{code}`", meaning) for code, meaning in MEANINGS.items())
+    lines += ["## Exit codes", _table(("Code", "Meaning"), codes)]
+    context = click.Context(root)
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        assert command is not None
+        usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+        options = [_option_row(option, command) for option in command.params if isinstance(option, click.Option)]
+        lines += [f"## kubectl vllm {name}", f"`kubectl vllm {name} {usage}`", _escaped(_sentences(command.help))]
+        lines.append(_table(("Option", "Value", "Default", "Meaning"), options) if options else "It has no options.")
+    return "\n\n".join(lines) + "\n"
+
+
 def write_pages() -> None:
     """Write all pages."""
     for name, text in pages().items():
@@ -128,7 +154,12 @@ def write_pages() -> None:
 
 def pages() -> dict[str, str]:
     """Return the generated pages: file name below `docs/reference` -> text."""
-    return {"vllmserver.md": vllmserver_page(), "cli.md": cli_page(), "client.md": client_page()}
+    return {
+        "vllmserver.md": vllmserver_page(),
+        "cli.md": cli_page(),
+        "kubectl-plugin.md": plugin_page(),
+        "client.md": client_page(),
+    }
 
 
 def _sections(path: str, schema: Schema, level: int) -> Iterator[str]:
@@ -239,7 +270,8 @@ def _option_row(option: click.Option, command: click.Command) -> tuple[str, ...]
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     help_text, _, described = (option.help or "").partition("[default: ")
     shown = option.get_default(click.Context(command), call=False)
-    default = described.rstrip("]") or ("" if option.is_flag else f"`{shown}`")
+    is_shown = isinstance(shown, str | int | float) and not option.is_flag and shown != ""
+    default = described.rstrip("]") or (f"`{shown}`" if is_shown else "")
     variable = f" Environment: `{option.envvar}`." if option.envvar else ""
     return names, _value_of(option), default, _escaped(help_text.strip() + variable)
 
@@ -251,7 +283,9 @@ def _value_of(option: click.Option) -> str:
         return ", ".join(f"`{choice}`" for choice in option.type.choices)
     if isinstance(option.type, click.IntRange):
         return f"{option.type.min:,} to {option.type.max:,}"
-    return "text, repeatable" if option.multiple else "path" if isinstance(option.type, click.Path) else "text"
+    if isinstance(option.type, click.Path | click.File):
+        return "path"
+    return "text, repeatable" if option.multiple else "duration" if option.type.name == "duration" else "text"
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

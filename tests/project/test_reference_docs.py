@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+import click
 import pytest
 
 from tools.reference_docs import (
@@ -17,11 +18,13 @@ from tools.reference_docs import (
     _type,
     cli_page,
     pages,
+    plugin_page,
     vllmserver_page,
 )
 from vllm_operator.__main__ import main
 from vllm_operator.api.spec import Spec
 from vllm_operator.api.status import Phase, ReplicaPhase, Status
+from vllm_operator.cli.group import COMMANDS, root
 from vllm_operator.status.conditions import CONDITIONS
 
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -57,6 +60,18 @@ def test_every_option_has_a_row_with_a_meaning() -> None:
     text = cli_page()
     options = [option for command in main.commands.values() for option in command.params]
 
+    assert [option.name for option in options if f"| `{option.opts[0]}`" not in text] == []
+    assert re.findall(r"^\|.*\|  \|$", text, re.MULTILINE) == []
+
+
+def test_every_option_of_the_plugin_has_a_row_with_a_meaning() -> None:
+    text = plugin_page()
+    commands = [root.get_command(click.Context(root), name) for name in COMMANDS]
+    options = [
+        option for command in commands if command for option in command.params if isinstance(option, click.Option)
+    ]
+
+    assert len(options) > 100
     assert [option.name for option in options if f"| `{option.opts[0]}`" not in text] == []
     assert re.findall(r"^\|.*\|  \|$", text, re.MULTILINE) == []
 

@@ -57,11 +57,14 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
-def cluster_options(*, all_namespaces: bool = False) -> Callable[[Function], Function]:
+def cluster_options(
+    *, all_namespaces: bool = False, namespace: str = "that of the kubeconfig's context"
+) -> Callable[[Function], Function]:
     """Add the options that choose a cluster; the command receives them as `cluster: ClusterOptions`.
 
     Args:
         all_namespaces: whether the command can cover all namespaces (-A).
+        namespace: the namespace without --namespace, in words.
     """
     options = [
         click.option(
@@ -69,7 +72,7 @@ def cluster_options(*, all_namespaces: bool = False) -> Callable[[Function], Fun
             "-n",
             callback=_checked_namespace,
             metavar="NAMESPACE",
-            help="Namespace. [default: that of the kubeconfig's context]",
+            help=f"Namespace. [default: {namespace}]",
         ),
         click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]"),
         click.option(

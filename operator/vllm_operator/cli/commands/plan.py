@@ -58,6 +58,7 @@ POSITIVE = click.IntRange(1, 1 << 24)
     type=click.Choice(["auto", "bfloat16", "float16", "half", "float32", "float"]),
     default="auto",
     show_default=True,
+    help="Data type of weights and activations; auto is the model's own.",
 )
 @click.option(
     "--quantization",
@@ -71,20 +72,23 @@ POSITIVE = click.IntRange(1, 1 << 24)
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla"]),
+    help="Data type of the KV cache; auto is that of the model.",
 )
 @click.option("--max-model-len", type=POSITIVE, help="Tokens of the longest sequence. [default: the model's own]")
 @click.option(
     "--gpu-memory-utilization",
     type=click.FloatRange(min=0, min_open=True, max=1),
-    help="[default: 0.92 since vLLM 0.20, 0.9 before]",
+    help="Fraction of the GPU's memory for vLLM. [default: 0.92 since vLLM 0.20, 0.9 before]",
 )
 @click.option(
     "--kv-cache-memory-bytes",
     type=click.IntRange(1, 1 << 50),
     help="Bytes of the KV cache of one GPU, instead of what is left.",
 )
-@click.option("--max-num-seqs", type=POSITIVE, help="[default: vLLM's for the GPU]")
-@click.option("--max-num-batched-tokens", type=POSITIVE, help="[default: vLLM's for the GPU]")
+@click.option("--max-num-seqs", type=POSITIVE, help="Requests that run at once. [default: vLLM's for the GPU]")
+@click.option(
+    "--max-num-batched-tokens", type=POSITIVE, help="Tokens of one step of the engine. [default: vLLM's for the GPU]"
+)
 @click.option("--block-size", type=click.IntRange(1, 65536), help="Tokens of a block. [default: vLLM's]")
 @click.option("--enforce-eager", is_flag=True, help="No CUDA graphs.")
 @click.option(
@@ -103,7 +107,9 @@ POSITIVE = click.IntRange(1, 1 << 24)
     show_default=True,
     help="VLLM_CPU_KVCACHE_SPACE, with --gpu CPU.",
 )
-@click.option("--vllm-version", default="0.32.0", show_default=True, metavar="VERSION")
+@click.option(
+    "--vllm-version", default="0.32.0", show_default=True, metavar="VERSION", help="Version of vLLM to compute for."
+)
 @click.option(
     "--context",
     "contexts",

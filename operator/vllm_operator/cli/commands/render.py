@@ -51,7 +51,7 @@ DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
     "it. It needs the right to patch the objects, and writes nothing.",
 )
 @target_options
-@cluster_options()
+@cluster_options(namespace="default; with --diff, that of the kubeconfig's context")
 @click.pass_context
 def command(
     context: click.Context,
