@@ -249,8 +249,6 @@ class AsyncVLLMClient:
     def _with_headers(self, call: Call, request: HttpRequest, options: Mapping[str, Any]) -> HttpRequest:
         """Return a request with all of its headers."""
         headers = self._executor.headers(call, options.get("extra_headers"))
-        if request.body is not None:
-            headers.setdefault("Content-Type", "application/json")
         return HttpRequest(request.method, request.path, request.body, headers)
 
     async def _model_name(self) -> str:

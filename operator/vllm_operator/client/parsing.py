@@ -9,7 +9,7 @@ import orjson
 
 from vllm_operator.client.errors import InvalidResponse
 from vllm_operator.client.messages import FunctionCall, ToolCall
-from vllm_operator.client.responses import Choice, Delta, ToolCallDelta, Usage
+from vllm_operator.client.responses import Delta, ToolCallDelta, Usage
 
 Json = Mapping[str, Any]
 
@@ -40,41 +40,49 @@ def describe(error: Exception) -> str:
 
 def usage_of(value: object) -> Usage | None:
     """Return the usage of an answer; None when it has none."""
+    fields = usage_fields(value)
+    return None if fields is None else Usage.model_validate(fields)
+
+
+def usage_fields(value: object) -> dict[str, Any] | None:
+    """Return the fields of the usage of an answer; None when it has none."""
     # The JSON parser makes dicts only, and to recognize any Mapping takes much longer.
     if not isinstance(value, dict):
         return None
     prompt_details, completion_details = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
-    return Usage(
-        prompt_tokens=value.get("prompt_tokens") or 0,
-        completion_tokens=value.get("completion_tokens") or 0,
-        total_tokens=value.get("total_tokens") or 0,
-        cached_tokens=prompt_details.get("cached_tokens") if isinstance(prompt_details, dict) else None,
-        reasoning_tokens=completion_details.get("reasoning_tokens") if isinstance(completion_details, dict) else None,
-    )
+    return {
+        "prompt_tokens": value.get("prompt_tokens") or 0,
+        "completion_tokens": value.get("completion_tokens") or 0,
+        "total_tokens": value.get("total_tokens") or 0,
+        "cached_tokens": prompt_details.get("cached_tokens") if isinstance(prompt_details, dict) else None,
+        "reasoning_tokens": (
+            completion_details.get("reasoning_tokens") if isinstance(completion_details, dict) else None
+        ),
+    }
 
 
-def chat_choice(choice: Json) -> Choice:
-    """Return a choice of a chat."""
+def chat_fields(choice: Json) -> dict[str, Any]:
+    """Return the fields of a `Choice` of a chat."""
     message = choice["message"]
     calls = message.get("tool_calls")
-    return Choice(
-        index=choice.get("index", 0),
-        content=message.get("content") or "",
-        reasoning=message.get("reasoning") or message.get("reasoning_content"),
-        tool_calls=tuple(_tool_call(call) for call in calls) if calls else (),
-        finish_reason=choice.get("finish_reason"),
-        logprobs=choice.get("logprobs"),
-    )
+    return {
+        "index": choice.get("index", 0),
+        "content": message.get("content") or "",
+        "reasoning": message.get("reasoning") or message.get("reasoning_content"),
+        "tool_calls": tuple(_tool_call(call) for call in calls) if calls else (),
+        "finish_reason": choice.get("finish_reason"),
+        "logprobs": choice.get("logprobs"),
+    }
 
 
-def text_choice(choice: Json) -> Choice:
-    """Return a choice of a completion."""
-    return Choice(
-        index=choice.get("index", 0),
-        content=choice["text"],
-        finish_reason=choice.get("finish_reason"),
-        logprobs=choice.get("logprobs"),
-    )
+def text_fields(choice: Json) -> dict[str, Any]:
+    """Return the fields of a `Choice` of a completion."""
+    return {
+        "index": choice.get("index", 0),
+        "content": choice["text"],
+        "finish_reason": choice.get("finish_reason"),
+        "logprobs": choice.get("logprobs"),
+    }
 
 
 def chat_delta(choice: Json) -> Delta:

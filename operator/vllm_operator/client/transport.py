@@ -24,6 +24,13 @@ from vllm_operator.client.errors import (
     VLLMClientError,
 )
 
+DEFAULT_HEADERS = {
+    "User-Agent": "vllm-operator-client",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
+"""Headers of every request, unless it has its own."""
+
 
 class HttpRequest(NamedTuple):
     """A request to any endpoint.
@@ -129,7 +136,8 @@ class Transport:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self.limits = config.limits
-        self._headers = {"User-Agent": "vllm-operator-client", "Accept-Encoding": "identity", **config.headers}
+        # As headers of the session, aiohttp copies them at once instead of adding them to each request one by one.
+        self._headers = {**DEFAULT_HEADERS, **config.headers}
         self._ssl = _ssl_context(config)
         self._closed = False
         self._session = self._new_session(force_close=False)

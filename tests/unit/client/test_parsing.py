@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from vllm_operator.client import InvalidResponse, ToolCall
+from vllm_operator.client import Choice, InvalidResponse, ToolCall
 from vllm_operator.client.messages import FunctionCall
-from vllm_operator.client.parsing import chat_choice, chat_delta, describe, json_object, text_delta, usage_of
+from vllm_operator.client.parsing import chat_delta, chat_fields, describe, json_object, text_delta, usage_of
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff{}", b"[1]", b"null", b"<html>", b"[" * 100_000])
@@ -17,7 +17,7 @@ def test_tool_calls_and_reasoning_are_read() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     choice = {"index": 0, "message": {"content": None, "tool_calls": [call], "reasoning": "hm"}, "finish_reason": "x"}
 
-    found = chat_choice(choice)
+    found = Choice.model_validate(chat_fields(choice))
 
     assert found.content == ""
     assert found.reasoning == "hm"
@@ -25,7 +25,7 @@ def test_tool_calls_and_reasoning_are_read() -> None:
 
 
 def test_reasoning_of_older_servers_is_read() -> None:
-    assert chat_choice({"message": {"content": "a", "reasoning_content": "hm"}}).reasoning == "hm"
+    assert chat_fields({"message": {"content": "a", "reasoning_content": "hm"}})["reasoning"] == "hm"
     assert chat_delta({"delta": {"reasoning_content": "hm"}}).reasoning == "hm"
 
 
