@@ -11,11 +11,13 @@ from typing import Any, Self, TypeVar, Unpack
 
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.config import ClientConfig
+from vllm_operator.client.discovery import DEFAULT_PORT, connect
 from vllm_operator.client.errors import ClientClosed
 from vllm_operator.client.hooks import Observer
 from vllm_operator.client.loop_thread import LoopThread
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions
+from vllm_operator.client.port_forward import PortForward
 from vllm_operator.client.responses import (
     CompletionResponse,
     Delta,
@@ -101,6 +103,35 @@ class VLLMClient:
         self._process = os.getpid()
         self._closed = False
         self._finalizer: weakref.finalize[..., VLLMClient] | None = None
+        self._forward: PortForward | None = None
+
+    @classmethod
+    def for_server(
+        cls,
+        server: str,
+        config: ClientConfig | None = None,
+        *,
+        port: int = DEFAULT_PORT,
+        context: str | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Self:
+        """Return a client of a VLLMServer: in a cluster by its Service, outside by a port-forward of kubectl.
+
+        Args:
+            server: `namespace/name`, or `name` in the namespace of this pod or of kubectl's context.
+            config: the configuration; its base URL is replaced.
+            port: `spec.service.port` of the server, if it is not 80.
+            context: context of the kubeconfig; it asks for a port-forward, also in a cluster.
+            observers: receive what happens to requests.
+
+        Raises:
+            ValueError: the server or the port has no valid form.
+            ConnectionFailed: kubectl cannot forward a port to the server.
+        """
+        found, forward = connect(server, config, port, context)
+        client = cls(found, observers=observers)
+        client._forward = forward
+        return client
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +148,8 @@ class VLLMClient:
             self._thread = None
         if self._finalizer is not None and self._process == os.getpid():
             self._finalizer()
+        if self._forward is not None and self._process == os.getpid():
+            self._forward.close()
 
     def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> CompletionResponse:
         """Return the model's answer to a conversation.
