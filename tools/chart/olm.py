@@ -34,8 +34,8 @@ def bundle_files() -> dict[Path, str]:
     """Return the generated files of the bundle with their content."""
     folder = BUNDLE / "manifests"
     return {
-        folder / "vllm-operator.clusterserviceversion.yaml": HEAD + to_yaml([service_version(IMAGE)]),
-        folder / "vllmservers.vllm-operator.dev.crd.yaml": HEAD + to_yaml([crd()]),
+        folder / "vllm-operator.clusterserviceversion.yaml": _text(service_version(IMAGE)),
+        folder / "vllmservers.vllm-operator.dev.crd.yaml": _text(crd()),
     }
 
 
@@ -98,3 +98,8 @@ def service_version(image: str) -> Object:
             },
         },
     }
+
+
+def _text(body: Object) -> str:
+    # OLM reads the first document of a file, and a comment before the mark would be one.
+    return HEAD + to_yaml([body]).removeprefix("---\n")

@@ -43,9 +43,10 @@ def _strict(schema: Any) -> Any:
     found = {name: _strict(value) for name, value in schema.items()}
     if isinstance(found.get("$ref"), str):
         found["$ref"] = found["$ref"].replace("#/definitions/", f"{DEFINITIONS}#/definitions/")
-    if found.get("x-kubernetes-int-or-string"):
+    # `is True`: the schema of CRDs has properties of these names.
+    if found.get("x-kubernetes-int-or-string") is True:
         found |= INT_OR_STRING
     is_object = isinstance(found.get("properties"), dict) and found.get("type", "object") == "object"
-    if is_object and not found.get("x-kubernetes-preserve-unknown-fields"):
+    if is_object and found.get("x-kubernetes-preserve-unknown-fields") is not True:
         found.setdefault("additionalProperties", False)
     return found

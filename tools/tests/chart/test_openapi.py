@@ -21,7 +21,11 @@ DOCUMENT = {
         "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": "string", "format": "int-or-string"},
         "example.v1.Thing": {
             "type": "object",
-            "properties": {"free": {"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": True}},
+            "properties": {
+                "free": {"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": True},
+                # The schema of CRDs has such properties.
+                "x-kubernetes-int-or-string": {"type": "boolean"},
+            },
             "x-kubernetes-group-version-kind": [{"group": "example.org", "version": "v1", "kind": "Thing"}],
         },
     }
@@ -47,4 +51,5 @@ def test_unknown_fields_are_refused_but_where_they_are_kept(tmp_path: Path) -> N
     assert found["v1.Service"]["additionalProperties"] is False
     assert found["v1.Service"]["properties"]["spec"] == {"$ref": f"{DEFINITIONS}#/definitions/v1.Spec"}
     assert "additionalProperties" not in found["example.v1.Thing"]["properties"]["free"]
+    assert "type" not in found["example.v1.Thing"]["properties"]
     assert found["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] == {"type": ["integer", "string"]}
