@@ -73,6 +73,24 @@ class Capacity(Model):
     )
 
 
+class Sizing(Model):
+    """Memory of one engine on each of its GPUs, computed before it starts; `kubectl vllm plan` shows its parts."""
+
+    weights_bytes: int | None = Field(default=None, description="Bytes of the weights on each GPU.")
+    context_bytes: int | None = Field(
+        default=None, description="Bytes that one sequence of the longest context takes in the KV cache of each GPU."
+    )
+    kv_cache_tokens: int | None = Field(
+        default=None,
+        description="Tokens that the KV cache will hold; capacity.kvCacheTokens is what vLLM reports. Present when the "
+        "node selector names the GPU by nvidia.com/gpu.product, and the version of vLLM is known.",
+    )
+    fits: bool | None = Field(
+        default=None,
+        description="Whether one sequence of the longest context fits for sure; present with kvCacheTokens.",
+    )
+
+
 class Status(Model):
     """The state that the operator observed. Only the operator writes it."""
 
@@ -98,6 +116,11 @@ class Status(Model):
         default=None, description="Names of the models that the replicas list."
     )
     capacity: Capacity | None = Field(default=None, description="Capacity of one replica, as vLLM reports it.")
+    sizing: Sizing | None = Field(
+        default=None,
+        description="Computed memory of the model, where it is a well-known one. Absent for others, and with settings "
+        "such as --enable-lora in extraArgs.",
+    )
     stalled_restarts: Annotated[list[StatusText], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
         default=None,
         description="Times at which the operator deleted pods of stalled engines (RFC 3339), those of the last hour.",

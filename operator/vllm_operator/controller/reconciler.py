@@ -283,6 +283,7 @@ class Reconciler:
             log_diagnoses=self.log_reader.diagnoses(key, findings.failures),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
             lookup_results=self.lookups.results(key, findings.lookups),
+            sizing=desired.memory.fields,
             memo=findings.memo,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.server import parse_server
 from vllm_operator.desired.children import plan_children
+from vllm_operator.desired.memory import UNKNOWN, Memory, memory_of
 from vllm_operator.desired.rendering import render_children
 from vllm_operator.desired.server_summary import ServerSummary, summarize
 from vllm_operator.errors import InvalidSpecError
@@ -51,6 +52,7 @@ class DesiredState:
         claim: requirements on an existing claim of the cache.
         served_names: names that the replicas serve.
         manifests: the rendered children, in the order in which they are applied.
+        memory: computed memory of the model.
         rights_claimed: parts of the spec that the rules of the operator may refuse.
     """
 
@@ -61,6 +63,7 @@ class DesiredState:
     claim: DesiredClaim | None = None
     served_names: tuple[str, ...] = ()
     manifests: tuple[Manifest, ...] = ()
+    memory: Memory = UNKNOWN
     follows_report: bool = False
     rights_claimed: RightsClaimed = NO_RIGHTS_CLAIMED
 
@@ -89,9 +92,11 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         secrets = secret_references(server.spec)
     except InvalidSpecError as error:
         return DesiredState(summary, (Problem(error.reason, error.message),), references=required)
+    memory = memory_of(server.spec)
     return DesiredState(
         server=summary,
-        warnings=spec_warnings(server.spec, str(reported or "")),
+        warnings=spec_warnings(server.spec, str(reported or "")) + memory.notes,
+        memory=memory,
         follows_report=follows_report(server.spec),
         references=required,
         claim=desired_claim(server),

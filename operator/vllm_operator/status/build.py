@@ -42,6 +42,7 @@ def build_status(assessment: Assessment) -> dict[str, Any]:
         "selector": inputs.selector or None,
         "endpoint": inputs.endpoint or None,
         **engine_info(assessment),
+        "sizing": dict(inputs.sizing) or None,
         "stalledRestarts": list(inputs.stalled_restarts) or None,
         "replicaStatuses": [replica.as_status() for replica in assessment.replicas[:MAX_REPLICA_STATUSES]],
         "conditions": conditions(assessment),

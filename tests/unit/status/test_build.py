@@ -59,6 +59,16 @@ def test_status_of_a_serving_server():
     }
 
 
+def test_computed_memory_is_in_the_status_where_it_is_known():
+    computed = {"weightsBytes": 16_094_068_736, "contextBytes": 1_073_741_824, "kvCacheTokens": 29_968, "fits": True}
+
+    status = status_of(replace(inputs(ready_pod()), sizing=computed))
+
+    assert status["sizing"] == computed
+    assert Status.model_validate(status).sizing is not None
+    assert "sizing" not in status_of(inputs(ready_pod()))
+
+
 def test_message_names_the_pod_that_finds_no_gpu():
     pods = [ready_pod("mistral-a"), ready_pod("mistral-b"), scheduling_pod("mistral-c")]
     status = status_of(inputs(*pods))
