@@ -77,7 +77,7 @@ class PortForward:
 
 
 class _ForwardState:
-    """What the thread and the owner of a forward share."""
+    """The state that the thread and the owner of a forward share."""
 
     def __init__(self) -> None:
         self.settled = threading.Event()
