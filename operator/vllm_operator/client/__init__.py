@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from vllm_operator.client.errors import ClientClosed as ClientClosed
     from vllm_operator.client.errors import ConnectionFailed as ConnectionFailed
     from vllm_operator.client.errors import ConnectionRefused as ConnectionRefused
+    from vllm_operator.client.errors import DiscoveryFailed as DiscoveryFailed
     from vllm_operator.client.errors import EngineDead as EngineDead
     from vllm_operator.client.errors import InvalidRequest as InvalidRequest
     from vllm_operator.client.errors import InvalidResponse as InvalidResponse
@@ -104,6 +105,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "ClientClosed",
         "ConnectionFailed",
         "ConnectionRefused",
+        "DiscoveryFailed",
         "EngineDead",
         "InvalidRequest",
         "InvalidResponse",

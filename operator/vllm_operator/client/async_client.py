@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -20,7 +21,6 @@ from vllm_operator.client.answers import (
     tokenize_response,
 )
 from vllm_operator.client.config import ClientConfig
-from vllm_operator.client.discovery import DEFAULT_PORT, connect
 from vllm_operator.client.endpoints import EndpointLease
 from vllm_operator.client.error_parsing import error_from_answer
 from vllm_operator.client.errors import ClientClosed, InvalidResponse, ModelNotFound, ModelNotReady
@@ -30,7 +30,6 @@ from vllm_operator.client.hooks import Observer, Observers, Operation
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions, body_of
 from vllm_operator.client.parsing import chat_delta, describe, json_object, text_delta
-from vllm_operator.client.port_forward import PortForward
 from vllm_operator.client.raw_call import RawCaller
 from vllm_operator.client.responses import (
     CompletionResponse,
@@ -69,34 +68,24 @@ class AsyncVLLMClient:
         self._model = self.config.model
         self._closed = False
         self._checks: asyncio.Task[None] | None = None
-        self._forward: PortForward | None = None
+        self._close_way: Callable[[], None] | None = None
 
     @classmethod
     async def for_server(
         cls,
-        server: str,
+        reference: str,
         config: ClientConfig | None = None,
         *,
-        port: int = DEFAULT_PORT,
+        kubeconfig: str | Path | None = None,
         context: str | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
-        """Return a client of a VLLMServer: in a cluster by its Service, outside by a port-forward of kubectl.
+        """Return a client of a VLLMServer, as `VLLMClient.for_server` does."""
+        from vllm_operator.client.discovery import find_server
 
-        Args:
-            server: `namespace/name`, or `name` in the namespace of this pod or of kubectl's context.
-            config: the configuration; its base URL is replaced.
-            port: `spec.service.port` of the server, if it is not 80.
-            context: context of the kubeconfig; it asks for a port-forward, also in a cluster.
-            observers: receive what happens to requests.
-
-        Raises:
-            ValueError: the server or the port has no valid form.
-            ConnectionFailed: kubectl cannot forward a port to the server.
-        """
-        found, forward = await asyncio.to_thread(connect, server, config, port, context)
-        client = cls(found, observers=observers)
-        client._forward = forward
+        found = await asyncio.to_thread(find_server, reference, config, kubeconfig=kubeconfig, context=context)
+        client = cls(found.config, observers=observers)
+        client._close_way = found.close
         return client
 
     async def __aenter__(self) -> Self:
@@ -115,8 +104,9 @@ class AsyncVLLMClient:
             await asyncio.wait([self._checks])
         if self._transport is not None:
             await self._transport.close()
-        if self._forward is not None:
-            await asyncio.to_thread(self._forward.close)
+        if self._close_way is not None:
+            close_way, self._close_way = self._close_way, None
+            await asyncio.to_thread(close_way)
 
     async def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> CompletionResponse:
         """Return the model's answer to a conversation.

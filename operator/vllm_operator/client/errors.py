@@ -218,3 +218,7 @@ class CircuitOpen(VLLMClientError):
 
 class ClientClosed(VLLMClientError):
     """The client is closed."""
+
+
+class DiscoveryFailed(VLLMClientError):
+    """A VLLMServer cannot be found or reached through its cluster; the message has the cause and what to do."""

@@ -1,153 +1,212 @@
-"""A port-forward to a server by kubectl, which starts again when its pod is gone."""
+"""A port of loopback that leads to the replicas of a server, through the API server.
+
+Each connection gets its own way to a ready replica: when replicas are replaced, new connections go to new replicas.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import re
-import shutil
 import socket
-import subprocess
 import threading
-import weakref
-from typing import IO
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from vllm_operator.client.errors import ConnectionFailed
+from vllm_operator.client.cluster_api import ClusterApi, Forbidden, NotFound
+from vllm_operator.client.errors import DiscoveryFailed, ModelNotReady
+from vllm_operator.client.loop_thread import LoopThread
 
-START_SECONDS = 30.0
-"""Seconds until the first port must be open: kubectl may run a program that logs in to the cluster."""
-MAX_DELAY = 10.0
-"""Longest pause in seconds before kubectl starts again. The first one is 0.2, and each one is twice the last."""
-MAX_LINE_BYTES = 4096
-KEPT_LINES = 5
-"""Lines of kubectl that an error quotes."""
-OPENED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> ")
-BROKEN = re.compile(r"lost connection to pod|an error occurred forwarding")
-"""Lines of kubectl 1.20 to 1.37 after which the forward to this pod does not work any more."""
-KUBECTL = "kubectl"
+SELECTOR = "app.kubernetes.io/component=server,app.kubernetes.io/name=vllm,app.kubernetes.io/instance={}"
+"""Labels of the replicas of a server."""
+PORT_NAME = "http"
+"""Name of vLLM's port in a replica."""
+DEFAULT_PORT = 8000
+"""vLLM's port where a replica names none."""
+POD_SECONDS = 2.0
+"""Seconds for which the list of replicas is used again."""
+MOST_CONNECTIONS = 200
+"""Connections at once: each has a thread and a connection to the API server. More wait."""
+PART_BYTES = 64 * 1024
+"""Bytes that are copied at once."""
 
 
-class PortForward:
-    """Forwards a local port to the Service of a server, until it is closed.
+@dataclass(frozen=True)
+class Replica:
+    """A pod that is ready.
 
     Attributes:
-        url: local base URL. It stays the same when kubectl starts again.
+        name: name of the pod.
+        port: vLLM's port in it.
     """
 
-    def __init__(self, namespace: str, service: str, port: int, context: str | None = None) -> None:
-        """Prepare a forward; nothing is started yet."""
-        self._local = _free_port()
-        self.url = f"http://127.0.0.1:{self._local}"
-        target = [f"--namespace={namespace}"] if namespace else []
-        login = [f"--context={context}"] if context is not None else []
-        self._command = [KUBECTL, *login, *target, "port-forward", "--address=127.0.0.1"]
-        self._command += [f"service/{service}", f"{self._local}:{port}"]
-        self._state = _ForwardState()
-        self._thread = threading.Thread(
-            target=_supervise, args=(self._command, self._state), name="vllm-port-forward", daemon=True
-        )
-        self._finalizer = weakref.finalize(self, self._state.close)
+    name: str
+    port: int
 
-    @property
-    def restarts(self) -> int:
-        """How often kubectl was started again."""
-        return max(0, self._state.starts - 1)
 
-    def start(self) -> None:
-        """Start kubectl, and wait until the port is open.
+Open = Callable[[Replica], socket.socket]
+"""Opens one connection to a replica."""
+
+
+class PortForwarder:
+    """Listens on loopback, and connects to ready replicas.
+
+    Args:
+        api: the API server.
+        namespace: namespace of the server.
+        name: name of the server.
+        open_connection: opens one connection; None opens it through the API server.
+    """
+
+    def __init__(self, api: ClusterApi, namespace: str, name: str, *, open_connection: Open | None = None) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._open = open_connection or self._open_through_api_server
+        self._lock = threading.Lock()
+        self._replicas: list[Replica] = []
+        self._listed = float("-inf")
+        self._load: Counter[str] = Counter()
+        self._thread: LoopThread | None = None
+        self._server: asyncio.Server | None = None
+        self._places: asyncio.Semaphore | None = None
+
+    def start(self) -> str:
+        """Return the base URL, after one connection has shown that forwarding works.
 
         Raises:
-            ConnectionFailed: there is no kubectl, it fails, or the port does not open in time.
+            DiscoveryFailed: the API server forwards nothing.
+            ModelNotReady: no replica is ready.
         """
-        if shutil.which(KUBECTL) is None:
-            raise ConnectionFailed(
-                f"outside a cluster, {KUBECTL} forwards a port to the server, and it is not installed: install it, or "
-                "make the server reachable and pass its base URL"
-            )
-        self._thread.start()
-        self._state.settled.wait(START_SECONDS)
-        if not self._state.is_open:
-            self.close()
-            said = " ".join(self._state.lines) or f"it opened no port within {START_SECONDS:g} s"
-            raise ConnectionFailed(f"{KUBECTL} cannot forward a port to the server: {said}", endpoint=self.url)
+        replica = self._choose()
+        self._open(replica).close()
+        self._thread = LoopThread()
+        return self._thread.run(self._listen())
 
     def close(self) -> None:
-        """End kubectl, and wait for its end."""
-        self._finalizer()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        """Close the port and all connections."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.run(self._stop_listening())
+            thread.stop()
 
+    async def _listen(self) -> str:
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=PART_BYTES)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-class _ForwardState:
-    """The state that the thread and the owner of a forward share."""
+    async def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
-    def __init__(self) -> None:
-        self.settled = threading.Event()
-        """The first port is open, or the first kubectl has ended."""
-        self.closed = threading.Event()
-        self.is_open = False
-        self.starts = 0
-        self.lines: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-
-    def run(self, command: list[str]) -> IO[bytes] | None:
-        """Start a process, and return its output; None when the forward is closed."""
-        with self._lock:
-            if self.closed.is_set():
-                return None
-            self.starts += 1
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-            return self._process.stdout
-
-    def kill(self) -> None:
-        """End the process, if it runs."""
-        with self._lock:
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
-
-    def close(self) -> None:
-        """End the process, and start no other one."""
-        self.closed.set()
-        self.kill()
-
-
-def _supervise(command: list[str], state: _ForwardState) -> None:
-    """Run kubectl again and again, until the forward is closed or its first start fails."""
-    delay = 0.2
-    while not state.closed.is_set():
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Copy both ways until one side ends."""
+        assert self._places is not None
         try:
-            output = state.run(command)
-        except OSError as error:
-            state.lines = [str(error.strerror)]
-            output = None
-        if output is not None and _follow(output, state):
-            delay = 0.2
-        state.kill()
-        if not state.is_open:
-            break
-        state.closed.wait(delay)
-        delay = min(MAX_DELAY, delay * 2)
-    state.settled.set()
+            async with self._places:
+                await self._forward(reader, writer)
+        except (DiscoveryFailed, ModelNotReady, OSError):
+            pass  # The client reads an end without an answer, and reports or retries it.
+        finally:
+            writer.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        replica = await asyncio.to_thread(self._choose)
+        self._load[replica.name] += 1
+        try:
+            try:
+                sock = await asyncio.to_thread(self._open, replica)
+            except DiscoveryFailed:
+                self._listed = float("-inf")
+                raise
+            back, forth = await asyncio.open_unix_connection(sock=sock, limit=PART_BYTES)
+            try:
+                copies = [asyncio.create_task(_copy(reader, forth)), asyncio.create_task(_copy(back, writer))]
+                await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for copy in copies:
+                    copy.cancel()
+                forth.transport.abort()
+        finally:
+            self._load[replica.name] -= 1
+
+    def _choose(self) -> Replica:
+        """Return the ready replica with the least connections.
+
+        Raises:
+            ModelNotReady: none is ready.
+        """
+        with self._lock:
+            if time.monotonic() - self._listed > POD_SECONDS:
+                self._replicas = self._ready_replicas()
+                self._listed = time.monotonic()
+            if not self._replicas:
+                raise ModelNotReady(f"VLLMServer {self._namespace}/{self._name} has no replica that is ready")
+            return min(self._replicas, key=lambda replica: self._load[replica.name])
+
+    def _ready_replicas(self) -> list[Replica]:
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        try:
+            pods = self._api.get(path, {"labelSelector": SELECTOR.format(self._name), "limit": "500"}).get("items", [])
+        except (Forbidden, NotFound) as error:
+            raise DiscoveryFailed(
+                f"no right to list the pods of namespace {self._namespace}, which a port-forward needs: {error}; "
+                f"check with: kubectl auth can-i list pods -n {self._namespace}"
+            ) from None
+        return [Replica(pod["metadata"]["name"], port_of(pod)) for pod in pods if is_ready(pod)]
+
+    def _open_through_api_server(self, replica: Replica) -> socket.socket:
+        """Return a socket whose other end is a port of a pod."""
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream.ws_client import portforward_call
+
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{replica.name}/portforward"
+        configuration = self._api.configuration
+        try:
+            forward = portforward_call(
+                configuration, "GET", configuration.host + path, headers=self._api.headers(),
+                query_params=[("ports", str(replica.port))],
+            )  # fmt: skip
+        except ApiException as error:
+            raise DiscoveryFailed(self._refusal(replica, str(error.reason))) from error
+        lent = forward.socket(replica.port)
+        own = socket.socket(fileno=os.dup(lent.fileno()))
+        # The way to the pod ends with the last descriptor of this socket.
+        lent.close()
+        return own
+
+    def _refusal(self, replica: Replica, reason: str) -> str:
+        if re.search(r"Handshake status 40[13]", reason):
+            # RBAC checks `create` for a port-forward, and `get` for one over a WebSocket.
+            return (
+                f"no right to forward a port to the pods of namespace {self._namespace}; check with: "
+                f"kubectl auth can-i create pods/portforward -n {self._namespace}"
+            )
+        text = "".join(letter if letter.isprintable() else " " for letter in reason[:300])
+        return f"no port-forward to pod {self._namespace}/{replica.name}: {text}"
 
 
-def _follow(output: IO[bytes], state: _ForwardState) -> bool:
-    """Read what kubectl prints, until it ends or its pod is gone. Return whether it had opened the port."""
-    opened = False
-    with output:
-        while line := output.readline(MAX_LINE_BYTES):
-            text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace")).strip()
-            state.lines = [*state.lines, text[:300]][-KEPT_LINES:]
-            if OPENED.match(text):
-                opened = state.is_open = True
-                state.settled.set()
-            elif BROKEN.search(text):
-                break
-    return opened
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copy bytes until the source ends, or the target takes no more."""
+    with contextlib.suppress(OSError):
+        while part := await source.read(PART_BYTES):
+            target.write(part)
+            await target.drain()
 
 
-def _free_port() -> int:
-    """Return a local port that nothing uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod is ready, and stays."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def port_of(pod: Mapping[str, Any]) -> int:
+    """Return vLLM's port in a pod."""
+    containers = (pod.get("spec") or {}).get("containers") or []
+    ports = [port for container in containers for port in container.get("ports") or []]
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == PORT_NAME), DEFAULT_PORT)

@@ -6,18 +6,17 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.config import ClientConfig
-from vllm_operator.client.discovery import DEFAULT_PORT, connect
 from vllm_operator.client.errors import ClientClosed
 from vllm_operator.client.hooks import Observer
 from vllm_operator.client.loop_thread import LoopThread
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions
-from vllm_operator.client.port_forward import PortForward
 from vllm_operator.client.responses import (
     CompletionResponse,
     Delta,
@@ -103,34 +102,38 @@ class VLLMClient:
         self._process = os.getpid()
         self._closed = False
         self._finalizer: weakref.finalize[..., VLLMClient] | None = None
-        self._forward: PortForward | None = None
+        self._close_way: Callable[[], None] | None = None
 
     @classmethod
     def for_server(
         cls,
-        server: str,
+        reference: str,
         config: ClientConfig | None = None,
         *,
-        port: int = DEFAULT_PORT,
+        kubeconfig: str | Path | None = None,
         context: str | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
-        """Return a client of a VLLMServer: in a cluster by its Service, outside by a port-forward of kubectl.
+        """Return a client of a VLLMServer: in its cluster by its endpoint, from outside by a port-forward.
+
+        The API key comes from the Secret that the VLLMServer names, unless `config` has one.
 
         Args:
-            server: `namespace/name`, or `name` in the namespace of this pod or of kubectl's context.
-            config: the configuration; its base URL is replaced.
-            port: `spec.service.port` of the server, if it is not 80.
-            context: context of the kubeconfig; it asks for a port-forward, also in a cluster.
-            observers: receive what happens to requests.
+            reference: `NAMESPACE/NAME`, or the name in the current namespace.
+            config: other settings than address and API key.
+            kubeconfig: file in place of KUBECONFIG, and of the cluster of this pod.
+            context: context in place of the current one.
+            observers: receive what happens to requests, such as metrics.
 
         Raises:
-            ValueError: the server or the port has no valid form.
-            ConnectionFailed: kubectl cannot forward a port to the server.
+            DiscoveryFailed: there is no such server, or it cannot be read.
+            ModelNotReady: no replica serves.
         """
-        found, forward = connect(server, config, port, context)
-        client = cls(found, observers=observers)
-        client._forward = forward
+        from vllm_operator.client.discovery import find_server
+
+        found = find_server(reference, config, kubeconfig=kubeconfig, context=context)
+        client = cls(found.config, observers=observers)
+        client._close_way = found.close
         return client
 
     def __enter__(self) -> Self:
@@ -148,8 +151,9 @@ class VLLMClient:
             self._thread = None
         if self._finalizer is not None and self._process == os.getpid():
             self._finalizer()
-        if self._forward is not None and self._process == os.getpid():
-            self._forward.close()
+        if self._close_way is not None and self._process == os.getpid():
+            close_way, self._close_way = self._close_way, None
+            close_way()
 
     def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> CompletionResponse:
         """Return the model's answer to a conversation.

@@ -140,6 +140,11 @@ class FaultServer:
         """Base URL."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """Number of connections that no side has closed."""
+        return len(self._open)
+
     def start(self) -> None:
         """Listen, on the same port as before if there was one."""
         self.stopping = threading.Event()

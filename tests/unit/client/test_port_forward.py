@@ -1,189 +1,137 @@
-"""The managed port-forward, with a stand-in of kubectl that forwards to a stand-in of vLLM."""
-
 from __future__ import annotations
 
-import gc
-import json
-import os
-import stat
-import sys
-import time
-from collections.abc import Callable, Iterator
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import Configuration
 
-from tests.helpers.paths import REPOSITORY
-from tests.unit.client.batch.fake_engine import FakeEngineServer
-from tests.unit.client.batch.in_thread import serving
-from vllm_operator.client import port_forward
-from vllm_operator.client.async_client import AsyncVLLMClient
-from vllm_operator.client.batch import run_batch_threaded
-from vllm_operator.client.config import ClientConfig, Limits
-from vllm_operator.client.errors import ConnectionFailed
-from vllm_operator.client.port_forward import PortForward
-from vllm_operator.client.responses import CompletionResponse
-from vllm_operator.client.sync_client import VLLMClient
+from tests.client.faults.server import eventually, fault_server
+from tests.client.faults.wire import HELLO, ROLE, STREAM_HEAD, good, once, pieces
+from tests.helpers.fake_api_server import FakeApiServer, fake_api_server, status_object
+from vllm_operator.client import ClientConfig, ConnectionFailed, DiscoveryFailed, RetryPolicy, VLLMClient
+from vllm_operator.client.cluster_api import ClusterApi
+from vllm_operator.client.port_forward import PortForwarder, Replica, is_ready, port_of
+
+PODS = "GET /api/v1/namespaces/llm/pods"
 
 
-class Kubectl:
-    """The stand-in on the PATH."""
-
-    def __init__(self, folder: Path) -> None:
-        self._plan = folder / "plan.json"
-        self._log = folder / "starts"
-
-    def plan(self, **values: Any) -> None:
-        self._plan.write_text(json.dumps({"log": str(self._log), **values}))
-
-    @property
-    def starts(self) -> list[list[str]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()] if self._log.exists() else []
+def pod(name: str, *, ready: bool = True, leaving: bool = False, port: int | None = 8000) -> dict[str, Any]:
+    metadata = {"name": name} | ({"deletionTimestamp": "2026-03-02T10:00:00Z"} if leaving else {})
+    ports = [] if port is None else [{"name": "metrics", "containerPort": 1}, {"name": "http", "containerPort": port}]
+    return {
+        "metadata": metadata,
+        "spec": {"containers": [{"ports": ports}]},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
-    program = tmp_path / "bin" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {REPOSITORY}/tests/helpers/fake_kubectl.py "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_KUBECTL", str(tmp_path / "plan.json"))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    return Kubectl(tmp_path)
+def fake(tmp_path: Path) -> Iterator[FakeApiServer]:
+    with fake_api_server({}, tmp_path) as (found, _):
+        yield found
 
 
 @pytest.fixture
-def engine_in_thread() -> Iterator[FakeEngineServer]:
-    with serving() as server:
-        yield server
+def api(fake: FakeApiServer) -> ClusterApi:
+    configuration = Configuration()
+    configuration.host = fake.url
+    return ClusterApi(configuration, "llm", inside=False)
 
 
-def port_of(server: FakeEngineServer) -> int:
-    """Return the port of a stand-in."""
-    return int(server.url.rpartition(":")[2])
+def way_to(port: int) -> Any:
+    """Return what opens a Unix socket that leads to a port of loopback, as the API server does."""
+
+    def open_connection(_: Replica) -> socket.socket:
+        near, far = socket.socketpair()
+        remote = socket.create_connection(("127.0.0.1", port))
+        for source, target in ((far, remote), (remote, far)):
+            threading.Thread(target=pump, args=(source, target), daemon=True).start()
+        return near
+
+    return open_connection
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def is_running(process: int) -> bool:
-    """Return whether a process runs."""
+def pump(source: socket.socket, target: socket.socket) -> None:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        while part := source.recv(65536):
+            target.sendall(part)
+        target.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
-def test_client_of_a_server_uses_a_port_forward(kubectl: Kubectl, engine_in_thread: FakeEngineServer) -> None:
-    kubectl.plan(target=port_of(engine_in_thread))
-
-    with VLLMClient.for_server("models/mistral", ClientConfig(model="tiny"), context="prod", port=8000) as client:
-        assert client.chat("hi").content == "Hello world"
-        assert client._forward is not None
-        process = client._forward._state._process
-        assert process is not None
-        assert is_running(process.pid)
-
-    assert not is_running(process.pid)
-    local = client.config.base_urls[0].rpartition(":")[2]
-    arguments = ["--context=prod", "--namespace=models", "port-forward", "--address=127.0.0.1"]
-    assert kubectl.starts == [[*arguments, "service/mistral", f"{local}:8000"]]
+def config(url: str) -> ClientConfig:
+    return ClientConfig(base_url=url, model="tiny", retries=RetryPolicy(max_attempts=1))
 
 
-async def test_asynchronous_client_does_the_same(kubectl: Kubectl, engine_in_thread: FakeEngineServer) -> None:
-    kubectl.plan(target=port_of(engine_in_thread))
-
-    client = await AsyncVLLMClient.for_server("mistral", ClientConfig(model="tiny"))
-    async with client:
-        assert (await client.chat("hi")).content == "Hello world"
-        assert client._forward is not None
-        process = client._forward._state._process
-
-    assert process is not None
-    assert not is_running(process.pid)
-    assert kubectl.starts[0][:2] == ["port-forward", "--address=127.0.0.1"]
+def test_calls_and_streams_go_through_the_port(fake: FakeApiServer, api: ClusterApi) -> None:
+    fake.answers[PODS] = 200, {"items": [pod("a")]}
+    with fault_server(good) as server:
+        forwarder = PortForwarder(api, "llm", "mistral", open_connection=way_to(server.port))
+        with VLLMClient(config(forwarder.start())) as client:
+            assert client.chat("hi").content == "Hello, world"
+            assert client.stream_chat("hi").collect().content == "Hello, world"
+        forwarder.close()
+        assert eventually(lambda: server.open == 0)
 
 
-def test_forward_starts_again_after_its_pod_is_gone(kubectl: Kubectl, engine_in_thread: FakeEngineServer) -> None:
-    kubectl.plan(target=port_of(engine_in_thread), connections=1)
-    config = ClientConfig(model="tiny", limits=Limits(keepalive=0.1))
-
-    with VLLMClient.for_server("models/mistral", config) as client:
-        forward = client._forward
-        assert forward is not None
-        assert client.chat("one").content == "Hello world"
-        kubectl.plan(target=port_of(engine_in_thread))
-        wait_until(lambda: forward.restarts >= 1)
-
-        outcomes = run_batch_threaded(client, ["two", "three"])
-
-    assert [type(outcome) for outcome in outcomes] == [CompletionResponse] * 2
-    assert kubectl.starts[0] == kubectl.starts[1]
+def test_stream_that_is_left_closes_the_connection_to_the_replica(fake: FakeApiServer, api: ClusterApi) -> None:
+    fake.answers[PODS] = 200, {"items": [pod("a")]}
+    with fault_server(once(lambda c: c.send(STREAM_HEAD, *pieces(ROLE, HELLO)))) as server:
+        forwarder = PortForwarder(api, "llm", "mistral", open_connection=way_to(server.port))
+        with VLLMClient(config(forwarder.start())) as client:
+            with client.stream_chat("hi") as stream:
+                assert next(delta.content for delta in stream if delta.content) == "Hello"
+            assert eventually(lambda: server.open == 0)
+        forwarder.close()
 
 
-def test_forward_starts_again_after_kubectl_was_killed(kubectl: Kubectl, engine_in_thread: FakeEngineServer) -> None:
-    kubectl.plan(target=port_of(engine_in_thread))
+def test_refused_way_is_a_failed_connection_and_the_replicas_are_read_again(
+    fake: FakeApiServer, api: ClusterApi
+) -> None:
+    fake.answers[PODS] = 200, {"items": [pod("a")]}
+    refused = threading.Event()
 
-    with VLLMClient.for_server("models/mistral", ClientConfig(model="tiny")) as client:
-        assert client._forward is not None
-        process = client._forward._state._process
-        assert process is not None
-        process.kill()
+    def open_connection(_: Replica) -> socket.socket:
+        if refused.is_set():
+            raise DiscoveryFailed("the pod is gone")
+        return socket.socketpair()[0]
 
-        outcomes = run_batch_threaded(client, ["one", "two"])
-
-    assert [type(outcome) for outcome in outcomes] == [CompletionResponse] * 2
-
-
-@pytest.mark.parametrize(
-    "message", ['Error from server (NotFound): services "mistral" not found', "error: no configuration\x1b[2J"]
-)
-def test_error_of_kubectl_is_quoted(kubectl: Kubectl, message: str) -> None:
-    kubectl.plan(error=message)
-
-    with pytest.raises(ConnectionFailed) as caught:
-        VLLMClient.for_server("models/mistral")
-
-    assert str(caught.value).startswith("kubectl cannot forward a port to the server: ")
-    assert message.partition("\x1b")[0] in str(caught.value)
-    assert "\x1b" not in str(caught.value)
-    assert len(kubectl.starts) == 1
+    forwarder = PortForwarder(api, "llm", "mistral", open_connection=open_connection)
+    with VLLMClient(config(forwarder.start())) as client:
+        refused.set()
+        asked = len(fake.asked)
+        for _ in range(2):
+            with pytest.raises(ConnectionFailed):
+                client.chat("hi")
+        assert len(fake.asked) > asked
+    forwarder.close()
 
 
-def test_missing_kubectl_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-
-    with pytest.raises(ConnectionFailed, match="kubectl forwards a port to the server, and it is not installed"):
-        VLLMClient.for_server("models/mistral")
+def test_missing_right_to_list_pods_is_named(fake: FakeApiServer, api: ClusterApi) -> None:
+    fake.answers[PODS] = 403, status_object(403, "Forbidden", "jane may not")
+    with pytest.raises(DiscoveryFailed, match="no right to list the pods of namespace llm"):
+        PortForwarder(api, "llm", "mistral").start()
 
 
-def test_port_that_does_not_open_in_time_is_an_error(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_forward, "START_SECONDS", 0.3)
-    kubectl.plan(target=1)
-    program = Path(os.environ["PATH"].partition(os.pathsep)[0]) / "kubectl"
-    program.write_text("#!/bin/sh\nexec sleep 600\n")
-
-    with pytest.raises(ConnectionFailed, match=r"it opened no port within 0\.3 s"):
-        PortForward("models", "mistral", 80).start()
+def test_refused_port_forward_is_named(fake: FakeApiServer, api: ClusterApi) -> None:
+    fake.answers[PODS] = 200, {"items": [pod("a")]}
+    fake.answers["GET /api/v1/namespaces/llm/pods/a/portforward"] = 403, status_object(403, "Forbidden", "no")
+    with pytest.raises(DiscoveryFailed, match=r"kubectl auth can-i create pods/portforward -n llm"):
+        PortForwarder(api, "llm", "mistral").start()
 
 
-def test_forward_that_is_forgotten_ends(kubectl: Kubectl, engine_in_thread: FakeEngineServer) -> None:
-    kubectl.plan(target=port_of(engine_in_thread))
-    forward = PortForward("models", "mistral", 80)
-    forward.start()
-    process = forward._state._process
-    assert process is not None
+def test_only_pods_that_are_ready_and_stay_are_used() -> None:
+    assert is_ready(pod("a"))
+    assert not is_ready(pod("a", ready=False))
+    assert not is_ready(pod("a", leaving=True))
+    assert not is_ready({"metadata": {}})
 
-    del forward
-    gc.collect()
 
-    wait_until(lambda: not is_running(process.pid))
+def test_port_is_the_one_named_http() -> None:
+    assert port_of(pod("a", port=9000)) == 9000
+    assert port_of(pod("a", port=None)) == 8000
