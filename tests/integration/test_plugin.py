@@ -438,3 +438,19 @@ def test_hostile_status_moves_no_cursor(run: Run, world: Servers, operator_sessi
         text = run(*words, terminal=False).text
         assert "\x1b" not in text
         assert "\u202e" not in text
+
+
+def test_kubectl_runs_and_completes_the_plugin(plane: Plane, world: Servers) -> None:
+    """kubectl finds `kubectl-vllm` and `kubectl_complete-vllm` in the folders of PATH."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment["KUBECONFIG"] = str(plane.kubeconfig)
+    program = str(world.kube.program)
+
+    def kubectl(*words: str) -> str:
+        done = subprocess.run([program, *words], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "mistral" in kubectl("vllm", "get", "-n", world.namespace)
+    assert "status" in kubectl("__complete", "vllm", "stat")
+    assert "mistral" in kubectl("__complete", "vllm", "status", "-n", world.namespace, "mis")

@@ -42,6 +42,11 @@ class CallError(CliError):
         return self.status == 404 and self.reason != "NotFound"
 
     @property
+    def is_passing(self) -> bool:
+        """True when the API server may answer later: it did not answer, or it is busy or broken."""
+        return self.status is None or self.status == 429 or self.status >= 500
+
+    @property
     def is_forbidden(self) -> bool:
         """True when a right is missing."""
         return self.status == 403 and self.reason in {"", "Forbidden"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -70,8 +69,7 @@ def fill(bundle: Bundle, cluster: Cluster, servers: Sequence[Object]) -> None:
     _try(bundle, "operator", lambda: _add_operator(bundle, cluster))
     for server in servers:
         folder = f"{namespace_of(server)}/{name_of(server)}"
-        options = dataclasses.replace(cluster.options, namespace=namespace_of(server), all_namespaces=False)
-        own = Cluster(options, cluster.access)
+        own = cluster.within(namespace_of(server))
         _try(bundle, folder, lambda own=own, server=server, folder=folder: _add_server(bundle, own, server, folder))
 
 

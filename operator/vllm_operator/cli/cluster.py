@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -57,6 +58,12 @@ class Cluster:
     def scope(self) -> str | None:
         """The namespace; None for all namespaces."""
         return None if self.options.all_namespaces else self.namespace
+
+    def within(self, namespace: str) -> Cluster:
+        """Return the same cluster with another namespace, over the same connections."""
+        other = Cluster(replace(self.options, namespace=namespace, all_namespaces=False), self.access)
+        other._client = self._client
+        return other
 
     @property
     def server(self) -> str:

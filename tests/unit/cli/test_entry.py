@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,12 @@ def test_closed_pipe_ends_quietly() -> None:
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "BrokenPipeError" not in done.stderr
+
+
+def test_terminal_of_another_encoding_gets_question_marks() -> None:
+    command = [sys.executable, "-m", "vllm_operator.cli.entry", "rendr\u2026"]
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 2
+    assert b"did you mean 'render'?" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,9 @@ from vllm_operator.cli.servers import complete_name, find_server, name_of, names
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Cluster, Object
     from vllm_operator.cli.findings import Finding
+
+PARALLEL = 8
+"""Servers that are read at once."""
 
 STYLES = {"problem": "bold red", "warning": "yellow", "unknown": "magenta"}
 
@@ -41,7 +45,9 @@ def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOpti
     with console.progress("reading the servers"):
         servers = [find_server(api, name) for name in names] if names else api.list(SERVER, api.scope)
         results = [("operator", operator_findings(api))]
-        results += [(title(server), findings_of(api, server)) for server in servers]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            found_of_all = list(pool.map(lambda server: findings_of(api, server), servers))
+        results += list(zip(map(title, servers), found_of_all, strict=True))
     if output:
         print_data([_as_data(head, found) for head, found in results], output)
     else:
@@ -62,14 +68,11 @@ def _as_data(head: str, found: Sequence[Finding]) -> dict[str, Any]:
 
 def findings_of(api: Cluster, server: Object) -> list[Finding]:
     """Return what is wrong with a server, with the newest warnings among its Events when something is."""
-    import dataclasses
-
     from vllm_operator.cli.api_failures import CallError
-    from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.findings import Finding, event_findings, server_findings
     from vllm_operator.cli.gathered import events_of, gather
 
-    own = Cluster(dataclasses.replace(api.options, namespace=namespace_of(server), all_namespaces=False), api.access)
+    own = api.within(namespace_of(server))
     state = gather(own, server)
     found = server_findings(state)
     if not found:

@@ -111,8 +111,7 @@ def _diff(text: str, pod_template: str, options: ClusterOptions) -> bool:
         judgements = _judged_for(api, text, pod_template)
         for judgement in judgements:
             namespace, _, name = judgement.name.partition("/")
-            own = Cluster(dataclasses.replace(options, namespace=namespace), api.access)
-            results.append(differences(own, name, judgement.objects) if judgement.accepted else ())
+            results.append(differences(api.within(namespace), name, judgement.objects) if judgement.accepted else ())
     for line in explanations([dataclasses.replace(judgement, notes=()) for judgement in judgements]):
         click.echo(line, err=True)
     for diff in (diff for found in results for diff in found):

@@ -59,16 +59,26 @@ def look(api: Cluster, name: str, *, with_load: bool) -> tuple[Gathered, dict[st
 
 
 def _watch(api: Cluster, name: str, interval: float, *, with_load: bool) -> None:
+    from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     from vllm_operator.cli import console
+    from vllm_operator.cli.api_failures import CallError
     from vllm_operator.cli.tree import server_tree
 
-    screen = console.out()
-    with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
+    tree = server_tree(*look(api, name, with_load=with_load))
+    with Live(tree, console=console.out(), auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            live.update(server_tree(*look(api, name, with_load=with_load)), refresh=True)
+            live.refresh()
             time.sleep(interval)
+            try:
+                tree = server_tree(*look(api, name, with_load=with_load))
+                live.update(tree)
+            except CallError as error:
+                if not error.is_passing:
+                    raise
+                live.update(Group(tree, Text(f"not current: {error.message}", style="red")))
 
 
 def as_data(state: Gathered, loads: dict[str, ReplicaLoad]) -> dict[str, Any]:

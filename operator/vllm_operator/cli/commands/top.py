@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from vllm_operator.cli.load import ReplicaLoad
 
 HEADS = ("SERVER", "REPLICA", "PHASE", "RUNNING", "WAITING", "KV CACHE", "GEN TOK/S", "PROMPT TOK/S", "HPA")
+PARALLEL = 8
+"""Servers that are read at once."""
+
 BAR = 10
 """Characters of the bar of the KV cache."""
 
@@ -85,15 +89,21 @@ def _watch(api: Cluster, names: Sequence[str], lines: list[Line], interval: floa
     from rich.live import Live
 
     from vllm_operator.cli import console
+    from vllm_operator.cli.api_failures import CallError
 
-    read_at = time.monotonic()
+    read_at, note = time.monotonic(), ""
     with Live(console=console.out(), screen=True, auto_refresh=False) as live:
         while True:
-            live.update(screen(lines, interval), refresh=True)
+            live.update(screen(lines, interval, note), refresh=True)
             time.sleep(interval)
             before = {line.pod: line.load for line in lines if line.load}
             now = time.monotonic()
-            lines, read_at = look(api, names, before, now - read_at), now
+            try:
+                lines, read_at, note = look(api, names, before, now - read_at), now, ""
+            except CallError as error:
+                if not error.is_passing:
+                    raise
+                note = f"not current: {error.message}"
 
 
 def look(api: Cluster, names: Sequence[str], before: Mapping[str, ReplicaLoad], seconds: float) -> list[Line]:
@@ -108,15 +118,16 @@ def look(api: Cluster, names: Sequence[str], before: Mapping[str, ReplicaLoad], 
     from vllm_operator.kube.kinds import SERVER
 
     servers = [find_server(api, name) for name in names] if names else api.list(SERVER, api.scope)
-    return [line for server in servers for line in _lines(api, server, before, seconds)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        parts = list(pool.map(lambda server: list(_lines(api, server, before, seconds)), servers))
+    return [line for part in parts for line in part]
 
 
 def _lines(api: Cluster, server: Object, before: Mapping[str, ReplicaLoad], seconds: float) -> Iterator[Line]:
-    from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.gathered import gather, is_ready
     from vllm_operator.cli.load import read_loads
 
-    own = Cluster(dataclasses.replace(api.options, namespace=namespace_of(server), all_namespaces=False), api.access)
+    own = api.within(namespace_of(server))
     state = gather(own, server)
     loads = read_loads(own, state.pods)
     shown = f"{namespace_of(server)}/{name_of(server)}" if api.options.all_namespaces else name_of(server)
@@ -182,8 +193,8 @@ def cells(line: Line) -> list[str]:
     ]
 
 
-def screen(lines: Sequence[Line], interval: float) -> RenderableType:
-    """Return the whole screen: a head with the sums, and the table."""
+def screen(lines: Sequence[Line], interval: float, note: str = "") -> RenderableType:
+    """Return the whole screen: a head with the sums, a note about a failed look, and the table."""
     from rich.console import Group
     from rich.text import Text
 
@@ -195,7 +206,7 @@ def screen(lines: Sequence[Line], interval: float) -> RenderableType:
         f"{waiting} waiting, {rate:.0f} generated tokens/s   {time.strftime('%H:%M:%S')}, "
         f"every {interval:g}s, ctrl-C ends"
     )
-    return Group(Text(head, style="bold"), Text(""), table(lines))
+    return Group(Text(head, style="bold"), Text(note, style="red"), table(lines))
 
 
 def cache_bar(used: float | None) -> str:

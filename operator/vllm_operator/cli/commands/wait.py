@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vllm_operator.cli.exits import FAILED, NOT_FOUND, CliError
+from vllm_operator.cli.api_failures import CallError
+from vllm_operator.cli.exits import FAILED
 from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options
 from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import complete_name, condition, field, find_server, is_judged
@@ -88,10 +89,8 @@ def _look(api: Cluster, name: str, *, first: bool) -> Outcome:
     """Return the outcome of one read. After the first, an API server that does not answer is waited for."""
     try:
         return outcome_of(find_server(api, name))
-    except CliError as error:
-        status = getattr(error, "status", None)
-        is_passing = not first and error.code != NOT_FOUND and (status is None or status >= 429)
-        if not is_passing:
+    except CallError as error:
+        if first or not error.is_passing:
             raise
         return Outcome(False, False, error.message)
 

@@ -54,3 +54,20 @@ def test_missing_right_hides_its_part_only(run: Run, api: FakeApiServer) -> None
     ended = run("status", "mistral")
     assert ended.code == 0
     assert "not shown: no right to list replicasets.apps in namespace llm" in ended.stdout
+
+
+def test_failed_look_is_noted_and_the_last_tree_stays(
+    run: Run, api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        api.answers["GET /apis/vllm-operator.dev/v1alpha1/namespaces/llm/vllmservers/mistral"] = (503, {})
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    ended = run("status", "mistral", "-w", terminal=True, environment={"TERM": "xterm", "COLUMNS": "200"})
+    assert ended.code == 130
+    assert "not current: the API server answered 503" in ended.stdout

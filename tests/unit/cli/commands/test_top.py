@@ -73,3 +73,21 @@ def test_counter_that_starts_again_has_no_rate() -> None:
     assert look is top.look
     assert top._rate(1.0, 5.0, 2.0) is None
     assert top._rate(5.0, 1.0, 2.0) == 2.0
+
+
+def test_failed_look_is_noted_and_the_last_numbers_stay(
+    run: Run, api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [0]
+
+    def sleep(seconds: float) -> None:
+        looks[0] += 1
+        if looks[0] == 1:
+            api.answers["GET /apis/vllm-operator.dev/v1alpha1/namespaces/llm/vllmservers"] = (503, {})
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    ended = run("top", terminal=True, environment={"TERM": "xterm", "COLUMNS": "200"})
+    assert ended.code == 130
+    assert "not current: the API server answered 503" in ended.stdout
