@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.client_subjects import ANSWERS_ONLY, SUBJECTS
-from tools.bench.client_table import table
+from tools.bench.client_table import OURS, table
 
 ROUNDS = int(os.environ.get("CLIENT_ROUNDS", "3"))
 LIMIT_SECONDS = 180.0
@@ -60,6 +60,7 @@ SLOW = {
     "httpx2",
     "openai",
     "openai with its aiohttp",
+    "openai with our transport",
 }
 
 
@@ -141,6 +142,7 @@ def main() -> None:
     if unknown := set(names) - set(SUBJECTS):
         raise SystemExit(f"CLIENT_ONLY: {', '.join(sorted(unknown))} is not one of {', '.join(SUBJECTS)}")
     figures = measure(names)
+    figures["import_seconds"] = {OURS: import_seconds("import vllm_operator.client")}
     print(table(figures))
     if path := os.environ.get("CLIENT_JSON"):
         Path(path).write_text(json.dumps(figures, indent=2) + "\n")

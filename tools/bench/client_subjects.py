@@ -252,8 +252,48 @@ async def openai_aiohttp_subject(url: str, headers: dict[str, str]) -> AsyncIter
         yield OpenAI(client, headers)
 
 
+class OurClient:
+    """Our asynchronous client, with its retries, circuit breaker and typed answers."""
+
+    def __init__(self, client: Any, headers: dict[str, str]) -> None:
+        self._client = client
+        self._options = {"max_tokens": REQUEST["max_tokens"], "temperature": REQUEST["temperature"]}
+        if headers:
+            self._options["extra_headers"] = headers
+
+    async def answer(self) -> int:
+        """Request one completion and return the length of its text."""
+        return len((await self._client.chat(REQUEST["messages"], **self._options)).content)
+
+    async def stream(self) -> int:
+        """Request one completion as a stream and return its number of pieces of text."""
+        found = 0
+        async for delta in self._client.stream_chat(REQUEST["messages"], **self._options):
+            found += bool(delta.content)
+        return found
+
+
+@asynccontextmanager
+async def our_subject(url: str, headers: dict[str, str]) -> AsyncIterator[Subject]:
+    """Yield our asynchronous client."""
+    from vllm_operator.client import AsyncVLLMClient
+
+    async with AsyncVLLMClient(url, model=REQUEST["model"]) as client:
+        yield OurClient(client, headers)
+
+
+@asynccontextmanager
+async def our_openai_subject(url: str, headers: dict[str, str]) -> AsyncIterator[Subject]:
+    """Yield the openai SDK with our transport."""
+    from vllm_operator.client import async_openai_client
+
+    async with async_openai_client(url) as client:
+        yield OpenAI(client, headers)
+
+
 SUBJECTS = {
     "raw aiohttp": aiohttp_subject,
+    "vllm_operator.client": our_subject,
     "pyreqwest": pyreqwest_subject,
     "httpx": httpx_subject,
     "httpx, a client for each request": guide_subject,
@@ -262,5 +302,6 @@ SUBJECTS = {
     "httpx2 with aiohttp": httpx2_aiohttp_subject,
     "openai": openai_subject,
     "openai with its aiohttp": openai_aiohttp_subject,
+    "openai with our transport": our_openai_subject,
 }
 ANSWERS_ONLY = {"httpx, a client for each request"}

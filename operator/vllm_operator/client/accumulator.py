@@ -92,16 +92,23 @@ class Accumulator:
         """
         if not self._id:
             self._id, self._model, self._created = str(chunk["id"]), str(chunk["model"]), chunk.get("created")
-        if (usage := usage_of(chunk.get("usage"))) is not None:
-            self.usage = usage
-        deltas = [self._to_delta(choice) for choice in chunk["choices"]]
+        if (usage := chunk.get("usage")) is not None:
+            self.usage = usage_of(usage)
+        deltas = map(self._to_delta, chunk["choices"])
         return [delta for delta in deltas if self._counts(delta)]
 
     def _counts(self, delta: Delta) -> bool:
-        if delta.index not in self._choices and len(self._choices) >= MAX_CHOICES:
-            raise ValueError(f"more than {MAX_CHOICES} choices")
-        self._choices.setdefault(delta.index, PartialChoice()).add(delta)
+        choice = self._choices.get(delta.index)
+        if choice is None:
+            choice = self._new_choice(delta.index)
+        choice.add(delta)
         return bool(delta.content or delta.reasoning or delta.tool_calls or delta.finish_reason)
+
+    def _new_choice(self, index: int) -> PartialChoice:
+        if len(self._choices) >= MAX_CHOICES:
+            raise ValueError(f"more than {MAX_CHOICES} choices")
+        choice = self._choices[index] = PartialChoice()
+        return choice
 
     def whole(
         self, latency: float, time_to_first_token: float | None, attempts: int, endpoint: str

@@ -30,15 +30,23 @@ class EventParser:
         self._left -= len(chunk)
         if self._left < 0:
             raise ResponseTooLarge("the stream is larger than limits.max_response_bytes")
-        if not self._tail and not self._data and _is_one_event(chunk):
+        if not self._tail and not self._data and (whole := self._whole_events(chunk)) is not None:
             self._first = False
-            return [chunk[6:-2]]
+            return whole
         self._tail += chunk
         # The tail is split only at a line end, so that a stream of single bytes costs no more than its length.
         events = self._split() if b"\n" in chunk or b"\r" in chunk else []
         if len(self._tail) + self._data_bytes > self._max_event:
             raise ResponseTooLarge("an event of the stream is larger than limits.max_event_bytes")
         return events
+
+    def _whole_events(self, chunk: bytes) -> list[bytes] | None:
+        """Return the data of a piece that holds whole events of one line, as vLLM sends them; None for another one."""
+        if len(chunk) > self._max_event or not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")):
+            return None
+        events = chunk[6:-2].split(b"\n\ndata: ")
+        # With these line ends only, each event is one line.
+        return events if chunk.count(b"\n") == 2 * len(events) and b"\r" not in chunk else None
 
     def _split(self) -> list[bytes]:
         buffer = bytes(self._tail)
@@ -71,9 +79,3 @@ class EventParser:
             self._data_bytes += len(value) + 1
             if self._data_bytes > self._max_event:
                 raise ResponseTooLarge("an event of the stream is larger than limits.max_event_bytes")
-
-
-def _is_one_event(chunk: bytes) -> bool:
-    """Return whether a piece is one event of one line, as vLLM sends them."""
-    one = chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and chunk.find(b"\n") == len(chunk) - 2
-    return one and b"\r" not in chunk
