@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,8 @@ from vllm_operator.client.responses import (
     ScoreResponse,
     TokenizeResponse,
 )
+
+FLOAT32_BYTES = 4
 
 
 def chat_response(answer: Json, call: Call) -> CompletionResponse:
@@ -53,10 +57,20 @@ def embedding_response(answer: Json, call: Call) -> EmbeddingResponse:
     data = sorted(answer["data"], key=lambda item: item["index"])
     return EmbeddingResponse(
         model=answer["model"],
-        data=tuple(Embedding(index=item["index"], embedding=tuple(item["embedding"])) for item in data),
+        data=tuple(Embedding(index=item["index"], embedding=_vector(item["embedding"])) for item in data),
         usage=usage_of(answer.get("usage")),
         latency=call.elapsed,
     )
+
+
+def _vector(value: Any) -> tuple[float, ...]:
+    """Return a vector: a list of numbers, or float32 values in base64 (`encoding_format`)."""
+    if not isinstance(value, str):
+        return tuple(value)
+    data = base64.b64decode(value, validate=True)
+    if len(data) % FLOAT32_BYTES:
+        raise ValueError(f"embedding has {len(data)} bytes, which are no float32 values")
+    return struct.unpack(f"<{len(data) // FLOAT32_BYTES}f", data)
 
 
 def rerank_response(answer: Json, call: Call) -> RerankResponse:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import struct
 import time
 
 import pytest
@@ -18,6 +20,21 @@ def test_vectors_and_scores_are_in_the_order_of_the_inputs() -> None:
 
     assert embedding_response(vectors, CALL).vectors == [(1.0,), (2.0,)]
     assert score_response(scores, CALL).scores == (0.1, 0.2)
+
+
+def test_vectors_in_base64_are_read() -> None:
+    """As vLLM sends them for `encoding_format=base64`."""
+    value = base64.b64encode(struct.pack("<3f", 0.5, -1.0, 2.0)).decode()
+
+    found = embedding_response({"model": "m", "data": [{"index": 0, "embedding": value}]}, CALL)
+
+    assert found.vectors == [(0.5, -1.0, 2.0)]
+
+
+@pytest.mark.parametrize("value", ["AAA=", "not base64!", base64.b64encode(b"12345").decode()])
+def test_vector_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        embedding_response({"model": "m", "data": [{"index": 0, "embedding": value}]}, CALL)
 
 
 def test_documents_are_in_the_order_of_their_relevance() -> None:

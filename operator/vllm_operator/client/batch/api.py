@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.batch.adaptive import AdaptiveConcurrency
 from vllm_operator.client.batch.asynchronous import ConcurrentBatch
-from vllm_operator.client.batch.requests import BatchItem
+from vllm_operator.client.batch.requests import BatchItem, check_input
 from vllm_operator.client.batch.results import BatchResponse, BatchResult
 from vllm_operator.client.batch.run import DEFAULT_CONCURRENCY, DEFAULT_RETRY_FOR, BatchOptions, BatchRun
 from vllm_operator.client.config import ClientConfig
@@ -84,6 +84,7 @@ async def stream_batch(
         BatchFileError: the results file cannot be used.
         Exception: an error of `requests`, after the results of all requests before it.
     """
+    check_input(requests)
     total = len(requests) if isinstance(requests, Sized) else None
     options = BatchOptions(max_concurrency, results_file, retry_for, progress, ordered, total)
     async with _opened(client) as opened:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, Unpack
 
@@ -52,6 +52,14 @@ class BatchRequest:
     ) -> Self:
         """Return a request for the vectors of texts."""
         return cls({"input": input, **_body(CallOptions, options)}, EMBEDDINGS_URL, custom_id)
+
+
+def check_input(requests: object) -> None:
+    """Raise a TypeError for what is one request, and no series of them: its parts would be sent one by one."""
+    if isinstance(requests, str | bytes | Mapping | ChatMessage | BatchRequest):
+        raise TypeError(f"requests: a {type(requests).__name__} is one request: put it into a list")
+    if not isinstance(requests, Iterable | AsyncIterable):
+        raise TypeError(f"requests: a {type(requests).__name__} is no series of requests: pass a list or an iterator")
 
 
 def as_request(item: object, config: ClientConfig) -> BatchRequest:
@@ -152,6 +160,11 @@ def _check(request: BatchRequest) -> None:
     name = request.custom_id
     if name is not None and not (isinstance(name, str) and 0 < len(name) <= MAX_CUSTOM_ID_CHARACTERS):
         raise InvalidBatchRequest(f"custom_id must have 1 to {MAX_CUSTOM_ID_CHARACTERS} characters")
+    if name is not None and not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidBatchRequest("custom_id has half of a surrogate pair, which is no text") from None
 
 
 BatchItem = BatchRequest | Messages | Mapping[str, Any]

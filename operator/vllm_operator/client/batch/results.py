@@ -118,7 +118,8 @@ def failure_record(key: str, fingerprint: bytes, error: Exception) -> Record:
         is_final=isinstance(error, InvalidRequest),
         status=answer.status if answer is not None and body is not None else None,
         body=body,
-        error={"code": type(error).__name__, "message": str(error)},
+        # A message may quote what is no text.
+        error={"code": type(error).__name__, "message": str(error).encode(errors="replace").decode()},
     )
 
 

@@ -19,8 +19,8 @@ from vllm_operator.client.batch.errors import BatchFileError
 from vllm_operator.client.batch.index import Answered, RequestIndex
 from vllm_operator.client.batch.records import START, Record, as_line, parse_line
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Bytes of a line that is read: as much as the client accepts in one answer."""
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""Bytes of a line that is read: four times what the client accepts in one answer by default."""
 
 log = logging.getLogger(__name__)
 

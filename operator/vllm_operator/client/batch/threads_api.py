@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_operator.client.batch.adaptive import AdaptiveConcurrency
-from vllm_operator.client.batch.requests import BatchItem
+from vllm_operator.client.batch.requests import BatchItem, check_input
 from vllm_operator.client.batch.results import BatchResponse, BatchResult
 from vllm_operator.client.batch.run import DEFAULT_CONCURRENCY, DEFAULT_RETRY_FOR, BatchOptions, BatchRun
 from vllm_operator.client.batch.threaded import ThreadedBatch
@@ -64,6 +64,7 @@ def stream_batch_threaded(
         BatchFileError: the results file cannot be used.
         Exception: an error of `requests`, after the results of all requests before it.
     """
+    check_input(requests)
     total = len(requests) if isinstance(requests, Sized) else None
     options = BatchOptions(max_concurrency, results_file, retry_for, progress, ordered, total)
     with _opened(client) as opened, BatchRun(opened.config, options) as run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -118,6 +119,20 @@ async def test_defaults_of_the_client_complete_a_request(engine: FakeEngineServe
     assert (first["temperature"], first["max_tokens"]) == (0.0, 9)
     assert (second["temperature"], second["max_tokens"]) == (1.0, 9)
     assert engine.bodies("/v1/completions") == [{"prompt": "c", "model": "tiny"}]
+
+
+@pytest.mark.parametrize(
+    "requests", ["one text", b"x", {"messages": []}, ChatMessage.user("x"), BatchRequest.chat("x")]
+)
+async def test_one_request_is_no_series(client: AsyncVLLMClient, requests: Any) -> None:
+    with pytest.raises(TypeError, match="is one request: put it into a list"):
+        await run_batch(client, requests)
+
+
+@pytest.mark.parametrize("requests", [None, 7])
+async def test_what_is_no_series_is_refused(client: AsyncVLLMClient, requests: Any) -> None:
+    with pytest.raises(TypeError, match="is no series of requests"):
+        await run_batch(client, requests)
 
 
 async def test_empty_batch_has_no_outcomes(client: AsyncVLLMClient) -> None:

@@ -104,6 +104,13 @@ def test_options_of_a_call_are_refused(name: str) -> None:
         BatchRequest.chat("hi", **{name: 3})  # type: ignore[arg-type]
 
 
+def test_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidBatchRequest, match="custom_id has half of a surrogate pair"):
+        as_request(BatchRequest.chat("hi", custom_id="\ud800"), CONFIG)
+
+    assert as_request(BatchRequest.chat("hi", custom_id="日本語 🎉"), CONFIG).custom_id == "日本語 🎉"
+
+
 def test_request_that_was_completed_stays_as_it_is() -> None:
     once = as_request("hi", CONFIG)
 

@@ -6,7 +6,7 @@ import pytest
 
 from vllm_operator.client.answers import chat_response
 from vllm_operator.client.batch.errors import BatchFileError, EarlierFailure
-from vllm_operator.client.batch.records import Record
+from vllm_operator.client.batch.records import Record, as_line, parse_line
 from vllm_operator.client.batch.results import (
     BatchAnswer,
     BatchResult,
@@ -59,6 +59,12 @@ def test_other_errors_are_not_final(error: Exception) -> None:
 
     assert (record.is_final, record.status, record.body) == (False, None, None)
     assert record.error == {"code": type(error).__name__, "message": str(error)}
+
+
+def test_message_that_is_no_text_is_written_all_the_same() -> None:
+    record = failure_record("a", b"f", ValueError("half \ud800 pair"))
+
+    assert parse_line(as_line(record)) == record
 
 
 def test_record_of_another_answer_names_the_request() -> None:
