@@ -151,7 +151,8 @@ def test_missing_rights_to_secret_and_port_forward_are_named(
     assert "set VLLM_API_KEY" in ended.stderr
     ended = plugin(*words, environment={"VLLM_API_KEY": KEY})
     assert ended.code == 3
-    assert "no right to create pods/portforward" in ended.stderr
+    assert "no right to forward a port to the pods" in ended.stderr
+    assert "kubectl auth can-i create pods/portforward" in ended.stderr
     assert KEY not in ended.text
 
 

@@ -12,6 +12,9 @@ from vllm_operator.cli.exits import FAILED, NOT_FOUND, UNAVAILABLE, CliError
 from vllm_operator.cli.sanitize import clean
 
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+NO_RESOURCE = "could not find the requested resource"
+"""Part of the message about a kind that a served group does not have."""
+
 LONGEST_MESSAGE = 600
 """Characters of a message of the API server that are shown."""
 
@@ -34,12 +37,12 @@ class CallError(CliError):
     @property
     def is_missing_object(self) -> bool:
         """True when the kind is served, and there is no object of this name."""
-        return self.status == 404 and self.reason == "NotFound"
+        return self.status == 404 and self.reason == "NotFound" and NO_RESOURCE not in self.detail
 
     @property
     def is_missing_kind(self) -> bool:
         """True when the API server does not serve the kind."""
-        return self.status == 404 and self.reason != "NotFound"
+        return self.status == 404 and not self.is_missing_object
 
     @property
     def is_passing(self) -> bool:
@@ -113,7 +116,7 @@ def _explained(call: Request, status: int, reason: str, detail: str) -> tuple[st
             f"and check with: kubectl auth can-i {call.verb} {call.resource} {scope}",
             UNAVAILABLE,
         )
-    if status == 404 and reason == "NotFound":
+    if status == 404 and reason == "NotFound" and NO_RESOURCE not in detail:
         return f"there is no {call.resource} {call.name!r}{call.where}", NOT_FOUND
     if status == 404:
         return _missing_kind(call), UNAVAILABLE

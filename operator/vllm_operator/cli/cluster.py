@@ -156,12 +156,6 @@ class Cluster:
                 self._parsed("GET", path, response)
             yield response.stream(64 * 1024, decode_content=True)
 
-    def authorization(self, path: str) -> dict[str, str]:
-        """Return the headers that authenticate a request."""
-        headers: dict[str, str] = {}
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-        return headers
-
     @cached_property
     def _client(self) -> ApiClient:
         from kubernetes.client import ApiClient

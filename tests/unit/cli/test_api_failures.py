@@ -40,6 +40,8 @@ def test_missing_object_and_missing_kind_are_told_apart() -> None:
     kind = refused("GET", f"{SERVERS}/a", 404, None)
     assert (kind.code, kind.is_missing_kind) == (UNAVAILABLE, True)
     assert "has no CRD vllmservers.vllm-operator.dev: install the operator" in kind.message
+    words = "the server could not find the requested resource"
+    assert refused("GET", f"{SERVERS}/a", 404, status_object(404, "NotFound", words)).is_missing_kind
 
 
 def test_refused_credentials_ask_for_a_login() -> None:

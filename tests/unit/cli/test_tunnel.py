@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import socket
@@ -13,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import ws_client
 
 from tests.helpers.fake_api_server import write_kubeconfig
-from tests.helpers.pods import ready_pod
+from tests.helpers.pods import loading_pod, ready_pod
 from vllm_operator.cli.api_failures import CallError
 from vllm_operator.cli.cluster import Cluster
 from vllm_operator.cli.options import ClusterOptions
@@ -21,20 +22,25 @@ from vllm_operator.cli.tunnel import PodTunnel
 
 
 class FakePortForward:
-    """The part of the client's PortForward that the tunnel uses: a socket to the pod's port."""
-
-    opened = 0
+    """The part of the official client's PortForward that is used: a Unix socket that leads to the pod's port."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address)
-        FakePortForward.opened += 1
+        self._socket, far = socket.socketpair()
+        remote = socket.create_connection(address)
+        for source, target in ((far, remote), (remote, far)):
+            threading.Thread(target=pump, args=(source, target), daemon=True).start()
 
     def socket(self, port: int) -> socket.socket:
         assert port == 8000
         return self._socket
 
-    def close(self) -> None:
-        self._socket.close()
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    """Copy bytes until the source ends."""
+    with contextlib.suppress(OSError):
+        while part := source.recv(65536):
+            target.sendall(part)
+        target.shutdown(socket.SHUT_WR)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -70,7 +76,7 @@ def test_bytes_go_both_ways_over_several_connections(
     asked: list[Any] = []
 
     def forward(configuration: Any, method: str, url: str, **options: Any) -> FakePortForward:
-        asked.append((method, url, options["query_params"], options["headers"]))
+        asked.append((method, url, options["query_params"], options["headers"]["authorization"]))
         return FakePortForward(replica)
 
     monkeypatch.setattr(ws_client, "portforward_call", forward)
@@ -84,16 +90,16 @@ def test_bytes_go_both_ways_over_several_connections(
             connection.close()
     assert len(asked) == 3
     path = "http://127.0.0.1:1/api/v1/namespaces/llm/pods/a/portforward"
-    assert asked[0] == ("GET", path, [("ports", "8000")], {"authorization": "Bearer token-of-the-test"})
+    assert asked[0] == ("GET", path, [("ports", "8000")], "Bearer token-of-the-test")
 
 
 @pytest.mark.parametrize(
     ("reason", "code", "words"),
     [
-        ("Handshake status 403 Forbidden -+-+- {}", 3, "no right to create pods/portforward in namespace llm"),
-        ("Handshake status 401 Unauthorized", 3, "log in again"),
-        ("Handshake status 500 Internal Server Error", 1, "no port-forward to pod a: Handshake status 500"),
-        ("[Errno 111] Connection refused", 1, "no port-forward to pod a: [Errno 111] Connection refused"),
+        ("Handshake status 403 Forbidden -+-+- {}", 3, "kubectl auth can-i create pods/portforward -n llm"),
+        ("Handshake status 401 Unauthorized", 3, "no right to forward a port"),
+        ("Handshake status 500 Internal Server Error", 1, "no port-forward to pod llm/a: Handshake status 500"),
+        ("[Errno 111] Connection refused", 1, "no port-forward to pod llm/a: [Errno 111] Connection refused"),
     ],
 )
 def test_refused_port_forward_is_named(
@@ -126,5 +132,15 @@ def test_connection_that_cannot_be_forwarded_later_ends(
 
 
 def test_real_port_forward_of_an_unreachable_cluster_is_named(tunnel: PodTunnel) -> None:
-    with pytest.raises(CallError, match=r"no port-forward to pod a: .*refused"), tunnel:
+    with pytest.raises(CallError, match=r"no port-forward to pod llm/a: .*refused"), tunnel:
+        pass
+
+
+def test_pod_that_is_not_ready_is_named(tmp_path: Path) -> None:
+    path = write_kubeconfig(tmp_path / "k", "http://127.0.0.1:1")
+    pod = {**loading_pod("a"), "metadata": {"name": "a", "namespace": "llm"}}
+    with (
+        pytest.raises(CallError, match="pod a is not ready"),
+        PodTunnel(Cluster(ClusterOptions(kubeconfig=str(path))), pod),
+    ):
         pass
