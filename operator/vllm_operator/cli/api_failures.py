@@ -116,13 +116,17 @@ def _explained(call: Request, status: int, reason: str, detail: str) -> tuple[st
             f"and check with: kubectl auth can-i {call.verb} {call.resource} {scope}",
             UNAVAILABLE,
         )
-    if status == 404 and reason == "NotFound" and NO_RESOURCE not in detail:
-        return f"there is no {call.resource} {call.name!r}{call.where}", NOT_FOUND
     if status == 404:
-        return _missing_kind(call), UNAVAILABLE
+        return _missing(call, reason, detail)
     if status == 429 or status >= 500:
         return f"the API server answered {status} to {call.verb} {call.resource}: {detail or reason}", UNAVAILABLE
     return f"the API server refused to {call.verb} {call.resource}: {detail or f'{status} {reason}'}", FAILED
+
+
+def _missing(call: Request, reason: str, detail: str) -> tuple[str, int]:
+    if reason == "NotFound" and NO_RESOURCE not in detail:
+        return f"there is no {call.resource} {call.name!r}{call.where}", NOT_FOUND
+    return _missing_kind(call), UNAVAILABLE
 
 
 def _missing_kind(call: Request) -> str:
