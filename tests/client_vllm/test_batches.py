@@ -90,10 +90,10 @@ async def test_killed_run_continues_where_it_was(vllm: RealEngine, tmp_path: Pat
 
 
 async def test_adaptive_concurrency_is_as_fast_as_the_best_fixed_number(vllm: RealEngine) -> None:
-    items = requests(900)
+    items = requests(900, 16)
     async with AsyncVLLMClient(vllm.url) as client:
         await run_batch(client, requests(50), 32)
-        fixed = await measure_throughput(client, requests(300), (1, 4, 16, 64))
+        fixed = await measure_throughput(client, requests(80, 16), (1, 4, 16, 64))
         run = BatchRun(client.config, BatchOptions(AdaptiveConcurrency(start=2, window=0.5)))
         limits: list[int] = []
         started = asyncio.get_running_loop().time()
