@@ -94,6 +94,10 @@ bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns 
 bench-sizing: setup ## Compare the sizing with measured starts of vLLM, and print the errors
 	$(RUN) python -m tools.bench.sizing
 
+.PHONY: bench-plugin
+bench-plugin: setup ## Seconds until `kubectl vllm --help` ends
+	$(RUN) python -m tools.bench.plugin_start
+
 .PHONY: faults
 faults: setup ## Kill the operator after every write, break its API server, 500 random transitions (TRANSITIONS, TRANSITION_SEED)
 	$(RUN) pytest tests/chaos -q
