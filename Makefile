@@ -72,7 +72,7 @@ test-api: setup ## Tests against a real API server and controller manager
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
-	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases -q
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/client --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases -q
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
@@ -113,6 +113,10 @@ test-engine: setup ## Stop the engine of a real vLLM, and keep another one busy,
 .PHONY: test-nginx
 test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `render --target compose` writes (needs nginx)
 	$(RUN) pytest tests/nginx -q -s
+
+.PHONY: e2e-client
+e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 requests of the client library
+	$(RUN) pytest tests/e2e/client -q -s
 
 .PHONY: test-client
 test-client: setup ## Batches and examples of the client library against a real vLLM (-s shows the figures)
