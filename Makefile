@@ -87,7 +87,7 @@ bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROB
 	$(RUN) python -m tools.bench.probes
 
 .PHONY: bench-client
-bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns (CLIENT_JSON, CLIENT_ROUNDS, CLIENT_ONLY)
+bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns (CLIENT_JSON, CLIENT_ROUNDS, CLIENT_ONLY, CLIENT_VLLM=start)
 	$(RUN) python -m tools.bench.client
 
 .PHONY: bench-sizing

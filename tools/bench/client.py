@@ -4,7 +4,8 @@ Our client, raw HTTP clients and the openai SDK send the same requests to a stan
 turns, each in its own process. Wall time, CPU time and peak memory are those of that process.
 
 CLIENT_ROUNDS is the number of turns, of which the best counts: other work on the machine only adds time.
-CLIENT_ONLY="raw aiohttp,httpx2" chooses clients. CLIENT_JSON=FILE writes the figures too.
+CLIENT_ONLY="raw aiohttp,httpx2" chooses clients. CLIENT_VLLM=start measures a real vLLM on CPUs, too (installed when
+missing); CLIENT_VLLM=http://… measures one that serves a model `tiny`. CLIENT_JSON=FILE writes the figures too.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.bench.client_subjects import ANSWERS_ONLY, SUBJECTS
-from tools.bench.client_table import OURS, table
+from tools.bench.client_table import table
+from tools.localcluster import settings
+from tools.vllm_releases.environment import install
+from tools.vllm_releases.running import RunningVLLM
 
 ROUNDS = int(os.environ.get("CLIENT_ROUNDS", "3"))
 LIMIT_SECONDS = 180.0
@@ -37,6 +41,7 @@ class Scenario:
         count: requests that are measured.
         warm_up: requests before them.
         interval_ms: milliseconds between the chunks of a stream.
+        tokens: most tokens of an answer; 0 for what the stand-in sends.
         slow_count: requests of the clients that need more than ten times as long; 0 for the same number.
     """
 
@@ -45,6 +50,7 @@ class Scenario:
     count: int
     warm_up: int
     interval_ms: int = 0
+    tokens: int = 0
     slow_count: int = 0
 
 
@@ -52,6 +58,18 @@ SCENARIOS = {
     "answers": Scenario(stream=False, width=64, count=6000, warm_up=500, slow_count=600),
     "streams": Scenario(stream=True, width=64, count=640, warm_up=64, slow_count=128),
     "thousand": Scenario(stream=True, width=1000, count=1000, warm_up=0, interval_ms=50),
+}
+VLLM_SCENARIOS = {
+    "vllm answers": Scenario(stream=False, width=16, count=320, warm_up=32, tokens=16),
+    "vllm streams": Scenario(stream=True, width=16, count=320, warm_up=32, tokens=16),
+}
+IMPORTS = {
+    "vllm_operator.client": "from vllm_operator.client import AsyncVLLMClient, VLLMClient",
+    "raw aiohttp": "import aiohttp",
+    "httpx": "import httpx",
+    "httpx2": "import httpx2",
+    "openai": "import openai",
+    "pyreqwest": "import pyreqwest.client",
 }
 SLOW = {
     "httpx",
@@ -88,6 +106,7 @@ def run(subject: str, url: str, scenario: Scenario) -> dict[str, float] | str:
         "count": count,
         "warm_up": min(scenario.warm_up, count),
         "interval_ms": scenario.interval_ms,
+        "tokens": scenario.tokens,
     }
     command = [sys.executable, "-m", "tools.bench.client_run", json.dumps(options)]
     try:
@@ -121,18 +140,27 @@ def import_seconds(statement: str) -> float:
     )
 
 
-def measure(names: list[str]) -> dict[str, Any]:
-    """Run all scenarios, with the clients in turns."""
+@contextmanager
+def real_vllm(wanted: str) -> Iterator[str]:
+    """Yield the base URL of a real vLLM, which ends with the block if it was started for it."""
+    if wanted != "start":
+        yield wanted.rstrip("/").removesuffix("/v1")
+        return
+    with RunningVLLM(install(settings.VLLM)) as server:
+        yield server.url
+
+
+def measure(names: list[str], scenarios: Mapping[str, Scenario], url: str) -> dict[str, Any]:
+    """Run scenarios, with the clients in turns."""
     figures: dict[str, Any] = {}
-    with stand_in() as url:
-        for title, scenario in SCENARIOS.items():
-            chosen = [name for name in names if not (scenario.stream and name in ANSWERS_ONLY)]
-            found: dict[str, list[dict[str, float] | str]] = {name: [] for name in chosen}
-            for turn in range(1 if title == "thousand" else ROUNDS):
-                for name in chosen:
-                    print(f"{title}, turn {turn + 1}: {name}", file=sys.stderr)
-                    found[name].append(run(name, url, scenario))
-            figures[title] = {name: best(entries) for name, entries in found.items()}
+    for title, scenario in scenarios.items():
+        chosen = [name for name in names if not (scenario.stream and name in ANSWERS_ONLY)]
+        found: dict[str, list[dict[str, float] | str]] = {name: [] for name in chosen}
+        for turn in range(1 if title == "thousand" else ROUNDS):
+            for name in chosen:
+                print(f"{title}, turn {turn + 1}: {name}", file=sys.stderr)
+                found[name].append(run(name, url, scenario))
+        figures[title] = {name: best(entries) for name, entries in found.items()}
     return figures
 
 
@@ -141,8 +169,12 @@ def main() -> None:
     names = [name for name in os.environ.get("CLIENT_ONLY", "").split(",") if name] or list(SUBJECTS)
     if unknown := set(names) - set(SUBJECTS):
         raise SystemExit(f"CLIENT_ONLY: {', '.join(sorted(unknown))} is not one of {', '.join(SUBJECTS)}")
-    figures = measure(names)
-    figures["import_seconds"] = {OURS: import_seconds("import vllm_operator.client")}
+    with stand_in() as url:
+        figures = measure(names, SCENARIOS, url)
+    if wanted := os.environ.get("CLIENT_VLLM"):
+        with real_vllm(wanted) as url:
+            figures |= measure(names, VLLM_SCENARIOS, url)
+    figures["import_seconds"] = {name: round(import_seconds(code), 3) for name, code in IMPORTS.items()}
     print(table(figures))
     if path := os.environ.get("CLIENT_JSON"):
         Path(path).write_text(json.dumps(figures, indent=2) + "\n")

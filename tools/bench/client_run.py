@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tools.bench.client_stand_in import ANSWER_CHARACTERS, STREAM_CHUNKS
-from tools.bench.client_subjects import SUBJECTS
+from tools.bench.client_subjects import SUBJECTS, limit_tokens
 
 
 class WrongAnswerError(Exception):
@@ -48,9 +48,13 @@ async def measure(options: dict[str, Any]) -> dict[str, float]:
     headers = {"x-interval-ms": str(options["interval_ms"])} if options.get("interval_ms") else {}
     if key := options.get("key"):
         headers["authorization"] = f"Bearer {key}"
+    if options.get("tokens"):
+        limit_tokens(options["tokens"])
     async with SUBJECTS[options["subject"]](options["url"], headers) as subject:
         call = subject.stream if options["stream"] else subject.answer
-        expected = options.get("expected", STREAM_CHUNKS if options["stream"] else ANSWER_CHARACTERS)
+        expected = STREAM_CHUNKS if options["stream"] else ANSWER_CHARACTERS
+        if options.get("tokens"):
+            expected = 0  # The text of a real model is not known.
         await in_flight(call, options["warm_up"], min(options["width"], options["warm_up"]), expected)
         gc.collect()
         started, cpu = time.perf_counter(), time.process_time()

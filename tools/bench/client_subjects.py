@@ -24,6 +24,11 @@ NO_KEY = "unused"
 TIMEOUT_SECONDS = 120.0
 
 
+def limit_tokens(most: int) -> None:
+    """Let all requests of this process ask for this many tokens at most."""
+    REQUEST["max_tokens"] = STREAM_REQUEST["max_tokens"] = most
+
+
 class Subject(Protocol):
     """One client under measurement."""
 

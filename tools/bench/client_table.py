@@ -27,6 +27,9 @@ Entry = dict[str, float] | str
 def table(figures: Mapping[str, Any]) -> str:
     """Return one table for each scenario, and one with the goals."""
     parts = [_scenario(TITLES[title], figures[title]) for title in TITLES if title in figures]
+    if seconds := figures.get("import_seconds"):
+        rows = [f"| {name} | {found:.2f} s |" for name, found in seconds.items()]
+        parts.append("\n".join(["| Import | |", "|---|---|", *rows]))
     goals = [f"| {what} | {goal} | {measured} | {verdict} |" for what, goal, measured, verdict in goal_rows(figures)]
     if goals:
         parts.append("\n".join(["| Goal | | Measured | |", "|---|---|---|---|", *goals]))
