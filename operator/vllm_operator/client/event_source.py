@@ -16,7 +16,7 @@ from vllm_operator.client.transport import HttpResponse
 
 DONE = b"[DONE]"
 """Data of the last event of a stream."""
-CLOSING_SECONDS = 0.5
+CLOSING_SECONDS = 0.2
 """Seconds to wait for the end of the body after the last event, so that the connection can be used again."""
 
 

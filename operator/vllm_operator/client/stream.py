@@ -92,6 +92,8 @@ class AsyncCompletionStream:
         await self.open()
         while not self._ready and not self._ended:
             await self._guarded(self._receive())
+        if not self._ready:
+            await self._drain()
         batch = list(self._ready)
         self._ready.clear()
         return batch
@@ -108,6 +110,7 @@ class AsyncCompletionStream:
             await self.open()
             while not self._ready:
                 if self._ended:
+                    await self._drain()
                     raise StopAsyncIteration
                 await self._guarded(self._receive())
         return self._ready.popleft()
@@ -124,8 +127,9 @@ class AsyncCompletionStream:
         self._abandon()
 
     def __del__(self) -> None:
-        if self._source is not None and not self._ended:
+        if self._source is not None:
             self._source.close_from_any_thread()
+        if self._prepared is not None and not self._ended:
             self._finish("cancelled")
 
     async def _guarded(self, step: Awaitable[None]) -> None:
@@ -222,9 +226,7 @@ class AsyncCompletionStream:
             # The deltas before it are still good: the error comes with the next step.
             self._failure = error
             return
-        if source.done:
-            await source.finish()
-            self._ended = True
+        self._ended = source.done
 
     def _add(self, chunks: Iterable[Json], source: EventSource) -> None:
         """Add chunks to the answer."""
@@ -278,9 +280,15 @@ class AsyncCompletionStream:
                 return error
         return StreamInterrupted(f"the stream broke after its first token: {error}", **known)
 
+    async def _drain(self) -> None:
+        """Read the end of the body, so that the connection can be used again: after all deltas were taken."""
+        source, self._source = self._source, None
+        if source is not None and self._response is not None:
+            await source.finish()
+
     def _abandon(self) -> None:
         """Close the connection unless the stream has ended."""
-        if self._source is not None and not self._ended:
+        if self._source is not None:
             self._source.close()
         self._finish("cancelled")
 
