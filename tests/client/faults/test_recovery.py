@@ -324,9 +324,7 @@ async def test_many_streams_of_which_half_break_leave_nothing() -> None:
             if connection.number % 2:
                 connection.reset()
                 return
-            connection.send(
-                *pieces(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}), DONE), END
-            )
+            connection.send(*pieces(FINISH, LAST, DONE), END)
 
     before = asyncio.all_tasks()
     with fault_server(behave) as server:
