@@ -121,6 +121,7 @@ class FaultServer:
         requests: what arrived.
         accepted: number of connections.
         flooded: bytes that the last flood sent to its end; 0 when the client ended it.
+        failures: errors of behaviours, which are mistakes of a test.
         stopping: set when the server stops.
     """
 
@@ -129,6 +130,7 @@ class FaultServer:
         self.requests: list[Request] = []
         self.accepted = 0
         self.flooded = 0
+        self.failures: list[Exception] = []
         self.port = 0
         self.stopping = threading.Event()
         self._listener: socket.socket | None = None
@@ -204,8 +206,12 @@ class FaultServer:
 
     def _run(self, connection: Connection) -> None:
         # The client may leave at any moment.
-        with suppress(OSError):
+        try:
             self.behaviour(connection)
+        except OSError:
+            pass
+        except Exception as error:
+            self.failures.append(error)
         self._open.discard(connection.sock)
         with suppress(OSError):
             connection.sock.close()
@@ -220,6 +226,7 @@ def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
         yield server
     finally:
         server.stop()
+    assert server.failures == []
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:

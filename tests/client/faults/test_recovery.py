@@ -19,7 +19,9 @@ from tests.client.faults.wire import (
     CONTENT,
     DONE,
     END,
+    FINISH,
     HELLO,
+    LAST,
     ROLE,
     STREAM_HEAD,
     WORLD,
@@ -332,7 +334,7 @@ async def test_many_streams_of_which_half_break_leave_nothing() -> None:
             streams = [client.stream_chat("hi").collect() for _ in range(100)]
             results = await asyncio.gather(*streams, return_exceptions=True)
             broken = [result for result in results if isinstance(result, VLLMClientError)]
-            assert len(broken) >= 30
+            assert 30 <= len(broken) <= 70
             assert all(isinstance(result, VLLMClientError) or result.content == CONTENT for result in results)  # type: ignore[union-attr]
             assert [endpoint.in_flight for endpoint in client._executor.pool.endpoints] == [0]
         assert await asyncio.to_thread(eventually, lambda: server.client_sockets() == 0)
