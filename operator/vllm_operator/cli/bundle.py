@@ -17,7 +17,7 @@ from vllm_operator.cli.gathered import Gathered, events_of, gather
 from vllm_operator.cli.operator_state import operator_deployments
 from vllm_operator.cli.pod_logs import choose_container, log_query, read_log
 from vllm_operator.cli.redaction import without_secrets
-from vllm_operator.cli.servers import field, name_of, namespace_of
+from vllm_operator.cli.servers import field, mapping, name_of, namespace_of
 from vllm_operator.kube.kinds import POD, Kind
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _add_operator(bundle: Bundle, cluster: Cluster) -> None:
     for deployment in deployments:
         folder = f"operator/{namespace_of(deployment)}"
         bundle.add(f"{folder}/deployment.yaml", _yaml(deployment))
-        labels = field(deployment, "spec", "selector", "matchLabels") or {}
+        labels = mapping(deployment, "spec", "selector", "matchLabels")
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         for pod in cluster.list(POD, namespace_of(deployment), labels=selector, most=10):
             _add_logs(bundle, cluster, pod, folder)

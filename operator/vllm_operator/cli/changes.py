@@ -9,7 +9,7 @@ import click
 
 from vllm_operator.cli.options import Function
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import field, name_of
+from vllm_operator.cli.servers import mapping, name_of
 
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Cluster, Object
@@ -45,7 +45,7 @@ def change_spec(cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dr
     from vllm_operator.kube.kinds import SERVER
 
     name = name_of(server)
-    lines = list(_differences(field(server, "spec") or {}, spec, "spec"))
+    lines = list(_differences(mapping(server, "spec"), spec, "spec"))
     if not lines:
         click.echo(f"{name}: unchanged: {', '.join(_wanted(spec, 'spec'))}")
         return False
@@ -58,7 +58,7 @@ def change_spec(cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dr
 
 def note_gitops(server: Mapping[str, Any]) -> None:
     """Print a note if a GitOps tool applies the server, since it undoes changes."""
-    marks = [*(field(server, "metadata", "labels") or ()), *(field(server, "metadata", "annotations") or ())]
+    marks = [*mapping(server, "metadata", "labels"), *mapping(server, "metadata", "annotations")]
     tools = sorted({tool for mark, tool in GITOPS_MARKS.items() if mark in marks})
     if tools:
         click.echo(f"note: {tools[0]} applies {name_of(server)}, and may undo this: change its source too", err=True)

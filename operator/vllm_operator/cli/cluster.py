@@ -127,10 +127,12 @@ class Cluster:
             query = {"limit": str(min(PAGE, most)), "labelSelector": labels, "fieldSelector": fields, "continue": token}
             page = self.request("GET", kind.path(namespace), {name: value for name, value in query.items() if value})
             items = page.get("items") if isinstance(page, Mapping) else None
+            items = items if isinstance(items, list) else []
             # The items of a list have neither kind nor apiVersion.
             names = {"apiVersion": kind.api_version, "kind": kind.name}
-            found += [{**names, **item} for item in items or () if isinstance(item, Mapping)]
-            token = str((page.get("metadata") or {}).get("continue") or "") if items else ""
+            found += [{**names, **item} for item in items if isinstance(item, Mapping)]
+            metadata = page.get("metadata") if isinstance(page, Mapping) else None
+            token = str(metadata.get("continue") or "") if items and isinstance(metadata, Mapping) else ""
             if not token:
                 break
         return found[:most]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vllm_operator.api.names import ANNOTATION_HASH, MANAGER, child_name
 from vllm_operator.cli.redaction import without_secrets
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import field, name_of
+from vllm_operator.cli.servers import items, mapping, name_of
 from vllm_operator.kube.kinds import CHILD_KINDS, PRUNED_KINDS, Kind
 
 if TYPE_CHECKING:
@@ -65,16 +65,15 @@ def _deleted(cluster: Cluster, server: str, kind: Kind) -> Iterator[str]:
 
 
 def _owner(body: Mapping[str, Any]) -> str:
-    owners = field(body, "metadata", "ownerReferences")
-    return next((str(owner.get("name")) for owner in owners if owner.get("controller")), "") if owners else ""
+    owners = items(body, "metadata", "ownerReferences")
+    return next((str(owner.get("name")) for owner in owners if owner.get("controller")), "")
 
 
 def _comparable(body: Mapping[str, Any]) -> Object:
     """Return an object without its status, without what the API server writes, and without the hash of the apply."""
-    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if key not in _OF_THE_API_SERVER}
-    annotations = {
-        key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != ANNOTATION_HASH
-    }
+    metadata = {key: value for key, value in mapping(body, "metadata").items() if key not in _OF_THE_API_SERVER}
+    annotations = {key: value for key, value in mapping(metadata, "annotations").items() if key != ANNOTATION_HASH}
+    metadata.pop("annotations", None)
     metadata.pop("ownerReferences", None)
     rest = {key: value for key, value in body.items() if key not in {"status", "metadata"}}
     shown: Object = without_secrets(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vllm_operator.cli.gathered import Gathered, event_time
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import condition, field, is_judged, items, name_of, namespace_of
+from vllm_operator.cli.servers import condition, field, is_judged, items, name_of, namespace_of, texts
 
 Level = Literal["problem", "warning", "unknown"]
 
@@ -62,7 +62,7 @@ def _judgement(server: Mapping[str, Any]) -> Iterator[Finding]:
             "check --cluster shows it",
         )
     if field(server, "metadata", "deletionTimestamp"):
-        finalizers = ", ".join(clean(name, 128) for name in field(server, "metadata", "finalizers") or ())
+        finalizers = ", ".join(texts(server, "metadata", "finalizers"))
         wait = f"it waits for the finalizers {finalizers}" if finalizers else "its objects are being removed"
         yield Finding("warning", "deletion", f"the server is being deleted: {wait}")
     if field(server, "spec", "paused"):

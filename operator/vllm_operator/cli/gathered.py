@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vllm_operator.api.names import CONTAINER, child_name, selector_labels
 from vllm_operator.cli.api_failures import CallError
+from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import field, items, name_of
 from vllm_operator.kube.kinds import CHILD_KINDS, EVENT, POD, Kind
 
@@ -130,11 +131,11 @@ def events_of(cluster: Cluster, names: Sequence[str], most: int = 500) -> list[O
     """Return the Events about objects with these names, the oldest first."""
     wanted = set(names)
     events = cluster.list(EVENT, cluster.namespace, most=5000)
-    found = [event for event in events if field(event, "involvedObject", "name") in wanted]
+    found = [event for event in events if clean(field(event, "involvedObject", "name")) in wanted]
     return sorted(found, key=event_time)[-most:]
 
 
 def event_time(event: Mapping[str, Any]) -> str:
     """Return the time of an Event's last occurrence, as RFC 3339."""
     times = (event.get("lastTimestamp"), field(event, "series", "lastObservedTime"), event.get("eventTime"))
-    return next((time for time in times if isinstance(time, str)), "")
+    return clean(next((time for time in times if isinstance(time, str)), ""), 64)

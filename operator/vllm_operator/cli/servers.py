@@ -132,6 +132,18 @@ def items(body: Any, *path: str) -> list[Mapping[str, Any]]:
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
+def mapping(body: Any, *path: str) -> Mapping[str, Any]:
+    """Return the map at a path; an empty one where it is missing or no map."""
+    found = field(body, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def texts(body: Any, *path: str) -> list[str]:
+    """Return the values of the list at a path, as texts without control characters; none where it is no list."""
+    found = field(body, *path)
+    return [clean(item) for item in found] if isinstance(found, list) else []
+
+
 def condition(server: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """Return a condition of a status; empty if it is absent."""
     return next((entry for entry in items(server, "status", "conditions") if entry.get("type") == kind), {})

@@ -9,7 +9,7 @@ from vllm_operator.cli.gathered import Gathered, engine_container, is_ready, pod
 from vllm_operator.cli.load import ReplicaLoad
 from vllm_operator.cli.output import PHASE_STYLES
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import field, is_judged, items, name_of, namespace_of
+from vllm_operator.cli.servers import field, is_judged, items, mapping, name_of, namespace_of, texts
 from vllm_operator.cli.times import age
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _message(server: Mapping[str, Any]) -> str:
 
 
 def _facts(server: Mapping[str, Any]) -> Iterator[Text]:
-    served = ", ".join(clean(name) for name in field(server, "status", "servedModels") or ())
+    served = ", ".join(texts(server, "status", "servedModels"))
     yield _text("model: ", clean(field(server, "spec", "model", "uri")), f", served as {served}" if served else "")
     version, image = field(server, "status", "version"), field(server, "spec", "image")
     yield _text("vLLM: ", clean(version) or UNKNOWN, f", image {clean(image)}" if image else "")
@@ -145,7 +145,7 @@ def _autoscaler(state: Gathered) -> Iterator[Text]:
 
 def autoscaler_text(scaler: Mapping[str, Any]) -> str:
     """Return the bounds, the wanted replicas and the metrics of a HorizontalPodAutoscaler in words."""
-    spec, status = field(scaler, "spec") or {}, field(scaler, "status") or {}
+    spec, status = mapping(scaler, "spec"), mapping(scaler, "status")
     wanted = f"{clean(status.get('currentReplicas')) or UNKNOWN} replicas, wants {clean(status.get('desiredReplicas'))}"
     bounds = f"of {clean(spec.get('minReplicas', 1))} to {clean(spec.get('maxReplicas'))}"
     current = {clean(field(entry, "pods", "metric", "name")): entry for entry in items(status, "currentMetrics")}

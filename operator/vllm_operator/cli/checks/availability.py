@@ -6,7 +6,7 @@ from vllm_operator.api.spec import possible_replicas
 from vllm_operator.cli.checks.item import CheckItem, CheckResult, CheckSubject, does_not_apply, passes
 from vllm_operator.cli.gathered import engine_container
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import condition, field, items
+from vllm_operator.cli.servers import condition, field, items, texts
 
 SECTION = "Availability"
 
@@ -107,7 +107,7 @@ def model_cache(subject: CheckSubject) -> CheckResult:
     kind = "claim" if cache.size or cache.existing_claim else "volume"
     modes = items({"objects": list(subject.objects.values())}, "objects")
     claim = next((body for body in modes if body.get("kind") == "PersistentVolumeClaim"), {})
-    access = ", ".join(clean(mode) for mode in field(claim, "spec", "accessModes") or ())
+    access = ", ".join(texts(claim, "spec", "accessModes"))
     return passes(f"the replicas share one {kind}{f' ({access})' if access else ''}")
 
 

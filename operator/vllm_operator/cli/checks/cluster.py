@@ -12,7 +12,7 @@ from vllm_operator.cli.api_failures import CallError
 from vllm_operator.cli.checks.item import CheckedItem, CheckResult, passes
 from vllm_operator.cli.operator_state import operator_deployments, operator_findings
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import field, items, name_of
+from vllm_operator.cli.servers import field, items, mapping, name_of
 from vllm_operator.kube.kinds import Kind
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ def definition(cluster: Cluster) -> CheckResult:
 def _spec_fields(body: Mapping[str, Any]) -> Iterable[str]:
     """Return the paths of the fields of the spec, two levels deep."""
     version = next(iter(items(body, "spec", "versions")), {})
-    fields = field(version, "schema", "openAPIV3Schema", "properties", "spec", "properties") or {}
+    fields = mapping(version, "schema", "openAPIV3Schema", "properties", "spec", "properties")
     for name, schema in fields.items():
         yield name
-        for inner in field(schema, "properties") or {}:
+        for inner in mapping(schema, "properties"):
             yield f"{name}.{inner}"
 
 
@@ -168,9 +168,9 @@ def devices(cluster: Cluster) -> CheckResult:
 
 def _devices_of(node: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """Return resource, number and product of the accelerators of a node."""
-    labels = field(node, "metadata", "labels") or {}
+    labels = mapping(node, "metadata", "labels")
     product = next((clean(labels[name], 100) for name in PRODUCT_LABELS if name in labels), "")
-    offered = field(node, "status", "allocatable") or {}
+    offered = mapping(node, "status", "allocatable")
     return [
         (clean(name, 253), int(count), product)
         for name, count in offered.items()
@@ -186,7 +186,7 @@ def largest_node(cluster: Cluster, resource: str) -> int | None:
         if error.is_forbidden:
             return None
         raise
-    counts = [str((field(node, "status", "allocatable") or {}).get(resource, "0")) for node in nodes]
+    counts = [str(mapping(node, "status", "allocatable").get(resource, "0")) for node in nodes]
     return max((int(count) for count in counts if count.isdecimal()), default=0)
 
 
@@ -194,7 +194,7 @@ def storage(cluster: Cluster) -> CheckResult:
     """Judge the storage classes."""
     classes = cluster.list(STORAGE_CLASS, None)
     default = [
-        name_of(body) for body in classes if (field(body, "metadata", "annotations") or {}).get(DEFAULT_CLASS) == "true"
+        name_of(body) for body in classes if mapping(body, "metadata", "annotations").get(DEFAULT_CLASS) == "true"
     ]
     shown = ", ".join(f"{name_of(body)} ({clean(body.get('provisioner'), 100)})" for body in classes[:10])
     if not classes:

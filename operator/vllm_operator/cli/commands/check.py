@@ -9,7 +9,7 @@ import click
 
 from vllm_operator.cli.exits import FAILED, CliError
 from vllm_operator.cli.options import ClusterOptions, cluster_options, output_option
-from vllm_operator.cli.servers import complete_name, find_server, name_of, namespace_of
+from vllm_operator.cli.servers import complete_name, find_server, mapping, name_of, namespace_of
 
 if TYPE_CHECKING:
     from vllm_operator.cli.checks.item import CheckedItem, CheckSubject
@@ -113,7 +113,7 @@ def live_subject(api: Cluster, server: Object) -> CheckSubject:
     return CheckSubject(
         spec,
         gather(api, server).children,
-        server.get("status") or {},
+        mapping(server, "status"),
         routes_to(api, child_name(name_of(server))),
         largest_node(api, spec.accelerator.resource_name) if spec.accelerator.resource_name else None,
         monitoring_api_kinds(api),

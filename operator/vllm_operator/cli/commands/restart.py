@@ -11,7 +11,7 @@ from vllm_operator.api.names import child_name
 from vllm_operator.cli.changes import dry_run_option, note_gitops, shown
 from vllm_operator.cli.exits import CliError
 from vllm_operator.cli.options import ClusterOptions, cluster_options
-from vllm_operator.cli.servers import field, find_server, name_argument, name_of
+from vllm_operator.cli.servers import field, find_server, mapping, name_argument, name_of
 
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Object
@@ -53,10 +53,10 @@ def command(name: str, cluster: ClusterOptions, dry_run: bool) -> None:
 def rollout_text(deployment: Object) -> str:
     """Return how the rollout replaces the replicas, in words."""
     replicas: Any = field(deployment, "spec", "replicas")
-    strategy = field(deployment, "spec", "strategy") or {}
+    strategy = mapping(deployment, "spec", "strategy")
     if strategy.get("type") == "Recreate":
         return f"all {shown(replicas)} replicas stop before new ones start"
-    rolling = strategy.get("rollingUpdate") or {}
+    rolling = mapping(strategy, "rollingUpdate")
     return (
         f"{shown(replicas)} replicas are replaced, at most {shown(rolling.get('maxUnavailable'))} missing and "
         f"{shown(rolling.get('maxSurge'))} more at a time; follow it with: kubectl vllm status {name_of(deployment)} -w"

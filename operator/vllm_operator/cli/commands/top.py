@@ -14,7 +14,7 @@ import click
 
 from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options, output_option
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.cli.servers import complete_name, field, find_server, name_of, namespace_of
+from vllm_operator.cli.servers import complete_name, field, find_server, mapping, name_of, namespace_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -156,7 +156,7 @@ def _rate(new: float | None, old: float | None, seconds: float) -> float | None:
 def _scaler(scaler: Mapping[str, Any] | None) -> str:
     if scaler is None:
         return ""
-    status, spec = field(scaler, "status") or {}, field(scaler, "spec") or {}
+    status, spec = mapping(scaler, "status"), mapping(scaler, "spec")
     wanted, low, high = status.get("desiredReplicas"), spec.get("minReplicas", 1), spec.get("maxReplicas")
     return f"{clean(wanted, 10) or '?'} of {clean(low, 10)}-{clean(high, 10)}"
 
