@@ -126,13 +126,10 @@ class Cluster:
         while len(found) < most:
             query = {"limit": str(min(PAGE, most)), "labelSelector": labels, "fieldSelector": fields, "continue": token}
             page = self.request("GET", kind.path(namespace), {name: value for name, value in query.items() if value})
-            items = page.get("items") if isinstance(page, Mapping) else None
-            items = items if isinstance(items, list) else []
+            items, token = _page(page)
             # The items of a list have neither kind nor apiVersion.
             names = {"apiVersion": kind.api_version, "kind": kind.name}
-            found += [{**names, **item} for item in items if isinstance(item, Mapping)]
-            metadata = page.get("metadata") if isinstance(page, Mapping) else None
-            token = str(metadata.get("continue") or "") if items and isinstance(metadata, Mapping) else ""
+            found += [{**names, **item} for item in items]
             if not token:
                 break
         return found[:most]
@@ -224,3 +221,12 @@ class Cluster:
         if parsed is None:
             raise CallError(f"{self.server} answered with no JSON: is it an API server of Kubernetes?", UNAVAILABLE)
         return parsed
+
+
+def _page(page: Any) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the objects of a page of a list, and the token of the next page; an empty one at the end."""
+    fields = page if isinstance(page, Mapping) else {}
+    items, metadata = fields.get("items"), fields.get("metadata")
+    objects = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    token = metadata.get("continue") if isinstance(metadata, Mapping) else None
+    return objects, token if objects and isinstance(token, str) else ""
