@@ -84,7 +84,9 @@ def connected(api: Cluster, name: str, pod: str | None, model: str | None, timeo
         try:
             yield client
         except VLLMClientError as error:
-            raise CliError(f"{name_of(chosen)}: {clean(error, 600)}", FAILED) from error
+            # The address of the tunnel says nothing to the user.
+            text = clean(str(error).replace(tunnel.url, "vLLM"), 600)
+            raise CliError(f"{name_of(chosen)}: {text}", FAILED) from error
 
 
 def _settings(url: str, key: str, timeout: float) -> Any:

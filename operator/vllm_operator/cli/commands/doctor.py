@@ -67,7 +67,7 @@ def _as_data(head: str, found: Sequence[Finding]) -> dict[str, Any]:
 
 
 def findings_of(api: Cluster, server: Object) -> list[Finding]:
-    """Return what is wrong with a server, with the newest warnings among its Events when something is."""
+    """Return what is wrong with a server, with the newest warnings among its Events when there is a problem."""
     from vllm_operator.cli.api_failures import CallError
     from vllm_operator.cli.findings import Finding, event_findings, server_findings
     from vllm_operator.cli.gathered import events_of, gather
@@ -75,7 +75,8 @@ def findings_of(api: Cluster, server: Object) -> list[Finding]:
     own = api.within(namespace_of(server))
     state = gather(own, server)
     found = server_findings(state)
-    if not found:
+    if all(finding.level == "warning" for finding in found):
+        # Events of a start that succeeded in the end would only distract.
         return found
     try:
         names = [name_of(server), *map(name_of, [*state.pods, *state.replica_sets, *state.children.values()])]

@@ -54,6 +54,5 @@ def test_refusal_of_vllm_is_shown(run: Run, vllm: FakeVLLMServer) -> None:
     vllm.answers["/v1/chat/completions"] = status(400, "too \x1b[31mlong")
     ended = run("chat", "mistral", "hello")
     assert ended.code == 1
-    assert "mistral-5f9c6d7b8-aaaaa: " in ended.stderr
-    assert "answers 400: too " in ended.stderr
+    assert "mistral-5f9c6d7b8-aaaaa: vLLM answers 400: too " in ended.stderr
     assert "\x1b" not in ended.stderr
