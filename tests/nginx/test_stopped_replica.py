@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.nginx.clients import Clients, Outcomes
 from tests.stalled_engine.engine import RealEngine
 
-STREAMS, PLAIN, TOKENS = 6, 4, 120
+STREAMS, PLAIN, TOKENS = 6, 4, 40
 BEFORE_SECONDS = float(os.environ.get("NGINX_BEFORE_SECONDS", "12"))
 AFTER_SECONDS = float(os.environ.get("NGINX_AFTER_SECONDS", "25"))
 

@@ -35,6 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Use": {
         "chat": "Chat with a server through a port-forward, with the API key from its Secret.",
         "complete": "Let a server continue a text through a port-forward, with the API key from its Secret.",
+        "bench": "Measure a server under load: latency, time to the first token and per token, throughput, queue.",
     },
     "Find out what is wrong": {
         "doctor": "Say what is wrong with servers and with the operator, and what to do.",
