@@ -77,6 +77,21 @@ def test_objects_fit_the_schemas_and_are_accepted(cluster: Kube, schemas: Path, 
     assert "Warning" not in answer.stderr
 
 
+@pytest.mark.parametrize("name", ["default", "everything"])
+def test_nothing_differs_after_an_apply(cluster: Kube, helm4: Helm, name: str) -> None:
+    """A GitOps tool that compares what it rendered with what is there finds no difference."""
+    objects = helm4.template(OPERATOR, release="vllm-operator", namespace=NAMESPACE, values=VALUES[name])
+    text = yaml.safe_dump_all(objects)
+    how = ["--server-side", "--force-conflicts", "-f", "-"]
+    try:
+        cluster.kubectl("apply", *how, stdin=text)
+        answer = cluster.kubectl("diff", *how, stdin=text, check=False)
+        assert (answer.code, answer.text) == (0, "")
+    finally:
+        others = [body for body in objects if body["kind"] != "CustomResourceDefinition"]
+        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(others))
+
+
 def test_servers_fit_the_schema_of_the_crd(cluster: Kube, schemas: Path, helm4: Helm) -> None:
     text = helm4.run("template", "models", str(SERVER), "-f", str(SERVER / "ci" / "tiny-values.yaml"))
 
