@@ -148,7 +148,7 @@ convert-samples: setup ## Convert the published samples of other projects (SAMPL
 
 .PHONY: golden
 golden: setup ## Rewrite the golden files
-	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden tests/chart/test_values.py -q
+	UPDATE_GOLDEN=1 $(RUN) pytest tests/golden tests/chart/test_values.py tests/chart/test_argocd_layout.py -q
 
 .PHONY: changelog
 changelog: setup ## Show the section of the changelog that the fragments in changelog.d/ make
