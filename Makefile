@@ -167,8 +167,9 @@ release-snapshot: setup ## Keep what this version renders, for the next one's up
 ## --- generated files
 
 .PHONY: crds
-crds: setup ## Generate crds/vllmserver.yaml from the models
+crds: setup ## Generate crds/vllmserver.yaml from the models, and what charts/ and config/ take from it
 	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
+	$(RUN) python -m tools.chart
 
 .PHONY: build-requirements
 build-requirements: setup ## Pin the tools that build the image: build-requirements.txt
