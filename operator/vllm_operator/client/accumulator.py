@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vllm_operator.client.messages import FunctionCall, ToolCall
-from vllm_operator.client.parsing import Json, usage_of
+from vllm_operator.client.parsing import UNFINISHED, Json, usage_of
 from vllm_operator.client.responses import Choice, CompletionResponse, Delta, ToolCallDelta, Usage
 
 MAX_CHOICES = 1024
@@ -83,6 +83,11 @@ class Accumulator:
     def is_complete(self) -> bool:
         """True if each choice that began has its finish reason."""
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def is_aborted(self) -> bool:
+        """True if the engine ended a choice early."""
+        return any(choice.finish_reason in UNFINISHED for choice in self._choices.values())
 
     def add(self, chunk: Json) -> list[Delta]:
         """Return the deltas of a chunk, those without any content left out.

@@ -7,8 +7,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from vllm_operator.client.errors import ServerFailed
 from vllm_operator.client.executor import Call
-from vllm_operator.client.parsing import Json, chat_fields, text_fields, usage_fields, usage_of
+from vllm_operator.client.parsing import UNFINISHED, Json, chat_fields, text_fields, usage_fields, usage_of
 from vllm_operator.client.responses import (
     CompletionResponse,
     Embedding,
@@ -37,6 +38,9 @@ def _completion(answer: Json, call: Call, fields: Callable[[Json], dict[str, Any
     choices = answer["choices"]
     if not choices:
         raise ValueError("choices is empty")
+    if any(choice.get("finish_reason") in UNFINISHED for choice in choices):
+        text = f"{call.endpoint}: the engine ended the request before its answer was complete"
+        raise ServerFailed(text, endpoint=call.endpoint)
     # One validation of everything takes less time than one for each part.
     return CompletionResponse.model_validate(
         {

@@ -12,6 +12,8 @@ from vllm_operator.client.messages import FunctionCall, ToolCall
 from vllm_operator.client.responses import Delta, ToolCallDelta, Usage
 
 Json = Mapping[str, Any]
+UNFINISHED = frozenset({"abort", "error"})
+"""Finish reasons of vLLM for a request that its engine ended before the answer was complete, such as by a pause."""
 
 
 def json_object(body: bytes, endpoint: str) -> dict[str, Any]:

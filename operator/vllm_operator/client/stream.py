@@ -242,6 +242,11 @@ class AsyncCompletionStream:
             raise StreamInterrupted(
                 f"{source.endpoint} ended the stream without a finish reason", endpoint=source.endpoint
             )
+        if source.done and self._accumulator.is_aborted:
+            raise StreamInterrupted(
+                f"{source.endpoint}: the engine ended the request before its answer was complete",
+                endpoint=source.endpoint,
+            )
 
     def _complete(self) -> None:
         """End the call with its whole answer."""

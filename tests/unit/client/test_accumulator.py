@@ -56,3 +56,11 @@ def test_choices_are_bounded() -> None:
         found.add(chunk(index, content="a"))
     with pytest.raises(ValueError, match="more than 1024 choices"):
         found.add(chunk(MAX_CHOICES, content="a"))
+
+
+def test_choice_that_the_engine_ended_is_aborted() -> None:
+    accumulator = Accumulator(chat_delta)
+    for reason in (None, "abort"):
+        choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": reason}
+        accumulator.add({"id": "1", "model": "tiny", "choices": [choice]})
+        assert accumulator.is_aborted is (reason == "abort")
