@@ -36,7 +36,7 @@ PART_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Replica:
+class ForwardedReplica:
     """A pod that is ready.
 
     Attributes:
@@ -48,7 +48,7 @@ class Replica:
     port: int
 
 
-Open = Callable[[Replica], socket.socket]
+Open = Callable[[ForwardedReplica], socket.socket]
 """Opens one connection to a replica."""
 
 
@@ -68,7 +68,7 @@ class PortForwarder:
         self._name = name
         self._open = open_connection or self._open_through_api_server
         self._lock = threading.Lock()
-        self._replicas: list[Replica] = []
+        self._replicas: list[ForwardedReplica] = []
         self._listed = float("-inf")
         self._load: Counter[str] = Counter()
         self._thread: LoopThread | None = None
@@ -134,7 +134,7 @@ class PortForwarder:
         finally:
             self._load[replica.name] -= 1
 
-    def _choose(self) -> Replica:
+    def _choose(self) -> ForwardedReplica:
         """Return the ready replica with the least connections.
 
         Raises:
@@ -148,7 +148,7 @@ class PortForwarder:
                 raise ModelNotReady(f"VLLMServer {self._namespace}/{self._name} has no replica that is ready")
             return min(self._replicas, key=lambda replica: self._load[replica.name])
 
-    def _ready_replicas(self) -> list[Replica]:
+    def _ready_replicas(self) -> list[ForwardedReplica]:
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         try:
             pods = self._api.get(path, {"labelSelector": SELECTOR.format(self._name), "limit": "500"}).get("items", [])
@@ -157,9 +157,9 @@ class PortForwarder:
                 f"no right to list the pods of namespace {self._namespace}, which a port-forward needs: {error}; "
                 f"check with: kubectl auth can-i list pods -n {self._namespace}"
             ) from None
-        return [Replica(pod["metadata"]["name"], port_of(pod)) for pod in pods if is_ready(pod)]
+        return [ForwardedReplica(pod["metadata"]["name"], port_of(pod)) for pod in pods if is_ready(pod)]
 
-    def _open_through_api_server(self, replica: Replica) -> socket.socket:
+    def _open_through_api_server(self, replica: ForwardedReplica) -> socket.socket:
         """Return a socket whose other end is a port of a pod."""
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream.ws_client import portforward_call
@@ -179,7 +179,7 @@ class PortForwarder:
         lent.close()
         return own
 
-    def _refusal(self, replica: Replica, reason: str) -> str:
+    def _refusal(self, replica: ForwardedReplica, reason: str) -> str:
         if re.search(r"Handshake status 40[13]", reason):
             # RBAC checks `create` for a port-forward, and `get` for one over a WebSocket.
             return (

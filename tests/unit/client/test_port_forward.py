@@ -14,7 +14,7 @@ from tests.client.faults.wire import HELLO, ROLE, STREAM_HEAD, good, once, piece
 from tests.helpers.fake_api_server import FakeApiServer, fake_api_server, status_object
 from vllm_operator.client import ClientConfig, ConnectionFailed, DiscoveryFailed, RetryPolicy, VLLMClient
 from vllm_operator.client.cluster_api import ClusterApi
-from vllm_operator.client.port_forward import PortForwarder, Replica, is_ready, port_of
+from vllm_operator.client.port_forward import ForwardedReplica, PortForwarder, is_ready, port_of
 
 PODS = "GET /api/v1/namespaces/llm/pods"
 
@@ -45,7 +45,7 @@ def api(fake: FakeApiServer) -> ClusterApi:
 def way_to(port: int) -> Any:
     """Return what opens a Unix socket that leads to a port of loopback, as the API server does."""
 
-    def open_connection(_: Replica) -> socket.socket:
+    def open_connection(_: ForwardedReplica) -> socket.socket:
         near, far = socket.socketpair()
         remote = socket.create_connection(("127.0.0.1", port))
         for source, target in ((far, remote), (remote, far)):
@@ -96,7 +96,7 @@ def test_refused_way_is_a_failed_connection_and_the_replicas_are_read_again(
     fake.answers[PODS] = 200, {"items": [pod("a")]}
     refused = threading.Event()
 
-    def open_connection(_: Replica) -> socket.socket:
+    def open_connection(_: ForwardedReplica) -> socket.socket:
         if refused.is_set():
             raise DiscoveryFailed("the pod is gone")
         return socket.socketpair()[0]
