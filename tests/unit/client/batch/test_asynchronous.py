@@ -20,6 +20,7 @@ from vllm_operator.client.batch import (
     run_batch,
     stream_batch,
 )
+from vllm_operator.client.responses import CompletionResponse
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
@@ -38,13 +39,20 @@ def others() -> list[str]:
 
 
 async def test_results_come_as_completed(engine: FakeEngineServer, client: AsyncVLLMClient) -> None:
-    engine.answers["/v1/chat/completions"] = echo
-    texts = ["x" * length for length in (30, 1, 20, 10)]
+    released = {text: asyncio.Event() for text in "abcd"}
 
-    async with aclosing(stream_batch(client, texts, 4)) as results:
-        positions = [result.position async for result in results]
+    async def held(request: web.Request) -> web.StreamResponse:
+        await released[(await request.json())["messages"][0]["content"]].wait()
+        return await echo(request)
 
-    assert positions == [1, 3, 2, 0]
+    engine.answers["/v1/chat/completions"] = held
+
+    async with aclosing(stream_batch(client, list(released), 4)) as results:
+        for text in "bdca":
+            released[text].set()
+            result = await anext(results)
+            assert isinstance(result.outcome, CompletionResponse)
+            assert result.outcome.content == text
 
 
 async def test_results_come_in_order_when_asked(engine: FakeEngineServer, client: AsyncVLLMClient) -> None:
