@@ -1,8 +1,17 @@
 from __future__ import annotations
 
-import pytest
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
 
+import pytest
+import yaml
+
+from tests.helpers.paths import REPOSITORY
 from tests.helpers.target_files import H100, object_of, render
+from vllm_operator.offline.structural_schema import schema_refusals, unknown_fields, with_defaults
 from vllm_operator.targets.target import TargetError
 
 
@@ -62,3 +71,43 @@ def test_bottlerocket_has_a_second_disk() -> None:
 def test_what_ec2_does_not_have_is_refused(fields: dict, words: str) -> None:
     with pytest.raises(TargetError, match=words):
         render("karpenter", **fields)
+
+
+@cache
+def crd_schemas() -> dict[str, dict]:
+    """Kind -> the schema of version v1 in Karpenter's own CRDs."""
+    if shutil.which("go") is None:
+        pytest.skip("the CRDs come from a Go module, and Go is not installed")
+    command = [sys.executable, "-m", "tools.localcluster", "crds", "karpenter"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    found = {}
+    for name in ("karpenter.sh_nodepools", "karpenter.k8s.aws_ec2nodeclasses"):
+        crd = yaml.safe_load((Path(done.stdout.strip()) / f"{name}.yaml").read_text())
+        version = next(item for item in crd["spec"]["versions"] if item["name"] == "v1")
+        schema = version["schema"]["openAPIV3Schema"]
+        found[crd["spec"]["names"]["kind"]] = {**schema, "properties": {**schema["properties"], "metadata": {}}}
+    return found
+
+
+CASES = {
+    "h100": {"accelerator": {"product": H100}, "engine": {"tensorParallelSize": 4}},
+    "cpu": {"accelerator": {"resourceName": ""}},
+    "neuron": {"accelerator": {"resourceName": "aws.amazon.com/neuron"}},
+}
+
+
+@pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("path", ["nodepool.yaml", "ec2nodeclass.yaml"])
+def test_karpenters_schemas_have_every_field(fields: dict, path: str) -> None:
+    body = object_of(render("karpenter", **fields), path)
+    schema = crd_schemas()[body["kind"]]
+    assert list(unknown_fields(body, schema)) == []
+    assert list(schema_refusals(with_defaults(body, schema), schema)) == []
+
+
+def test_karpenter_knows_every_label_of_a_requirement() -> None:
+    """Its CRD lists the labels of its own domains that a requirement may have, in a CEL rule."""
+    rules = str(crd_schemas()["NodePool"])
+    for fields in CASES.values():
+        for key in requirements(**fields):
+            assert not key.startswith("karpenter.") or f'"{key}"' in rules, key
