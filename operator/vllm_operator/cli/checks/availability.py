@@ -22,7 +22,7 @@ def replicas(subject: CheckSubject) -> CheckResult:
         return CheckResult(
             "fail",
             f"{name} is {least}{live}",
-            "see why with: kubectl vllm doctor " + "NAME, and kubectl vllm logs NAME",
+            "see the cause with: kubectl vllm doctor NAME",
         )
     if least >= 2:
         return passes(f"{name} is {least}{live}, behind one Service")

@@ -17,19 +17,31 @@ def _unseen(remedy: str) -> Callable[[CheckSubject], CheckResult]:
 
 
 ITEMS = (
-    CheckItem("client-async", SECTION, "Async clients for many requests", _unseen("use an async client")),
-    CheckItem("client-pool", SECTION, "Connection pooling", _unseen("share one client with its pool of connections")),
+    CheckItem(
+        "client-async",
+        SECTION,
+        "Async clients for many requests",
+        _unseen("use an async client, such as AsyncVLLMClient"),
+    ),
+    CheckItem(
+        "client-pool", SECTION, "Connection pooling", _unseen("share one client with its connections, as VLLMClient is")
+    ),
     CheckItem(
         "client-retries",
         SECTION,
         "Retries with backoff",
-        _unseen("retry 429, 503 and broken connections with a growing delay; never other 4xx answers"),
+        _unseen("retry 429, 503 and broken connections with a growing delay, never other 4xx answers: VLLMClient does"),
     ),
     CheckItem(
         "client-breaker",
         SECTION,
         "Circuit breaker",
-        _unseen("stop sending for a while after several failures in a row"),
+        _unseen("stop sending for a while after several failures in a row: VLLMClient does"),
     ),
-    CheckItem("client-streaming", SECTION, "Streaming for people who wait", _unseen("request stream: true for chats")),
+    CheckItem(
+        "client-streaming",
+        SECTION,
+        "Streaming for people who wait",
+        _unseen("request stream: true for chats, as stream_chat does"),
+    ),
 )
