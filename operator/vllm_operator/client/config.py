@@ -163,6 +163,8 @@ def _check_parts(parts: SplitResult) -> None:
         raise ValueError("it does not start with http:// or https://")
     if not parts.hostname:
         raise ValueError("it has no host")
+    if any(character.isspace() or not character.isprintable() for character in parts.geturl()):
+        raise ValueError("it has a space or a control character: write %20 for a space")
     if "@" in parts.netloc:
         raise ValueError("it holds credentials; use api_key")
     if parts.query or parts.fragment:

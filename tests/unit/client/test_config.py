@@ -33,6 +33,8 @@ def test_same_url_twice_is_one_endpoint() -> None:
         ("http://host:99999", "port"),
         ("http://host:abc", "port"),
         ("http://host/v1?key=1", "query"),
+        ("http://host/a b", "space"),
+        ("http://ho st", "space"),
         ("http://user:secret@host", "credentials; use api_key"),
     ],
 )
