@@ -30,6 +30,7 @@ from tools.harness.kube import KIND, Object
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.offline.judgement import judge
 from vllm_operator.offline.manifest_file import Document
+from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
 
 ADDRESS = "127.8.9.9"
 LONG_AGO = "2026-01-01T00:00:00Z"
@@ -291,7 +292,8 @@ def create_references(servers: Servers, body: Object) -> None:
     for note in judge(document).notes:
         if found := re.search(r"the (Secret|PersistentVolumeClaim) (\S+)(?: with the key (\S+))? must exist", note):
             kind, name, key = found.groups()
-            body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+            metadata = {"name": name, "labels": {SECRET_LABEL: SECRET_LABEL_VALUE}}
+            body = {"apiVersion": "v1", "kind": kind, "metadata": metadata}
             if kind == "Secret":
                 old = servers.kube.get("Secret", name, servers.namespace) or {}
                 data = {**dict.fromkeys(old.get("data", {}), "x"), key or "k": "x"}
