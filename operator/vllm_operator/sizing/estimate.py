@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vllm_operator.sizing.activation import Peak, peak, routed_bytes
 from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.engine import Batch, EngineOptions, largest_batch
 from vllm_operator.sizing.gpus import Device
 from vllm_operator.sizing.kv_cache import CacheCapacity, CacheDemand, bytes_for, capacity, longest_context
-from vllm_operator.sizing.kv_layout import CPU_BLOCK, Layout, layer_specs, layout_of
+from vllm_operator.sizing.kv_layout import CPU_BLOCK, CPU_LATENT_BLOCK, Layout, layer_specs, layout_of
+from vllm_operator.sizing.layers import LayerCache, StateCache
 from vllm_operator.sizing.model import ModelShape
 from vllm_operator.sizing.overheads import cuda_graphs, non_torch
 from vllm_operator.sizing.quantization import Quantization, quantization_of
@@ -90,10 +91,21 @@ def estimate(model: ModelShape, options: EngineOptions, device: Device, weights_
         device: the GPU.
         weights_bytes: measured bytes of the whole model's weights, which replace the computed ones.
     """
+    if device.kind == "cpu":
+        model = _on_cpu(model)
     quantization = _quantization(model, options)
     stages = _stage_weights(model, quantization, options, device, weights_bytes)
     results = [_stage(model, options, device, index, weights) for index, weights in enumerate(stages)]
     return min(results, key=lambda result: (result.capacity.blocks, result.kv_cache))
+
+
+def _on_cpu(model: ModelShape) -> ModelShape:
+    """Return the model with recurrent states of float32, which CPUs with AVX-512 BF16 take (vLLM's cpu.py)."""
+    return replace(model, layers=tuple(replace(layer, caches=_wide(layer.caches)) for layer in model.layers))
+
+
+def _wide(caches: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
+    return tuple(replace(cache, state_dtype="float32") if isinstance(cache, StateCache) else cache for cache in caches)
 
 
 def _quantization(model: ModelShape, options: EngineOptions) -> Quantization:
@@ -147,7 +159,7 @@ def _stage(model: ModelShape, options: EngineOptions, device: Device, index: int
     context = options.max_model_len or model.max_position
     batch = largest_batch(options, device, context)
     layout = _layout(model, options, device, index)
-    demand = _demand(model, options, batch)
+    demand = _demand(model, options, batch, device)
     second = uses_second_runner(model, options)
     top = peak(model, batch, division, "second-runner" if second else options.release.sampler, options.images)
     own = non_torch(options, device)
@@ -182,7 +194,9 @@ def _stage(model: ModelShape, options: EngineOptions, device: Device, index: int
 
 
 def _layout(model: ModelShape, options: EngineOptions, device: Device, stage: int) -> Layout:
-    block = options.block_size or (CPU_BLOCK if device.kind == "cpu" else None)
+    block = options.block_size
+    if device.kind == "cpu":
+        block = CPU_LATENT_BLOCK if model.is_latent else block or CPU_BLOCK
     layers = options.division.stages(len(model.layers))[stage]
     return layout_of(layer_specs(model, layers, options.division.tensor, cache_element_bytes(model, options), block))
 
@@ -212,20 +226,25 @@ def uses_second_runner(model: ModelShape, options: EngineOptions) -> bool:
     return options.release.uses_second_runner(model.architecture, model.experts > 0, quantized, model.is_hybrid)
 
 
-def _demand(model: ModelShape, options: EngineOptions, batch: Batch) -> CacheDemand:
+def _demand(model: ModelShape, options: EngineOptions, batch: Batch, device: Device) -> CacheDemand:
     batches = 1
-    if options.release.keeps_in_flight_tokens:
+    # CPUs schedule one batch at a time (`async_scheduling = False` in vLLM's cpu.py).
+    if options.release.keeps_in_flight_tokens and device.kind != "cpu":
         batches = (
             options.division.pipeline + 1 if uses_second_runner(model, options) else max(2, options.division.pipeline)
         )
+    return CacheDemand(batches * batch.tokens, encoder_tokens=0, recurrent_blocks=_states(model, options))
+
+
+def _states(model: ModelShape, options: EngineOptions) -> int:
+    """Return the recurrent states that one sequence keeps."""
     caching = options.prefix_caching
     if caching is None:
         caching = options.release.caches_recurrent_prefixes
-    return CacheDemand(
-        in_flight=batches * batch.tokens,
-        encoder_tokens=0,
-        recurrent_blocks=2 if caching and model.is_hybrid else 1,
-    )
+    kinds = {cache.kind for layer in model.layers for cache in layer.caches if isinstance(cache, StateCache)}
+    if not caching or not kinds:
+        return 1
+    return 3 if "mamba2" in kinds and options.release.keeps_prefill_states else 2
 
 
 def _margin(options: EngineOptions, device: Device, weights: int, activation: int) -> int:

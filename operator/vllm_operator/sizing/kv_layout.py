@@ -24,6 +24,9 @@ LATENT_BLOCK = 64
 CPU_BLOCK = 128
 """Tokens of a block on CPUs (vLLM's cpu.py)."""
 
+CPU_LATENT_BLOCK = 16
+"""The same for MLA, whatever `--block-size` says."""
+
 FP8_LATENT_BYTES = 656
 """Bytes of a token in `fp8_ds_mla`: 512 of FP8, 16 of scales, 128 of bfloat16 (kv_cache_interface.py)."""
 

@@ -107,6 +107,11 @@ class ReleaseRules:
         return self.number >= (0, 27)
 
     @property
+    def keeps_prefill_states(self) -> bool:
+        """Mamba 2 keeps a third state for a sequence whose prefix is cached, since 0.32 (mamba_mixer2.py)."""
+        return self.number >= (0, 32)
+
+    @property
     def second_runner_counts_graphs(self) -> bool:
         """Model Runner V2 measures CUDA graphs, too: before 0.29 it returns 0."""
         return self.number >= (0, 29)

@@ -20,6 +20,21 @@ from vllm_operator.sizing.units import divide_up, round_up
 VOCABULARY_PADDING = 64
 """Vocabularies are padded to this multiple (`DEFAULT_VOCAB_PADDING_SIZE` in vLLM)."""
 
+FLOAT32_ROUTERS = frozenset(
+    {
+        "afmoe",
+        "ernie4_5_moe",
+        "glm4_moe",
+        "glm_moe_dsa",
+        "hy_v3",
+        "mimo_v2_flash",
+        "minimax_m2",
+        "param2moe",
+        "step3p5",
+        "step3p7",
+    }
+)
+"""Families whose router is float32 (`params_dtype=torch.float32` in vLLM's models)."""
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert")
 """Families whose attention keeps no KV cache."""
@@ -82,7 +97,11 @@ def rotary_tensors(model: ModelShape) -> Iterator[Tensor]:
         sizes = {(c.head_size) for layer in model.layers for c in layer.caches if isinstance(c, AttentionCache)}
         yield from (Tensor("rotary", model.max_position, size) for size in (sizes if len(sizes) > 1 else [*sizes] * 2))
         return
-    yield Tensor("rotary", model.max_position, model.rotary_size)
+    if model.model_type == "gpt_oss":
+        yield Tensor("rotary", model.max_position, model.rotary_size, dtype="float32")
+        return
+    bases = {model.config.get("rope_theta"), model.config.get("swa_rope_theta", model.config.get("rope_theta"))}
+    yield Tensor("rotary", model.max_position, model.rotary_size, copies=len(bases))
 
 
 def _attention(model: ModelShape, cache: AttentionCache, place: Place) -> Iterator[Tensor]:
@@ -147,16 +166,24 @@ def _experts(model: ModelShape, place: Place) -> Iterator[Tensor]:
     share = divide_up(model.expert_size, division.expert_tensor)
     latent = integer(model.config, "moe_latent_size", default=0, low=0)
     width = latent or model.hidden_size
-    yield Tensor("gate", model.experts, model.hidden_size, names=(prefix + "gate",))
+    yield Tensor("gate", model.experts, model.hidden_size, names=(prefix + "gate",), dtype=_gate_dtype(model))
     up = tuple(f"{prefix}experts.0.{name}" for name in (("gate_proj", "up_proj") if model.gated else ("up_proj",)))
     rows = len(up) * share
     yield Tensor("w13", rows, width, names=up, linear=True, experts=experts)
     yield Tensor("w2", width, share, names=(f"{prefix}experts.0.down_proj",), linear=True, experts=experts)
+    if model.model_type == "gpt_oss":
+        yield Tensor("expert_biases", rows + width, 1, experts=experts)
     if latent:
         yield Tensor("fc1_latent", latent, model.hidden_size, names=(prefix + "fc1_latent_proj",), linear=True)
         yield Tensor("fc2_latent", model.hidden_size, latent, names=(prefix + "fc2_latent_proj",), linear=True)
     if model.shared_expert_size:
         yield from _dense(model, model.shared_expert_size, "mlp.shared_expert", place)
+
+
+def _gate_dtype(model: ModelShape) -> str:
+    """Return the data type of the routers, which some models keep in float32 (`GateLinear` in vLLM's models)."""
+    wanted = model.config.get("moe_router_dtype", "float32" if model.model_type in FLOAT32_ROUTERS else None)
+    return "float32" if wanted == "float32" else ""
 
 
 def elements(tensors: Iterable[Tensor]) -> int:

@@ -7,19 +7,30 @@ projection. The largest towers take a few percent of a model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from vllm_operator.sizing.config_fields import integer
 from vllm_operator.sizing.model import ModelShape
 from vllm_operator.sizing.tensor import Tensor
+from vllm_operator.sizing.units import divide_up
+
+UNDIVIDED_TOWERS = frozenset({"gemma4_audio", "gemma4_vision"})
+"""Towers that each GPU holds whole, because vLLM takes them from Transformers (`AutoModel.from_config`)."""
 
 
-def tower_tensors(model: ModelShape) -> Iterator[Tensor]:
-    """Yield the tensors of all encoders, whole: TP divides most of them, but not all."""
+def tower_tensors(model: ModelShape, tensor: int = 1) -> Iterator[Tensor]:
+    """Yield the tensors of all encoders on one GPU; tensor parallelism divides most of them."""
     for tower in model.towers:
-        yield from _tower(tower, model)
+        ranks = 1 if tower.get("model_type") in UNDIVIDED_TOWERS else tensor
+        yield from _divided(_tower(tower, model), ranks)
     if model.encoder_layers:
-        yield from _encoder(model)
+        yield from _divided(_encoder(model), tensor)
+
+
+def _divided(tensors: Iterator[Tensor], ranks: int) -> Iterator[Tensor]:
+    for tensor in tensors:
+        yield replace(tensor, rows=divide_up(tensor.rows, ranks))
 
 
 def _tower(tower: Mapping[str, Any], model: ModelShape) -> Iterator[Tensor]:
@@ -57,6 +68,9 @@ def _ends(tower: Mapping[str, Any], width: int, model: ModelShape) -> Iterator[T
     yield Tensor("vision.projector", target, merged, copies=mergers)
     if positions := integer(tower, "num_position_embeddings", "max_source_positions", default=0, low=0):
         yield Tensor("vision.positions", positions, width)
+    if positions := integer(tower, "position_embedding_size", default=0, low=0):
+        # Gemma 4: one table for the rows of a picture, and one for its columns.
+        yield Tensor("vision.positions", 2 * positions, width)
 
 
 def _encoder(model: ModelShape) -> Iterator[Tensor]:

@@ -87,8 +87,7 @@ def _stage_tensors(model: ModelShape, division: Division, layers: range, first: 
     if first or (last and model.tied):
         yield from embedding_tensors(model, division.tensor)
     if first:
-        for tensor in tower_tensors(model):
-            yield Tensor(tensor.kind, -(-tensor.rows // division.tensor), tensor.columns, tensor.copies)
+        yield from tower_tensors(model, division.tensor)
     for index in layers:
         yield from layer_tensors(model, Place(division, index))
     if last and not model.tied and model.model_type not in ("bert", "roberta", "xlm-roberta"):

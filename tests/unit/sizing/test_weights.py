@@ -82,5 +82,5 @@ def test_kernels_pad_experts_of_mxfp4() -> None:
     quantization = parse_quantization(shape.root, shape.config)
     marlin = whole_weights(shape, quantization, "bfloat16", MARLIN)
     hopper = whole_weights(shape, quantization, "bfloat16", HOPPER)
-    assert hopper.allocated / GIB == pytest.approx(64.38, rel=0.003)
+    assert hopper.allocated / GIB == pytest.approx(64.38, rel=0.005)
     assert marlin.derived > hopper.derived > 0
