@@ -103,6 +103,15 @@ _PATTERN_LETTERS = {"M": "mamba2", "*": "full", "-": "mlp", "E": "moe"}
 """Nemotron-H writes one letter for each layer."""
 
 
+_LINEAR_KINDS = {
+    "minimax_text_01": "linear",
+    "minimax": "linear",
+    # Transformers 5 names the Mamba layers of these so.
+    "granitemoehybrid": "mamba2",
+    "bamba": "mamba2",
+}
+
+
 def _named_kind(name: str, model_type: str) -> str:
     kinds = {
         "full_attention": "full",
@@ -112,7 +121,7 @@ def _named_kind(name: str, model_type: str) -> str:
         "moe": "moe",
         "sliding_attention": "sliding",
         "chunked_attention": "chunked",
-        "linear_attention": "linear" if model_type in ("minimax_text_01", "minimax") else "gated_delta_net",
+        "linear_attention": _LINEAR_KINDS.get(model_type, "gated_delta_net"),
         "mamba": "mamba2",
         "conv": "short_conv",
         "hybrid": "mamba2+full",

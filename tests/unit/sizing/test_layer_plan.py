@@ -69,6 +69,7 @@ BASE: dict[str, Any] = {
         ("mistral", {"sliding_window": 4096}, {"sliding": 8}),
         ("qwen2", {"sliding_window": 4096, "use_sliding_window": False}, {"full": 8}),
         ("granitemoehybrid", {"layer_types": ["mamba", "attention"] * 4}, {"mamba2": 4, "full": 4}),
+        ("granitemoehybrid", {"layer_types": ["linear_attention", "full_attention"] * 4}, {"mamba2": 4, "full": 4}),
         (
             "kimi_linear",
             {
