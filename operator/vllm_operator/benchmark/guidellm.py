@@ -57,7 +57,7 @@ def stage_command(program: str, url: str, tokenizer: str, stage: Stage, workload
         *(part for constraint in constraints for part in ("--constraint", constraint)),
         *("--data", f"kind=synthetic_text,prompt_tokens={words},output_tokens={workload.output_tokens}"),
         *("--tokenizer", f"kind=huggingface_auto,model={tokenizer}"),
-        *("--seed", f"kind=static,seed={workload.seed}"),
+        *("--seed", f"kind=static,value={workload.seed}"),
         "--disable-console",
     ]
 

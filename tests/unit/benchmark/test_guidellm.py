@@ -37,6 +37,7 @@ def test_commands_name_load_length_and_tokens() -> None:
     assert "kind=concurrent,streams=2" in command
     assert "kind=max_duration,seconds=20" in command
     assert "kind=max_requests,count=6" in command
+    assert "kind=static,value=0" in command
     assert "kind=synthetic_text,prompt_tokens=64,output_tokens=10" in command
     rate = guidellm.stage_command("guidellm", "http://x", "tok", WORKLOAD.stages[1], WORKLOAD, 64)
     assert "kind=poisson,rate=0.5" in rate
