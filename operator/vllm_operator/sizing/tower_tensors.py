@@ -62,6 +62,11 @@ def _ends(tower: Mapping[str, Any], width: int, model: ModelShape) -> Iterator[T
     merge = integer(tower, "spatial_merge_size", default=1)
     merged = width * merge * merge
     target = integer(tower, "out_hidden_size", default=model.hidden_size)
+    if adapted := integer(tower, "projector_output_dim", default=0, low=0):
+        # Llama 4 joins four patches, and adapts them with two layers before the projection.
+        joined = integer(tower, "projector_input_dim", default=adapted)
+        yield Tensor("vision.adapter", joined, 4 * width + adapted)
+        merged = adapted
     mergers = 1 + len(tower.get("deepstack_visual_indexes") or ())
     if merge > 1:
         yield Tensor("vision.merger", merged, merged, copies=mergers)
