@@ -59,10 +59,12 @@ def build(path: Path) -> Path:
         _run(uv, "export", *exported)
         _run(uv, "build", "--quiet", "--wheel", "-o", folder, str(REPOSITORY))
         [wheel] = Path(folder).glob("vllm_operator-*.whl")
+        # One hash makes pip ask for the hash of everything.
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        with requirements.open("a") as file:
+            file.write(f"{wheel} --hash=sha256:{digest}\n")
         options = ["-c", PROGRAM, "--venv", "prepend", "--python-shebang", "/usr/bin/env python3", "-o", str(path)]
-        _run(
-            uv, "tool", "run", "--quiet", "--python", sys.executable, PEX, "-r", str(requirements), str(wheel), *options
-        )
+        _run(uv, "tool", "run", "--quiet", "--python", sys.executable, PEX, "-r", str(requirements), *options)
     return path
 
 
