@@ -220,10 +220,11 @@ class AsyncVLLMClient:
         parse: Callable[[dict[str, Any], Call], T],
     ) -> T:
         """Send a body with the name of the model, and return the parsed answer."""
-        body["model"] = model = options.get("model") or self._model or await self._model_name()
+        since = asyncio.get_running_loop().time()
+        body["model"] = model = options.get("model") or self._model or await self._model_name(options)
         if "extra_body" in options:
             body.update(options["extra_body"])
-        return await self._json(operation, HttpRequest("POST", path, encoded(body)), options, parse, model)
+        return await self._json(operation, HttpRequest("POST", path, encoded(body)), options, parse, model, since)
 
     async def _json(
         self,
@@ -232,11 +233,13 @@ class AsyncVLLMClient:
         options: Mapping[str, Any],
         parse: Callable[[dict[str, Any], Call], T],
         model: str = "",
+        since: float | None = None,
     ) -> T:
         """Send a request, and return the parsed answer."""
         transport = self._transport_now()
-        call = self._executor.start(operation, model, options.get("timeout"))
-        request = self._with_headers(call, request, options)
+        own = self._executor.own_headers(options.get("extra_headers"))
+        call = self._executor.start(operation, model, options.get("timeout"), since=since)
+        request = request._replace(headers=self._executor.headers(call, own))
 
         async def send(lease: EndpointLease, fresh: bool) -> T:
             url = lease.endpoint.url
@@ -259,25 +262,24 @@ class AsyncVLLMClient:
         """Return what prepares a streaming request when the stream is first read."""
 
         async def prepare() -> PreparedStream:
-            model = options.get("model") or await self._model_name()
+            since = asyncio.get_running_loop().time()
+            model = options.get("model") or await self._model_name(options)
             stream = {"stream": True, "stream_options": {"include_usage": True}}
             content = encoded({**body, "model": model, **stream, **options.get("extra_body", {})})
             transport = self._transport_now()
-            call = self._executor.start(operation, model, options.get("timeout"), stream=True)
-            request = self._with_headers(call, HttpRequest("POST", path, content), options)
-            return PreparedStream(transport, call, request)
+            own = self._executor.own_headers(options.get("extra_headers"))
+            call = self._executor.start(operation, model, options.get("timeout"), stream=True, since=since)
+            return PreparedStream(
+                transport, call, HttpRequest("POST", path, content, self._executor.headers(call, own))
+            )
 
         return prepare
 
-    def _with_headers(self, call: Call, request: HttpRequest, options: Mapping[str, Any]) -> HttpRequest:
-        """Return a request with all of its headers."""
-        headers = self._executor.headers(call, options.get("extra_headers"))
-        return HttpRequest(request.method, request.path, request.body, headers)
-
-    async def _model_name(self) -> str:
-        """Return the configured model, or the one that the server lists first."""
+    async def _model_name(self, options: Mapping[str, Any]) -> str:
+        """Return the configured model, or the one that the server lists first, asked with the options of a call."""
         if self._model is None:
-            models = await self.models()
+            request = HttpRequest("GET", "/v1/models")
+            models = await self._json("models", request, options, model_list)
             if not models:
                 raise ModelNotReady(
                     "the server lists no model: wait until one is loaded", endpoint=self.config.base_urls[0]

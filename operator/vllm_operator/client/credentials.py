@@ -24,7 +24,9 @@ class ApiKey:
             self._set(config.api_key.get_secret_value(), "api_key")
             self._file = None
         elif self._file is None:
-            self._set(os.environ.get(ENVIRONMENT_VARIABLE, ""), ENVIRONMENT_VARIABLE)
+            # A header that the configuration sets comes before the environment.
+            is_set = any(name.lower() == "authorization" for name in config.headers)
+            self._set("" if is_set else os.environ.get(ENVIRONMENT_VARIABLE, ""), ENVIRONMENT_VARIABLE)
 
     def headers(self) -> dict[str, str]:
         """Return a new dict with the header; it is empty without a key."""

@@ -77,24 +77,39 @@ class Executor:
         self.api_key = ApiKey(config)
 
     def start(
-        self, operation: Operation, model: str, timeout: float | Timeouts | None, *, stream: bool = False
+        self,
+        operation: Operation,
+        model: str,
+        timeout: float | Timeouts | None,
+        *,
+        stream: bool = False,
+        since: float | None = None,
     ) -> Call:
-        """Begin a call and report it to the observers."""
+        """Begin a call and report it to the observers; its time runs from now, or from a time of the event loop."""
         timeouts = self._timeouts(timeout)
         info = RequestInfo(operation, model, stream, time.monotonic())
-        deadline = None if timeouts.whole is None else asyncio.get_running_loop().time() + timeouts.whole
+        now = asyncio.get_running_loop().time() if since is None else since
+        deadline = None if timeouts.whole is None else now + timeouts.whole
         if self._observed:
             self.observers.request_started(info)
         return Call(info, timeouts, deadline, impatient=_is_shorter(timeouts.whole, self.config.timeouts.whole))
 
-    def headers(self, call: Call, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the headers of a call: its API key, those of observers, and those of the caller."""
+    def own_headers(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the API key and the headers of a caller. Read them before the call starts: this may fail.
+
+        Raises:
+            ValueError: a header is not valid, or the file with the API key cannot be read.
+        """
         headers = self.api_key.headers()
-        if self._observed:
-            headers.update(self.observers.request_headers(call.info))
         if extra:
+            if any(name.lower() == "authorization" for name in extra):
+                headers.clear()
             headers.update(checked_headers(extra))
         return headers
+
+    def headers(self, call: Call, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a call: those of observers and its own."""
+        return {**self.observers.request_headers(call.info), **own} if self._observed else dict(own)
 
     async def run(self, call: Call, send: Send[T], goes_on: Callable[[T], bool] = lambda _: False) -> T:
         """Return the result of the first attempt that succeeds, before the deadline of the call.

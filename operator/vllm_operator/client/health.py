@@ -40,19 +40,37 @@ async def first_ready_model(
     try:
         async with asyncio.timeout(seconds):
             while True:
-                for url in config.base_urls:
-                    try:
-                        async with asyncio.timeout(CHECK_SECONDS):
-                            return _wanted(await _models(transport, url, key), model, url)
-                    except AuthenticationFailed:
-                        raise
-                    except VLLMClientError as error:
-                        reason = str(error)
-                    except TimeoutError:
-                        reason = f"{url} does not answer within {CHECK_SECONDS:g} s"
+                checks = [asyncio.create_task(_checked(transport, url, key, model)) for url in config.base_urls]
+                try:
+                    for check in asyncio.as_completed(checks):
+                        found = await check
+                        if isinstance(found, ModelInfo):
+                            return found
+                        reason = found
+                finally:
+                    for task in checks:
+                        task.cancel()
+                    await asyncio.gather(*checks, return_exceptions=True)
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise ModelNotReady(f"not ready after {seconds:g} s: {reason}", endpoint=config.base_urls[0]) from None
+
+
+async def _checked(transport: Transport, url: str, key: ApiKey, model: str | None) -> ModelInfo | str:
+    """Return the model that an endpoint lists, or why it is not ready.
+
+    Raises:
+        AuthenticationFailed: the API key is wrong.
+    """
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return _wanted(await _models(transport, url, key), model, url)
+    except AuthenticationFailed:
+        raise
+    except VLLMClientError as error:
+        return str(error)
+    except TimeoutError:
+        return f"{url} does not answer within {CHECK_SECONDS:g} s"
 
 
 async def is_healthy(transport: Transport, url: str, seconds: float) -> bool:

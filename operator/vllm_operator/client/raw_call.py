@@ -173,12 +173,13 @@ class RawCaller:
             VLLMClientError: there is no answer.
         """
         transport = self._transport()
+        has_key = any(name.lower() == "authorization" for name in raw.headers)
+        own = dict(raw.headers) if has_key else {**raw.headers, **self._executor.own_headers()}
         model, stream = described(raw.body)
         call = self._executor.start(
             OPERATIONS.get(raw.path.partition("?")[0], "raw"), model, raw.seconds, stream=stream
         )
-        headers = {**raw.headers, **self._executor.headers(call)}
-        request = HttpRequest(raw.method, raw.path, raw.body, headers)
+        request = HttpRequest(raw.method, raw.path, raw.body, self._executor.headers(call, own))
 
         async def send(lease: EndpointLease, fresh: bool) -> RawAnswer:
             response = await transport.send(lease.endpoint.url, request, fresh=fresh)

@@ -83,6 +83,8 @@ class AsyncCompletionStream:
     async def open(self) -> Self:
         """Send the request, and wait for the first token."""
         if self._prepared is None:
+            if self._ended:
+                raise StreamInterrupted("the stream was closed before it was sent: start a new one")
             self._prepared = await self._prepare()
             await self._guarded(self._connect(self._prepared))
         return self

@@ -183,7 +183,8 @@ class Transport:
                 headers=request.headers,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
+            # A host name that DNS cannot have is a UnicodeError.
             raise error_of(error, endpoint, self._config.timeouts.connect) from error
         if response.status == 101:
             # aiohttp neither reads nor returns such a connection.
@@ -249,6 +250,10 @@ def _refuse_compression(response: aiohttp.ClientResponse, endpoint: str) -> None
 def error_of(error: Exception, endpoint: str, connect_seconds: float = 0.0) -> VLLMClientError:
     """Return the error of the client for one of aiohttp."""
     match error:
+        case UnicodeError():
+            failed = ConnectionFailed(f"{endpoint}: its host is no name of DNS: {error}", endpoint=endpoint)
+            failed.advice = RetryAdvice.NEVER
+            return failed
         case aiohttp.ConnectionTimeoutError():
             text = f"{endpoint} opens no connection within {connect_seconds:g} s (timeouts.connect)"
             return RequestTimeout(text, phase="connect", seconds=connect_seconds, endpoint=endpoint)

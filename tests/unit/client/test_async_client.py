@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -15,9 +16,13 @@ from vllm_operator.client import (
     HealthCheckConfig,
     InvalidResponse,
     ModelNotFound,
+    Observer,
+    RequestInfo,
+    RequestOutcome,
     RequestTimeout,
     ResponseTooLarge,
     RetryPolicy,
+    Timeouts,
 )
 from vllm_operator.client.config import Limits
 
@@ -255,3 +260,83 @@ async def test_header_that_would_split_the_request_is_refused_before_it_is_sent(
             await client.chat("Hi", extra_headers={"X-A": "b\r\nEvil: 1"})
 
     assert server.bodies() == []
+
+
+@pytest.mark.parametrize("given", [0.2, Timeouts(whole=0.2)])
+async def test_time_to_ask_for_the_model_is_part_of_the_deadline(
+    server: FakeVLLMServer, given: float | Timeouts
+) -> None:
+    server.answers["/v1/models"] = hang
+    async with AsyncVLLMClient(server.url) as client:
+        async with asyncio.timeout(2):
+            with pytest.raises(RequestTimeout):
+                await client.chat("Hi", timeout=given)
+            with pytest.raises(RequestTimeout):
+                await client.stream_chat("Hi", timeout=given).collect()
+
+
+async def test_model_and_answer_share_one_deadline(server: FakeVLLMServer) -> None:
+    async def late(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return web.json_response({"object": "list", "data": [{"id": "tiny"}]})
+
+    server.answers["/v1/models"] = late
+    server.answers[CHAT] = hang
+    started = asyncio.get_running_loop().time()
+    async with AsyncVLLMClient(server.url) as client:
+        with pytest.raises(RequestTimeout):
+            await client.chat("Hi", timeout=0.5)
+
+    assert asyncio.get_running_loop().time() - started < 0.75
+
+
+class Ends(Observer):
+    def __init__(self) -> None:
+        self.started = self.finished = 0
+
+    def request_started(self, request: RequestInfo) -> None:
+        self.started += 1
+
+    def request_finished(self, request: RequestInfo, outcome: RequestOutcome) -> None:
+        self.finished += 1
+
+
+async def test_call_that_cannot_be_sent_leaves_no_active_request(server: FakeVLLMServer, tmp_path: Path) -> None:
+    ends = Ends()
+    async with AsyncVLLMClient(server.url, model="tiny", observers=[ends]) as client:
+        with pytest.raises(ValueError, match="a b"):
+            await client.chat("Hi", extra_headers={"a b": "c"})
+        with pytest.raises(ValueError, match="a b"):
+            await client.stream_chat("Hi", extra_headers={"a b": "c"}).collect()
+        await client.chat("Hi")
+    without_file = ClientConfig(base_url=server.url, model="tiny", api_key_file=tmp_path / "none")
+    async with AsyncVLLMClient(without_file, observers=[ends]) as client:
+        with pytest.raises(ValueError, match="api_key_file"):
+            await client.chat("Hi")
+
+    assert ends.started == ends.finished == 1
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b", "a." + "b" * 64 + ".c"])
+async def test_host_that_is_no_name_is_an_error_of_the_client(host: str) -> None:
+    async with AsyncVLLMClient(f"http://{host}", model="tiny") as client:
+        with pytest.raises(ConnectionFailed, match="no name of DNS") as caught:
+            await client.chat("Hi")
+
+    assert not caught.value.retryable
+
+
+async def test_header_of_the_caller_comes_before_the_key_of_the_environment(
+    server: FakeVLLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "environment")
+    of_config = ClientConfig(base_url=server.url, model="tiny", headers={"authorization": "Bearer config"})
+    async with AsyncVLLMClient(of_config) as client:
+        await client.chat("Hi")
+        await client.chat("Hi", extra_headers={"authorization": "Bearer call"})
+    async with AsyncVLLMClient(server.url, model="tiny") as client:
+        await client.chat("Hi", extra_headers={"authorization": "Bearer call"})
+        await client.chat("Hi")
+
+    sent = [headers.getall("Authorization") for _, headers, _ in server.requests]  # type: ignore[attr-defined]
+    assert sent == [["Bearer config"], ["Bearer call"], ["Bearer call"], ["Bearer environment"]]

@@ -60,3 +60,11 @@ async def test_checks_mark_endpoints(server: FakeVLLMServer) -> None:
     await transport.close()
 
     assert pool.endpoints[0].healthy
+
+
+@pytest.mark.parametrize("hanging", [0, 1])
+async def test_endpoint_that_hangs_does_not_delay_the_others(hanging: int) -> None:
+    async with FakeVLLMServer() as one, FakeVLLMServer() as two:
+        (one, two)[hanging].answers["/health"] = hang
+        async with AsyncVLLMClient(ClientConfig(base_url=(one.url, two.url))) as client:
+            assert (await client.wait_until_ready(timeout=2)).id == "tiny"

@@ -232,3 +232,15 @@ async def test_connection_is_used_again_after_a_stream(server: FakeVLLMServer) -
         connector = user._transport._session.connector
         assert connector is not None
         assert sum(map(len, connector._conns.values())) == 1
+
+
+async def test_stream_that_was_closed_before_it_began_sends_nothing(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url, model="tiny") as client:
+        stream = client.stream_chat("Hi")
+        await stream.aclose()
+        with pytest.raises(StreamInterrupted, match="closed before it was sent"):
+            await stream.collect()
+        with pytest.raises(StreamInterrupted, match="closed before it was sent"):
+            await anext(stream)
+
+    assert server.requests == []

@@ -20,7 +20,7 @@ class EarlierFailure(InvalidRequest):
         code: class of the error in the earlier run.
     """
 
-    def __init__(self, message: str, *, code: str) -> None:
+    def __init__(self, message: str, *, code: str = "") -> None:
         """Take the message and the class of the error."""
         super().__init__(message)
         self.code = code

@@ -40,12 +40,17 @@ def fingerprint(url: str, body: dict[str, Any]) -> bytes:
     Raises:
         TypeError: the body is no JSON.
     """
-    digest = hashlib.sha256(orjson.dumps([url, body], option=orjson.OPT_SORT_KEYS))
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    digest = hashlib.sha256(orjson.dumps([url, body], option=options))
     return digest.digest()[:FINGERPRINT_BYTES]
 
 
 def as_line(record: Record) -> bytes:
-    """Return the line of a record, with its newline."""
+    """Return the line of a record, with its newline.
+
+    Raises:
+        TypeError: it cannot be written as JSON, such as an answer with hundreds of levels.
+    """
     name = hashlib.sha256(record.custom_id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     response = None
     if record.body is not None:

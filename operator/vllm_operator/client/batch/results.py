@@ -153,7 +153,9 @@ def _json_of(answer: ServerAnswer | None) -> dict[str, Any] | None:
     """Return the JSON object of an HTTP answer, or None."""
     try:
         value = orjson.loads(answer.body) if answer is not None else None
-    except orjson.JSONDecodeError:
+        orjson.dumps(value)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        # JSON may be read with more levels than it can be written with.
         return None
     return value if isinstance(value, dict) else None
 

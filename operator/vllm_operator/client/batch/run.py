@@ -27,7 +27,7 @@ from vllm_operator.client.batch.results import (
 )
 from vllm_operator.client.batch.results_file import ResultsFile
 from vllm_operator.client.config import ClientConfig
-from vllm_operator.client.errors import VLLMClientError
+from vllm_operator.client.errors import InvalidResponse, VLLMClientError
 from vllm_operator.client.executor import Call
 
 if TYPE_CHECKING:
@@ -164,7 +164,13 @@ class BatchRun:
                 self._file.append(failure_record(planned.key, planned.fingerprint, error))
             return BatchResult(planned.position, planned.request.custom_id, error)
         if self._file is not None:
-            self._file.append(answer_record(planned.key, planned.fingerprint, answer))
+            try:
+                self._file.append(answer_record(planned.key, planned.fingerprint, answer))
+            except TypeError as error:
+                # JSON may be read with more levels than it can be written with.
+                refused = InvalidResponse(f"the answer cannot be written to the results file: {error}")
+                self._file.append(failure_record(planned.key, planned.fingerprint, refused))
+                return BatchResult(planned.position, planned.request.custom_id, refused)
         self.meter.answered(tokens_of(answer.response))
         return BatchResult(planned.position, planned.request.custom_id, answer.response)
 

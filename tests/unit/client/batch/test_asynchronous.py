@@ -20,6 +20,7 @@ from vllm_operator.client.batch import (
     run_batch,
     stream_batch,
 )
+from vllm_operator.client.errors import VLLMClientError
 from vllm_operator.client.responses import CompletionResponse
 
 
@@ -185,3 +186,23 @@ async def test_memory_does_not_grow_with_the_input(engine: FakeEngineServer, cli
     few, many = await peak(200), await peak(1200)
 
     assert many - few < 300_000
+
+
+@pytest.mark.parametrize("code", [200, 500])
+async def test_answer_with_too_many_levels_does_not_end_the_batch(
+    engine: FakeEngineServer, client: AsyncVLLMClient, tmp_path: Path, code: int
+) -> None:
+    choice = b'{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}'
+    deep = b'{"id": "c", "model": "m", "choices": [' + choice + b'], "x": ' + b"[" * 500 + b"]" * 500 + b"}"
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=code, body=deep, content_type="application/json")
+
+    engine.answers["/v1/chat/completions"] = [answer]
+    outcomes = await run_batch(client, ["deep", "usual"], 1, results_file=tmp_path / "results.jsonl", retry_for=0)
+
+    assert isinstance(outcomes[0], VLLMClientError)
+    assert not isinstance(outcomes[1], Exception)
+    again = await run_batch(client, ["deep", "usual"], 1, results_file=tmp_path / "results.jsonl", retry_for=0)
+    assert not any(isinstance(outcome, Exception) for outcome in again)
+    assert engine.asked == {"deep": 1, "usual": 1}

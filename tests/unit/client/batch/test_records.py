@@ -96,3 +96,9 @@ def test_fingerprint_ignores_the_order_of_fields_and_nothing_else() -> None:
 def test_body_that_is_no_json_is_refused() -> None:
     with pytest.raises(TypeError):
         fingerprint("/v1/chat/completions", {"a": object()})
+
+
+def test_fingerprint_takes_every_body_that_can_be_sent() -> None:
+    assert fingerprint("/v1/completions", {"logit_bias": {1: 2.0}}) == fingerprint(
+        "/v1/completions", {"logit_bias": {"1": 2.0}}
+    )
