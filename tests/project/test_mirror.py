@@ -15,7 +15,11 @@ UNIT = REPOSITORY / "tests" / "unit"
 ELSEWHERE: dict[str, str] = {}
 """Modules with logic whose tests stand elsewhere: path below the package -> reason."""
 
-OF_A_PACKAGE = {"linear_time": "the time of every parser of a package grows no faster than its text"}
+OF_A_PACKAGE = {
+    "linear_time": "the time of every parser of a package grows no faster than its text",
+    "hostile_answers": "no command of a package fails on odd answers of an API server",
+    "built_models": "all modules of a package together agree with models that vLLM built",
+}
 """Tests of a property of all modules of a package: name -> property."""
 
 
