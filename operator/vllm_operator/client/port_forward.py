@@ -14,13 +14,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from vllm_operator.client.cluster_api import ClusterApi, Forbidden, NotFound
 from vllm_operator.client.errors import DiscoveryFailed, ModelNotReady
 from vllm_operator.client.loop_thread import LoopThread
 
+T = TypeVar("T")
 SELECTOR = "app.kubernetes.io/component=server,app.kubernetes.io/name=vllm,app.kubernetes.io/instance={}"
 """Labels of the replicas of a server."""
 PORT_NAME = "http"
@@ -31,6 +33,12 @@ POD_SECONDS = 2.0
 """Seconds for which the list of replicas is used again."""
 MOST_CONNECTIONS = 200
 """Connections at once: each has a thread and a connection to the API server. More wait."""
+MOST_OPENING = 32
+"""Connections that are opened at the same time."""
+OPEN_SECONDS = 20.0
+"""Seconds until a connection through the API server is open."""
+FLUSH_SECONDS = 5.0
+"""Seconds in which the client of a connection takes its last bytes, after the replica has closed it."""
 PART_BYTES = 64 * 1024
 """Bytes that are copied at once."""
 
@@ -74,6 +82,7 @@ class PortForwarder:
         self._thread: LoopThread | None = None
         self._server: asyncio.Server | None = None
         self._places: asyncio.Semaphore | None = None
+        self._executor = ThreadPoolExecutor(MOST_OPENING, thread_name_prefix="vllm-port-forward")
 
     def start(self) -> str:
         """Return the base URL, after one connection has shown that forwarding works.
@@ -89,6 +98,7 @@ class PortForwarder:
 
     def close(self) -> None:
         """Close the port and all connections."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
         if self._thread is not None:
             thread, self._thread = self._thread, None
             thread.run(self._stop_listening())
@@ -115,24 +125,35 @@ class PortForwarder:
             writer.transport.abort()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        replica = await asyncio.to_thread(self._choose)
+        replica = await self._in_thread(self._choose)
         self._load[replica.name] += 1
         try:
             try:
-                sock = await asyncio.to_thread(self._open, replica)
-            except DiscoveryFailed:
+                sock = await self._in_thread(self._open, replica)
+            except (DiscoveryFailed, TimeoutError):
                 self._listed = float("-inf")
                 raise
             back, forth = await asyncio.open_unix_connection(sock=sock, limit=PART_BYTES)
             try:
                 copies = [asyncio.create_task(_copy(reader, forth)), asyncio.create_task(_copy(back, writer))]
                 await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+                await _flush(writer)
             finally:
                 for copy in copies:
                     copy.cancel()
                 forth.transport.abort()
         finally:
             self._load[replica.name] -= 1
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return the result of a call of the API server, which must not take long.
+
+        Raises:
+            TimeoutError: it takes longer than `OPEN_SECONDS`.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(OPEN_SECONDS):
+            return await loop.run_in_executor(self._executor, function, *arguments)
 
     def _choose(self) -> ForwardedReplica:
         """Return the ready replica with the least connections.
@@ -188,6 +209,14 @@ class PortForwarder:
             )
         text = "".join(letter if letter.isprintable() else " " for letter in reason[:300])
         return f"no port-forward to pod {self._namespace}/{replica.name}: {text}"
+
+
+async def _flush(writer: asyncio.StreamWriter) -> None:
+    """Close a connection after everything that was written to it is sent."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(FLUSH_SECONDS):
+            writer.close()
+            await writer.wait_closed()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
