@@ -169,10 +169,16 @@ def _all(server: RunningVLLM, cases: dict[str, Call], headers: dict[str, str]) -
 
 
 def plain(environment: Environment) -> Recording:
-    """Record answers and refusals of a server with an API key, then freeze and kill its engine."""
+    """Record answers and refusals of a server with an API key."""
     with RunningVLLM(environment, "--max-model-len", str(MAX_MODEL_LEN), "--api-key", KEY) as server:
         found = _all(server, PLAIN_CASES, AUTHORIZED) | _all(server, KEY_CASES, {})
-        found["aborted stream"] = _abort(server)
+        return {**found, "aborted stream": _abort(server)}
+
+
+def broken(environment: Environment) -> Recording:
+    """Record a server whose engine freezes, and then dies."""
+    found: Recording = {}
+    with RunningVLLM(environment, "--max-model-len", str(MAX_MODEL_LEN), "--api-key", KEY) as server:
         server.signal_engine(signal.SIGSTOP)
         quiet: Json = {"headers": AUTHORIZED, "wait_seconds": SILENT_SECONDS}
         found["frozen engine"] = send(server.port, Call("POST", CHAT, chat(), **quiet)).as_json()
@@ -297,6 +303,7 @@ def _if_known(environment: Environment, flag: str, *values: str) -> list[str]:
 
 PARTS: dict[str, Callable[[Environment], Recording]] = {
     "plain": plain,
+    "broken": broken,
     "draining": draining,
     "queue": queue_full,
     "paused": paused,

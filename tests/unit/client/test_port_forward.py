@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 from kubernetes.client import Configuration
 
-from tests.client.faults.server import eventually, fault_server
-from tests.client.faults.wire import HELLO, ROLE, STREAM_HEAD, good, once, pieces
+from tests.client.faults.server import Connection, eventually, fault_server
+from tests.client.faults.wire import HELLO, ROLE, STREAM_HEAD, good, once, pieces, with_length
 from tests.helpers.fake_api_server import FakeApiServer, fake_api_server, status_object
 from vllm_operator.client import ClientConfig, ConnectionFailed, DiscoveryFailed, RetryPolicy, VLLMClient
 from vllm_operator.client.cluster_api import ClusterApi
@@ -77,6 +78,23 @@ def test_calls_and_streams_go_through_the_port(fake: FakeApiServer, api: Cluster
             assert client.stream_chat("hi").collect().content == "Hello, world"
         forwarder.close()
         assert eventually(lambda: server.open == 0)
+
+
+def test_last_bytes_of_a_connection_that_the_replica_closes_arrive(fake: FakeApiServer, api: ClusterApi) -> None:
+    fake.answers[PODS] = 200, {"items": [pod("a")]}
+    body = b"x" * 3_000_000
+
+    def answers_and_closes(connection: Connection) -> None:
+        connection.request()
+        connection.send(with_length(200, body, "connection: close"))
+
+    with fault_server(answers_and_closes) as server:
+        forwarder = PortForwarder(api, "llm", "mistral", open_connection=way_to(server.port))
+        url = forwarder.start()
+        for _ in range(5):
+            with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+                assert answer.read() == body
+        forwarder.close()
 
 
 def test_stream_that_is_left_closes_the_connection_to_the_replica(fake: FakeApiServer, api: ClusterApi) -> None:
