@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from vllm_operator.client.endpoints import EndpointLease
 from vllm_operator.client.error_parsing import error_from_answer
 from vllm_operator.client.errors import ClientClosed, InvalidResponse, ModelNotFound, ModelNotReady
 from vllm_operator.client.executor import Call, Executor
-from vllm_operator.client.health import check_endpoints, first_ready_model, health_reports
+from vllm_operator.client.health import cancel_from_any_thread, check_endpoints, first_ready_model, health_reports
 from vllm_operator.client.hooks import Observer, Observers, Operation
 from vllm_operator.client.messages import Messages
 from vllm_operator.client.options import CallOptions, ChatOptions, CompletionOptions, body_of
@@ -103,7 +104,10 @@ class AsyncVLLMClient:
             self._checks.cancel()
             await asyncio.wait([self._checks])
         if self._transport is not None:
-            await self._transport.close()
+            if self._loop is asyncio.get_running_loop():
+                await self._transport.close()
+            else:
+                self._transport.abandon()
         if self._close_way is not None:
             close_way, self._close_way = self._close_way, None
             await asyncio.to_thread(close_way)
@@ -293,6 +297,8 @@ class AsyncVLLMClient:
             raise ClientClosed("the client is closed: make a new one")
         loop = asyncio.get_running_loop()
         if self._transport is None or self._loop is not loop:
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError("the client is in use in another event loop: make one for each, or use VLLMClient")
             if self._transport is not None:
                 self._transport.abandon()
             self._transport, self._loop = Transport(self.config), loop
@@ -305,7 +311,11 @@ class AsyncVLLMClient:
         if len(endpoints) == 1 or not checks.enabled:
             return None
         coroutine = check_endpoints(transport, endpoints, checks.interval, checks.timeout)
-        return asyncio.get_running_loop().create_task(coroutine, name="vllm-client-health-checks")
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, name="vllm-client-health-checks")
+        # A client that nobody closes must not be checked for on and on.
+        weakref.finalize(self, cancel_from_any_thread, task, loop)
+        return task
 
 
 def _usage_of(result: object) -> Usage | None:

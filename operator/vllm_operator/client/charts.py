@@ -7,6 +7,7 @@ Nothing is simulated: each function takes what was measured, and refuses to draw
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ WIDTH, HEIGHT = 640, 320
 """Pixels of a chart."""
 MAX_POINTS = 2000
 """Points of a line. A longer series is summed up in that number of groups, with the median and the highest of each."""
+NOT_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
+"""Characters outside of XML 1.0, section 2.2."""
 NEAR_MAXIMUM = 0.95
 """Share of the highest throughput from which more requests in flight are not worth it."""
 SAVERS: dict[str, Callable[[MeasuredChart], bytes]] = {
@@ -60,15 +63,19 @@ class MeasuredChart:
 
     def svg(self) -> str:
         """Return the chart as SVG."""
-        return str(_vl_convert().vegalite_to_svg(self.altair.to_dict(format="vega-lite")))
+        return str(_vl_convert().vegalite_to_svg(self._specification()))
 
     def png(self, scale: float = 2.0) -> bytes:
         """Return the chart as PNG; a scale of 2 has twice the pixels each way."""
-        return bytes(_vl_convert().vegalite_to_png(self.altair.to_dict(format="vega-lite"), scale=scale))
+        return bytes(_vl_convert().vegalite_to_png(self._specification(), scale=scale))
 
     def html(self) -> str:
         """Return the chart as a page that needs no network: the scripts are part of it."""
-        return str(_vl_convert().vegalite_to_html(self.altair.to_dict(format="vega-lite"), bundle=True))
+        return str(_vl_convert().vegalite_to_html(self._specification(), bundle=True))
+
+    def _specification(self) -> Any:
+        """Return the chart as Vega-Lite, without text that ends the process or a script of a page."""
+        return _harmless(self.altair.to_dict(format="vega-lite"))
 
     def terminal(self, width: int = 80, height: int = 20, *, color: bool = False) -> str:
         """Return the chart as text of some columns and rows."""
@@ -290,6 +297,18 @@ def _thinned(xs: list[float], ys: list[float]) -> list[tuple[float, float]]:
     """Return the points of a line, or the highest of each group of a long one."""
     size = math.ceil(len(xs) / MAX_POINTS)
     return [(xs[start], max(ys[start : start + size])) for start in range(0, len(xs), size)]
+
+
+def _harmless(value: Any) -> Any:
+    """Return JSON whose texts hold no character that XML refuses, and nothing that ends a script in HTML."""
+    if isinstance(value, dict):
+        return {key: _harmless(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    # vl-convert ends the whole process for a text that is no XML. A space of no width keeps the look of a text.
+    return re.sub("<(?=[/!])", "<\u200b", NOT_XML.sub(" ", value))
 
 
 def _without(failed: int) -> str:

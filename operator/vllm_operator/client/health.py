@@ -131,3 +131,9 @@ async def _health(transport: Transport, url: str) -> None:
     body = await response.read_start()
     if response.status != 200:
         raise error_from_answer(response.status, response.headers, body, url, "/health")
+
+
+def cancel_from_any_thread(task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel a task from any thread."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)

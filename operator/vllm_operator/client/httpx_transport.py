@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import httpx2
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.errors import (
     CircuitOpen,
+    ClientClosed,
     ConnectionFailed,
     InvalidResponse,
     RequestTimeout,
@@ -111,7 +113,8 @@ class RawByteStream(httpx2.SyncByteStream):
 
     def close(self) -> None:
         """End the stream."""
-        self._client.run(lambda _: self._stream.aclose())
+        with contextlib.suppress(ClientClosed):
+            self._client.run(lambda _: self._stream.aclose())
 
 
 def httpx_error(error: VLLMClientError, request: httpx2.Request) -> httpx2.TransportError:
@@ -141,9 +144,13 @@ def _raw(request: httpx2.Request, body: bytes, base_url: str) -> RawRequest:
 
 
 def _response(answer: RawAnswer, stream: httpx2.AsyncByteStream | httpx2.SyncByteStream | None) -> httpx2.Response:
+    # As bytes: httpx2 takes text of ASCII only, and aiohttp keeps bytes that are no UTF-8 as surrogates.
+    headers = [
+        (name.encode(errors="surrogateescape"), text.encode(errors="surrogateescape")) for name, text in answer.headers
+    ]
     if stream is None:
-        return httpx2.Response(answer.status, headers=answer.headers, content=answer.content)
-    return httpx2.Response(answer.status, headers=answer.headers, stream=stream)
+        return httpx2.Response(answer.status, headers=headers, content=answer.content)
+    return httpx2.Response(answer.status, headers=headers, stream=stream)
 
 
 __all__ = ["AsyncVLLMTransport", "RawCaller", "VLLMTransport", "httpx_error"]

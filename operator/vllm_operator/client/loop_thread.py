@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from vllm_operator.client.errors import ClientClosed
 
 T = TypeVar("T")
 STOP_SECONDS = 5.0
@@ -17,17 +20,32 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = _new_loop()
+        self._lock = threading.RLock()
+        self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="vllm-client", daemon=True)
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return the result of a coroutine; an interrupt of the caller cancels it."""
+        """Return the result of a coroutine; an interrupt of the caller cancels it.
+
+        Raises:
+            ClientClosed: the loop was stopped before the coroutine ended.
+        """
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("called from the client's own event loop: use AsyncVLLMClient there")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        with self._lock:
+            # What is submitted before the stop is cancelled by it; anything later would never run.
+            if self._stopping:
+                coroutine.close()
+                raise ClientClosed("the client is closed: make a new one")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            if self._stopping:
+                raise ClientClosed("the client was closed during the request") from None
+            raise
         except BaseException:
             future.cancel()
             raise
@@ -38,9 +56,10 @@ class LoopThread:
         Args:
             last: makes the coroutine, such as one that closes connections. It gets `STOP_SECONDS`.
         """
-        if self.loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._finish(last), self.loop)
+        with self._lock:
+            if not self._stopping:
+                self._stopping = True
+                asyncio.run_coroutine_threadsafe(self._finish(last), self.loop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 

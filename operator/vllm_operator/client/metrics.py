@@ -21,6 +21,8 @@ OTHER = "other"
 UNKNOWN = "unknown"
 """Label of requests without a model, such as a check of health."""
 MAX_MODELS = 50
+MAX_LABEL_CHARACTERS = 256
+"""Characters of the longest name that becomes a label."""
 MAX_ENDPOINTS = 100
 LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Seconds. The longest is the default of `Timeouts.whole`."""
@@ -106,7 +108,7 @@ class BoundedLabels:
 
     def add(self, value: str) -> str:
         """Allow a value if the bound permits, and return its label."""
-        if len(self._values) < self._bound:
+        if len(self._values) < self._bound and len(value) <= MAX_LABEL_CHARACTERS:
             self._values.add(value)
         return self.label(value)
 

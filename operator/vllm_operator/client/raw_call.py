@@ -78,6 +78,15 @@ class RawStream:
         self._tail = b""
         self._left = executor.config.limits.max_response_bytes
         self._must_end = call.info.operation in ("chat", "completions")
+        self._loop = asyncio.get_running_loop()
+
+    def __del__(self) -> None:
+        # A stream that nobody closed: any thread may free it.
+        if not self._call.finished:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._response.close)
+            self._lease.close()
+            self._executor.finish(self._call, "cancelled", usage=usage_in_events(self._tail))
 
     async def next_chunk(self) -> bytes:
         """Return the next bytes; none at the end.

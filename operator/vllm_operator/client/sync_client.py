@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -35,9 +36,11 @@ T = TypeVar("T")
 class CompletionStream:
     """A streamed answer: iterate over it, then read `response`. Leaving it early ends the request of the engine."""
 
-    def __init__(self, stream: AsyncCompletionStream, thread: LoopThread) -> None:
+    def __init__(self, stream: AsyncCompletionStream, thread: LoopThread, owner: object = None) -> None:
         self._stream = stream
         self._thread = thread
+        # A client that is freed ends its thread.
+        self._owner = owner
         self._ready: list[Delta] = []
 
     @property
@@ -57,7 +60,8 @@ class CompletionStream:
 
     def close(self) -> None:
         """End the stream: before its end, the connection is closed and the engine ends the request."""
-        self._thread.run(self._stream.aclose())
+        with contextlib.suppress(ClientClosed):
+            self._thread.run(self._stream.aclose())
 
     def __iter__(self) -> Self:
         return self
@@ -173,7 +177,7 @@ class VLLMClient:
         Use it as `for delta in client.stream_chat(...)`, or with `with` when you may leave it early.
         """
         thread = self._running()
-        return CompletionStream(self._client.stream_chat(messages, **options), thread)
+        return CompletionStream(self._client.stream_chat(messages, **options), thread, self)
 
     def completions(self, prompt: str | Sequence[int], **options: Unpack[CompletionOptions]) -> CompletionResponse:
         """Return the model's continuation of a text, or of tokens."""
@@ -182,7 +186,7 @@ class VLLMClient:
     def stream_completions(self, prompt: str | Sequence[int], **options: Unpack[CompletionOptions]) -> CompletionStream:
         """Return the model's continuation of a text, or of tokens, piece by piece."""
         thread = self._running()
-        return CompletionStream(self._client.stream_completions(prompt, **options), thread)
+        return CompletionStream(self._client.stream_completions(prompt, **options), thread, self)
 
     def embeddings(self, input: str | Sequence[str], **options: Unpack[CallOptions]) -> EmbeddingResponse:
         """Return the vector of each text."""

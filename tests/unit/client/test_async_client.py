@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -340,3 +341,23 @@ async def test_header_of_the_caller_comes_before_the_key_of_the_environment(
 
     sent = [headers.getall("Authorization") for _, headers, _ in server.requests]  # type: ignore[attr-defined]
     assert sent == [["Bearer config"], ["Bearer call"], ["Bearer call"], ["Bearer environment"]]
+
+
+async def test_client_that_nobody_closes_leaves_no_task(server: FakeVLLMServer) -> None:
+    client = AsyncVLLMClient(
+        ClientConfig(base_url=(server.url, server.url.replace("127.0.0.1", "localhost")), model="tiny")
+    )
+    await client.models()
+    del client
+    gc.collect()
+    await asyncio.sleep(0.05)
+
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "vllm-client-health-checks"]
+
+
+async def test_second_event_loop_at_the_same_time_is_refused(server: FakeVLLMServer) -> None:
+    async with AsyncVLLMClient(server.url) as client:
+        await client.chat("Hi")
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, client.chat("Hi"))
+        await client.chat("Hi")

@@ -225,3 +225,16 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, module
 
 def test_notebook_shows_the_chart() -> None:
     assert latency_chart([0.1])._repr_mimebundle_() is not None
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800", "\x1b[31m", "\uffff"])
+def test_name_that_is_no_xml_is_drawn_and_ends_nothing(name: str) -> None:
+    chart = latency_chart({name: [1.0, 2.0]}, title=name)
+
+    assert chart.svg().startswith("<svg")
+    assert chart.png(scale=1).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "<!--<script>"])
+def test_name_cannot_run_a_script_in_the_page(name: str) -> None:
+    assert name not in latency_chart({name: [1.0]}, title=name).html()

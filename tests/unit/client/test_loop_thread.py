@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from vllm_operator.client import ClientClosed
 from vllm_operator.client.loop_thread import LoopThread
 
 
@@ -51,3 +52,24 @@ def test_stopping_cancels_what_runs() -> None:
 
     assert thread.loop.is_closed()
     assert future.cancelled()
+
+
+def test_callers_get_an_error_of_the_client_when_it_stops() -> None:
+    thread = LoopThread()
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            thread.run(asyncio.sleep(60))
+        except BaseException as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    thread.run(asyncio.sleep(0.05))
+    thread.stop()
+    waiting.join(5)
+
+    assert [type(error) for error in errors] == [ClientClosed]
+    with pytest.raises(ClientClosed):
+        thread.run(asyncio.sleep(0))

@@ -13,7 +13,7 @@ from vllm_operator.client.circuit_breaker import BreakerState
 from vllm_operator.client.config import ClientConfig, RetryPolicy
 from vllm_operator.client.errors import ModelNotFound, ServerFailed
 from vllm_operator.client.hooks import RequestInfo, RequestOutcome
-from vllm_operator.client.metrics import ClientMetrics
+from vllm_operator.client.metrics import OTHER, BoundedLabels, ClientMetrics
 from vllm_operator.client.responses import Usage
 
 PREFIX = "vllm_client_"
@@ -132,3 +132,10 @@ def test_retry_counts_by_the_class_of_the_error() -> None:
     metrics.request_retried(RequestInfo("chat", "m", False, 0.0), ServerFailed("x"), 1, 0.5)
 
     assert value(registry, "retries_total", error="ServerFailed") == 1
+
+
+def test_long_name_of_a_model_gets_no_label_of_its_own() -> None:
+    labels = BoundedLabels(10)
+
+    assert labels.add("m" * 257) == OTHER
+    assert labels.add("m" * 256) == "m" * 256

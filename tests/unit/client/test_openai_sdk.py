@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Iterator
 
 import openai
 import pytest
+from aiohttp import web
 
 from tests.helpers.fake_vllm_server import FakeVLLMServer, abort_connection, hang, status, stream_of
 from vllm_operator.client import (
@@ -171,3 +174,30 @@ def test_timeouts_of_the_configuration_are_those_of_the_sdk() -> None:
     timeout = sdk_timeout(ClientConfig())
 
     assert (timeout.connect, timeout.read) == (5.0, 600.0)
+
+
+async def test_headers_of_any_bytes_and_the_key_of_the_sdk(
+    server: FakeVLLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"object": "list", "data": []}, headers={"X-Name": "é"})
+
+    monkeypatch.setenv("VLLM_API_KEY", "environment")
+    server.answers["/v1/models"] = answer
+    async with async_openai_client(server.url, api_key="mine") as sdk:
+        assert [model.id async for model in sdk.models.list()] == []
+
+    sent = [headers.getall("Authorization") for _, headers, _ in server.requests]  # type: ignore[attr-defined]
+    assert sent == [["Bearer mine"]]
+
+
+async def test_stream_that_nobody_reads_or_closes_is_ended(server: FakeVLLMServer) -> None:
+    outcomes = Outcomes()
+    server.answers[CHAT] = stream_of(b'data: {"id": "1", "choices": []}\n\n', hang=True)
+    async with async_openai_client(config(server), observers=[outcomes]) as sdk:
+        stream = await sdk.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+        del stream
+        gc.collect()
+        await asyncio.sleep(0.05)
+
+        assert [status for _, _, status, _ in outcomes.seen] == ["cancelled"]

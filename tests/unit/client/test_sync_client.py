@@ -145,3 +145,19 @@ def test_program_that_ends_without_closing_prints_nothing(running: FakeVLLMServe
     done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=60)
 
     assert (done.stdout, done.stderr) == ("Hello world\n", "")
+
+
+def test_streams_of_a_closed_client_say_so(running: FakeVLLMServer) -> None:
+    client = VLLMClient(running.url)
+    unsent = client.stream_chat("Hi")
+    client.close()
+    with pytest.raises(ClientClosed):
+        next(unsent)
+    unsent.close()
+
+
+def test_stream_keeps_its_client(running: FakeVLLMServer) -> None:
+    stream = VLLMClient(running.url).stream_chat("Hi")
+    gc.collect()
+
+    assert stream.collect().content == "Hello world"
