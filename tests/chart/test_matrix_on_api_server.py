@@ -73,7 +73,10 @@ def test_objects_fit_the_schemas_and_are_accepted(cluster: Kube, schemas: Path, 
     assert (code, report["resources"]) == (0, []), report
     assert report["summary"]["valid"] == len([body for body in yaml.safe_load_all(text) if body])
     options = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
-    answer = cluster.kubectl("apply", *options, "-f", "-", stdin=text)
+    # A pod is refused while its service account is not there, and a dry run creates none.
+    others = [body for body in yaml.safe_load_all(text) if body and body["kind"] != "Pod"]
+    answer = cluster.kubectl("apply", *options, "-f", "-", stdin=yaml.safe_dump_all(others))
+    assert answer.stdout.count("(server dry run)") == len(others)
     assert "Warning" not in answer.stderr
 
 
