@@ -136,7 +136,7 @@ def test_status_is_a_tree_of_revisions_and_replicas(run: Run) -> None:
     text = run("status", "mistral").stdout
     assert "2/2 replicas serve" in text
     assert "revision 1, newest: 2/2 ready" in text
-    assert [line.split("  ")[1].split()[0] for line in text.splitlines() if "─ mistral-" in line] == ["Serving"] * 2
+    assert len([line for line in text.splitlines() if "─ mistral-" in line and "  Serving " in line]) == 2
     assert "Ready=True" in text
 
 
@@ -307,6 +307,8 @@ def create_references(servers: Servers, body: Object) -> None:
 def test_render_equals_what_the_operator_applies(name: str, plane: Plane, servers: Servers) -> None:
     body = yaml.safe_load((MANIFESTS / f"{name}.yaml").read_text())
     body["metadata"].pop("namespace", None)
+    # The operator writes no child of a paused server.
+    body["spec"].pop("paused", None)
     create_references(servers, body)
     servers.kube.create(body, servers.namespace)
     server = body["metadata"]["name"]
@@ -340,7 +342,8 @@ def assert_holds(wanted: Any, live: Any, path: str) -> None:
             if key in {"uid", "vllm-operator.dev/applied-hash"}:
                 continue
             assert isinstance(live, dict), path
-            assert key in live or value in (None, {}, []), f"{path}.{key}"
+            # The API server leaves out what is empty or false.
+            assert key in live or value in (None, {}, [], False), f"{path}.{key}"
             assert_holds(value, live.get(key, value), f"{path}.{key}")
     elif isinstance(wanted, list):
         assert isinstance(live, list), path
