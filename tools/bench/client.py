@@ -64,7 +64,8 @@ VLLM_SCENARIOS = {
     "vllm streams": Scenario(stream=True, width=16, count=320, warm_up=32, tokens=16),
 }
 IMPORTS = {
-    "vllm_operator.client": "from vllm_operator.client import AsyncVLLMClient, VLLMClient",
+    "vllm_operator.client": "import vllm_operator.client",
+    "vllm_operator.client with its two clients": "from vllm_operator.client import AsyncVLLMClient, VLLMClient",
     "raw aiohttp": "import aiohttp",
     "httpx": "import httpx",
     "httpx2": "import httpx2",
