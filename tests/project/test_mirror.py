@@ -17,7 +17,6 @@ ELSEWHERE: dict[str, str] = {}
 
 OF_A_PACKAGE = {
     "linear_time": "the time of every parser of a package grows no faster than its text",
-    "hostile_answers": "no command of a package fails on odd answers of an API server",
     "built_models": "all modules of a package together agree with models that vLLM built",
 }
 """Tests of a property of all modules of a package: name -> property."""
