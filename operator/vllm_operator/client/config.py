@@ -108,7 +108,7 @@ class ClientConfig(FrozenSettings):
     """File that holds the API key, such as a mounted Secret. It is read again after it changed."""
     ca_file: Path | None = None
     """PEM file with the certificate authorities that sign the server's certificate. None uses those of the system."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Headers of every request."""
     timeouts: Timeouts = Timeouts()
     retries: RetryPolicy = RetryPolicy()

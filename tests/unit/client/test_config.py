@@ -52,6 +52,8 @@ def test_no_url_is_refused() -> None:
 
 def test_key_is_never_shown() -> None:
     assert "sk-1" not in repr(ClientConfig(api_key="sk-1"))
+    headers = {"Authorization": "Bearer sk-1", "X-Tenant": "sk-1"}
+    assert "sk-1" not in repr(ClientConfig(headers=headers))
 
 
 @pytest.mark.parametrize("headers", [{"X-A": "b\r\nEvil: 1"}, {"X A": "b"}, {"": "b"}])
