@@ -199,7 +199,7 @@ async def test_run_that_is_killed_again_and_again_answers_each_request_once(
     engine: FakeEngineServer, tmp_path: Path, how: str
 ) -> None:
     """End the process at random moments, most often by SIGKILL. Only requests in flight then are sent once more."""
-    count, kills, rng = 400, 0, random.Random(how)
+    count, kills, rng = 800, 0, random.Random(how)
     engine.seconds = 0.02
     source = write(tmp_path / "in.jsonl", *(line(str(n), f"q{n}") for n in range(count)))
     results = tmp_path / "out.jsonl"
@@ -226,7 +226,7 @@ async def test_run_that_is_killed_again_and_again_answers_each_request_once(
     entries = read(results)
     assert sorted(int(entry["custom_id"]) for entry in entries) == list(range(count))
     assert all(entry["response"]["status_code"] == 200 for entry in entries)
-    assert b"total=400, answered=400, failed=0" in output
+    assert b"total=800, answered=800, failed=0" in output
     repeated = sum(engine.asked.values()) - count
     assert 0 <= repeated <= kills * 8
     assert max(engine.asked.values()) <= 1 + kills
