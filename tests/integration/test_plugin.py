@@ -23,6 +23,7 @@ from tests.golden.documents import MANIFESTS
 from tests.helpers.paths import DATA
 from tests.helpers.plugin import Ended, plugin
 from tests.helpers.record_plugin import recording
+from tests.helpers.signals import default_interrupt
 from tests.integration.replica import fake_replica
 from tests.integration.servers import Servers, manifest
 from tools.harness.control_plane import Plane
@@ -423,7 +424,11 @@ def test_kind_that_the_cluster_does_not_serve_is_named(plane: Plane) -> None:
 def test_ctrl_c_ends_with_130(plane: Plane, world: Servers) -> None:
     command = [sys.executable, "-m", "vllm_operator.cli.entry", "wait", "scaled", "-n", world.namespace]
     process = subprocess.Popen(
-        [*command, "--kubeconfig", str(plane.kubeconfig)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, "--kubeconfig", str(plane.kubeconfig)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_interrupt,
     )
     timer = threading.Timer(3, lambda: os.kill(process.pid, signal.SIGINT))
     timer.start()

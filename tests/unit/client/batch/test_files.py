@@ -16,6 +16,7 @@ import pytest
 
 from tests.helpers.fake_vllm_server import status
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.signals import default_interrupt
 from tests.unit.client.batch.fake_engine import FakeEngineServer, until
 from vllm_operator.client.async_client import AsyncVLLMClient
 from vllm_operator.client.batch import BatchFileError, BatchFileSummary, run_batch_file, run_batch_file_threaded
@@ -211,6 +212,7 @@ async def test_run_that_is_killed_again_and_again_answers_each_request_once(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": "operator"},
+            preexec_fn=default_interrupt,
         )
         goal = engine.answered + rng.randrange(20, 120)
         if kills < len(SIGNALS):
