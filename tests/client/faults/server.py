@@ -113,6 +113,18 @@ class Connection:
 Behaviour = Callable[[Connection], None]
 
 
+def open_sockets() -> dict[int, int]:
+    """Return the descriptor of each open socket of this process by its inode."""
+    found: dict[int, int] = {}
+    for name in os.listdir("/proc/self/fd"):
+        # A descriptor may be gone by now.
+        with suppress(OSError):
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                found[status.st_ino] = int(name)
+    return found
+
+
 class FaultServer:
     """Listens on loopback and runs a behaviour for each connection, in a thread.
 
@@ -135,6 +147,8 @@ class FaultServer:
         self.stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
+        # Sockets that other tests of this process left behind, such as listening ones.
+        self._former = open_sockets()
         self._threads: list[threading.Thread] = []
 
     @property
@@ -173,11 +187,11 @@ class FaultServer:
     def client_sockets(self) -> int:
         """Return the number of connections to this server that a client in this process holds open."""
         held = 0
-        for name in os.listdir("/proc/self/fd"):
-            # A descriptor may be gone by now, or be no socket.
+        for inode, descriptor in open_sockets().items():
+            # A descriptor may be gone by now.
             with suppress(OSError):
-                if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                    with socket.socket(fileno=os.dup(int(name))) as sock:
+                if inode not in self._former:
+                    with socket.socket(fileno=os.dup(descriptor)) as sock:
                         held += self._is_of_a_client(sock)
         return held
 
