@@ -18,6 +18,8 @@ from vllm_operator.cli_options import (
     restart_option,
     runbooks_option,
     secrets_option,
+    server_metrics_limit_option,
+    server_metrics_option,
     validate_namespaces,
 )
 
@@ -66,6 +68,8 @@ def main() -> None:
 @secrets_option(default="all")
 @restart_option
 @runbooks_option
+@server_metrics_option
+@server_metrics_limit_option
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
@@ -90,6 +94,8 @@ def run(
     secrets: str,
     restart_stalled: bool,
     runbooks: str,
+    server_metrics: bool,
+    server_metrics_limit: int,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -116,6 +122,7 @@ def run(
         restricted_pod_template=pod_template == "restricted",
         labelled_secrets=secrets == "labelled",
         restart_stalled=restart_stalled,
+        server_metrics=server_metrics_limit if server_metrics else 0,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -176,6 +183,7 @@ def crd() -> None:
 @click.option(
     "--rules", is_flag=True, help="Add a PrometheusRule with alerts about the operator; the cluster needs its CRD."
 )
+@server_metrics_option
 @pod_template_option(default="restricted")
 @secrets_option(default="labelled")
 @restart_option
@@ -204,6 +212,7 @@ def manifests(
     without_cluster_objects: bool,
     pod_monitor: bool,
     rules: bool,
+    server_metrics: bool,
     pod_template: str,
     secrets: str,
     restart_stalled: bool,
@@ -230,7 +239,8 @@ def manifests(
             "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
         )
     rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from)
-    objects = operator_manifests(image, namespace, served, MonitoringOptions(pod_monitor, rules, runbooks), rights)
+    monitoring = MonitoringOptions(pod_monitor, rules, runbooks, server_metrics)
+    objects = operator_manifests(image, namespace, served, monitoring, rights)
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]
     text = to_yaml(objects)

@@ -71,3 +71,16 @@ restart_option = click.option(
     show_default=True,
     help="Let servers ask for the deletion of pods whose engine is stalled (health.restartStalled).",
 )
+server_metrics_option = click.option(
+    "--server-metrics/--no-server-metrics",
+    default=False,
+    show_default=True,
+    help="Export the status of each server as metrics of the operator: phase, conditions, replicas.",
+)
+server_metrics_limit_option = click.option(
+    "--server-metrics-limit",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="Servers that may have metrics; each has about 30 series, and further servers are counted only.",
+)

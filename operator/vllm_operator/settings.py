@@ -27,6 +27,7 @@ class Settings:
         runbooks: URL of the runbooks that alerts link to, with `%s` for the name of the alert; empty for no links.
         restricted_pod_template: refuse pod templates that give further rights, but in namespaces labelled free.
         labelled_secrets: refuse Secrets without the label, but in namespaces that release all of them.
+        server_metrics: number of servers whose status is exported as metrics; 0 exports none.
         restart_stalled: delete the pods of stalled engines where a server asks for it.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     restricted_pod_template: bool = False
     labelled_secrets: bool = False
     restart_stalled: bool = True
+    server_metrics: int = 0
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:

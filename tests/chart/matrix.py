@@ -72,6 +72,7 @@ INSTALLS: dict[str, Install] = {
         {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}, "runbookUrl": RUNBOOKS},
         monitoring=MonitoringOptions(True, True, RUNBOOKS),
     ),
+    "server-metrics": Install({"serverMetrics": {"enabled": True}}, monitoring=MonitoringOptions(server_metrics=True)),
     "everything": Install(
         {
             "servedNamespaces": ["team-a"],
@@ -108,6 +109,7 @@ ONLY_CHART: dict[str, Object] = {
         "logLevel": "debug",
         "logFormat": "text",
         "workers": 8,
+        "serverMetrics": {"enabled": True, "limit": 20},
         "leaderElection": {"namespace": "leases"},
         "extraArgs": ["--listen=:8080"],
         "extraEnv": [

@@ -22,9 +22,21 @@ class Row:
     labels: tuple[str, ...]
 
 
+SERVERS_HEADING = "## Metrics of servers"
+
+
 def documented() -> dict[str, Row]:
-    """Name -> what docs/reference/metrics.md says of it."""
-    found = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\|", DOCUMENT.read_text(), re.MULTILINE)
+    """Name -> what docs/reference/metrics.md says of it; without the metrics of servers."""
+    return _rows(DOCUMENT.read_text().partition(SERVERS_HEADING)[0])
+
+
+def documented_of_servers() -> dict[str, Row]:
+    """The same for the metrics of servers, which are an option."""
+    return _rows(DOCUMENT.read_text().partition(SERVERS_HEADING)[2])
+
+
+def _rows(text: str) -> dict[str, Row]:
+    found = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\|", text, re.MULTILINE)
     return {name: Row(kind, tuple(sorted(re.findall(r"`(\w+)`", labels)))) for name, kind, labels in found}
 
 

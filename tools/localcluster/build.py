@@ -125,6 +125,13 @@ PROGRAMS = {
         Program("docker-compose", settings.DOCKER_COMPOSE, packages=("github.com/docker/compose/v2/cmd",)),
         Program("kstatus", settings.KSTATUS),
         Program("olm-validate", settings.OLM_API),
+        # Checks the configuration of its metrics of VLLMServers.
+        Program(
+            "kube-state-metrics",
+            settings.KUBE_STATE_METRICS,
+            packages=("k8s.io/kube-state-metrics/v2",),
+            remote=True,
+        ),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -143,6 +150,7 @@ _OWN_NAMES = (
     "helm3",
     "helm4",
     "kstatus",
+    "kube-state-metrics",
     "olm-validate",
     "kind",
     "actionlint",

@@ -107,6 +107,10 @@ class Metrics:
         """Call `read` at each scrape and export its values."""
         self.registry.register(_Gauges(read))
 
+    def register(self, collector: Collector) -> None:
+        """Export what a further collector returns at each scrape."""
+        self.registry.register(collector)
+
     def count_reconcile(self, outcome: str, seconds: float) -> None:
         """Count a reconcile: `success`, `error` for a failure that is retried, `defect` for a bug of the operator."""
         self._reconciles_with(outcome).inc()

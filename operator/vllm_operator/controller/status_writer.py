@@ -36,15 +36,22 @@ class StatusWriter:
         store: the caches, which receive every answer.
         events: records the Events.
         monotonic: the clock of pauses, in seconds.
+        on_status: called with each server and the status that was built for it, for metrics; None without them.
     """
 
     def __init__(
-        self, client: ApiClient, store: Store, events: EventRecorder, monotonic: Callable[[], float] = time.monotonic
+        self,
+        client: ApiClient,
+        store: Store,
+        events: EventRecorder,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_status: Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._client = client
         self._store = store
         self._events = events
         self._monotonic = monotonic
+        self._on_status = on_status
         self._is_writing_unreadable = False
         self._pause_until = 0.0
 
@@ -71,6 +78,8 @@ class StatusWriter:
             ApiError: the API server refused the write, or did not answer.
         """
         status, inputs = build_status(assessment), assessment.inputs
+        if self._on_status is not None:
+            self._on_status(inputs.snapshot.server, status)
         if not needs_write(inputs.previous, status):
             return True
         metadata = inputs.snapshot.server["metadata"]

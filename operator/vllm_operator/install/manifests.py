@@ -89,11 +89,13 @@ class MonitoringOptions:
         pod_monitor: create a PodMonitor.
         rules: create a PrometheusRule with alerts.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; the operator gets it as an option.
+        server_metrics: export the status of each server as metrics of the operator.
     """
 
     pod_monitor: bool = False
     rules: bool = False
     runbooks: str = ""
+    server_metrics: bool = False
 
 
 NO_MONITORING = MonitoringOptions()
@@ -152,6 +154,8 @@ def operator_manifests(
     args = ["run", "--log-format=json", *rights.arguments, *(f"--namespace={name}" for name in served)]
     if monitoring.runbooks:
         args.append(f"--runbook-url={monitoring.runbooks}")
+    if monitoring.server_metrics:
+        args.append("--server-metrics")
     plan = OperatorPlan(
         "vllm-operator",
         namespace,

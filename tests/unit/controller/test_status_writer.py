@@ -66,6 +66,18 @@ async def test_unchanged_status_is_not_written(scene: Scene) -> None:
     assert scene.api.requests == []
 
 
+async def test_every_built_status_is_reported_for_metrics(scene: Scene) -> None:
+    reported: list[tuple[Any, Any]] = []
+    events = EventRecorder(scene.api, FakeClock())
+    writer = StatusWriter(
+        scene.api, scene.store, events, on_status=lambda server, status: reported.append((server, status))
+    )
+    previous = status_of(scene.assessment().inputs)
+
+    await writer.write(KEY, scene.assessment(previous=previous))
+    assert reported == [(scene.server, previous)]
+
+
 async def test_server_that_is_gone_gets_no_status_and_no_event(scene: Scene) -> None:
     scene.api.errors["apply status", "VLLMServer"] = ApiError(404, "NotFound", "gone")
 
