@@ -10,7 +10,7 @@ import pytest
 
 from tests.chart.releases import RELEASE, Releases, lend, older_chart, operator
 from tests.helpers.alone import CRD
-from tools.chart.files import SERVER
+from tools.chart.files import OPERATOR, SERVER
 from tools.harness.kube import KIND, Kube, Object, condition
 from vllm_operator import __version__
 from vllm_operator.install.manifests import operator_manifests, to_yaml
@@ -100,6 +100,34 @@ def test_life_of_a_release_restarts_no_pod(
     assert {name: uid for name, uid in pods(kube, other).items() if name in before and name != "generation"} == {
         name: uid for name, uid in before.items() if name != "generation"
     }
+
+
+def with_few_values(chart: Path) -> Path:
+    """Make a chart an older one, which had two values and one object; return it."""
+    for path in (chart / "values.schema.json", *(chart / "templates").rglob("*.*")):
+        path.unlink()
+    (chart / "values.yaml").write_text("replicas: 1\nlogLevel: info\ncrds: {enabled: true}\n")
+    (chart / "templates" / "old.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\ndata: {level: {{ .Values.logLevel }}}\n"
+    )
+    return chart
+
+
+@pytest.mark.parametrize("option", ["--reuse-values", "--reset-then-reuse-values"])
+def test_upgrade_takes_the_defaults_of_values_that_the_older_chart_lacks(
+    releases: Releases, namespace: str, copied_chart: Path, option: str
+) -> None:
+    releases.install(namespace, chart=with_few_values(copied_chart), logLevel="debug")
+
+    releases.helm.run("upgrade", RELEASE, str(OPERATOR), "--namespace", namespace, option)
+
+    arguments = releases.kube.must_get("Deployment", RELEASE, namespace)["spec"]["template"]["spec"]["containers"][0]
+    assert "--log-level=debug" in arguments["args"], "the value of the release stays"
+    assert "--pod-template=restricted" in arguments["args"]
+    assert releases.kube.get("ConfigMap", "old", namespace) is None
+    # And the other way round: the same release takes its values once more.
+    releases.helm.run("upgrade", RELEASE, str(OPERATOR), "--namespace", namespace, option, "--set", "workers=8")
+    assert releases.revision(namespace) == (3, "deployed")
 
 
 def test_crd_goes_with_the_release_only_when_asked_to(releases: Releases, namespace: str) -> None:

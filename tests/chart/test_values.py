@@ -13,13 +13,21 @@ from tests.chart.matrix import NAMESPACE, ONLY_CHART, VALUES
 from tests.golden import documents
 from tools.chart.files import OPERATOR, SERVER
 from tools.chart.helm import Helm
-from tools.chart.values import Value, read_values
+from tools.chart.values import leaves, read_values
 
 Object = dict[str, Any]
 
 EXPECTED = Path(__file__).parent / "expected"
 
-SET_BY_NOTHING = {"enabled", "global", "fullnameOverride", "test.server", "test.timeoutSeconds", "crds.allowDowngrade"}
+SET_BY_NOTHING = {
+    "enabled",
+    "global",
+    "nameOverride",
+    "fullnameOverride",
+    "test.server",
+    "test.timeoutSeconds",
+    "crds.allowDowngrade",
+}
 """Values without an effect on the rendered objects, and one that is tested by itself."""
 
 
@@ -51,11 +59,6 @@ def test_objects_equal_the_golden_file(helm: Helm, name: str) -> None:
 
 def test_no_golden_file_is_left_over() -> None:
     assert {path.stem for path in EXPECTED.iterdir()} == set(ONLY_CHART)
-
-
-def leaves(values: tuple[Value, ...]) -> list[Value]:
-    """Return the values that hold no others."""
-    return [leaf for value in values for leaf in (leaves(value.children) if value.children else [value])]
 
 
 def names(values: Object, above: str = "") -> set[str]:
@@ -117,10 +120,57 @@ def test_objects_are_named_after_the_release(helm: Helm, release: str, expected:
     assert once == {"vllm-operator"}
 
 
-def test_names_stay_short_enough(helm4: Helm) -> None:
-    found = helm4.template(OPERATOR, release="r" * 53, namespace=NAMESPACE)
+@pytest.mark.parametrize("values", [{}, {"nameOverride": "n" * 63}, {"fullnameOverride": "f" * 63}], ids=str)
+@pytest.mark.parametrize("release", ["r" * 53, "vllm-operator" + "r" * 40])
+def test_names_stay_short_enough(helm4: Helm, release: str, values: Object) -> None:
+    values = {**values, "podMonitor": {"enabled": True}, "networkPolicy": {"enabled": True}, "test": {"server": {}}}
+    text = helm4.run("template", release, str(OPERATOR), values=values)
+    found = {(body["kind"], body["metadata"]["name"]) for body in yaml.safe_load_all(text) if body}
 
-    assert max(len(body["metadata"]["name"]) for body in found if body["kind"] == "Deployment") <= 63
+    # Names of Roles may have 253 characters.
+    long = {(kind, name) for kind, name in found if len(name) > 63 and "Role" not in kind}
+    assert long == set()
+    assert all(name[-1].isalnum() for _, name in found)
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "expected"),
+    [
+        ("ops", {"nameOverride": "models"}, "ops-models"),
+        ("models", {"nameOverride": "models"}, "models"),
+        ("ops", {"nameOverride": "models", "fullnameOverride": "mine"}, "mine"),
+    ],
+)
+def test_overrides_name_the_objects(helm: Helm, release: str, values: Object, expected: str) -> None:
+    found = helm.template(OPERATOR, release=release, namespace="elsewhere", values=values)
+
+    for kind in ("Deployment", "Service", "ServiceAccount"):
+        (body,) = [body for body in found if body["kind"] == kind]
+        assert (body["metadata"]["name"], body["metadata"]["namespace"]) == (expected, "elsewhere")
+    (deployment,) = [body for body in found if body["kind"] == "Deployment"]
+    # The selector of a Deployment cannot change, and that of the install file is the same.
+    assert set(deployment["spec"]["selector"]["matchLabels"]) == {
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/component",
+    }
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == expected
+
+
+def test_values_that_are_null_have_their_defaults(helm: Helm) -> None:
+    expected = rendered(helm, {})
+
+    assert (
+        rendered(helm, dict.fromkeys(("crds", "replicas", "image", "podMonitor", "rbac", "test", "openshift")))
+        == expected
+    )
+    assert rendered(helm, {"crds": {"enabled": None}, "service": {"annotations": None}}) == expected
+
+
+def test_null_takes_a_part_of_a_value_away(helm: Helm) -> None:
+    context = deployment(helm, {"podSecurityContext": {"runAsUser": None}})["securityContext"]
+
+    assert "runAsUser" not in context
+    assert context["runAsNonRoot"] is True
 
 
 def test_crd_is_kept_unless_it_is_turned_off(helm: Helm) -> None:

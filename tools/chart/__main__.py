@@ -17,6 +17,7 @@ def main() -> int:
         return 1
     for path, content in files.items():
         if not path.exists() or path.read_text() != content:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(content)
             print(path)
     return 0

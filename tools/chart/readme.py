@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from tools.chart.values import Value
+from tools.chart.values import Value, leaves
 
 START = "<!-- values: written by `make charts` from the comments of values.yaml -->\n"
 END = "<!-- end of values -->\n"
@@ -33,20 +33,12 @@ def with_table(text: str, values: Iterable[Value]) -> str:
 def table(values: Iterable[Value]) -> str:
     """Return a table for each section."""
     parts = []
-    for section, rows in groupby(_leaves(values), key=lambda value: value.section):
+    for section, rows in groupby(leaves(values), key=lambda value: value.section):
         lines = [f"### {section}\n\n"] if section else []
         lines += ["| Value | Default | Meaning |\n", "|---|---|---|\n"]
         lines += [f"| `{row.name}` | {_default(row.default)} | {_cell(row.description)} |\n" for row in rows]
         parts.append("".join(lines))
     return "\n".join(parts)
-
-
-def _leaves(values: Iterable[Value]) -> Iterator[Value]:
-    for value in values:
-        if value.children:
-            yield from _leaves(value.children)
-        else:
-            yield value
 
 
 def _default(value: Any) -> str:

@@ -7,7 +7,7 @@ flow style, without the outer braces. A line `# ---- Title` starts a section.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,15 @@ def read_values(path: Path) -> tuple[Value, ...]:
     if not isinstance(root, yaml.MappingNode):
         raise ValuesError(f"{path}: values are a mapping")
     return tuple(_Reader(path, text.splitlines()).values(root, yaml.safe_load(text), ()))
+
+
+def leaves(values: Iterable[Value]) -> Iterator[Value]:
+    """Yield the values that hold no others, in their order."""
+    for value in values:
+        if value.children:
+            yield from leaves(value.children)
+        else:
+            yield value
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,34 @@
 {{/*
+Give values that are missing their defaults. `helm upgrade --reuse-values` lacks the values that only the newer chart has,
+and a value that is null is missing, too. Each template starts with it.
+*/}}
+{{- define "vllm-operator.defaults" -}}
+{{- range .Files.Get "files/defaults.yaml" | fromYamlArray }}
+{{- $group := $.Values }}
+{{- range initial .path }}
+{{- if not (kindIs "map" (get $group .)) }}
+{{- $_ := set $group . dict }}
+{{- end }}
+{{- $group = get $group . }}
+{{- end }}
+{{- if not (hasKey $group (last .path)) }}
+{{- $_ := set $group (last .path) .default }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
 Name of Deployment, Service and ServiceAccount.
 */}}
 {{- define "vllm-operator.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name }}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride }}
-{{- else if contains .Chart.Name .Release.Name }}
+{{- else if contains $name .Release.Name }}
 {{- .Release.Name | trunc 63 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" (.Release.Name | trunc 49 | trimSuffix "-") .Chart.Name }}
+{{- $length := max 1 (sub 62 (len $name)) | int }}
+{{- printf "%s-%s" (.Release.Name | trunc $length | trimSuffix "-") $name | trunc 63 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 

@@ -1,4 +1,23 @@
 {{/*
+Give values that are missing their defaults. `helm upgrade --reuse-values` lacks the values that only the newer chart has,
+and a value that is null is missing, too. Each template starts with it.
+*/}}
+{{- define "vllm-server.defaults" -}}
+{{- range .Files.Get "files/defaults.yaml" | fromYamlArray }}
+{{- $group := $.Values }}
+{{- range initial .path }}
+{{- if not (kindIs "map" (get $group .)) }}
+{{- $_ := set $group . dict }}
+{{- end }}
+{{- $group = get $group . }}
+{{- end }}
+{{- if not (hasKey $group (last .path)) }}
+{{- $_ := set $group (last .path) .default }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
 The spec of a server: its own fields over the shared ones, and the variables of proxy and certificates where it sets none
 of the same name. Arguments: root, server.
 */}}
