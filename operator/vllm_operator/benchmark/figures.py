@@ -100,6 +100,24 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def turn_notes(requests: Sequence[MeasuredRequest]) -> list[str]:
+    """Return, for each load of conversations, the time to the first token in first and in later turns.
+
+    Later turns begin with text that the server has read already: the difference shows the prefix cache.
+    """
+    notes = []
+    for stage in dict.fromkeys(request.stage for request in requests if request.turn):
+        of_stage = [request for request in requests if request.stage == stage]
+        first = distribution(_known(request.first_token for request in of_stage if request.turn == 1))
+        later = distribution(_known(request.first_token for request in of_stage if request.turn > 1))
+        if first and later:
+            notes.append(
+                f"{stage}: the time to the first token (p50) is {first.percentiles['p50']:.3f} s in first turns, "
+                f"{later.percentiles['p50']:.3f} s in later ones"
+            )
+    return notes
+
+
 def all_figures(requests: Sequence[MeasuredRequest]) -> list[StageFigures]:
     """Return the figures of each stage, in the order of the measurement."""
     stages = dict.fromkeys(request.stage for request in requests)

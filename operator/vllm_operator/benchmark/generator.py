@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from vllm_operator.benchmark.clients import Clients
 from vllm_operator.benchmark.prompts import Prompts
 from vllm_operator.benchmark.records import MeasuredRequest
 from vllm_operator.benchmark.shapes import Stage, arrivals
-from vllm_operator.client import AsyncVLLMClient, VLLMClientError
+from vllm_operator.client import VLLMClientError
 
 LONGEST_ERROR = 200
 """Characters of an error that are kept."""
@@ -43,22 +44,28 @@ class Generator:
     """Sends the load, and keeps the records.
 
     Args:
-        client: client of the server; its retries should be off, since a retried request hides an error.
+        clients: clients of the replicas; their retries should be off, since a retried request hides an error.
         prompts: source of the prompts.
         clock: seconds since the measurement began.
-        done: called after each request, for a progress bar.
+        began: called with each stage that begins.
+        done: called after each request.
+
+    Attributes:
+        requests: the requests that ended.
     """
 
     def __init__(
         self,
-        client: AsyncVLLMClient,
+        clients: Clients,
         prompts: Prompts,
         clock: Callable[[], float],
+        began: Callable[[Stage], None] = lambda stage: None,
         done: Callable[[MeasuredRequest], None] = lambda request: None,
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._prompts = prompts
         self._clock = clock
+        self._began = began
         self._done = done
         self._left = 0
         self.requests: list[MeasuredRequest] = []
@@ -66,6 +73,7 @@ class Generator:
     async def run(self, workload: Workload) -> None:
         """Run all stages."""
         for stage in workload.stages:
+            self._began(stage)
             self._left = workload.most_requests or -1
             end = self._clock() + workload.seconds
             if stage.kind in {"constant", "poisson"}:
@@ -111,8 +119,9 @@ class Generator:
         """Send one request; return the answer, or None after an error."""
         started, tokens = self._clock(), workload.output_tokens
         try:
-            stream = self._client.stream_completions(prompt, max_tokens=tokens, min_tokens=tokens, ignore_eos=True)
-            response = await stream.collect()
+            async with self._clients.client() as client:
+                stream = client.stream_completions(prompt, max_tokens=tokens, min_tokens=tokens, ignore_eos=True)
+                response = await stream.collect()
         except VLLMClientError as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
             self._keep(MeasuredRequest(stage.name, started, None, self._clock() - started, turn=turn, error=text))

@@ -22,11 +22,7 @@ def html(report: Report) -> str:
     parts = ["<h1>Benchmark of ", escape(str(report.about.get("server") or "a server")), "</h1>", _about(report)]
     parts += [f"<p>{escape(note)}</p>" for note in report.notes]
     parts += ["<h2>Figures</h2>", _table(table(report)), _errors(report)]
-    charts = (pictures.throughput(report), pictures.latency(report), pictures.first_token(report))
-    parts += [chart.svg() for chart in charts if chart is not None]
-    seconds = pictures.server(report.samples)
-    if seconds is not None:
-        parts += ["<h2>The server, second by second</h2>", pictures.svg(seconds)]
+    parts += [f"<p>{pictures.svg(chart)}</p>" for chart in pictures.all_charts(report)]
     head = f'<meta charset="utf-8"><title>Benchmark</title><style>{STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 

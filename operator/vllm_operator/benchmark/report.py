@@ -44,14 +44,21 @@ class Report:
         return all_figures(self.requests)
 
 
+def summary(report: Report) -> dict[str, Any]:
+    """Return what was measured, the notes, and the figures of each stage, without requests and samples."""
+    return {
+        "about": dict(report.about),
+        "notes": list(report.notes),
+        "stages": [asdict(figures) for figures in report.figures],
+    }
+
+
 def as_json(report: Report) -> str:
     """Return the report as JSON, with all requests and samples, so that every figure can be computed again."""
     return json.dumps(
         {
             "format": FORMAT,
-            "about": dict(report.about),
-            "notes": list(report.notes),
-            "stages": [asdict(figures) for figures in report.figures],
+            **summary(report),
             "requests": [asdict(request) for request in report.requests],
             "samples": [asdict(sample) for sample in report.samples],
         },

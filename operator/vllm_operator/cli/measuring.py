@@ -1,163 +1,53 @@
-"""Measure a server: where it is reached, what is sampled while the load runs, and the files of the report."""
+"""Run a measurement, show how far it is, and write the files of its report."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import sys
 import time
-import urllib.error
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vllm_operator.benchmark.records import Sample
+from vllm_operator.cli import console
 from vllm_operator.cli.exits import FAILED, CliError
 from vllm_operator.cli.sanitize import clean
-from vllm_operator.kube.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from vllm_operator.benchmark.generator import Workload
+    from vllm_operator.benchmark.prompts import Prompts
+    from vllm_operator.benchmark.records import MeasuredRequest
     from vllm_operator.benchmark.report import Report
-    from vllm_operator.cli.cluster import Cluster
+    from vllm_operator.benchmark.shapes import Stage
+    from vllm_operator.cli.measured_server import MeasuredServer
     from vllm_operator.client import AsyncVLLMClient
 
-MOST_TUNNELS = 32
-"""Replicas that tunnels are opened to."""
-
-METRICS_SECONDS = 5.0
-"""Seconds to read /metrics of a URL."""
-
-LARGEST_METRICS = 4 * 1024 * 1024
 FORMATS = ("html", "png", "json", "csv")
+
+REFRESH_SECONDS = 0.5
+"""Seconds between two updates of the progress on a terminal."""
+
+INTERRUPTED = "ctrl-C ended the measurement early: its last load is incomplete"
 
 
 @dataclass(frozen=True)
-class MeasuredServer:
-    """A server that can be measured.
+class BenchRequests:
+    """The requests of a measurement, for the client.
 
     Attributes:
-        name: name for the report.
-        urls: base URLs, one for each replica that is reached by itself.
-        key: API key; empty for none.
-        read: reads one sample of the server.
-        notes: what limits the measurement.
+        prompts: source of the prompts.
+        timeout: longest time for an answer, in seconds.
+        model: served model; None for the first one that the server lists.
     """
 
-    name: str
-    urls: tuple[str, ...]
-    key: str
-    read: Callable[[], Sample]
-    notes: tuple[str, ...] = ()
+    prompts: Prompts
+    timeout: float
+    model: str | None
 
 
-@contextlib.contextmanager
-def by_url(url: str) -> Iterator[MeasuredServer]:
-    """Yield a server at a URL; its API key comes from VLLM_API_KEY."""
-    from vllm_operator.client.config import normalized_base_url
-
-    try:
-        base = normalized_base_url(url)
-    except ValueError as error:
-        raise CliError(f"--url: {clean(error, 300)}", 2) from error
-    note = "replicas, autoscaler and phases are unknown: a URL shows only the engine that answers /metrics"
-    yield MeasuredServer(base, (base,), os.environ.get("VLLM_API_KEY", ""), lambda: _read_url(base), (note,))
-
-
-def _read_url(base: str) -> Sample:
-    from vllm_operator.client.engine_load import parse_engine_load
-
-    try:
-        with urllib.request.urlopen(f"{base}/metrics", timeout=METRICS_SECONDS) as answer:
-            load = parse_engine_load(answer.read(LARGEST_METRICS))
-    except (OSError, ValueError):
-        return Sample(0.0)
-    return Sample(0.0, running=load.running, waiting=load.waiting) if load else Sample(0.0)
-
-
-@contextlib.contextmanager
-def in_cluster(api: Cluster, name: str) -> Iterator[MeasuredServer]:
-    """Yield a server of the cluster, through a tunnel to each of its replicas that is ready.
-
-    Raises:
-        CliError: there is no such server, no replica that serves, or no way to it.
-    """
-    from vllm_operator.cli import console
-    from vllm_operator.cli.gathered import gather, is_ready
-    from vllm_operator.cli.servers import find_server, name_of
-    from vllm_operator.cli.talk import api_key, serving_pod
-    from vllm_operator.cli.tunnel import PodTunnel
-
-    with console.progress(f"connecting to {name}"):
-        server = find_server(api, name)
-        state = gather(api, server)
-        serving_pod(state, None)
-        key = api_key(api, server)
-    pods = [pod for pod in state.pods if is_ready(pod)][:MOST_TUNNELS]
-    with contextlib.ExitStack() as stack:
-        urls = tuple(stack.enter_context(PodTunnel(api, pod)).url for pod in pods)
-        notes = [f"the load went through a port-forward to each of {len(urls)} replicas, which adds to each time"]
-        notes.append(
-            "a replica that became ready later got no load: use --url with the address of the Service for that"
-        )
-        yield MeasuredServer(
-            f"{api.namespace}/{name_of(server)}", urls, key, lambda: read_cluster(api, name), tuple(notes)
-        )
-
-
-def read_cluster(api: Cluster, name: str) -> Sample:
-    """Return a sample of a server of the cluster; what cannot be read is None."""
-    from vllm_operator.cli.gathered import gather, is_ready
-    from vllm_operator.cli.load import read_loads
-    from vllm_operator.cli.servers import field, find_server
-
-    try:
-        state = gather(api, find_server(api, name))
-        loads = read_loads(api, state.pods)
-    except CliError:
-        return Sample(0.0)
-    scaler = state.children.get("HorizontalPodAutoscaler")
-    average, target = _running_metric(scaler) if scaler else (None, None)
-    wanted = field(scaler, "status", "desiredReplicas") if scaler else None
-    phases = Counter(clean(entry.get("phase"), 40) for entry in state.replica_statuses.values())
-    return Sample(
-        seconds=0.0,
-        running=_sum(load.running for load in loads.values()),
-        waiting=_sum(load.waiting for load in loads.values()),
-        replicas=sum(1 for pod in state.pods if is_ready(pod)),
-        wanted=wanted if isinstance(wanted, int) else None,
-        average=average,
-        target=target,
-        phases=dict(phases),
-    )
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    """Return the sum of what is known; None if nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
-def _running_metric(scaler: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the average and the target of running requests in a HorizontalPodAutoscaler."""
-    from vllm_operator.cli.servers import field, items
-    from vllm_operator.desired.autoscaler import RUNNING_METRIC
-
-    def number(entries: Sequence[Mapping[str, Any]], *path: str) -> float | None:
-        for entry in entries:
-            if field(entry, "pods", "metric", "name") == RUNNING_METRIC:
-                amount = parse_quantity(field(entry, "pods", *path))
-                return float(amount) if amount is not None else None
-        return None
-
-    current = number(items(scaler, "status", "currentMetrics"), "current", "averageValue")
-    return current, number(items(scaler, "spec", "metrics"), "target", "averageValue")
-
-
-def client_of(place: MeasuredServer, timeout: float, model: str | None) -> AsyncVLLMClient:
+def open_client(url: str, key: str, timeout: float, model: str | None) -> AsyncVLLMClient:
     """Return a client without retries, which would hide errors, and without a circuit breaker."""
     from pydantic import SecretStr
 
@@ -166,8 +56,8 @@ def client_of(place: MeasuredServer, timeout: float, model: str | None) -> Async
 
     waits = Timeouts(first_token=timeout, between_tokens=timeout, whole=timeout)
     config = ClientConfig(
-        base_url=place.urls,
-        api_key=SecretStr(place.key),
+        base_url=url,
+        api_key=SecretStr(key),
         timeouts=waits,
         retries=RetryPolicy(max_attempts=1),
         circuit_breaker=CircuitBreakerConfig(enabled=False),
@@ -175,39 +65,105 @@ def client_of(place: MeasuredServer, timeout: float, model: str | None) -> Async
     return AsyncVLLMClient(config, model=model)
 
 
-def measure(
-    place: MeasuredServer, workload: Workload, timeout: float, model: str | None, words: int, shared: int
-) -> Report:
-    """Run the load of the built-in generator, and return the report.
+@dataclass
+class Progress:
+    """How far a measurement is: a line for each load, on a terminal with its seconds and requests.
+
+    Attributes:
+        workload: the loads.
+        show: shows the newest text.
+    """
+
+    workload: Workload
+    show: Callable[[str], None]
+    _stage: int = 0
+    _text: str = ""
+    _begun: float = 0.0
+    _ended: int = 0
+    _failed: int = 0
+    _shown: float = field(default=float("-inf"))
+
+    def began(self, stage: Stage) -> None:
+        """Show the stage that begins."""
+        self._stage += 1
+        self._ended = self._failed = 0
+        self._begun = time.monotonic()
+        count = len(self.workload.stages)
+        self._text = f"load {self._stage} of {count}: {stage.name}, {self.workload.seconds:g} s"
+        self.show(self._text)
+
+    def done(self, request: MeasuredRequest) -> None:
+        """Count a request, and show the numbers on a terminal."""
+        self._ended += 1
+        self._failed += 1 if request.error else 0
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._shown >= REFRESH_SECONDS:
+            self._shown = now
+            failed = f", {self._failed} failed" if self._failed else ""
+            self.show(f"{self._text}: {now - self._begun:.0f} s, {self._ended} requests{failed}")
+
+
+@contextlib.contextmanager
+def progress(workload: Workload, name: str) -> Iterator[Progress]:
+    """Yield the progress of a measurement, shown on standard error."""
+    with console.waiting(f"measuring {name}") as show:
+        yield Progress(workload, show)
+
+
+def measure(place: MeasuredServer, workload: Workload, requests: BenchRequests) -> Report:
+    """Run the load of the built-in generator, and return the report. Ctrl-C ends it early, and keeps what there is.
 
     Raises:
         CliError: the server does not answer before the load begins.
     """
-    from vllm_operator.benchmark.prompts import Prompts
-
-    return asyncio.run(
-        _measure(place, workload, client_of(place, timeout, model), Prompts(words, shared, workload.seed))
-    )
+    with progress(workload, place.name) as shown:
+        return asyncio.run(_measure(place, workload, requests, shown))
 
 
-async def _measure(place: MeasuredServer, workload: Workload, client: AsyncVLLMClient, prompts: Any) -> Report:
+async def _measure(place: MeasuredServer, workload: Workload, requests: BenchRequests, shown: Progress) -> Report:
+    from vllm_operator.benchmark.clients import Clients
     from vllm_operator.benchmark.generator import Generator
     from vllm_operator.benchmark.report import Report
     from vllm_operator.benchmark.sampling import Sampler
+
+    model, version = await _served(place, requests)
+    notes: list[str] = []
+
+    async with Clients(place.urls, lambda url: open_client(url, place.key, requests.timeout, model)) as clients:
+        begin = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - begin
+
+        generator = Generator(clients, requests.prompts, clock, shown.began, shown.done)
+        with Sampler(place.read, clock) as sampler:
+            try:
+                await generator.run(workload)
+            except asyncio.CancelledError:
+                # Ctrl-C: what was measured so far is still good.
+                notes.append(INTERRUPTED)
+    about = {"server": place.name, "model": model, "version": version, "generator": "built-in"}
+    if notes:
+        about["interrupted"] = "true"
+    return Report(about, generator.requests, sampler.samples, (*place.notes(), *notes))
+
+
+async def _served(place: MeasuredServer, requests: BenchRequests) -> tuple[str, str]:
+    """Return the model to ask for, and the version of vLLM.
+
+    Raises:
+        CliError: the server does not answer.
+    """
     from vllm_operator.client import VLLMClientError
 
-    async with client:
+    url = next(iter(place.urls()))
+    async with open_client(url, place.key, requests.timeout, requests.model) as client:
         try:
             models, version = await client.models(), await client.version()
         except VLLMClientError as error:
-            raise CliError(f"{place.name} does not answer: {clean(error, 600)}", FAILED) from error
-        begin = time.monotonic()
-        generator = Generator(client, prompts, lambda: time.monotonic() - begin)
-        with Sampler(place.read, lambda: time.monotonic() - begin) as sampler:
-            await generator.run(workload)
-    model = client.config.model or (models[0].id if models else "unknown")
-    about = {"server": place.name, "model": model, "version": version, "generator": "built-in"}
-    return Report(about, generator.requests, sampler.samples, place.notes)
+            text = clean(str(error).replace(url, "vLLM") if url != place.name else error, 600)
+            raise CliError(f"{place.name} does not answer: {text}", FAILED) from error
+    return requests.model or (models[0].id if models else "unknown"), version
 
 
 def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -239,3 +195,20 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
         raise CliError("HTML and PNG need altair and vl-convert: pip install 'vllm-operator[charts]'") from error
     except OSError as error:
         raise CliError(f"{folder}: {error.strerror}: choose another --output-dir", FAILED) from error
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Check before a measurement that its report can be written.
+
+    Raises:
+        CliError: a chart needs a library that is missing.
+    """
+    if {"html", "png"} & set(formats):
+        try:
+            import altair  # noqa: F401  # it is only looked for
+            import vl_convert  # noqa: F401  # the same
+        except ImportError as error:
+            raise CliError(
+                "HTML and PNG need altair and vl-convert: pip install 'vllm-operator[charts]', or choose "
+                "--format json --format csv"
+            ) from error

@@ -34,20 +34,20 @@ class OnePod(ClusterApi):
         return {"items": [self._pod]}
 
 
-class PodTunnel:
-    """A local port that leads to the port of vLLM in a pod. Use it in a `with` block.
+class Tunnel:
+    """A local port that a forwarder serves. Use it in a `with` block.
 
     Args:
-        cluster: the cluster.
-        pod: the pod.
+        forwarder: the forwarder.
+        what: what it leads to, in words.
 
     Attributes:
         url: local base URL.
     """
 
-    def __init__(self, cluster: Cluster, pod: Mapping[str, Any]) -> None:
-        self._name = name_of(pod)
-        self._forwarder = PortForwarder(OnePod(cluster, pod), namespace_of(pod), self._name)
+    def __init__(self, forwarder: PortForwarder, what: str) -> None:
+        self._forwarder = forwarder
+        self._what = what
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class PodTunnel:
         try:
             self.url = self._forwarder.start()
         except ModelNotReady as error:
-            raise CallError(f"pod {self._name} is not ready, so no port is forwarded to it", FAILED) from error
+            raise CallError(f"{self._what} is not ready, so no port is forwarded to it", FAILED) from error
         except DiscoveryFailed as error:
             is_right = "no right" in str(error)
             hint = (
@@ -71,3 +71,29 @@ class PodTunnel:
     def __exit__(self, *_: object) -> None:
         """Close the port and its connections."""
         self._forwarder.close()
+
+
+class PodTunnel(Tunnel):
+    """A local port that leads to the port of vLLM in a pod.
+
+    Args:
+        cluster: the cluster.
+        pod: the pod.
+    """
+
+    def __init__(self, cluster: Cluster, pod: Mapping[str, Any]) -> None:
+        name = name_of(pod)
+        super().__init__(PortForwarder(OnePod(cluster, pod), namespace_of(pod), name), f"pod {name}")
+
+
+class ServerTunnel(Tunnel):
+    """A local port of which each connection leads to the ready replica with the fewest connections.
+
+    Args:
+        cluster: the cluster.
+        name: name of the server.
+    """
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        api = ClusterApi(cluster.access.configuration, cluster.namespace, inside=False)
+        super().__init__(PortForwarder(api, cluster.namespace, name), f"VLLMServer {name}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vllm_operator.client.messages import FunctionCall, ToolCall
-from vllm_operator.client.parsing import UNFINISHED, Json, usage_of
+from vllm_operator.client.parsing import UNFINISHED, Json, text_delta, usage_of
 from vllm_operator.client.responses import Choice, CompletionResponse, Delta, ToolCallDelta, Usage
 
 MAX_CHOICES = 1024
@@ -64,7 +64,12 @@ class PartialChoice:
 
 
 class Accumulator:
-    """Collects the chunks of one stream."""
+    """Collects the chunks of one stream.
+
+    Attributes:
+        usage: counts of tokens; None before they came.
+        has_token: a token has arrived; its text may still be empty.
+    """
 
     def __init__(self, to_delta: Callable[[Json], Delta]) -> None:
         self._to_delta = to_delta
@@ -73,6 +78,7 @@ class Accumulator:
         self._model = ""
         self._created: int | None = None
         self.usage: Usage | None = None
+        self.has_token = False
 
     @property
     def content(self) -> str:
@@ -99,8 +105,10 @@ class Accumulator:
             self._id, self._model, self._created = str(chunk["id"]), str(chunk["model"]), chunk.get("created")
         if (usage := chunk.get("usage")) is not None:
             self.usage = usage_of(usage)
-        deltas = map(self._to_delta, chunk["choices"])
-        return [delta for delta in deltas if self._counts(delta)]
+        deltas = [delta for delta in map(self._to_delta, chunk["choices"]) if self._counts(delta)]
+        # Each chunk of a completion has a token, if only a part of a character. The first one of a chat has a role.
+        self.has_token = self.has_token or bool(deltas) or (self._to_delta is text_delta and bool(chunk["choices"]))
+        return deltas
 
     def _counts(self, delta: Delta) -> bool:
         choice = self._choices.get(delta.index)

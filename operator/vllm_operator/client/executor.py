@@ -164,9 +164,9 @@ class Executor:
             )
             self.observers.request_finished(call.info, outcome)
 
-    def first_token(self, call: Call) -> None:
-        """Report the first token of a stream."""
-        call.first_token_after = call.elapsed
+    def first_token(self, call: Call, seconds: float | None = None) -> None:
+        """Report the first token of a stream, which came now, or after these seconds."""
+        call.first_token_after = call.elapsed if seconds is None else seconds
         if self._observed:
             self.observers.first_token(call.info, call.first_token_after)
 

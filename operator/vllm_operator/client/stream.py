@@ -57,6 +57,7 @@ class AsyncCompletionStream:
         self._ended = False
         self._failure: VLLMClientError | None = None
         self._response: CompletionResponse | None = None
+        self._token_after: float | None = None
 
     @property
     def response(self) -> CompletionResponse:
@@ -147,7 +148,7 @@ class AsyncCompletionStream:
 
     async def _connect(self, prepared: PreparedStream) -> None:
         await self._executor.run(prepared.call, self._send, lambda _: True)
-        self._executor.first_token(prepared.call)
+        self._executor.first_token(prepared.call, self._token_after)
         if self._ended:
             self._complete()
 
@@ -155,7 +156,7 @@ class AsyncCompletionStream:
         """Send one attempt, and read until its first token."""
         assert self._prepared is not None
         transport, call, request = self._prepared.transport, self._prepared.call, self._prepared.request
-        self._accumulator, self._failure = Accumulator(self._to_delta), None
+        self._accumulator, self._failure, self._token_after = Accumulator(self._to_delta), None, None
         seconds = call.timeouts.first_token
         source: EventSource | None = None
         try:
@@ -240,6 +241,8 @@ class AsyncCompletionStream:
                     f"{source.endpoint} sends an event that is no piece of an answer: {describe(error)}",
                     endpoint=source.endpoint,
                 ) from error
+        if self._token_after is None and self._accumulator.has_token and self._prepared is not None:
+            self._token_after = self._prepared.call.elapsed
         if source.done and not self._accumulator.is_complete:
             raise StreamInterrupted(
                 f"{source.endpoint} ended the stream without a finish reason", endpoint=source.endpoint

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.benchmark.figures import all_figures, distribution, percentile, stage_figures
+from vllm_operator.benchmark.figures import all_figures, distribution, percentile, stage_figures, turn_notes
 from vllm_operator.benchmark.records import MeasuredRequest
 
 
@@ -57,3 +57,11 @@ def test_a_stage_without_answers_has_no_times() -> None:
 def test_stages_keep_their_order() -> None:
     requests = [MeasuredRequest("b", 0, 0.1, 1), MeasuredRequest("a", 2, 0.1, 1), MeasuredRequest("b", 3, 0.1, 1)]
     assert [(one.stage, one.requests) for one in all_figures(requests)] == [("b", 2), ("a", 1)]
+
+
+def test_conversations_show_what_the_prefix_cache_saves() -> None:
+    turns = [MeasuredRequest("turns=1", 0.0, 0.5 / turn, 1.0, 8, 8, turn) for turn in (1, 2)]
+    assert turn_notes([*turns, MeasuredRequest("concurrent=1", 0.0, 0.1, 1.0)]) == [
+        "turns=1: the time to the first token (p50) is 0.500 s in first turns, 0.250 s in later ones"
+    ]
+    assert turn_notes(turns[:1]) == []

@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.helpers.fake_vllm_server import FakeVLLMServer
+from vllm_operator.benchmark.clients import Clients
 from vllm_operator.benchmark.generator import Generator, Workload
 from vllm_operator.benchmark.prompts import Prompts
 from vllm_operator.benchmark.records import MeasuredRequest
@@ -19,9 +20,13 @@ PATH = "/v1/completions"
 async def run(server: FakeVLLMServer, load: str, most: int, turns: int = 3) -> list[MeasuredRequest]:
     config = ClientConfig(base_url=server.url, api_key=SecretStr(""), retries=RetryPolicy(max_attempts=1))
     begin = time.monotonic()
-    async with AsyncVLLMClient(config, model="tiny") as client:
-        generator = Generator(client, Prompts(8), lambda: time.monotonic() - begin)
+    began: list[str] = []
+    async with Clients(lambda: [server.url], lambda url: AsyncVLLMClient(config, model="tiny")) as clients:
+        generator = Generator(
+            clients, Prompts(8), lambda: time.monotonic() - begin, lambda stage: began.append(stage.name)
+        )
         await generator.run(Workload(parse_load(load), seconds=30, most_requests=most, output_tokens=2, turns=turns))
+    assert began == list(dict.fromkeys(request.stage for request in generator.requests))
     return generator.requests
 
 

@@ -12,7 +12,7 @@ def test_the_page_needs_no_network_and_no_script() -> None:
     HTMLParser().feed(text)
     assert "<script" not in text
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"', text) == []
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 3
     assert "concurrent=4" in text
 
 

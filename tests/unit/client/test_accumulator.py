@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vllm_operator.client.accumulator import MAX_CHOICES, Accumulator
-from vllm_operator.client.parsing import chat_delta
+from vllm_operator.client.parsing import chat_delta, text_delta
 
 
 def chunk(index: int = 0, finish: str | None = None, **delta: object) -> dict[str, object]:
@@ -64,3 +64,16 @@ def test_choice_that_the_engine_ended_is_aborted() -> None:
         choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": reason}
         accumulator.add({"id": "1", "model": "tiny", "choices": [choice]})
         assert accumulator.is_aborted is (reason == "abort")
+
+
+def test_first_token_of_a_text_may_be_a_part_of_a_character() -> None:
+    text = Accumulator(text_delta)
+    assert text.add({"id": "a", "model": "m", "choices": []}) == []
+    assert not text.has_token
+    assert text.add({"id": "a", "model": "m", "choices": [{"index": 0, "text": ""}]}) == []
+    assert text.has_token
+    chat = Accumulator(chat_delta)
+    chat.add(chunk(content="", role="assistant"))
+    assert not chat.has_token
+    chat.add(chunk(content="a"))
+    assert chat.has_token

@@ -244,3 +244,12 @@ async def test_stream_that_was_closed_before_it_began_sends_nothing(server: Fake
             await anext(stream)
 
     assert server.requests == []
+
+
+async def test_time_of_the_first_token_is_that_of_the_first_chunk_of_a_text(server: FakeVLLMServer) -> None:
+    """A token that is a part of a character has no text yet."""
+    server.words, server.word_seconds = ("", "", "a"), 0.15
+    async with client(server) as user:
+        response = await user.stream_completions("Hi").collect()
+    assert response.time_to_first_token is not None
+    assert response.latency - response.time_to_first_token > 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vllm_operator.cli.exits import FAILED, CliError
-from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options
+from vllm_operator.cli.exits import FAILED, INTERRUPTED, CliError
+from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options, output_option
 from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import name_argument
 
 if TYPE_CHECKING:
+    from vllm_operator.benchmark.comparison import Difference
     from vllm_operator.benchmark.generator import Workload
     from vllm_operator.benchmark.report import Report
 
@@ -114,6 +116,7 @@ class BenchSettings:
     metavar="BEFORE AFTER",
     help="Compare two report.json instead of measuring; the exit code is 1 when a figure is worse.",
 )
+@output_option("json", "yaml")
 @click.pass_context
 def command(
     context: click.Context,
@@ -124,28 +127,36 @@ def command(
     output_dir: Path | None,
     formats: tuple[str, ...],
     compare: tuple[Path, Path] | None,
+    output: str | None,
     **options: Any,
 ) -> None:
     """Measure a server under load: latency, time to the first token and per token, throughput, queue.
 
     While the load runs, the engines, the replicas and the autoscaler are read once a second, and drawn over the same
     seconds. The report has an HTML page, a PNG, JSON and CSV. The load is real: it takes capacity from other clients.
+    Ctrl-C ends it early; what was measured until then is printed and written.
     """
     if compare:
-        if _print_comparison(*compare):
+        if _print_comparison(*compare, output):
             context.exit(FAILED)
         return
     settings = BenchSettings(**options)
     workload = _workload(settings)
     if (name is None) == (url is None):
         raise click.UsageError("name a server of the cluster, or give --url")
+    if output_dir is not None:
+        from vllm_operator.cli.measuring import check_formats
+
+        check_formats(formats)
     report = _measured(name, url, cluster, settings, workload)
-    _print_figures(report)
+    _print_figures(report, output)
     if output_dir is not None:
         from vllm_operator.cli.measuring import write_report
 
         for path in write_report(report, output_dir, formats):
             click.echo(f"wrote {path}", err=True)
+    if "interrupted" in report.about:
+        context.exit(INTERRUPTED)
     if not any(figures.requests > figures.failed for figures in report.figures):
         raise CliError("no request was answered", FAILED)
 
@@ -166,8 +177,9 @@ def _workload(settings: BenchSettings) -> Workload:
 def _measured(
     name: str | None, url: str | None, cluster: ClusterOptions, settings: BenchSettings, workload: Workload
 ) -> Report:
-    from vllm_operator.cli import console
-    from vllm_operator.cli.measuring import by_url, in_cluster, measure
+    from vllm_operator.benchmark.prompts import Prompts
+    from vllm_operator.cli.measured_server import by_url, in_cluster
+    from vllm_operator.cli.measuring import BenchRequests, measure
 
     if name is not None:
         from vllm_operator.cli.cluster import Cluster
@@ -176,20 +188,19 @@ def _measured(
     else:
         opened = by_url(str(url))
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    loads = " ".join(stage.name for stage in workload.stages)
     with opened as place:
         if settings.generator == "guidellm":
             report = _with_guidellm(place, settings, workload)
         else:
-            with console.progress(f"measuring {place.name}: {loads}, {settings.duration:g} s each"):
-                report = measure(
-                    place, workload, settings.timeout, settings.model, settings.prompt_words, settings.shared_words
-                )
+            prompts = Prompts(settings.prompt_words, settings.shared_words, settings.seed)
+            report = measure(place, workload, BenchRequests(prompts, settings.timeout, settings.model))
     return _described(report, settings, started)
 
 
 def _described(report: Report, settings: BenchSettings, started: str) -> Report:
     from dataclasses import replace
+
+    from vllm_operator.benchmark.figures import turn_notes
 
     about = {
         **report.about,
@@ -201,7 +212,7 @@ def _described(report: Report, settings: BenchSettings, started: str) -> Report:
         "output_tokens": settings.output_tokens,
         "seed": settings.seed,
     }
-    return replace(report, about=about)
+    return replace(report, about=about, notes=(*report.notes, *turn_notes(report.requests)))
 
 
 def _with_guidellm(place: Any, settings: BenchSettings, workload: Workload) -> Report:
@@ -230,20 +241,25 @@ def _with_guidellm(place: Any, settings: BenchSettings, workload: Workload) -> R
         Sampler(place.read, lambda: time.monotonic() - begin) as sampler,
     ):
         try:
-            requests = guidellm.run(program, place.urls[0], settings.tokenizer, workload, settings.prompt_words)
+            with place.whole_url() as url:
+                requests = guidellm.run(program, url, settings.tokenizer, workload, settings.prompt_words)
         except (guidellm.GuideLLMError, ShapeError) as error:
             raise CliError(clean(error, 800), FAILED) from error
-    notes = (*place.notes, "the samples begin with GuideLLM's start, some seconds before its first request")
+    notes = (*place.notes(), "the samples begin with GuideLLM's start, some seconds before its first request")
     about = {"server": place.name, "model": settings.model or "unknown", "version": "unknown", "generator": "guidellm"}
     return Report(about, requests, sampler.samples, notes)
 
 
-def _print_figures(report: Report) -> None:
+def _print_figures(report: Report, output: str | None) -> None:
     from rich.table import Table
 
-    from vllm_operator.benchmark.report import table
+    from vllm_operator.benchmark.report import summary, table
     from vllm_operator.cli import console
+    from vllm_operator.cli.output import print_data
 
+    if output:
+        print_data(summary(report), output)
+        return
     head, *rows = table(report)
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for number, cell in enumerate(head):
@@ -258,14 +274,31 @@ def _print_figures(report: Report) -> None:
         click.echo(f"note: {clean(note, 300)}", err=True)
 
 
-def _print_comparison(before: Path, after: Path) -> bool:
+def _print_comparison(before: Path, after: Path, output: str | None) -> bool:
     """Print the differences; return whether one is worse."""
-    from rich.table import Table
-
     from vllm_operator.benchmark.comparison import compare
-    from vllm_operator.cli import console
 
     found, notes = compare(_read(before), _read(after))
+    if output:
+        from dataclasses import asdict
+
+        from vllm_operator.cli.output import print_data
+
+        print_data({"differences": [asdict(one) for one in found], "notes": notes}, output)
+    else:
+        _print_differences(found)
+    for note in notes:
+        click.echo(f"note: {clean(note, 300)}", err=True)
+    if not found:
+        raise CliError("the two measurements have no load in common", FAILED)
+    return any(one.verdict == "worse" for one in found)
+
+
+def _print_differences(found: Sequence[Difference]) -> None:
+    from rich.table import Table
+
+    from vllm_operator.cli import console
+
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for cell in ("Load", "Figure", "Before", "After", "Change", "Verdict"):
         shown.add_column(cell, justify="left" if cell in {"Load", "Figure", "Verdict"} else "right", no_wrap=True)
@@ -273,11 +306,6 @@ def _print_comparison(before: Path, after: Path) -> bool:
         change = "-" if one.change is None else f"{one.change:+.1%}"
         shown.add_row(clean(one.stage, 60), one.figure, f"{one.before:.4g}", f"{one.after:.4g}", change, one.verdict)
     console.out().print(shown)
-    for note in notes:
-        click.echo(f"note: {clean(note, 300)}", err=True)
-    if not found:
-        raise CliError("the two measurements have no load in common", FAILED)
-    return any(one.verdict == "worse" for one in found)
 
 
 def _read(path: Path) -> Report:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,9 @@ from aiohttp import web
 
 from tests.helpers.fake_vllm_server import FakeVLLMServer
 from tests.helpers.plugin import Ended, plugin
+from tests.helpers.signals import default_interrupt
 from tests.unit.benchmark.sample_report import report
+from tests.unit.cli.commands.conftest import Run
 from vllm_operator.benchmark.report import as_json, from_json
 
 SHORT = ("--duration", "20s", "--requests", "4", "--prompt-words", "4", "--output-tokens", "2")
@@ -93,3 +98,58 @@ def test_another_file_is_no_report(tmp_path: Path) -> None:
     ended = plugin("bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"))
     assert ended.code == 1
     assert "give a report.json of kubectl vllm bench" in ended.stderr
+
+
+def test_a_server_of_the_cluster_is_measured_through_a_tunnel(run: Run, vllm: FakeVLLMServer, tmp_path: Path) -> None:
+    ended = run("bench", "mistral", *SHORT, "--load", "concurrent=2", "--output-dir", str(tmp_path))
+    assert ended.code == 0, ended.stderr
+    written = from_json((tmp_path / "report.json").read_text())
+    assert written.about["server"] == "llm/mistral"
+    assert written.samples[0].replicas == 1
+    assert written.samples[0].phases == {"Serving": 1}
+    assert written.samples[0].running is not None
+    assert "port-forward to 1 replica" in written.notes[0]
+    assert "load 1 of 1: concurrent=2, 20 s" in ended.stderr
+
+
+def test_a_server_without_a_replica_is_not_measured(run: Run) -> None:
+    ended = run("bench", "crashed", *SHORT)
+    assert ended.code == 1
+    assert "no replica of crashed serves: " in ended.stderr
+
+
+async def test_figures_and_differences_are_printed_as_json(tmp_path: Path) -> None:
+    async with FakeVLLMServer() as server:
+        ended = await bench(server, "-o", "json", "--load", "turns=1")
+    data = json.loads(ended.stdout)
+    assert data["stages"][0]["latency"]["percentiles"].keys() == {"p50", "p90", "p95", "p99"}
+    assert data["about"]["loads"] == ["turns=1"]
+    assert "in later ones" in data["notes"][-1]
+    (tmp_path / "a.json").write_text(as_json(report()))
+    ended = plugin("bench", "-o", "json", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"))
+    assert {one["verdict"] for one in json.loads(ended.stdout)["differences"]} == {"same"}
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """Start the plugin as a process that ctrl-C ends."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "vllm_operator.cli.entry", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_interrupt,
+    )
+
+
+async def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
+    async with FakeVLLMServer() as server:
+        words = ["--load", "concurrent=1", "--duration", "5m", "--output-dir", str(tmp_path), "--format", "json"]
+        process = started("bench", "--url", server.url, *words)
+        await server.until(lambda: len(server.bodies("/v1/completions")) > 5, seconds=30)
+        process.send_signal(signal.SIGINT)
+        output, errors = await asyncio.to_thread(process.communicate, timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "ctrl-C ended the measurement early" in errors
+    assert "concurrent=1" in output
+    assert len(from_json((tmp_path / "report.json").read_text()).requests) >= 5

@@ -1,0 +1,140 @@
+"""One picture of the seconds of a measurement: what clients saw, and what the server did at the same time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vllm_operator.benchmark.records import MeasuredRequest, Sample
+
+WIDTH, HEIGHT = 720, 130
+"""Pixels of one part of the picture."""
+
+MOST_POINTS = 1500
+"""Samples, or requests, that are drawn; of more samples every n-th, of more requests the slowest of each group."""
+
+PHASE_COLOURS = {
+    "Serving": "#2ca02c",
+    "Draining": "#98df8a",
+    "Scheduling": "#c7c7c7",
+    "Pending": "#c7c7c7",
+    "Loading": "#ffbb78",
+    "LoadingWeights": "#ffbb78",
+    "Stalled": "#d62728",
+    "CrashLooping": "#d62728",
+    "Failed": "#d62728",
+}
+"""Phase of a replica -> its colour; other phases get those of the chart's palette."""
+
+
+def server(samples: Sequence[Sample], requests: Sequence[MeasuredRequest] = ()) -> Any:
+    """Return one picture of the same seconds; None when nothing was read.
+
+    From above: the time to the first token of each request, requests in the engines, ready replicas and those that the
+    autoscaler wants, requests per replica and its target, phases. Parts without a single reading are left out.
+    """
+    alt = _altair()
+    thinned = samples[:: max(1, len(samples) // MOST_POINTS)]
+    seconds = alt.X("seconds:Q", title="Seconds", scale=alt.Scale(domain=[0, _end(samples, requests)], nice=False))
+    readings = [_queue(thinned), _replicas(thinned), _load(thinned), _phases(thinned)]
+    if not any(rows for rows, *_ in readings):
+        return None
+    charts = [_points(alt, seconds, requests), *(_part(alt, seconds, *reading) for reading in readings)]
+    return (
+        alt.vconcat(*(chart for chart in charts if chart is not None))
+        .resolve_scale(x="shared", color="independent")
+        .properties(title="Clients and server, second by second")
+    )
+
+
+def _end(samples: Sequence[Sample], requests: Sequence[MeasuredRequest]) -> float:
+    last = [sample.seconds for sample in samples[-1:]] + [one.started + one.latency for one in requests]
+    return max([*last, 1.0])
+
+
+def _points(alt: Any, seconds: Any, requests: Sequence[MeasuredRequest]) -> Any:
+    """Return the time to the first token of each request at the second of its start."""
+    known = sorted((one.started, one.first_token, one.stage) for one in requests if one.first_token is not None)
+    if not known:
+        return None
+    size = math.ceil(len(known) / MOST_POINTS)
+    slowest = [max(known[start : start + size], key=lambda one: one[1]) for start in range(0, len(known), size)]
+    rows = [{"seconds": started, "value": first, "series": stage} for started, first, stage in slowest]
+    return (
+        alt.Chart(alt.Data(values=rows), width=WIDTH, height=HEIGHT)
+        .mark_point(filled=True, size=22, opacity=0.7)
+        .encode(
+            x=seconds,
+            y=alt.Y("value:Q", title="First token (s)"),
+            color=alt.Color("series:N", title=None, sort=None),
+        )
+    )
+
+
+Rows = list[dict[str, Any]]
+Reading = tuple[Rows, str, str]
+"""Points, title, and mark: `line`, `step` or `area`."""
+
+
+def _part(alt: Any, seconds: Any, rows: Rows, title: str, mark: str) -> Any:
+    if not rows:
+        return None
+    chart = alt.Chart(alt.Data(values=rows), width=WIDTH, height=HEIGHT)
+    is_area, is_whole = mark == "area", mark in {"area", "step"}
+    marked = (
+        chart.mark_area(opacity=0.8, interpolate="step-after")
+        if is_area
+        else chart.mark_line(interpolate="step-after" if mark == "step" else "linear")
+    )
+    colour = alt.Color("series:N", title=None, sort=None)
+    if is_area:
+        known = list(dict.fromkeys(row["series"] for row in rows))
+        if set(known) <= PHASE_COLOURS.keys():
+            colour = colour.scale(domain=known, range=[PHASE_COLOURS[name] for name in known])
+    axis = alt.Axis(tickMinStep=1, format="d") if is_whole else alt.Axis()
+    return marked.encode(
+        x=seconds,
+        y=alt.Y("value:Q", title=title, stack=True if is_area else None, axis=axis, scale=alt.Scale(domainMin=0)),
+        color=colour,
+        strokeDash=alt.StrokeDash("series:N", legend=None, sort=None) if mark == "step" else alt.Undefined,
+    )
+
+
+def _lines(samples: Sequence[Sample], names: dict[str, str]) -> Rows:
+    return [
+        {"seconds": sample.seconds, "value": value, "series": label}
+        for name, label in names.items()
+        for sample in samples
+        if (value := getattr(sample, name)) is not None
+    ]
+
+
+def _queue(samples: Sequence[Sample]) -> Reading:
+    return _lines(samples, {"running": "running", "waiting": "waiting"}), "Requests", "line"
+
+
+def _replicas(samples: Sequence[Sample]) -> Reading:
+    names = {"replicas": "ready", "wanted": "wanted by the autoscaler"}
+    return _lines(samples, names), "Replicas", "step"
+
+
+def _load(samples: Sequence[Sample]) -> Reading:
+    names = {"average": "running, as the autoscaler reads", "target": "target of the autoscaler"}
+    return _lines(samples, names), "Requests per replica", "step"
+
+
+def _phases(samples: Sequence[Sample]) -> Reading:
+    known = sorted({phase for sample in samples for phase in sample.phases})
+    rows = [
+        {"seconds": sample.seconds, "value": sample.phases.get(phase, 0), "series": phase}
+        for phase in known
+        for sample in samples
+    ]
+    return rows, "Replicas by phase", "area"
+
+
+def _altair() -> Any:
+    import altair
+
+    return altair
