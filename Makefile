@@ -72,7 +72,7 @@ test-api: setup ## Tests against a real API server and controller manager
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
-	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/client --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases -q
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/client --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases --ignore=tests/e2e/plugin -q
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest
@@ -117,6 +117,10 @@ test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `
 .PHONY: e2e-client
 e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 requests of the client library
 	$(RUN) pytest tests/e2e/client -q -s
+
+.PHONY: e2e-plugin
+e2e-plugin: setup ## Every command of the plugin on the real cluster, with an autoscaler on vLLM's metrics (PLUGIN_TRANSCRIPT=FILE)
+	$(RUN) pytest tests/e2e/plugin -q
 
 .PHONY: test-client
 test-client: setup ## Batches and examples of the client library against a real vLLM (-s shows the figures)

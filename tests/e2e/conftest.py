@@ -26,6 +26,8 @@ ORDER = (
     "test_pods", "test_engine", "test_faults", "test_stalled_engine", "test_rollout", "test_flood",
     # `make e2e-client`.
     "test_rolling_update",
+    # `make e2e-plugin`.
+    "test_commands", "test_bench", "test_changes", "test_bad_input",
     # `make chart-test`.
     "test_install_paths",
 )  # fmt: skip

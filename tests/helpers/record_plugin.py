@@ -1,6 +1,6 @@
 """Record what a real API server answers to the commands of the plugin, for its unit tests.
 
-`RECORD_PLUGIN=1 pytest tests/integration/test_plugin.py` writes the recording while its tests run.
+`RECORD_PLUGIN=1 pytest tests/integration/plugin` writes the recording while its tests run.
 """
 
 from __future__ import annotations

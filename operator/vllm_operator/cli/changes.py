@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +30,19 @@ def dry_run_option(function: Function) -> Function:
     )
 
 
-def change_spec(cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dry_run: bool) -> bool:
+def change_output(function: Function) -> Function:
+    """Add -o; the command receives it as `output`, None for the changes in words."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice(("json", "yaml", "name")),
+        help="Print the object as it is then, and the changes on standard error. [default: the changes]",
+    )(function)
+
+
+def change_spec(
+    cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dry_run: bool, output: str | None = None
+) -> bool:
     """Merge fields into the spec of a server, and print each change; return whether there was one.
 
     Args:
@@ -38,6 +50,7 @@ def change_spec(cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dr
         server: the server as it is.
         spec: the fields to set; maps are merged.
         dry_run: let the API server check the change only.
+        output: format of the object that is printed; None for the changes only.
 
     Raises:
         CallError: the API server refuses the change.
@@ -47,13 +60,22 @@ def change_spec(cluster: Cluster, server: Object, spec: Mapping[str, Any], *, dr
     name = name_of(server)
     lines = list(_differences(mapping(server, "spec"), spec, "spec"))
     if not lines:
-        click.echo(f"{name}: unchanged: {', '.join(_wanted(spec, 'spec'))}")
+        print_change([f"{name}: unchanged: {', '.join(_wanted(spec, 'spec'))}"], server, output)
         return False
-    cluster.patch(SERVER, name, {"spec": spec}, dry_run=dry_run)
-    for line in lines:
-        click.echo(f"{name}: {line}{' (dry run)' if dry_run else ''}")
+    changed = cluster.patch(SERVER, name, {"spec": spec}, dry_run=dry_run)
+    print_change([f"{name}: {line}{' (dry run)' if dry_run else ''}" for line in lines], changed, output)
     note_gitops(server)
     return True
+
+
+def print_change(lines: Sequence[str], changed: Mapping[str, Any], output: str | None) -> None:
+    """Print the changes in words, and with an output format the object as it is then."""
+    from vllm_operator.cli.output import print_objects
+
+    for line in lines:
+        click.echo(line, err=output is not None)
+    if output:
+        print_objects([changed], output, single=True)
 
 
 def note_gitops(server: Mapping[str, Any]) -> None:

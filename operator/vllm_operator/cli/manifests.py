@@ -52,14 +52,21 @@ def with_uids(cluster: Cluster, text: str) -> list[Document]:
     """Return the documents of a file; a VLLMServer that the cluster has gets its UID, for the owner references.
 
     Raises:
-        CliError: the file cannot be read, or the cluster.
+        CliError: the file cannot be read, or the cluster, or it has no CRD: nothing of a VLLMServer would run there.
     """
+    from vllm_operator.cli.api_failures import CallError
+
     documents = documents_of(text)
     for document in documents:
         metadata = field(document.body, "metadata")
         name = field(metadata, "name")
         if field(document.body, "kind") == KIND and isinstance(metadata, dict) and isinstance(name, str) and name:
             namespace = field(metadata, "namespace")
-            live = cluster.find(SERVER, name, namespace if isinstance(namespace, str) else None)
+            live = None
+            try:
+                live = cluster.get(SERVER, name, namespace if isinstance(namespace, str) else None)
+            except CallError as error:
+                if not error.is_missing_object:
+                    raise
             metadata["uid"] = field(live, "metadata", "uid") or PLACEHOLDER_UID
     return documents

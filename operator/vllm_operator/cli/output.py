@@ -30,7 +30,8 @@ def print_objects(objects: Sequence[Mapping[str, Any]], output: str, *, single: 
     """Print objects as `json`, `yaml` or `name`; several as one List, as kubectl does."""
     if output == "name":
         for body in objects:
-            click.echo(f"{SINGULAR}.{GROUP}/{name_of(body)}")
+            kind, group = clean(body.get("kind") or SINGULAR).lower(), clean(body.get("apiVersion")).rpartition("/")[0]
+            click.echo(f"{kind}.{group or GROUP}/{name_of(body)}")
         return
     bodies = [without_managed_fields(body) for body in objects]
     print_data(bodies[0] if single else {"apiVersion": "v1", "kind": "List", "items": bodies}, output)

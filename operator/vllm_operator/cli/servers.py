@@ -87,8 +87,12 @@ def plain_name(name: str) -> str:
 def _unknown(cluster: Cluster, name: str) -> str:
     from vllm_operator.kube.kinds import SERVER
 
-    known = [name_of(server) for server in cluster.list(SERVER, cluster.namespace, most=1000)]
     text = f"there is no VLLMServer {name!r} in namespace {cluster.namespace}"
+    try:
+        known = [name_of(server) for server in cluster.list(SERVER, cluster.namespace, most=1000)]
+    except CliError:
+        # No right to list: the message goes without a hint.
+        return text
     if hint := nearest(name, known):
         return text + hint
     elsewhere = sorted({namespace_of(server) for server in _everywhere(cluster) if name_of(server) == name})

@@ -18,21 +18,26 @@ if TYPE_CHECKING:
 
 Loads = Mapping[str, ReplicaLoad]
 UNKNOWN = "unknown"
+LONGEST_MESSAGE = 32_768
+"""Longest message of a condition (Kubernetes' metav1.Condition)."""
+
 LONGEST_NOTE = 400
-"""Characters of a cause in the tree; `-o json` has all of it."""
+"""Characters of a cause in the tree; `-o wide` and `-o json` have all of it."""
 
 
-def server_tree(state: Gathered, loads: Loads) -> Tree:
-    """Return the tree of a server."""
+def server_tree(state: Gathered, loads: Loads, *, wide: bool = False) -> Tree:
+    """Return the tree of a server; a wide one has whole messages, and address, restarts and image of each replica."""
     from rich.tree import Tree
 
-    server = state.server
+    server, limit = state.server, LONGEST_MESSAGE if wide else LONGEST_NOTE
     phase = clean(field(server, "status", "phase")) or "not judged yet"
-    tree = Tree(_text((f"{namespace_of(server)}/{name_of(server)}", "bold"), ("  "), _phase(phase), _message(server)))
+    tree = Tree(
+        _text((f"{namespace_of(server)}/{name_of(server)}", "bold"), ("  "), _phase(phase), _message(server, limit))
+    )
     for line in _facts(server):
         tree.add(line)
-    _add_conditions(tree, server)
-    _add_revisions(tree, state, loads)
+    _add_conditions(tree, server, limit)
+    _add_revisions(tree, state, loads, wide=wide)
     for line in (*_autoscaler(state), *_children(state), *map(_unread, state.unread)):
         tree.add(line)
     return tree
@@ -42,8 +47,8 @@ def _unread(message: str) -> Text:
     return _text((f"not shown: {message}", "yellow"))
 
 
-def _message(server: Mapping[str, Any]) -> str:
-    message = clean(field(server, "status", "message"), LONGEST_NOTE)
+def _message(server: Mapping[str, Any], limit: int) -> str:
+    message = clean(field(server, "status", "message"), limit)
     stale = "" if is_judged(server) else " (of an earlier generation: the operator has not judged this spec yet)"
     return f"  {message}{stale}" if message or stale else ""
 
@@ -70,7 +75,7 @@ def capacity_text(capacity: Mapping[str, Any]) -> str:
     return ", ".join(text.format(capacity[key]) for key, text in parts if isinstance(capacity.get(key), int)) or UNKNOWN
 
 
-def _add_conditions(tree: Tree, server: Mapping[str, Any]) -> None:
+def _add_conditions(tree: Tree, server: Mapping[str, Any], limit: int) -> None:
     entries = items(server, "status", "conditions")
     if not entries:
         return
@@ -79,13 +84,13 @@ def _add_conditions(tree: Tree, server: Mapping[str, Any]) -> None:
         kind, status = clean(entry.get("type"), 64), clean(entry.get("status"), 16)
         is_bad = status == ("True" if kind == "Stalled" else "False") and entry.get("reason") != "Complete"
         style = "red" if is_bad else "yellow" if status == "Unknown" else "green" if status == "True" else ""
-        note = clean(entry.get("message"), LONGEST_NOTE) if is_bad or status == "Unknown" else ""
+        note = clean(entry.get("message"), limit) if is_bad or status == "Unknown" else ""
         branch.add(
             _text(f"{kind}=", (status, style), f" {clean(entry.get('reason'), 128)}", f": {note}" if note else "")
         )
 
 
-def _add_revisions(tree: Tree, state: Gathered, loads: Loads) -> None:
+def _add_revisions(tree: Tree, state: Gathered, loads: Loads, *, wide: bool) -> None:
     """Add each revision that has replicas, or is the newest one, with its replicas."""
     left = list(state.pods)
     for number, replica_set in enumerate(state.replica_sets):
@@ -93,10 +98,10 @@ def _add_revisions(tree: Tree, state: Gathered, loads: Loads) -> None:
         if own or not number or field(replica_set, "spec", "replicas"):
             branch = tree.add(_revision(replica_set, is_newest=number == 0))
             for pod in own:
-                branch.add(_replica(pod, state, loads))
+                branch.add(_replica(pod, state, loads, wide=wide))
         left = [pod for pod in left if pod not in own]
     for pod in left:
-        tree.add(_replica(pod, state, loads))
+        tree.add(_replica(pod, state, loads, wide=wide))
 
 
 def _revision(replica_set: Mapping[str, Any], *, is_newest: bool) -> Text:
@@ -106,13 +111,13 @@ def _revision(replica_set: Mapping[str, Any], *, is_newest: bool) -> Text:
     return _text(f"revision {revision(replica_set) or UNKNOWN}{newest}: {ready}/{wanted} ready, {image}")
 
 
-def _replica(pod: Mapping[str, Any], state: Gathered, loads: Loads) -> Text:
+def _replica(pod: Mapping[str, Any], state: Gathered, loads: Loads, *, wide: bool) -> Text:
     name = name_of(pod)
     entry = state.replica_statuses.get(name, {})
     phase = clean(entry.get("phase")) or ("Ready" if is_ready(pod) else clean(field(pod, "status", "phase")) or UNKNOWN)
     since = entry.get("since") or field(pod, "metadata", "creationTimestamp")
     node = clean(field(pod, "spec", "nodeName"))
-    message = clean(entry.get("message"), LONGEST_NOTE)
+    message = clean(entry.get("message"), LONGEST_MESSAGE if wide else LONGEST_NOTE)
     load = load_text(loads[name]) if name in loads else ""
     return _text(
         (name, "bold"),
@@ -120,9 +125,18 @@ def _replica(pod: Mapping[str, Any], state: Gathered, loads: Loads) -> Text:
         _phase(phase),
         f" {age(since)}",
         f", node {node}" if node else "",
+        _wide_facts(pod) if wide else "",
         f", {load}" if load else "",
         f": {message}" if message else "",
     )
+
+
+def _wide_facts(pod: Mapping[str, Any]) -> str:
+    """Return the address of a replica, the restarts of its containers, and its image."""
+    restarts = [entry.get("restartCount") for entry in items(pod, "status", "containerStatuses")]
+    count = sum(number for number in restarts if isinstance(number, int))
+    address, image = clean(field(pod, "status", "podIP")), clean(engine_container(pod).get("image"))
+    return f"{f', IP {address}' if address else ''}, {count} restarts{f', {image}' if image else ''}"
 
 
 def load_text(load: ReplicaLoad) -> str:

@@ -50,3 +50,9 @@ def test_server_of_the_cluster_gives_its_uid(tmp_path: Path) -> None:
     assert known.body["metadata"]["uid"] == "the-uid"
     assert new.body["metadata"]["uid"] == PLACEHOLDER_UID
     assert len(odd) == 3
+
+
+def test_cluster_without_the_kind_is_named(tmp_path: Path) -> None:
+    no_kind = {f"GET {SERVER.path('llm', 'mistral')}": (404, b"404 page not found\n")}
+    with fake_api_server(no_kind, tmp_path) as (_, path), pytest.raises(CliError, match="the cluster has no CRD"):
+        with_uids(Cluster(ClusterOptions(kubeconfig=path)), SMALLEST)

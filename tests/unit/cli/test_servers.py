@@ -48,6 +48,13 @@ def test_unknown_name_names_the_nearest_or_the_others_or_another_namespace(tmp_p
     assert "it has no VLLMServers" in message(tmp_path, "zzz", [], [], may_list_all=False)
 
 
+def test_unknown_name_without_the_right_to_list_is_still_unknown(tmp_path: Path) -> None:
+    answers: dict[str, tuple[int, Any]] = {f"GET {SERVER.path('llm')}": (403, status_object(403, "Forbidden", ""))}
+    with fake_api_server(answers, tmp_path) as (_, path), pytest.raises(CliError) as caught:
+        servers.find_server(Cluster(ClusterOptions(kubeconfig=path)), "a")
+    assert (caught.value.code, caught.value.message) == (NOT_FOUND, "there is no VLLMServer 'a' in namespace llm")
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../x", "pod/a", "a/b/c", "x" * 300, "a\x1b[2J", "a?b"])
 def test_impossible_name_is_a_usage_error(name: str) -> None:
     with pytest.raises(CliError) as caught:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vllm_operator.api.names import child_name
-from vllm_operator.cli.changes import dry_run_option, note_gitops, shown
+from vllm_operator.cli.changes import change_output, dry_run_option, note_gitops, print_change, shown
 from vllm_operator.cli.exits import CliError
 from vllm_operator.cli.options import ClusterOptions, cluster_options
 from vllm_operator.cli.servers import field, find_server, mapping, name_argument, name_of
@@ -24,7 +24,8 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 @name_argument()
 @cluster_options()
 @dry_run_option
-def command(name: str, cluster: ClusterOptions, dry_run: bool) -> None:
+@change_output
+def command(name: str, cluster: ClusterOptions, dry_run: bool, output: str | None) -> None:
     """Replace all replicas of a server, by its rollout settings.
 
     It sets the annotation that `kubectl rollout restart` sets, in the pod template of the Deployment.
@@ -41,12 +42,9 @@ def command(name: str, cluster: ClusterOptions, dry_run: bool) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = field(deployment, "spec", "template", "metadata", "annotations", RESTARTED_AT)
     body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
-    api.patch(DEPLOYMENT, name_of(deployment), body, dry_run=dry_run)
-    click.echo(
-        f"{name_of(server)}: Deployment {name_of(deployment)}: {RESTARTED_AT}: {shown(before)} -> {now}"
-        f"{' (dry run)' if dry_run else ''}"
-    )
-    click.echo(rollout_text(deployment))
+    changed = api.patch(DEPLOYMENT, name_of(deployment), body, dry_run=dry_run)
+    line = f"{name_of(server)}: Deployment {name_of(deployment)}: {RESTARTED_AT}: {shown(before)} -> {now}"
+    print_change([f"{line}{' (dry run)' if dry_run else ''}", rollout_text(deployment)], changed, output)
     note_gitops(server)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vllm_operator.cli.changes import change_spec, dry_run_option
+from vllm_operator.cli.changes import change_output, change_spec, dry_run_option
 from vllm_operator.cli.exits import CliError
 from vllm_operator.cli.options import ClusterOptions, cluster_options
 from vllm_operator.cli.servers import field, find_server, name_argument, name_of
@@ -26,8 +26,15 @@ MOST_REPLICAS = 10_000
     "--max", "high", type=click.IntRange(1, MOST_REPLICAS), help="Most replicas of the autoscaler (maxReplicas)."
 )
 @dry_run_option
+@change_output
 def command(
-    name: str, cluster: ClusterOptions, replicas: int | None, low: int | None, high: int | None, dry_run: bool
+    name: str,
+    cluster: ClusterOptions,
+    replicas: int | None,
+    low: int | None,
+    high: int | None,
+    dry_run: bool,
+    output: str | None,
 ) -> None:
     """Change the number of replicas, or the bounds of the autoscaler."""
     from vllm_operator.cli.cluster import Cluster
@@ -37,7 +44,7 @@ def command(
         raise click.UsageError("give --replicas for a server without an autoscaler, or --min and --max for one with it")
     api = Cluster(cluster)
     server = find_server(api, name)
-    change_spec(api, server, wanted_change(server, replicas, bounds), dry_run=dry_run)
+    change_spec(api, server, wanted_change(server, replicas, bounds), dry_run=dry_run, output=output)
 
 
 def wanted_change(server: dict[str, Any], replicas: int | None, bounds: dict[str, int]) -> dict[str, Any]:

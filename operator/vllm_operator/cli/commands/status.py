@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @name_argument()
 @cluster_options()
-@output_option("json", "yaml")
+@output_option("wide", "json", "yaml")
 @click.option("--watch", "-w", is_flag=True, help="Show the tree again whenever --interval has passed, until ctrl-C.")
 @click.option(
     "--interval", type=Duration(), default="2s", show_default=True, metavar="DURATION", help="Time between two looks."
@@ -34,19 +35,19 @@ def command(
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.output import print_data
 
-    if watch and output:
-        raise click.UsageError("--watch shows text only: leave out --output")
+    if watch and output in {"json", "yaml"}:
+        raise click.UsageError("--watch shows text only: leave out --output, or use -o wide")
     api = Cluster(cluster)
     with console.progress(f"reading {name}"):
         state, loads = look(api, name, with_load=not no_load)
-    if output:
-        print_data(as_data(state, loads), output)
+    if output in {"json", "yaml"}:
+        print_data(as_data(state, loads), str(output))
     elif watch:
-        _watch(api, name, max(interval, 0.5), with_load=not no_load)
+        _watch(api, name, max(interval, 0.5), with_load=not no_load, wide=output == "wide")
     else:
         from vllm_operator.cli.tree import server_tree
 
-        console.out().print(server_tree(state, loads))
+        console.out().print(server_tree(state, loads, wide=output == "wide"))
 
 
 def look(api: Cluster, name: str, *, with_load: bool) -> tuple[Gathered, dict[str, ReplicaLoad]]:
@@ -58,7 +59,8 @@ def look(api: Cluster, name: str, *, with_load: bool) -> tuple[Gathered, dict[st
     return state, read_loads(api, state.pods) if with_load else {}
 
 
-def _watch(api: Cluster, name: str, interval: float, *, with_load: bool) -> None:
+def _watch(api: Cluster, name: str, interval: float, *, with_load: bool, wide: bool) -> None:
+    """Show the tree until ctrl-C: in place on a terminal, else whenever it has changed."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -67,18 +69,36 @@ def _watch(api: Cluster, name: str, interval: float, *, with_load: bool) -> None
     from vllm_operator.cli.api_failures import CallError
     from vllm_operator.cli.tree import server_tree
 
-    tree = server_tree(*look(api, name, with_load=with_load))
+    if not sys.stdout.isatty():
+        _print_changes(api, name, interval, with_load=with_load, wide=wide)
+    tree = server_tree(*look(api, name, with_load=with_load), wide=wide)
     with Live(tree, console=console.out(), auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             live.refresh()
             time.sleep(interval)
             try:
-                tree = server_tree(*look(api, name, with_load=with_load))
+                tree = server_tree(*look(api, name, with_load=with_load), wide=wide)
                 live.update(tree)
             except CallError as error:
                 if not error.is_passing:
                     raise
                 live.update(Group(tree, Text(f"not current: {error.message}", style="red")))
+
+
+def _print_changes(api: Cluster, name: str, interval: float, *, with_load: bool, wide: bool) -> NoReturn:
+    """Print the tree whenever it has changed, for pipes and files."""
+    from vllm_operator.cli import console
+    from vllm_operator.cli.tree import server_tree
+
+    screen, shown = console.out(), ""
+    while True:
+        with screen.capture() as captured:
+            screen.print(server_tree(*look(api, name, with_load=with_load), wide=wide))
+        if captured.get() != shown:
+            shown = captured.get()
+            click.echo(shown)
+            sys.stdout.flush()
+        time.sleep(interval)
 
 
 def as_data(state: Gathered, loads: dict[str, ReplicaLoad]) -> dict[str, Any]:

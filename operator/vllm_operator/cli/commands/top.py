@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vllm_operator.cli.load import ReplicaLoad
 
 HEADS = ("SERVER", "REPLICA", "PHASE", "RUNNING", "WAITING", "KV CACHE", "GEN TOK/S", "PROMPT TOK/S", "HPA")
+WIDE_HEADS = (*HEADS, "NODE", "IMAGE")
 PARALLEL = 8
 """Servers that are read at once."""
 
@@ -42,6 +43,8 @@ class Line:
         generated: generated tokens a second since the look before; None at the first look.
         prompted: prompt tokens a second.
         autoscaler: replicas and bounds of the autoscaler; empty without one.
+        node: name of its node; empty before it is scheduled.
+        image: image of vLLM.
     """
 
     server: str
@@ -51,12 +54,14 @@ class Line:
     generated: float | None = None
     prompted: float | None = None
     autoscaler: str = ""
+    node: str = ""
+    image: str = ""
 
 
 @click.command()
 @click.argument("names", nargs=-1, shell_complete=complete_name)
 @cluster_options(all_namespaces=True)
-@output_option("json")
+@output_option("wide", "json", "yaml")
 @click.option(
     "--interval", type=Duration(), default="2s", show_default=True, metavar="DURATION", help="Time between two looks."
 )
@@ -76,15 +81,16 @@ def command(names: tuple[str, ...], cluster: ClusterOptions, output: str | None,
     api = Cluster(cluster)
     with console.progress("reading the load"):
         lines = look(api, names, {}, 0.0)
-    if output:
-        print_data([_as_data(line) for line in lines], output)
+    if output in {"json", "yaml"}:
+        print_data([_as_data(line) for line in lines], str(output))
     elif once or not sys.stdout.isatty():
-        print_table(HEADS, map(cells, lines), PHASE_STYLES)
+        wide = output == "wide"
+        print_table(WIDE_HEADS if wide else HEADS, (cells(line, wide=wide) for line in lines), PHASE_STYLES)
     else:
-        _watch(api, names, lines, max(interval, 0.5))
+        _watch(api, names, lines, max(interval, 0.5), wide=output == "wide")
 
 
-def _watch(api: Cluster, names: Sequence[str], lines: list[Line], interval: float) -> None:
+def _watch(api: Cluster, names: Sequence[str], lines: list[Line], interval: float, *, wide: bool) -> None:
     """Show the table on the whole screen until ctrl-C."""
     from rich.live import Live
 
@@ -94,7 +100,7 @@ def _watch(api: Cluster, names: Sequence[str], lines: list[Line], interval: floa
     read_at, note = time.monotonic(), ""
     with Live(console=console.out(), screen=True, auto_refresh=False) as live:
         while True:
-            live.update(screen(lines, interval, note), refresh=True)
+            live.update(screen(lines, interval, note, wide=wide), refresh=True)
             time.sleep(interval)
             before = {line.pod: line.load for line in lines if line.load}
             now = time.monotonic()
@@ -124,7 +130,7 @@ def look(api: Cluster, names: Sequence[str], before: Mapping[str, ReplicaLoad], 
 
 
 def _lines(api: Cluster, server: Object, before: Mapping[str, ReplicaLoad], seconds: float) -> Iterator[Line]:
-    from vllm_operator.cli.gathered import gather, is_ready
+    from vllm_operator.cli.gathered import engine_container, gather, is_ready
     from vllm_operator.cli.load import read_loads
 
     own = api.within(namespace_of(server))
@@ -137,7 +143,8 @@ def _lines(api: Cluster, server: Object, before: Mapping[str, ReplicaLoad], seco
         phase = state.replica_statuses.get(name, {}).get("phase") or ("Ready" if is_ready(pod) else "Unknown")
         load, old = loads.get(name), before.get(name)
         rates = _rates(load, old, seconds)
-        yield Line(shown, name, clean(phase, 32), load, *rates, scaler)
+        node, image = clean(field(pod, "spec", "nodeName")), clean(engine_container(pod).get("image"))
+        yield Line(shown, name, clean(phase, 32), load, *rates, scaler, node, image)
     if not state.pods:
         yield Line(shown, "", clean(field(server, "status", "phase"), 32) or "unknown", None, autoscaler=scaler)
 
@@ -161,7 +168,7 @@ def _scaler(scaler: Mapping[str, Any] | None) -> str:
     return f"{clean(wanted, 10) or '?'} of {clean(low, 10)}-{clean(high, 10)}"
 
 
-def table(lines: Sequence[Line]) -> RenderableType:
+def table(lines: Sequence[Line], *, wide: bool = False) -> RenderableType:
     """Return the table of the replicas."""
     from rich.table import Table
     from rich.text import Text
@@ -169,15 +176,15 @@ def table(lines: Sequence[Line]) -> RenderableType:
     from vllm_operator.cli.output import PHASE_STYLES
 
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
-    for head in HEADS:
+    for head in WIDE_HEADS if wide else HEADS:
         grid.add_column(head, no_wrap=True, justify="left")
     for line in lines:
-        grid.add_row(*(Text(cell, style=PHASE_STYLES.get(cell, "")) for cell in cells(line)))
+        grid.add_row(*(Text(cell, style=PHASE_STYLES.get(cell, "")) for cell in cells(line, wide=wide)))
     return grid
 
 
-def cells(line: Line) -> list[str]:
-    """Return the cells of a replica in the order of HEADS."""
+def cells(line: Line, *, wide: bool = False) -> list[str]:
+    """Return the cells of a replica in the order of HEADS, or of WIDE_HEADS."""
     load = line.load
     note = clean(load.problem, 60) if load and load.problem else ""
     return [
@@ -190,10 +197,11 @@ def cells(line: Line) -> list[str]:
         _number(line.generated),
         _number(line.prompted),
         line.autoscaler,
+        *((line.node, line.image) if wide else ()),
     ]
 
 
-def screen(lines: Sequence[Line], interval: float, note: str = "") -> RenderableType:
+def screen(lines: Sequence[Line], interval: float, note: str = "", *, wide: bool = False) -> RenderableType:
     """Return the whole screen: a head with the sums, a note about a failed look, and the table."""
     from rich.console import Group
     from rich.text import Text
@@ -206,7 +214,7 @@ def screen(lines: Sequence[Line], interval: float, note: str = "") -> Renderable
         f"{waiting} waiting, {rate:.0f} generated tokens/s   {time.strftime('%H:%M:%S')}, "
         f"every {interval:g}s, ctrl-C ends"
     )
-    return Group(Text(head, style="bold"), Text(note, style="red"), table(lines))
+    return Group(Text(head, style="bold"), Text(note, style="red"), table(lines, wide=wide))
 
 
 def cache_bar(used: float | None) -> str:

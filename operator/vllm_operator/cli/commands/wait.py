@@ -11,7 +11,7 @@ import click
 
 from vllm_operator.cli.api_failures import CallError
 from vllm_operator.cli.exits import FAILED
-from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options
+from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options, output_option
 from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import complete_name, condition, field, find_server, is_judged
 
@@ -47,8 +47,11 @@ class Outcome:
 @click.option(
     "--timeout", type=Duration(), default="30m", show_default=True, metavar="DURATION", help="Longest wait for all."
 )
+@output_option("json", "yaml")
 @click.pass_context
-def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOptions, timeout: float) -> None:
+def command(
+    context: click.Context, names: tuple[str, ...], cluster: ClusterOptions, timeout: float, output: str | None
+) -> None:
     """Wait until servers are Ready; end at once with the cause when one is Stalled.
 
     The exit code is 0 when all are Ready, and 1 when one is Stalled, refused or paused, or when the time is over.
@@ -57,13 +60,18 @@ def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOpti
 
     api = Cluster(cluster)
     deadline = time.monotonic() + timeout
-    failed = [name for name in dict.fromkeys(names) if not _wait(api, name, deadline)]
-    if failed:
+    outcomes = {name: _wait(api, name, deadline, quiet=output is not None) for name in dict.fromkeys(names)}
+    if output:
+        from vllm_operator.cli.output import print_data
+
+        data = [{"name": name, "ready": one.ready, "message": one.message} for name, one in outcomes.items()]
+        print_data(data, output)
+    if not all(outcome.ready for outcome in outcomes.values()):
         context.exit(FAILED)
 
 
-def _wait(api: Cluster, name: str, deadline: float) -> bool:
-    """Wait for one server, print how it ended, and return whether it is Ready."""
+def _wait(api: Cluster, name: str, deadline: float, *, quiet: bool) -> Outcome:
+    """Wait for one server; return how it ended, and print it unless `quiet` is set."""
     from vllm_operator.cli import console
 
     shown, started = "", time.monotonic()
@@ -81,8 +89,9 @@ def _wait(api: Cluster, name: str, deadline: float) -> bool:
                 shown = note
                 say(f"{name}: {note}")
             time.sleep(max(0.0, min(INTERVAL_SECONDS, deadline - time.monotonic())))
-    click.echo(f"{name}: {'Ready' if outcome.ready else outcome.message}", err=not outcome.ready)
-    return outcome.ready
+    if not quiet or not outcome.ready:
+        click.echo(f"{name}: {'Ready' if outcome.ready else outcome.message}", err=not outcome.ready)
+    return outcome
 
 
 def _look(api: Cluster, name: str, *, first: bool) -> Outcome:

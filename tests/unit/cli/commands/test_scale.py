@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.helpers.fake_api_server import FakeApiServer, status_object
@@ -14,6 +16,15 @@ SCALED = {"metadata": {"name": "a"}, "spec": {"autoscaling": {"minReplicas": 1, 
 def test_replicas_are_changed_and_shown(run: Run, api: FakeApiServer) -> None:
     assert run("scale", "mistral", "--replicas", "3").stdout == "mistral: spec.replicas: unset -> 3\n"
     assert api.writes()[-1] == ("PATCH", SERVER.path("llm", "mistral"), {"spec": {"replicas": 3}})
+
+
+@pytest.mark.parametrize("words", [("scale", "mistral", "--replicas", "3"), ("pause", "mistral")])
+def test_changed_object_is_printed_and_the_change_on_standard_error(words: tuple[str, ...], run: Run) -> None:
+    ended = run(*words, "-o", "json")
+    assert ended.code == 0
+    assert json.loads(ended.stdout)["metadata"] is not None
+    assert "mistral: spec." in ended.stderr
+    assert run(*words, "-o", "name", "--dry-run").stdout.startswith("vllmserver")
 
 
 def test_bounds_of_the_autoscaler_are_changed() -> None:

@@ -8,6 +8,7 @@ import yaml
 
 from tests.helpers.fake_api_server import FakeApiServer, status_object
 from tests.unit.cli.commands.conftest import Run
+from vllm_operator.kube.kinds import SERVER
 
 
 def test_tree_has_replicas_with_their_load(run: Run) -> None:
@@ -28,6 +29,35 @@ def test_data_has_children_revisions_and_replicas(run: Run) -> None:
     assert data["revisions"][0]["revision"] == 1
     assert data["replicas"][0]["load"]["running"] is not None
     assert yaml.safe_load(run("status", "crashed", "-o", "yaml").stdout)["replicas"][0]["load"] is None
+
+
+def test_wide_tree_has_whole_messages_and_the_restarts(run: Run, api: FakeApiServer) -> None:
+    key = f"GET {SERVER.path('llm', 'crashed')}"
+    api.answers[key][1]["status"]["message"] = f"{'why ' * 200}end"
+    assert "why end" not in run("status", "crashed").stdout
+    wide = run("status", "crashed", "-o", "wide").stdout
+    assert "why end" in wide
+    assert " restarts" in wide
+
+
+def test_watch_on_a_pipe_prints_changes_only(run: Run, api: FakeApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"GET {SERVER.path('llm', 'mistral')}"
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            api.answers[key][1]["status"]["message"] = "0/1 replicas serve"
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    ended = run("status", "mistral", "-w", "--no-load")
+    assert ended.code == 130
+    assert [line.split("  ")[2] for line in ended.stdout.splitlines() if line.startswith("llm/mistral")] == [
+        "1/1 replicas serve",
+        "0/1 replicas serve",
+    ]
 
 
 def test_watch_draws_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

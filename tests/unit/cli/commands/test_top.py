@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+import yaml
 
 from tests.helpers.fake_api_server import FakeApiServer, status_object
 from tests.helpers.plugin import plugin
@@ -18,6 +19,13 @@ def test_table_has_a_row_for_each_replica(run: Run) -> None:
     assert set(rows) == {"mistral", "crashed", "refused"}
     assert "%" in rows["mistral"]
     assert "CrashLooping" in rows["crashed"]
+
+
+def test_wide_table_has_node_and_image(run: Run) -> None:
+    lines = run("top", "mistral", "-o", "wide").stdout.splitlines()
+    assert lines[0].split()[-2:] == ["NODE", "IMAGE"]
+    assert "gpu-3" in lines[1]
+    assert yaml.safe_load(run("top", "mistral", "-o", "yaml").stdout)[0]["node"] == "gpu-3"
 
 
 def test_data_has_the_load(run: Run) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.helpers.fake_api_server import FakeApiServer, fake_api_server
 from tests.helpers.plugin import Ended, plugin
+from tests.unit.cli.commands.conftest import Run
 from vllm_operator.cli.commands import wait
 from vllm_operator.kube.kinds import SERVER
 
@@ -85,3 +87,11 @@ def test_silent_operator_is_suspected(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(wait, "OPERATOR_SECONDS", 0.0)
     ended = waited(tmp_path, [(200, body(2, Ready="True"))], monkeypatch, "--timeout", "0.1s")
     assert "is it running? Check with: kubectl vllm doctor" in ended.stderr
+
+
+def test_outcomes_are_printed_as_data(run: Run) -> None:
+    ended = run("wait", "mistral", "refused", "-o", "json")
+    assert ended.code == 1
+    outcomes = {one["name"]: one["ready"] for one in json.loads(ended.stdout)}
+    assert outcomes == {"mistral": True, "refused": False}
+    assert "refused: Stalled" in ended.stderr
