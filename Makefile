@@ -180,6 +180,11 @@ build-requirements: setup ## Pin the tools that build the image: build-requireme
 	$(UV) pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
 	  --custom-compile-command "make build-requirements" build-requirements.in --output-file build-requirements.txt
 
+.PHONY: dashboards
+dashboards: setup ## Generate the Grafana dashboards, and what charts/ and config/ take from them: templates/dashboards/
+	$(RUN) python -m tools.dashboards
+	$(RUN) python -m tools.chart
+
 .PHONY: charts
 charts: setup ## Generate what charts/ and config/ take from the models: CRD, policy, alerts, schemas, tables of values
 	$(RUN) python -m tools.chart

@@ -184,6 +184,7 @@ def crd() -> None:
     "--rules", is_flag=True, help="Add a PrometheusRule with alerts about the operator; the cluster needs its CRD."
 )
 @server_metrics_option
+@click.option("--dashboards", is_flag=True, help="Add dashboards for Grafana, as ConfigMaps that its sidecar reads.")
 @pod_template_option(default="restricted")
 @secrets_option(default="labelled")
 @restart_option
@@ -213,6 +214,7 @@ def manifests(
     pod_monitor: bool,
     rules: bool,
     server_metrics: bool,
+    dashboards: bool,
     pod_template: str,
     secrets: str,
     restart_stalled: bool,
@@ -239,7 +241,7 @@ def manifests(
             "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
         )
     rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from)
-    monitoring = MonitoringOptions(pod_monitor, rules, runbooks, server_metrics)
+    monitoring = MonitoringOptions(pod_monitor, rules, runbooks, server_metrics, dashboards)
     objects = operator_manifests(image, namespace, served, monitoring, rights)
     if without_cluster_objects:
         objects = [body for body in objects if body["kind"] not in CLUSTER_OBJECTS]

@@ -73,6 +73,7 @@ INSTALLS: dict[str, Install] = {
         monitoring=MonitoringOptions(True, True, RUNBOOKS),
     ),
     "server-metrics": Install({"serverMetrics": {"enabled": True}}, monitoring=MonitoringOptions(server_metrics=True)),
+    "dashboards": Install({"dashboards": {"enabled": True}}, monitoring=MonitoringOptions(dashboards=True)),
     "everything": Install(
         {
             "servedNamespaces": ["team-a"],

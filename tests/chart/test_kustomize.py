@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.chart.programs import built
-from tools.chart.kustomize import CONFIG, IMAGE, MONITORING, NAMESPACE, NETWORK
-from vllm_operator.install.manifests import CLUSTER_OBJECTS, operator_manifests
+from tools.chart.kustomize import CONFIG, IMAGE, NAMESPACE, NETWORK
+from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, operator_manifests
 
 Object = dict[str, Any]
 
@@ -57,9 +57,11 @@ def test_namespaced_is_the_install_file_without_cluster_objects() -> None:
 
 
 def test_components_add_what_the_options_add(tmp_path: Path) -> None:
-    found = kustomize(overlay(tmp_path, "monitoring", "network-policy"))
+    found = kustomize(overlay(tmp_path, "monitoring", "dashboards", "network-policy"))
 
-    assert found == by_name(operator_manifests(IMAGE, NAMESPACE, (), MONITORING, NETWORK))
+    assert found == by_name(
+        operator_manifests(IMAGE, NAMESPACE, (), MonitoringOptions(True, True, dashboards=True), NETWORK)
+    )
 
 
 def test_overlay_moves_the_operator_to_another_namespace(tmp_path: Path) -> None:

@@ -27,8 +27,10 @@ SET_BY_NOTHING = {
     "test.server",
     "test.timeoutSeconds",
     "crds.allowDowngrade",
+    "dashboards.labels",
+    "dashboards.annotations",
 }
-"""Values without an effect on the rendered objects, and one that is tested by itself."""
+"""Values without an effect on the rendered objects, and some that are tested by themselves."""
 
 
 def rendered(helm: Helm, values: Object, *options: str) -> dict[tuple[str, str], Object]:
@@ -76,6 +78,19 @@ def test_matrix_sets_every_value() -> None:
     used = set().union(*(names(values) for values in VALUES.values()))
 
     assert sorted(known - used - SET_BY_NOTHING) == ["image.tag", "podSecurityContext", "securityContext"]
+
+
+def test_dashboards_have_the_labels_and_annotations_that_a_sidecar_selects(helm: Helm) -> None:
+    values = {"enabled": True, "labels": {"dashboards": "yes"}, "annotations": {"folder": "LLM"}}
+
+    found = rendered(helm, {"dashboards": values})
+
+    maps = [body for (kind, _), body in found.items() if kind == "ConfigMap"]
+    assert len(maps) == 3
+    for body in maps:
+        # Helm merges the labels with those of the chart's defaults, which null removes.
+        assert body["metadata"]["labels"].items() >= {"dashboards": "yes", "grafana_dashboard": "1"}.items()
+        assert body["metadata"]["annotations"] == {"folder": "LLM", "grafana_folder": "vLLM"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from vllm_operator.api.names import LABEL_INSTANCE, selector_labels
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.install.admission_policy import pod_template_binding, pod_template_policy
 from vllm_operator.install.alerts import OperatorSubject, operator_rule_plan
+from vllm_operator.install.dashboards import dashboard_config_maps
 from vllm_operator.settings import LEASE_NAME
 from vllm_operator.validation.pod_template import RESTRICTED
 from vllm_operator.validation.secret_references import LABELLED
@@ -90,12 +91,14 @@ class MonitoringOptions:
         rules: create a PrometheusRule with alerts.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; the operator gets it as an option.
         server_metrics: export the status of each server as metrics of the operator.
+        dashboards: create ConfigMaps with dashboards for Grafana.
     """
 
     pod_monitor: bool = False
     rules: bool = False
     runbooks: str = ""
     server_metrics: bool = False
+    dashboards: bool = False
 
 
 NO_MONITORING = MonitoringOptions()
@@ -225,6 +228,8 @@ def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[d
         )
         rule["metadata"] |= {"namespace": plan.namespace, "labels": plan.labels}
         yield rule
+    if monitoring.dashboards:
+        yield from dashboard_config_maps(plan.name, plan.namespace, plan.labels)
 
 
 def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:

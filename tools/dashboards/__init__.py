@@ -1,0 +1,1 @@
+"""Generate the Grafana dashboards, and run their queries against a Prometheus."""
