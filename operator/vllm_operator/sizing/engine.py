@@ -49,11 +49,29 @@ class Batch:
     sequences: int
 
 
-def largest_batch(options: EngineOptions, device: Device, context: int) -> Batch:
+CHUNKED_CONTEXT = 32768
+"""Context above which V0 enables chunked prefill (vLLM's arg_utils.py, 0.6.6 to 0.8.5)."""
+
+FIRST_ENGINE_TOKENS = 2048
+"""Tokens of a batch of V0 with chunked prefill, and the least without."""
+
+FIRST_ENGINE_IMAGES = 5120
+"""The least tokens of a batch of V0 for multimodal models (`_MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS`)."""
+
+
+def largest_batch(options: EngineOptions, device: Device, context: int, has_towers: bool = False) -> Batch:
     """Return the largest batch: `--max-num-batched-tokens` and `--max-num-seqs`, or their defaults.
 
     Source: `get_batch_defaults` and `_set_default_max_num_seqs_and_batched_tokens_args` in vLLM's arg_utils.py.
+
+    Args:
+        options: the options of the engine.
+        device: the GPU.
+        context: `--max-model-len`.
+        has_towers: whether the model takes pictures or sound.
     """
+    if device.vendor == "nvidia" and options.release.uses_first_engine(device.capability):
+        return _first_engine_batch(options, context, has_towers)
     tokens, sequences = _defaults(options, device)
     batched = options.max_num_batched_tokens
     wanted = options.max_num_seqs if options.max_num_seqs is not None else sequences
@@ -62,6 +80,16 @@ def largest_batch(options: EngineOptions, device: Device, context: int) -> Batch
     if options.max_num_seqs is None:
         wanted = min(wanted, batched)
     return Batch(max(1, batched), max(1, min(wanted, batched)))
+
+
+def _first_engine_batch(options: EngineOptions, context: int, has_towers: bool) -> Batch:
+    """Return the largest batch of V0: a whole prompt of the longest context, unless prefills are chunked."""
+    tokens = options.max_num_batched_tokens
+    if tokens is None:
+        is_chunked = context > CHUNKED_CONTEXT and not has_towers
+        tokens = FIRST_ENGINE_TOKENS if is_chunked else max(context, FIRST_ENGINE_TOKENS)
+        tokens = max(tokens, FIRST_ENGINE_IMAGES) if has_towers else tokens
+    return Batch(tokens, min(options.max_num_seqs or 256, tokens))
 
 
 def _defaults(options: EngineOptions, device: Device) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from vllm_operator.sizing.activation import Peak, peak, routed_bytes
+from vllm_operator.sizing.activation import BASE_BYTES, HOPPER_BYTES, Peak, ProfileRun, peak
 from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.engine import Batch, EngineOptions, largest_batch
 from vllm_operator.sizing.gpus import Device
@@ -157,14 +157,13 @@ def cache_element_bytes(model: ModelShape, options: EngineOptions) -> float:
 def _stage(model: ModelShape, options: EngineOptions, device: Device, index: int, weights: tuple[int, int]) -> Estimate:
     division = options.division
     context = options.max_model_len or model.max_position
-    batch = largest_batch(options, device, context)
+    batch = largest_batch(options, device, context, bool(model.towers))
     layout = _layout(model, options, device, index)
     demand = _demand(model, options, batch, device)
     second = uses_second_runner(model, options)
-    top = peak(model, batch, division, "second-runner" if second else options.release.sampler, options.images)
-    own = non_torch(options, device)
-    if options.release.counts_external_memory:
-        own += routed_bytes(model, batch.tokens, division)
+    is_last = index == division.pipeline - 1
+    top = peak(model, batch, division, _profile_run(model, options, device, is_last))
+    own = non_torch(options, device, is_last)
     graphs = cuda_graphs(model, batch, options, second) if device.kind == "gpu" else 0
     requested = math.ceil(device.memory_bytes * options.utilization)
     left = requested - weights[0] - top.total - own - (graphs if _graphs_counted(second, options) else 0)
@@ -190,6 +189,17 @@ def _stage(model: ModelShape, options: EngineOptions, device: Device, index: int
         peak=top,
         state_blocks=batch.sequences if _needs_states(model, options) else 0,
         refusals=tuple(refusals(model, options, device, _quantization(model, options))),
+    )
+
+
+def _profile_run(model: ModelShape, options: EngineOptions, device: Device, is_last: bool) -> ProfileRun:
+    return ProfileRun(
+        sampler="second-runner" if uses_second_runner(model, options) else options.release.sampler,
+        width=DTYPE_BYTES[model_dtype(model, options)],
+        samples=is_last,
+        keeps_experts=options.release.keeps_expert_workspace,
+        images=options.images,
+        base=HOPPER_BYTES if device.vendor == "nvidia" and device.capability >= 9.0 else BASE_BYTES,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.sizing.config_fields import ConfigError, fraction, integer, part, strings, text
+from vllm_operator.sizing.family_defaults import complete
 from vllm_operator.sizing.layer_plan import head_sizes, layers_of
 from vllm_operator.sizing.layers import Layer
 from vllm_operator.sizing.units import DTYPE_BYTES
@@ -140,6 +141,7 @@ def parse_model(root: Mapping[str, Any]) -> ModelShape:
     """
     if not isinstance(root, Mapping):
         raise ConfigError("config.json: the top level is no object")
+    stated, root = root, complete(root)
     config = text_part(root)
     model_type = text(config, "model_type", default=text(root, "model_type")).removesuffix("_text")
     _refuse_unsupported(root, model_type)
@@ -178,7 +180,7 @@ def parse_model(root: Mapping[str, Any]) -> ModelShape:
         if experts
         else 0,
         shared_expert_size=_shared_expert_size(config, model_type) if experts else 0,
-        tied=_is_tied(root, config, model_type),
+        tied=_is_tied(stated, root, model_type),
         rotary_size=_rotary_size(config, head_size),
     )
 
@@ -263,8 +265,9 @@ def _shared_expert_size(config: Mapping[str, Any], model_type: str) -> int:
     return shared * integer(config, "moe_intermediate_size", default=0, low=0)
 
 
-def _is_tied(root: Mapping[str, Any], config: Mapping[str, Any], model_type: str) -> bool:
-    for place in (config, root):
+def _is_tied(stated: Mapping[str, Any], root: Mapping[str, Any], model_type: str) -> bool:
+    """Return whether the output head is the embeddings: what the config.json says counts before the defaults."""
+    for place in (text_part(stated), stated, text_part(root)):
         value = place.get("tie_word_embeddings")
         if isinstance(value, bool):
             return value

@@ -1,6 +1,6 @@
 """Differences between releases of vLLM, as far as memory is concerned.
 
-Read in the sources of 0.9.2 to 0.33.0; each attribute names the file.
+Read in the sources of 0.6.6 to 0.33.0; each attribute names the file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 NEWEST = (0, 33)
 """The newest release whose rules were read."""
 
-OLDEST = (0, 9)
+OLDEST = (0, 6)
 """The oldest release whose rules were read."""
 
 _NUMBER = re.compile(
@@ -40,6 +40,22 @@ class ReleaseRules:
         """The rules of the release were read; others are sized by the nearest one."""
         return OLDEST <= self.number <= NEWEST
 
+    def uses_first_engine(self, capability: float) -> bool:
+        """Return whether the first engine (V0) serves a model on NVIDIA GPUs of a compute capability.
+
+        Source: `_is_v1_supported_oracle` in vLLM's arg_utils.py (0.8.5, 0.9.2): V1 is the default since 0.8, and needs
+        8.0 until V0 was removed in 0.11.
+        """
+        return self.number < (0, 8) or (self.number < (0, 11) and 0 < capability < 8.0)
+
+    @property
+    def windows_are_full(self) -> bool:
+        """Layers with a sliding window keep all tokens where other layers have full attention.
+
+        Source: `unify_hybrid_kv_cache_specs` in vLLM's kv_cache_utils.py (0.8.5); 0.9.1 groups them.
+        """
+        return (*self.number, self.patch) < (0, 9, 1)
+
     @property
     def default_utilization(self) -> float:
         """Default of --gpu-memory-utilization (vLLM's cache.py)."""
@@ -65,12 +81,28 @@ class ReleaseRules:
         return "triton" if self.number >= (0, 17) else "sort"
 
     @property
-    def counts_external_memory(self) -> bool:
-        """All memory that disappeared counts, not only what PyTorch and drivers report.
+    def keeps_expert_workspace(self) -> bool:
+        """The workspace of the experts stays allocated during sampling.
 
-        Source: `total_consumed` in vLLM's mem_utils.py, since 0.27.
+        Source: `current_workspace_manager` in vLLM's modular_kernel.py; unquantized experts use it since 0.14.
         """
-        return self.number >= (0, 27)
+        return self.number >= (0, 14)
+
+    @property
+    def captures_in_profile(self) -> bool:
+        """CUDA graphs are captured once in the profile run, whose drivers' memory counts.
+
+        Source: `profile_cudagraph_memory` in vLLM's gpu_worker.py since 0.18.
+        """
+        return self.number >= (0, 18)
+
+    def fuses_all_reduce(self, capability: float, pipeline: int, data: int) -> bool:
+        """Return whether FlashInfer's buffers for all-reduce are allocated, which tensor parallelism needs.
+
+        Source: `enable_allreduce_rms_fusion` in vLLM's vllm.py since 0.17: Hopper, and Blackwell of data centres.
+        """
+        is_supported = capability == 9.0 or 10.0 <= capability < 11.0
+        return self.number >= (0, 17) and is_supported and pipeline == 1 and (data == 1 or self.number >= (0, 21))
 
     @property
     def baseline_before_nccl(self) -> bool:

@@ -86,24 +86,6 @@ def head_tensors(model: ModelShape, tensor: int) -> Iterator[Tensor]:
     yield Tensor("lm_head", rows, model.hidden_size, names=("lm_head",), linear=True)
 
 
-def rotary_tensors(model: ModelShape) -> Iterator[Tensor]:
-    """Yield the tables of cosines and sines, which vLLM keeps once for each kind of layer.
-
-    Source: `RotaryEmbeddingBase._compute_cos_sin_cache`: positions times the rotary size, in the model's type.
-    """
-    if model.model_type in ("gpt2", "opt", "bert", "gpt_bigcode", "bloom", "mpt", "whisper", "mamba", "jamba", "bamba"):
-        return
-    if model.model_type in ("gemma3", "gemma3n", "gemma4"):
-        sizes = {(c.head_size) for layer in model.layers for c in layer.caches if isinstance(c, AttentionCache)}
-        yield from (Tensor("rotary", model.max_position, size) for size in (sizes if len(sizes) > 1 else [*sizes] * 2))
-        return
-    if model.model_type == "gpt_oss":
-        yield Tensor("rotary", model.max_position, model.rotary_size, dtype="float32")
-        return
-    bases = {model.config.get("rope_theta"), model.config.get("swa_rope_theta", model.config.get("rope_theta"))}
-    yield Tensor("rotary", model.max_position, model.rotary_size, copies=len(bases))
-
-
 def _attention(model: ModelShape, cache: AttentionCache, place: Place) -> Iterator[Tensor]:
     tp = place.division.tensor
     prefix = f"layers.{place.index}.self_attn."

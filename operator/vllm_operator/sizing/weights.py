@@ -9,8 +9,9 @@ from typing import TypeAlias
 from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.model import ModelShape
 from vllm_operator.sizing.quantization import Quantization, unquantized_size
+from vllm_operator.sizing.rotary_tensors import rotary_tensors
 from vllm_operator.sizing.tensor import Tensor, allocated
-from vllm_operator.sizing.tensors import Place, embedding_tensors, head_tensors, layer_tensors, rotary_tensors
+from vllm_operator.sizing.tensors import Place, embedding_tensors, head_tensors, layer_tensors
 from vllm_operator.sizing.tower_tensors import tower_tensors
 from vllm_operator.sizing.units import round_up
 

@@ -62,7 +62,7 @@ def test_hybrid_and_latent_models_are_recognised() -> None:
     [
         ({"model_type": "t5"}, "model_type t5"),
         ({"model_type": "llama", "block_configs": [1]}, "block_configs"),
-        ({"model_type": "llama"}, "hidden_size is missing"),
+        ({"model_type": "no-such-family"}, "hidden_size is missing"),
     ],
 )
 def test_models_that_cannot_be_sized_are_refused(fields: dict[str, Any], words: str) -> None:

@@ -62,15 +62,46 @@ def test_model_runner_by_release(
 
 def test_releases_that_were_not_read_are_marked() -> None:
     assert parse_release("0.33.0").is_known
-    assert not parse_release("0.6.6").is_known
+    assert parse_release("0.6.6").is_known
+    assert not parse_release("0.5.4").is_known
     assert not parse_release("1.0.0").is_known
 
 
 def test_other_changes_have_their_release() -> None:
     assert parse_release("0.10.2").baseline_before_nccl
     assert not parse_release("0.11.0").baseline_before_nccl
-    assert parse_release("0.27.0").counts_external_memory
+    assert parse_release("0.14.0").keeps_expert_workspace
+    assert not parse_release("0.13.0").keeps_expert_workspace
+    assert parse_release("0.18.0").captures_in_profile
+    assert not parse_release("0.17.1").captures_in_profile
+    assert parse_release("0.9.0").windows_are_full
+    assert not parse_release("0.9.2").windows_are_full
     assert parse_release("0.27.0").keeps_in_flight_tokens
     assert parse_release("0.28.0").largest_defaults
     assert parse_release("0.27.0").caches_recurrent_prefixes
     assert parse_release("0.29.0").second_runner_counts_graphs
+
+
+@pytest.mark.parametrize(
+    ("release", "capability", "first"),
+    [("0.7.3", 9.0, True), ("0.8.5", 9.0, False), ("0.8.5", 7.5, True), ("0.10.2", 7.0, True), ("0.11.0", 7.5, False)],
+)
+def test_first_engine_by_release_and_gpu(release: str, capability: float, first: bool) -> None:
+    assert parse_release(release).uses_first_engine(capability) == first
+
+
+@pytest.mark.parametrize(
+    ("release", "capability", "pipeline", "data", "fused"),
+    [
+        ("0.16.0", 9.0, 1, 1, False),
+        ("0.17.0", 9.0, 1, 1, True),
+        ("0.19.0", 10.0, 1, 1, True),
+        ("0.19.0", 8.0, 1, 1, False),
+        ("0.19.0", 12.0, 1, 1, False),
+        ("0.19.0", 9.0, 2, 1, False),
+        ("0.19.0", 9.0, 1, 2, False),
+        ("0.21.0", 9.0, 1, 2, True),
+    ],
+)
+def test_fused_all_reduce_by_release(release: str, capability: float, pipeline: int, data: int, fused: bool) -> None:
+    assert parse_release(release).fuses_all_reduce(capability, pipeline, data) == fused

@@ -10,7 +10,6 @@ from vllm_operator.sizing.tensors import (
     embedding_tensors,
     head_tensors,
     layer_tensors,
-    rotary_tensors,
 )
 
 
@@ -57,11 +56,3 @@ def test_layers_of_nemotron_h_have_one_part_each() -> None:
 def test_vocabulary_is_padded_and_divided() -> None:
     assert elements(embedding_tensors(model("Qwen3-8B"), 2)) == 151_936 * 4096 // 2
     assert elements(head_tensors(model("Qwen3-8B"), 1)) == 151_936 * 4096
-
-
-def test_rotary_table_has_a_row_for_each_position() -> None:
-    assert elements(rotary_tensors(model("Meta-Llama-3.1-8B"))) == 131_072 * 128
-
-
-def test_gemma_has_a_table_for_each_kind_of_layer() -> None:
-    assert elements(rotary_tensors(model("gemma-4-26B-A4B"))) == 262_144 * (256 + 512)
