@@ -57,22 +57,29 @@ def rotary_tensors(model: ModelShape) -> Iterator[Tensor]:
 def _tables(model: ModelShape) -> set[Rotary]:
     config = model.config
     scaling = part(config, "rope_scaling", "rope_parameters") or {}
-    nested = {name: value for name, value in scaling.items() if isinstance(value, Mapping)}
-    base = config.get("rope_theta") or scaling.get("rope_theta")
-    if nested and model.model_type != "gemma4":
-        return {
-            Rotary(value.get("rope_theta"), _positions(model, value), model.rotary_size) for value in nested.values()
-        }
     if model.model_type in ("gemma3n", "gemma4"):
-        sizes = {c.head_size for layer in model.layers for c in layer.caches if isinstance(c, AttentionCache)}
-        tables = {Rotary(size, model.max_position, size) for size in sizes}
-        return tables if len(tables) > 1 else {Rotary(i, model.max_position, size) for i in range(2) for size in sizes}
+        return _by_head_size(model)
+    nested = [value for value in scaling.values() if isinstance(value, Mapping)]
+    if nested:
+        return {Rotary(value.get("rope_theta"), _positions(model, value), model.rotary_size) for value in nested}
+    base = config.get("rope_theta") or scaling.get("rope_theta")
     tables = {Rotary(base, _positions(model, scaling), model.rotary_size)}
-    if local := config.get("rope_local_base_freq") or config.get("swa_rope_theta"):
+    if local := _local_base(model):
         tables.add(Rotary(local, model.max_position, model.rotary_size))
-    elif model.model_type == "gemma3":
-        tables.add(Rotary("local", model.max_position, model.rotary_size))
     return tables
+
+
+def _by_head_size(model: ModelShape) -> set[Rotary]:
+    """Return one table for each size of heads, or two where local and global layers have the same size."""
+    sizes = {cache.head_size for layer in model.layers for cache in layer.caches if isinstance(cache, AttentionCache)}
+    kinds = range(2 if len(sizes) == 1 else 1)
+    return {Rotary(kind, model.max_position, size) for kind in kinds for size in sizes}
+
+
+def _local_base(model: ModelShape) -> object:
+    """Return the `rope_theta` of layers with a sliding window, where they have another; None for most families."""
+    own = model.config.get("rope_local_base_freq") or model.config.get("swa_rope_theta")
+    return own or ("local" if model.model_type == "gemma3" else None)
 
 
 def _positions(model: ModelShape, scaling: Mapping[str, Any]) -> int:

@@ -60,7 +60,7 @@ def test_tensor_parallelism_divides_the_layers_but_not_the_logits() -> None:
 
 def test_images_keep_the_outputs_of_their_encoder() -> None:
     shape = model("Qwen3-VL-8B-Instruct")
-    assert peak(shape, Batch(2048, 256), ONE, ProfileRun("sort")).encoder == 16384 * 4096 * 4
+    assert peak(shape, Batch(2048, 256), ONE, ProfileRun("sort")).encoder == 16384 * 4096 * 4 * 4
     assert peak(shape, Batch(2048, 256), ONE, ProfileRun("sort", images=0)).encoder == 0
 
 
