@@ -122,6 +122,10 @@ e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 r
 e2e-plugin: setup ## Every command of the plugin on the real cluster, with an autoscaler on vLLM's metrics (PLUGIN_TRANSCRIPT=FILE)
 	$(RUN) pytest tests/e2e/plugin -q
 
+.PHONY: e2e-drain
+e2e-drain: setup ## Count lost requests while replicas leave a real cluster of two nodes (DRAIN_EVENTS, DRAIN_PLAIN, DRAIN_JSON)
+	$(RUN) python -m tools.drain
+
 .PHONY: test-client
 test-client: setup ## Batches and examples of the client library against a real vLLM (-s shows the figures)
 	$(RUN) pytest tests/client_vllm -q -s

@@ -145,8 +145,8 @@ def test_vllm_listens_on_ipv6_where_the_pods_have_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00:10:96::1")
     is_ipv6_cluster.cache_clear()
     try:
-        assert arguments("03b-ipv6-without-host")[-1] == "--host=::"
-        assert arguments("03-ipv6")[-2:] == ["--host", "::"]
+        assert "--host=::" in arguments("03b-ipv6-without-host")
+        assert "--host ::" in " ".join(arguments("03-ipv6"))
         assert "--host=::" not in arguments("03b-ipv6-without-host", service={"spec": {"ipFamilies": ["IPv4"]}})
     finally:
         is_ipv6_cluster.cache_clear()
@@ -154,7 +154,7 @@ def test_vllm_listens_on_ipv6_where_the_pods_have_it(monkeypatch: pytest.MonkeyP
 
 def test_vllm_keeps_its_default_on_ipv4() -> None:
     assert not any(argument.startswith("--host") for argument in arguments("03b-ipv6-without-host"))
-    assert arguments("03b-ipv6-without-host", service={"spec": {"ipFamilies": ["IPv6"]}})[-1] == "--host=::"
+    assert "--host=::" in arguments("03b-ipv6-without-host", service={"spec": {"ipFamilies": ["IPv6"]}})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "10.0.0.1"])

@@ -172,7 +172,8 @@ def test_every_difference_is_of_a_field_of_the_guide_and_has_a_reason() -> None:
 
 ADDED = {
     f"{VLLM}.startupProbe.failureThreshold": 360,
-    f"{VLLM}.lifecycle.preStop.sleep.seconds": 8,
+    f"{VLLM}.lifecycle.preStop.httpGet.path": "/vllm-operator/drain?timeout=120",
+    f"{VLLM}.args --middleware": "vllm_operator_drain.Drain",
     f"{VLLM}.args --shutdown-timeout": "120",
     f"{VLLM}.terminationMessagePolicy": "FallbackToLogsOnError",
     f"{VLLM}.env[HF_HOME].value": "/cache/huggingface",
@@ -181,7 +182,7 @@ ADDED = {
     f"{VLLM}.securityContext.allowPrivilegeEscalation": False,
     f"{POD}.spec.securityContext.runAsNonRoot": True,
     f"{POD}.spec.enableServiceLinks": False,
-    f"{POD}.spec.terminationGracePeriodSeconds": 138,
+    f"{POD}.spec.terminationGracePeriodSeconds": 130,
     f"{POD}.spec.topologySpreadConstraints[0].topologyKey": "kubernetes.io/hostname",
     "Deployment.spec.strategy.rollingUpdate.maxSurge": 0,
     "Deployment.spec.strategy.rollingUpdate.maxUnavailable": 1,

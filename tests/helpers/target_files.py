@@ -65,7 +65,7 @@ def rendered(
 def order_of(document: dict[str, Any]) -> Order:
     """Return a server with its rendered children."""
     server = parse_server(document)
-    children = render_children(server, plan_children(server, MONITORING_KINDS))
+    children = render_children(server, plan_children(server, MONITORING_KINDS, drains=False))
     return Order(server, [manifest.body for manifest in children])
 
 

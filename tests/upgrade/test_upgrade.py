@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,11 @@ from tests.upgrade.snapshots import Snapshot, acknowledged_restart, load, pod_te
 from tools.block_yaml import in_block_style
 from tools.release_snapshot import Json, rendered_children
 from vllm_operator.api.names import ANNOTATION_HASH
+from vllm_operator.controller.former_template import former_state
+from vllm_operator.desired.drain import has_drain
 from vllm_operator.desired.rendering.manifests import TEMPLATES
+from vllm_operator.desired.state import desired_state
+from vllm_operator.kube.kinds import MONITORING_KINDS
 
 LAST = versions()[-1]
 SNAPSHOTS = list(load(LAST))
@@ -35,9 +40,19 @@ def without_hash(body: Json | None) -> Json | None:
     return result
 
 
+def upgraded_children(one: Snapshot, **spec: Any) -> dict[str, Json]:
+    """Return the children that this source applies over those of the release: kind -> body."""
+    server = {**one.server, "spec": {**one.server["spec"], **spec}}
+    desired = desired_state(server, MONITORING_KINDS)
+    former = former_state(
+        desired, one.children["Deployment"], lambda: desired_state(server, MONITORING_KINDS, drains=False)
+    )
+    return {manifest.kind: manifest.body for manifest in (former or desired).manifests}
+
+
 def restarts(one: Snapshot) -> str:
     """Return how the pod template of an unchanged server differs now."""
-    return difference(pod_template(one.children), pod_template(rendered_children(one.server)))
+    return difference(pod_template(one.children), pod_template(upgraded_children(one)))
 
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
@@ -59,11 +74,24 @@ def test_selector_which_no_upgrade_can_change_is_the_same(one: Snapshot) -> None
 
 @pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
 def test_no_child_is_lost_and_what_changes_in_the_others_is_listed(one: Snapshot) -> None:
-    now = rendered_children(one.server)
+    now = upgraded_children(one)
     for kind in TEMPLATES:
         if text := difference(without_hash(one.children.get(kind)), without_hash(now.get(kind))):
             print(f"{one.name}: {kind}\n{text}")
     assert set(one.children) <= set(now), "an upgrade would delete a child"
+
+
+@pytest.mark.parametrize("one", SNAPSHOTS, ids=lambda one: one.name)
+def test_change_of_the_pods_brings_the_middleware_and_a_change_of_their_number_does_not(one: Snapshot) -> None:
+    live = pod_template(one.children)
+    if has_drain(one.children["Deployment"]):
+        pytest.skip("the release had the middleware already")
+
+    scaled = upgraded_children(one, replicas=4)
+    changed = upgraded_children(one, rollout={"drainTimeoutSeconds": 77})
+
+    assert not difference(live, pod_template(scaled))
+    assert has_drain(changed["Deployment"])
 
 
 def test_restart_on_purpose_is_needed_and_stands_in_the_changelog() -> None:

@@ -136,7 +136,7 @@ def render_file(
         raise CliError(clean(str(error), 2000), FAILED) from error
     results: dict[str, RenderedTarget] = {}
     for document in documents:
-        judgement = judge(document, namespace, MONITORING_KINDS)
+        judgement = judge(document, namespace, MONITORING_KINDS, drains=False)
         if not judgement.accepted:
             lines = [f"{judgement.name}: refused: {problem.message}" for problem in judgement.problems]
             raise CliError("\n".join(clean(line, 2000) for line in lines), FAILED)

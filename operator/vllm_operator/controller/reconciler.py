@@ -168,7 +168,8 @@ class Reconciler:
         return self.store.snapshot(key, parsed=pods)
 
     def _desired(self, key: Key, snapshot: Snapshot) -> DesiredState:
-        desired = self.servers.desired(key, snapshot.server, self.optional_kinds.installed, self.runbooks)
+        installed = self.optional_kinds.installed
+        desired = self.servers.desired(key, snapshot.server, installed, self.runbooks, snapshot.deployment)
         problems = claim_problems(desired.claim, snapshot.claim)
         return replace(desired, problems=problems) if problems else desired
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.apply.write_history import WriteHistory
+from vllm_operator.controller.former_template import former_state, lacks_drain
 from vllm_operator.controller.namespace_budget import NamespaceBudget
 from vllm_operator.controller.spec_rate_limit import SpecRateLimiter
 from vllm_operator.desired.state import DesiredState, desired_state
@@ -36,26 +37,47 @@ class ServerState:
     _desired: DesiredState | None = None
     _desired_for: object = None
     """Everything that the desired state depends on."""
+    _is_former: bool = False
+    """The desired state is that of an older operator: see `former_template.py`."""
     _reported: str = ""
     """Version that the replicas reported; the desired state of few servers depends on it."""
 
-    def desired(self, server: Object, installed: frozenset[str], runbooks: str) -> DesiredState:
+    def desired(
+        self, server: Object, installed: frozenset[str], runbooks: str, deployment: Object | None = None
+    ) -> DesiredState:
         """Return the desired state of a VLLMServer, computed again only when something that it depends on changed.
 
         Args:
             server: the VLLMServer as the API server sends it.
             installed: optional kinds that the cluster has.
             runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
+            deployment: its live Deployment; None while it does not exist.
         """
         metadata = server["metadata"]
         depends_on = (metadata["uid"], metadata.get("generation"), server.get(UNREADABLE), installed, runbooks)
         reported = get_str(server, "status", "version")
         # A version stays known while no replica answers.
         is_new_report = bool(self._desired and self._desired.follows_report and reported not in ("", self._reported))
-        if self._desired is None or self._desired_for != depends_on or is_new_report:
+        if (
+            self._desired is None
+            or self._desired_for != depends_on
+            or is_new_report
+            or self._template_changed(self._desired, deployment)
+        ):
             self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
             self._reported = reported
+            former = former_state(
+                self._desired, deployment, lambda: desired_state(server, installed, runbooks, drains=False)
+            )
+            self._is_former = former is not None
+            self._desired = former or self._desired
         return self._desired
+
+    def _template_changed(self, desired: DesiredState, deployment: Object | None) -> bool:
+        """Return whether the live Deployment is no longer, or not yet, of the kind that `desired` was computed for."""
+        if desired.drains:
+            return lacks_drain(deployment)
+        return self._is_former and not lacks_drain(deployment)
 
     @property
     def computed(self) -> DesiredState | None:
@@ -108,11 +130,13 @@ class ServerStates:
             return 0.0
         return self._budget.delay(key) or limiter.delay(version)
 
-    def desired(self, key: Key, server: Object, installed: frozenset[str], runbooks: str) -> DesiredState:
+    def desired(
+        self, key: Key, server: Object, installed: frozenset[str], runbooks: str, deployment: Object | None = None
+    ) -> DesiredState:
         """Return the desired state of a VLLMServer, and charge its namespace for a new one; see `ServerState`."""
         state = self[key]
         former, began = state.computed, time.perf_counter()
-        desired = state.desired(server, installed, runbooks)
+        desired = state.desired(server, installed, runbooks, deployment)
         if desired is not former:
             self._budget.charge(key.namespace, time.perf_counter() - began)
         return desired

@@ -12,6 +12,7 @@ from vllm_operator.api.spec import possible_replicas
 from vllm_operator.desired.autoscaler import AutoscalerPlan, autoscaler_plan
 from vllm_operator.desired.cache_volume import ClaimPlan, claim_plan
 from vllm_operator.desired.deployment import DeploymentPlan, deployment_plan
+from vllm_operator.desired.drain import drain_plan
 from vllm_operator.desired.model_dump import dump_model
 from vllm_operator.desired.monitoring import PodMonitorPlan, pod_annotations, pod_monitor_plan, prometheus_rule_plan
 from vllm_operator.desired.prometheus_rule import PrometheusRulePlan
@@ -62,13 +63,14 @@ class ChildrenPlan:
     served_names: tuple[str, ...] = field(default=())
 
 
-def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "") -> ChildrenPlan:
+def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "", *, drains: bool = True) -> ChildrenPlan:
     """Return the children that a spec asks for.
 
     Args:
         server: an accepted server.
         installed: kinds of the optional CRDs that the cluster has, such as `PodMonitor`.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty for no links.
+        drains: the replicas drain by the middleware, where their vLLM can load it.
 
     Raises:
         InvalidSpecError: an argument or a label of the alerts is invalid.
@@ -76,7 +78,7 @@ def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "") -
     model = resolve_model(server.spec.model)
     cache = server.spec.cache
     return ChildrenPlan(
-        deployment=deployment_plan(server, pod_annotations(server)),
+        deployment=deployment_plan(server, pod_annotations(server), drain_plan(server) if drains else None),
         service=_service_plan(server),
         claim=claim_plan(server),
         autoscaler=autoscaler_plan(server),

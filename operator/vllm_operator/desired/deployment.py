@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllm_operator.api.names import CONTAINER, child_name, recommended_labels, selector_labels
@@ -11,8 +11,9 @@ from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import Spec
 from vllm_operator.desired.accelerator import container_resources, device_count, node_selector, tolerations
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volume
+from vllm_operator.desired.drain import DrainPlan
 from vllm_operator.desired.model_dump import dump_model, merge_patch
-from vllm_operator.desired.rollout import RolloutPlan, rollout_plan
+from vllm_operator.desired.rollout import PRE_STOP_SECONDS, RolloutPlan, rollout_plan
 from vllm_operator.settings import is_ipv6_cluster
 from vllm_operator.vllm.arguments import (
     API_KEY,
@@ -76,15 +77,46 @@ class DeploymentPlan:
     priority_class_name: str | None
     runtime_class_name: str | None
     scheduler_name: str | None
+    pre_stop: dict[str, Any]
     overlay: dict[str, Any] | None
+    drain: DrainPlan | None
 
 
-def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> DeploymentPlan:
+def deployment_plan(
+    server: VLLMServer, pod_annotations: Mapping[str, str], drain: DrainPlan | None = None
+) -> DeploymentPlan:
     """Return the Deployment of a server; its `replicas` is None while an autoscaler owns the number.
+
+    Args:
+        server: an accepted server.
+        pod_annotations: annotations of its pods.
+        drain: what its pods need to drain by themselves; None lets them pause before vLLM stops.
 
     Raises:
         InvalidSpecError: a number in extraArgs is invalid.
     """
+    plan = _pausing_plan(server, pod_annotations)
+    return _draining(plan, server.spec, drain) if drain else plan
+
+
+def _draining(plan: DeploymentPlan, spec: Spec, drain: DrainPlan) -> DeploymentPlan:
+    """Return the plan with all that its pods need to drain."""
+    own = {variable.name for variable in spec.engine.env}
+    return replace(
+        plan,
+        rollout=rollout_plan(spec, drains=True),
+        pod_annotations={**(plan.pod_annotations or {}), **drain.annotations},
+        args=(*plan.args, *drain.arguments),
+        env=[*(item for item in drain.env if item["name"] not in own), *plan.env],
+        volume_mounts=[*plan.volume_mounts, drain.mount],
+        volumes=[*plan.volumes, drain.volume],
+        pre_stop=drain.pre_stop,
+        drain=drain,
+    )
+
+
+def _pausing_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> DeploymentPlan:
+    """Return the Deployment whose pods pause before vLLM stops."""
     spec, scheduling, security = server.spec, server.spec.scheduling, server.spec.security
     model, values = resolve_model(spec.model), engine_values(spec)
     devices = device_count(spec, values)
@@ -114,7 +146,9 @@ def deployment_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> D
         priority_class_name=scheduling.priority_class_name or None,
         runtime_class_name=scheduling.runtime_class_name or None,
         scheduler_name=scheduling.scheduler_name or None,
+        pre_stop={"sleep": {"seconds": PRE_STOP_SECONDS}},
         overlay=spec.pod_template,
+        drain=None,
     )
 
 

@@ -29,19 +29,23 @@ class RolloutPlan:
     startup_period: int
     startup_failures: int
     progress_deadline: int
-    pre_stop: int
     grace_period: int
 
 
-def rollout_plan(spec: Spec) -> RolloutPlan:
-    """Return start and stop: progress deadline > startup timeout, grace period > preStop + drain timeout."""
+def rollout_plan(spec: Spec, *, drains: bool = False) -> RolloutPlan:
+    """Return start and stop: progress deadline > startup timeout, grace period > preStop + drain timeout.
+
+    Args:
+        spec: the spec of the server.
+        drains: the replica itself waits in preStop until it is idle, within the drain timeout.
+    """
     budget = spec.health.startup_timeout_seconds
+    pause = 0 if drains else PRE_STOP_SECONDS
     return RolloutPlan(
         max_surge=spec.rollout.max_surge,
         max_unavailable=spec.rollout.max_unavailable,
         startup_period=STARTUP_PERIOD_SECONDS,
         startup_failures=math.ceil(budget / STARTUP_PERIOD_SECONDS),
         progress_deadline=budget + PULL_SECONDS,
-        pre_stop=PRE_STOP_SECONDS,
-        grace_period=PRE_STOP_SECONDS + spec.rollout.drain_timeout_seconds + STOP_MARGIN_SECONDS,
+        grace_period=pause + spec.rollout.drain_timeout_seconds + STOP_MARGIN_SECONDS,
     )

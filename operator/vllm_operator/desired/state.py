@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.api.problem import Problem
-from vllm_operator.api.server import parse_server
-from vllm_operator.desired.children import plan_children
+from vllm_operator.api.server import VLLMServer, parse_server
+from vllm_operator.desired.children import ChildrenPlan, plan_children
+from vllm_operator.desired.drain import keeps_drain
 from vllm_operator.desired.memory import UNKNOWN, Memory, memory_of
 from vllm_operator.desired.rendering import render_children
 from vllm_operator.desired.server_summary import ServerSummary, summarize
 from vllm_operator.errors import InvalidSpecError
+from vllm_operator.kube.kinds import DEPLOYMENT
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.validation.checks import spec_problems, spec_warnings
 from vllm_operator.validation.claim_checks import DesiredClaim, desired_claim
@@ -54,6 +56,7 @@ class DesiredState:
         manifests: the rendered children, in the order in which they are applied.
         memory: computed memory of the model.
         rights_claimed: parts of the spec that the rules of the operator may refuse.
+        drains: the replicas drain by the middleware.
     """
 
     server: ServerSummary
@@ -66,15 +69,19 @@ class DesiredState:
     memory: Memory = UNKNOWN
     follows_report: bool = False
     rights_claimed: RightsClaimed = NO_RIGHTS_CLAIMED
+    drains: bool = False
 
 
-def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "") -> DesiredState:
+def desired_state(
+    body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "", *, drains: bool = True
+) -> DesiredState:
     """Return the desired state of a VLLMServer; mistakes of its user become problems.
 
     Args:
         body: the VLLMServer as the API server sends it.
         installed: optional kinds that the cluster has.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
+        drains: the replicas drain by the middleware, where their vLLM can load it.
     """
     try:
         server = parse_server(body)
@@ -87,8 +94,7 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         return DesiredState(summary, problems, references=required)
     reported = reported_version(server.status) if follows_report(server.spec) else None
     try:
-        plan = plan_children(server, installed, runbooks)
-        manifests = render_children(server, plan)
+        plan, manifests = _render(server, installed, runbooks, drains=drains)
         secrets = secret_references(server.spec)
     except InvalidSpecError as error:
         return DesiredState(summary, (Problem(error.reason, error.message),), references=required)
@@ -103,4 +109,19 @@ def desired_state(body: Mapping[str, Any], installed: frozenset[str], runbooks: 
         served_names=plan.served_names,
         manifests=manifests,
         rights_claimed=RightsClaimed(restricted_problems(server.spec), secrets),
+        drains=plan.deployment.drain is not None,
     )
+
+
+def _render(
+    server: VLLMServer, installed: frozenset[str], runbooks: str, *, drains: bool
+) -> tuple[ChildrenPlan, tuple[Manifest, ...]]:
+    """Plan and render the children, without the middleware where spec.podTemplate replaces a part that it needs."""
+    plan = plan_children(server, installed, runbooks, drains=drains)
+    manifests = render_children(server, plan)
+    deployment = plan.deployment
+    if deployment.drain is not None and (server.spec.pod_template or server.spec.engine.env):
+        template = next(one.body for one in manifests if one.kind == DEPLOYMENT.name)["spec"]["template"]
+        if not keeps_drain(template, deployment.drain, deployment.command):
+            return _render(server, installed, runbooks, drains=False)
+    return plan, manifests

@@ -71,6 +71,8 @@ def judge(
     namespace: str = "default",
     kinds: frozenset[str] = MONITORING_KINDS,
     pod_template: str = FREE,
+    *,
+    drains: bool = True,
 ) -> Judgement:
     """Return the verdict about one document.
 
@@ -80,6 +82,7 @@ def judge(
         kinds: optional kinds that the cluster has.
         pod_template: mode of the cluster, `restricted` or `free`. In a restricted one, the ValidatingAdmissionPolicy of
             the install file and the operator refuse what gives further rights.
+        drains: the replicas drain by the middleware that the operator mounts.
     """
     body = document.body
     name = _name(body, namespace)
@@ -90,7 +93,7 @@ def judge(
     if problems:
         return Judgement(name, problems, notes)
     identified = _with_identity(stored, namespace)
-    desired = desired_state(identified, kinds)
+    desired = desired_state(identified, kinds, drains=drains)
     refused = (*_rights_refused(identified, pod_template), *desired.problems)
     if refused:
         problems = tuple(Refusal(_field_of(problem.message), problem.reason, problem.message) for problem in refused)

@@ -38,12 +38,18 @@ class CountedStates:
         self.states = server_states()
         monkeypatch.setattr(server_state, "desired_state", self._compute)
 
-    def _compute(self, *arguments: Any) -> DesiredState:
+    def _compute(self, *arguments: Any, **options: Any) -> DesiredState:
         self.times += 1
-        return desired_state(*arguments)
+        return desired_state(*arguments, **options)
 
-    def desired(self, server: dict[str, Any], installed: frozenset[str] = NONE, key: Key = KEY) -> DesiredState:
-        return self.states[key].desired(server, installed, "")
+    def desired(
+        self,
+        server: dict[str, Any],
+        installed: frozenset[str] = NONE,
+        key: Key = KEY,
+        deployment: dict[str, Any] | None = None,
+    ) -> DesiredState:
+        return self.states[key].desired(server, installed, "", deployment)
 
 
 @pytest.fixture
@@ -154,3 +160,29 @@ def test_reported_version_does_not_count_when_the_image_shows_one(monkeypatch: p
         counted.desired({**body(image="vllm/vllm-openai:v0.32.0"), "status": {"version": version}})
 
     assert counted.times == 1
+
+
+def deployment_of(desired: DesiredState) -> dict[str, Any]:
+    return next(manifest.body for manifest in desired.manifests if manifest.kind == "Deployment")
+
+
+def test_server_with_the_middleware_is_computed_once(counted: CountedStates) -> None:
+    first = counted.desired(body())
+
+    assert counted.desired(body(), deployment=deployment_of(first)) is first
+    assert counted.times == 1
+
+
+def test_server_from_before_the_middleware_is_computed_once_for_each_generation(counted: CountedStates) -> None:
+    old = deployment_of(desired_state(body(), NONE, drains=False))
+    first = counted.desired(body(), deployment=old)
+    computed = counted.times
+
+    assert not first.drains
+    assert counted.desired(body(), deployment=old) is first
+    assert counted.times == computed
+
+    changed = body(generation=2, rollout={"drainTimeoutSeconds": 7})
+    desired = counted.desired(changed, deployment=old)
+    assert desired.drains
+    assert counted.desired(changed, deployment=deployment_of(desired)) is desired

@@ -14,8 +14,17 @@ DRAINS = st.integers(0, 86_400)
 
 
 @given(DRAINS)
-def test_grace_period_outlasts_pause_and_drain(drain: int) -> None:
+def test_grace_period_outlasts_the_drain_timeout_which_bounds_the_whole_stop(drain: int) -> None:
     fields = {"rollout": {"drainTimeoutSeconds": drain}}
+    hook = container(**fields)["lifecycle"]["preStop"]["httpGet"]
+
+    assert hook["path"].endswith(f"timeout={drain}")
+    assert drain < pod_template(**fields)["spec"]["terminationGracePeriodSeconds"] <= drain + 10
+
+
+@given(DRAINS)
+def test_grace_period_outlasts_pause_and_drain_of_an_unknown_vllm(drain: int) -> None:
+    fields = {"rollout": {"drainTimeoutSeconds": drain}, "image": "registry.example/vllm:ours"}
     pause = container(**fields)["lifecycle"]["preStop"]["sleep"]["seconds"]
 
     assert pod_template(**fields)["spec"]["terminationGracePeriodSeconds"] > pause + drain
