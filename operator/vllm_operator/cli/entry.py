@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from vllm_operator.cli.exits import DEFECT, INTERRUPTED, CliError
+from vllm_operator.cli.exits import DEFECT, FAILED, INTERRUPTED, CliError
 from vllm_operator.cli.group import COMPLETE_VARIABLE, PROGRAM, root
 
 TRACEBACK_VARIABLE = "KUBECTL_VLLM_TRACEBACK"
@@ -41,17 +42,33 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the pipe ended, as `head` does. Python would report it again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the pipe ended, as `head` does.
+        _discard_output()
         return 128 + 13  # SIGPIPE
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            raise
-        _say(
-            f"error: the plugin failed, which is a defect: {type(error).__name__}: {str(error)[:500]!r}: please report "
-            f"it with the output of the same command and {TRACEBACK_VARIABLE}=1"
-        )
-        return DEFECT
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Print an error that no command expects; return its exit code."""
+    if isinstance(error, OSError):
+        # Such as a disk that is full behind standard output.
+        _say(f"error: {error.filename or 'reading or writing failed'}: {error.strerror or error}")
+        _discard_output()
+        return FAILED
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    _say(
+        f"error: the plugin failed, which is a defect: {type(error).__name__}: {str(error)[:500]!r}: please report "
+        f"it with the output of the same command and {TRACEBACK_VARIABLE}=1"
+    )
+    return DEFECT
+
+
+def _discard_output() -> None:
+    """Let what is still to be written to standard output be lost: Python reports the error again at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

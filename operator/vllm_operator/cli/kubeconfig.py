@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +87,30 @@ def _load(paths: list[Path], context: str | None) -> Access:
     name = _context_name(merged.value, context, paths[0])
     loader = KubeConfigLoader(merged, active_context=name)
     configuration = Configuration()
-    loader.load_and_set(configuration)
+    with _failures_of_the_client() as failures:
+        loader.load_and_set(configuration)
+    if failures:
+        # A credential plugin that fails is only logged, and the calls would go out without credentials.
+        raise _unusable(f"the kubeconfig {paths[0]}: no credentials for context {clean(name, 253)}: {failures[0]}")
     settings = loader.current_context["context"]
     return Access(configuration, settings.get("namespace") or DEFAULT_NAMESPACE, name)
+
+
+@contextlib.contextmanager
+def _failures_of_the_client() -> Iterator[list[str]]:
+    """Yield what the official client logs as an error in the block, instead of printing it."""
+    failures: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            failures.append(clean(record.getMessage(), 300))
+
+    logger, collector = logging.getLogger(), Collector(logging.ERROR)
+    logger.addHandler(collector)
+    try:
+        yield failures
+    finally:
+        logger.removeHandler(collector)
 
 
 def _context_name(merged: Mapping[str, Any], wanted: str | None, path: Path) -> str:

@@ -137,6 +137,10 @@ def end_text(end: Any) -> str:
     return f"exit code {clean(end.get('exitCode'), 16)}{f' ({reason})' if reason else ''}"
 
 
+GONE = "unable to retrieve container logs for "
+"""The kubelet's answer, with status 200, for a container that the node has removed (pkg/kubelet/kubelet_pods.go)."""
+
+
 def log_query(container: str, *, previous: bool = False, tail: int | None = None, since: float = 0) -> dict[str, str]:
     """Return the query of a log request."""
     query = {"container": container, "limitBytes": str(LARGEST_LOG)}
@@ -158,7 +162,10 @@ def read_log(cluster: Cluster, pod: Mapping[str, Any], query: Mapping[str, str])
             # A container that has not started has no log: "container ... is waiting to start: PodInitializing".
             return f"[no log: {error.detail}]\n"
         raise
-    return safe_log(body.decode("utf-8", "replace"))
+    text = body.decode("utf-8", "replace")
+    if text.startswith(GONE) and "\n" not in text:
+        return "[no log: the node has removed that of this run]\n"
+    return safe_log(text if text.endswith("\n") or not text else f"{text}\n")
 
 
 def safe_log(text: str) -> str:

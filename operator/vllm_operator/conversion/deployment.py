@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vllm_operator.api.names import GROUP, KIND
 from vllm_operator.conversion.pod import convert_pod
-from vllm_operator.conversion.result import Conversion, Draft, items, mapping, maps, server_object, whole
+from vllm_operator.conversion.result import Conversion, Draft, Unconverted, items, mapping, maps, server_object, whole
 from vllm_operator.desired.autoscaler import KV_CACHE_METRIC, RUNNING_METRIC
 from vllm_operator.kube.quantity import parse_quantity
 from vllm_operator.vllm.image_families import repository
@@ -50,6 +51,8 @@ def convert_workload(body: Mapping[str, Any], others: Sequence[Mapping[str, Any]
     name, source = str(metadata.get("name") or "vllm"), f"{body.get('kind')} {metadata.get('name')}"
     if container is None:
         return None
+    if owner := _server_of(metadata):
+        return Conversion(source, None, (Unconverted("owner", f"it belongs to the VLLMServer {owner} already"),))
     draft = Draft()
     convert_pod(pod, container, draft)
     if any(item.field == "container" for item in draft.lost):
@@ -83,15 +86,29 @@ def _convert_replicas(body: Mapping[str, Any], draft: Draft) -> None:
 
 def _convert_metadata(body: Mapping[str, Any], draft: Draft) -> None:
     metadata = mapping(body.get("metadata"))
-    annotations = {
+    draft.set("metadata.annotations", _own_annotations(metadata))
+    pod = mapping(mapping(mapping(mapping(body.get("spec")).get("template")).get("metadata")).get("annotations"))
+    extra = {
+        key: value
+        for key, value in pod.items()
+        if not key.startswith(("prometheus.io/", "kubectl.kubernetes.io/", f"{GROUP}/"))
+    }
+    draft.set("podTemplate.metadata", {"annotations": extra} if extra else None)
+
+
+def _own_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the annotations that a person wrote, without those of Kubernetes and of the operator."""
+    return {
         key: value
         for key, value in mapping(metadata.get("annotations")).items()
-        if "kubernetes.io" not in key and isinstance(value, str)
+        if "kubernetes.io" not in key and not key.startswith(f"{GROUP}/") and isinstance(value, str)
     }
-    draft.set("metadata.annotations", annotations)
-    pod = mapping(mapping(mapping(mapping(body.get("spec")).get("template")).get("metadata")).get("annotations"))
-    extra = {key: value for key, value in pod.items() if not key.startswith("prometheus.io/")}
-    draft.set("podTemplate.metadata", {"annotations": extra} if extra else None)
+
+
+def _server_of(metadata: Mapping[str, Any]) -> str:
+    """Return the name of the VLLMServer that an object belongs to; empty if there is none."""
+    owners = (one for one in maps(metadata.get("ownerReferences")) if one.get("kind") == KIND)
+    return next((str(one.get("name")) for one in owners), "")
 
 
 def _convert_neighbour(other: Mapping[str, Any], name: str, labels: Mapping[str, Any], draft: Draft) -> None:
@@ -126,13 +143,22 @@ def _convert_service(body: Mapping[str, Any], draft: Draft) -> None:
         draft.lose(
             "Service ports", f"the Service has one port; {port_of.get('name') or port_of.get('port')} is left out"
         )
-    draft.set("service.annotations", mapping(metadata.get("annotations")))
+    draft.set("service.annotations", _service_annotations(metadata))
     if spec.get("clusterIP") == "None":
         draft.lose("Service clusterIP", "the Service is not headless")
     draft.set(
         "service.spec.sessionAffinity", spec.get("sessionAffinity") if spec.get("sessionAffinity") != "None" else None
     )
     draft.lose("Service", f"it is named as the VLLMServer, and no longer {metadata.get('name')}: clients must follow")
+
+
+def _service_annotations(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the annotations of a Service, which may be for a cloud's load balancer, without kubectl's."""
+    return {
+        key: value
+        for key, value in mapping(metadata.get("annotations")).items()
+        if not key.startswith(("kubectl.kubernetes.io/", f"{GROUP}/"))
+    }
 
 
 def _convert_autoscaler(spec: Mapping[str, Any], draft: Draft) -> None:

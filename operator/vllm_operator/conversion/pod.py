@@ -48,6 +48,9 @@ TEMPLATE_FIELDS = (
 )
 """Fields of a pod that only `podTemplate` has."""
 
+DEFAULTS = {"dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "imagePullPolicy": "IfNotPresent"}
+"""Field -> the value that the API server writes where none is set: a live object has it, and nobody asked for it."""
+
 READ_FIELDS = frozenset(
     {
         *SIMPLE_FIELDS,
@@ -76,6 +79,7 @@ def convert_pod(pod: Mapping[str, Any], container: Mapping[str, Any], draft: Dra
         draft: receives the fields, and what is lost.
         model: model that the source names outside of the pod.
     """
+    pod, container = _without_defaults(pod), _without_defaults(container)
     image = container.get("image")
     draft.set("image", image)
     plain = _convert_env(container, draft)
@@ -93,6 +97,10 @@ def convert_pod(pod: Mapping[str, Any], container: Mapping[str, Any], draft: Dra
     _convert_placement(pod, draft)
     _convert_rights(pod, container, draft)
     _convert_rest(pod, container, mounted, draft)
+
+
+def _without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in DEFAULTS or value != DEFAULTS[name]}
 
 
 def _command_line(container: Mapping[str, Any], plain: Mapping[str, str]) -> CommandLine:

@@ -130,12 +130,21 @@ def test_doctor_and_report(program: Program, serving: str, tmp_path: Path) -> No
     assert [name for name, text in texts.items() if KEY in text] == []
 
 
-def test_convert_takes_the_deployment_of_the_operator(program: Program, kube: Kube, serving: str) -> None:
-    body = kube.kubectl("-n", program.namespace, "get", "deployment", serving, "-o", "yaml").stdout
+def test_convert_takes_a_deployment_of_the_cluster(program: Program, kube: Kube, serving: str) -> None:
+    here = ("-n", program.namespace)
+    body = kube.kubectl(*here, "get", "deployment", serving, "-o", "yaml").stdout
+    ended = program.run("convert", "-f", "-", stdin=body)
+    assert ended.code == 1
+    assert f"it belongs to the VLLMServer {serving} already" in ended.stderr
+    image = "--image=vllm/vllm-openai:v0.32.0"
+    kube.kubectl(*here, "create", "deployment", "plain", image, "--replicas=0", "--", "vllm", "serve", "/models/tiny")
+    body = kube.kubectl(*here, "get", "deployment", "plain", "-o", "yaml").stdout
     ended = program.run("convert", "-f", "-", stdin=body)
     assert ended.code == 0, ended.text
     [server] = yaml.safe_load_all(ended.stdout)
     assert server["spec"]["model"]["uri"] == "file:///models/tiny"
+    assert "podTemplate" not in server["spec"]
+    kube.kubectl(*here, "delete", "deployment", "plain")
 
 
 def test_kubectl_finds_and_completes_the_plugin(program: Program, kube: Kube, serving: str) -> None:

@@ -47,3 +47,12 @@ def test_terminal_of_another_encoding_gets_question_marks() -> None:
     assert done.returncode == 2
     assert b"did you mean 'render'?" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+def test_full_disk_behind_the_output_is_no_defect() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "vllm_operator.cli.entry", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: reading or writing failed: No space left on device\n"

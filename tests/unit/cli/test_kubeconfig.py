@@ -92,3 +92,22 @@ def test_missing_cluster_or_certificate_is_named(tmp_path: Path) -> None:
     config["clusters"] = []
     path.write_text(json.dumps(config))
     assert "cannot be used" in refusal(kubeconfig=str(path))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(["/no/such"], "No such file or directory"), (["/bin/echo", "\x1b[2Jno"], "failed to decode")],
+)
+def test_failed_credential_plugin_is_named(
+    command: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_kubeconfig(tmp_path / "k", "https://127.0.0.1:1")
+    body = json.loads(path.read_text())
+    program = {"apiVersion": "client.authentication.k8s.io/v1", "command": command[0], "args": command[1:]}
+    body["users"][0]["user"] = {"exec": program}
+    path.write_text(json.dumps(body))
+    message = refusal(kubeconfig=str(path))
+    assert "no credentials for context test: " in message
+    assert words in message
+    assert "\x1b" not in message
+    assert capfd.readouterr() == ("", "")

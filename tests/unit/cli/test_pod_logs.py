@@ -111,6 +111,23 @@ def test_container_without_a_log_says_why(tmp_path: Path) -> None:
         assert read_log(Cluster(ClusterOptions(kubeconfig=path)), pod, {}) == f"[no log: {waiting}]\n"
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            b"unable to retrieve container logs for containerd://4ea7",
+            "[no log: the node has removed that of this run]\n",
+        ),
+        (b"cut", "cut\n"),
+        (b"", ""),
+    ],
+)
+def test_removed_log_is_named_and_each_log_ends_with_a_line_end(body: bytes, text: str, tmp_path: Path) -> None:
+    pod = {"metadata": {"name": "a", "namespace": "llm"}}
+    with fake_api_server({"GET /api/v1/namespaces/llm/pods/a/log": (200, body)}, tmp_path) as (_, path):
+        assert read_log(Cluster(ClusterOptions(kubeconfig=path)), pod, {}) == text
+
+
 def test_end_of_a_container_is_told_in_words() -> None:
     assert end_text({"exitCode": 137, "reason": "OOMKilled"}) == "exit code 137 (OOMKilled)"
     assert end_text(None) == ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import yaml
@@ -59,3 +60,34 @@ def test_an_image_of_vllm_that_starts_something_else_has_a_reason() -> None:
 def test_a_picker_that_names_a_vllm_pool_is_no_vllm() -> None:
     picker = {"name": "epp", "image": "registry.example/epp:main", "args": ["--pool-name", "vllm-llama3"]}
     assert vllm_container({"containers": [picker]}) is None
+
+
+def test_a_live_object_is_converted_as_its_manifest_was() -> None:
+    """`kubectl get -o yaml` has the defaults of the API server, and annotations of kubectl and controllers."""
+    bodies = list(yaml.safe_load_all(DEPLOYMENT))
+    live = copy.deepcopy(bodies)
+    for body in live:
+        applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+        body["metadata"] |= {
+            "uid": "u",
+            "generation": 3,
+            "annotations": body["metadata"].get("annotations", {}) | applied,
+        }
+    live[0]["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "3"
+    template = live[0]["spec"]["template"]
+    template["metadata"].setdefault("annotations", {})["kubectl.kubernetes.io/restartedAt"] = "2026-01-01T00:00:00Z"
+    template["spec"] |= {"dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "restartPolicy": "Always"}
+    for container in template["spec"]["containers"]:
+        container["imagePullPolicy"] = "IfNotPresent"
+    [before], [after] = convert_documents(bodies), convert_documents(live)
+    assert after.server == before.server
+    assert after.unconverted == before.unconverted
+
+
+def test_a_deployment_of_the_operator_is_left_to_its_server() -> None:
+    body = yaml.safe_load(DEPLOYMENT.partition("---\n")[0])
+    body["metadata"]["ownerReferences"] = [{"kind": "VLLMServer", "name": "mistral"}]
+    conversion = convert_workload(body, [])
+    assert conversion
+    assert conversion.server is None
+    assert conversion.unconverted[0].message == "it belongs to the VLLMServer mistral already"

@@ -19,11 +19,9 @@ def replicas(subject: CheckSubject) -> CheckResult:
     healthy = field(subject.status, "healthyReplicas")
     live = f"; {healthy} serve now" if isinstance(healthy, int) else ""
     if isinstance(healthy, int) and healthy < least:
-        return CheckResult(
-            "fail",
-            f"{name} is {least}{live}",
-            "see the cause with: kubectl vllm doctor NAME",
-        )
+        message = clean(field(subject.status, "message"), 600)
+        cause = f": {message}" if message else ""
+        return CheckResult("fail", f"{name} is {least}{live}{cause}", "see the rest with: kubectl vllm doctor NAME")
     if least >= 2:
         return passes(f"{name} is {least}{live}, behind one Service")
     return CheckResult(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vllm_operator.cli.options import ClusterOptions, cluster_options, output_option
+from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import name_argument
 from vllm_operator.cli.talk import connected, print_stream, print_usage, prompt_text, request_options
 
@@ -65,6 +66,8 @@ def _system_messages(system: str | None) -> list[ChatMessage]:
 
 def _converse(client: VLLMClient, history: list[ChatMessage], options: dict[str, Any], output: str | None) -> None:
     """Read messages from the terminal until ctrl-D."""
+    from vllm_operator.client import VLLMClientError
+
     click.echo("ctrl-D ends the conversation", err=True)
     while True:
         try:
@@ -73,7 +76,13 @@ def _converse(client: VLLMClient, history: list[ChatMessage], options: dict[str,
             click.echo()
             return
         if text:
-            _turn(client, history, text, options, output)
+            before = len(history)
+            try:
+                _turn(client, history, text, options, output)
+            except VLLMClientError as error:
+                # The conversation goes on without this message: it may be too long for the context.
+                del history[before:]
+                click.echo(f"error: {clean(error, 600)}", err=True)
 
 
 def _turn(

@@ -25,6 +25,13 @@ def test_replicas(spec: dict[str, Any], status: dict[str, Any] | None, level: st
     assert availability.replicas(subject(spec, status=status)).level == level
 
 
+def test_missing_replicas_have_their_cause() -> None:
+    result = availability.replicas(
+        subject({"replicas": 1}, status={"healthyReplicas": 0, "message": "no \x1b[2Jmemory"})
+    )
+    assert result.evidence == "replicas is 1; 0 serve now: no memory"
+
+
 def test_probes_of_the_rendered_container_are_seen() -> None:
     assert availability.probes(subject()).level == "pass"
     without = {"podTemplate": {"spec": {"containers": [{"name": "vllm", "livenessProbe": None}]}}}

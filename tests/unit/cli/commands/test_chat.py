@@ -56,3 +56,21 @@ def test_refusal_of_vllm_is_shown(run: Run, vllm: FakeVLLMServer) -> None:
     assert ended.code == 1
     assert "mistral-5f9c6d7b8-aaaaa: vLLM answers 400: too " in ended.stderr
     assert "\x1b" not in ended.stderr
+
+
+def test_conversation_goes_on_after_an_error(run: Run, vllm: FakeVLLMServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["far too long", "short"]
+
+    def read(prompt: str) -> str:
+        if not lines:
+            raise EOFError
+        vllm.answers = {"/v1/chat/completions": status(400, "too long")} if len(lines) == 2 else {}
+        return lines.pop(0)
+
+    monkeypatch.setattr(builtins, "input", read)
+    monkeypatch.setattr("vllm_operator.cli.commands.chat.prompt_text", lambda words: "")
+    monkeypatch.setattr("vllm_operator.cli.commands.chat._is_terminal", lambda: True)
+    ended = run("chat", "mistral")
+    assert ended.code == 0
+    assert "too long" in ended.stderr
+    assert [body["messages"] for body in vllm.bodies()][-1] == [{"role": "user", "content": "short"}]
