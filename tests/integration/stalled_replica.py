@@ -24,6 +24,12 @@ def run_pod(kube: Kube, namespace: str, server: str, address: str) -> Object:
     found = kube.eventually(
         lambda: kube.list("Pod", namespace, f"app.kubernetes.io/instance={server}") or False, within=20
     )
+    give_address(kube, namespace, found[0], address)
+    return found[0]
+
+
+def give_address(kube: Kube, namespace: str, pod: Object, address: str) -> None:
+    """Give a pod an address and call it running and ready."""
     state = {"running": {"startedAt": LONG_AGO}}
     container = {"name": "vllm", "image": "x", "imageID": "x", "ready": True, "restartCount": 0, "started": True}
     status = {
@@ -33,8 +39,7 @@ def run_pod(kube: Kube, namespace: str, server: str, address: str) -> Object:
         "conditions": [{"type": kind, "status": "True"} for kind in ("PodScheduled", "ContainersReady", "Ready")],
         "containerStatuses": [{**container, "state": state}],
     }
-    kube.patch("Pod", found[0]["metadata"]["name"], namespace, {"status": status}, status=True)
-    return found[0]
+    kube.patch("Pod", pod["metadata"]["name"], namespace, {"status": status}, status=True)
 
 
 def restarted_for_a_stalled_engine(servers: Servers, process: OperatorProcess, name: str, address: str) -> Object:

@@ -11,8 +11,9 @@ import pytest
 from kubernetes.dynamic.exceptions import NotFoundError
 
 from tests.helpers.alone import install_crd, plane_or_skip
+from tests.integration.replica import fake_replica
 from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, child_name
-from tests.integration.stalled_replica import restarted_for_a_stalled_engine, stalled_replica
+from tests.integration.stalled_replica import give_address, restarted_for_a_stalled_engine, stalled_replica
 from tools.harness import rights
 from tools.harness.control_plane import Plane
 from tools.harness.crds import install_monitoring_crds
@@ -31,6 +32,8 @@ EVERYTHING: Object = {
 RELEASED = {"vllm-operator.dev/allow-reference": "true"}
 LOOPBACK = "127.0.0.78"
 """An address of the loopback interface that nobody else uses: here a pod's."""
+BUSY_ADDRESS, IDLE_ADDRESS = "127.0.0.91", "127.0.0.92"
+BUSY = 'process_open_fds 30.0\nvllm:num_requests_running{engine="0"} 3.0\n'
 SERVED = "rights"
 WITHIN = 30
 NAMESPACE_SECONDS = 6
@@ -212,6 +215,25 @@ def test_log_of_a_failed_container_is_read(scene: Scene) -> None:
 def test_pod_of_a_stalled_engine_is_deleted(scene: Scene) -> None:
     with stalled_replica(LOOPBACK):
         restarted_for_a_stalled_engine(scene.servers, scene.process, "stalled", LOOPBACK)
+
+
+def test_scale_down_removes_the_replica_with_the_least_to_do(scene: Scene) -> None:
+    kube, selector = scene.kube, "app.kubernetes.io/instance=scaled"
+    scene.servers.create("scaled", {"replicas": 2, "health": {"probeIntervalSeconds": 1}})
+    pods = kube.eventually(
+        lambda: found if len(found := kube.list("Pod", SERVED, selector)) == 2 else False, within=WITHIN
+    )
+    busy, idle = (pod["metadata"]["name"] for pod in pods)
+    with fake_replica(BUSY_ADDRESS, metrics=BUSY) as first, fake_replica(IDLE_ADDRESS) as second:
+        for pod, address in zip(pods, (BUSY_ADDRESS, IDLE_ADDRESS), strict=True):
+            give_address(kube, SERVED, pod, address)
+        # The first time for the capacity, the second time for the counters.
+        kube.eventually(lambda: min(first.times("/metrics"), second.times("/metrics")) > 1, within=WITHIN)
+        scene.servers.patch("scaled", {"replicas": 1}, settled=False)
+        kube.eventually(lambda: kube.get("Pod", idle, SERVED) is None, within=WITHIN)
+    left = kube.must_get("Pod", busy, SERVED)
+    assert "deletionTimestamp" not in left["metadata"]
+    assert "controller.kubernetes.io/pod-deletion-cost" not in left["metadata"].get("annotations", {})
 
 
 def test_repeated_refusal_after_a_restart_counts_in_the_same_event(scene: Scene) -> None:

@@ -23,6 +23,9 @@ NODES = 2
 STEADY_SECONDS = 10.0
 """Seconds of load before and after an event."""
 
+ANSWER_SECONDS = 120.0
+"""Longest time until the first answer through the Service."""
+
 PLAIN = "plain Deployment: "
 
 
@@ -36,10 +39,14 @@ def measure(stage: AnyStage, event: Event) -> Outcome:
     """Run one event under load."""
     stage.serve(event.replicas, surge=event.surge)
     with Load(stage.url()) as load:
-        stage.until(lambda: load.answered() > 0, 60.0)
-        time.sleep(STEADY_SECONDS)
-        event.act(stage)
-        time.sleep(STEADY_SECONDS)
+        try:
+            stage.until(lambda: load.answered() > 0, ANSWER_SECONDS)
+            time.sleep(STEADY_SECONDS)
+            event.act(stage)
+            time.sleep(STEADY_SECONDS)
+        except BaseException:
+            print(f"{event.name} was interrupted: {load.so_far().describe()}", flush=True)
+            raise
         return load.stop()
 
 

@@ -103,7 +103,7 @@ class Load:
         seed: seed of the lengths and pauses.
     """
 
-    def __init__(self, url: str, clients: int = 2, seed: int = 1) -> None:
+    def __init__(self, url: str, clients: int = 1, seed: int = 1) -> None:
         self._url = f"{url}/v1/completions"
         self._clients = clients
         self._random = random.Random(seed)
@@ -125,6 +125,10 @@ class Load:
         """Let the running requests end; return all that was counted."""
         self._ends.set()
         self._thread.join(END_SECONDS)
+        return self._outcome
+
+    def so_far(self) -> Outcome:
+        """Return what was counted until now."""
         return self._outcome
 
     def answered(self) -> int:

@@ -31,7 +31,7 @@ namespace. They concern namespaced kinds only, and Namespaces by name.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch{{ if .Values.restartStalled }}, delete{{ end }}]
+  verbs: [list, watch, patch{{ if .Values.restartStalled }}, delete{{ end }}]
 # Why a container died stands in its log.
 - apiGroups: [""]
   resources: [pods/log]

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from vllm_operator.apply.applier import Applier
+from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
 from vllm_operator.controller.metrics import GaugeValues, Metrics
@@ -100,6 +101,7 @@ class Manager:
                 self._client, time.monotonic, TenantRules(settings.restricted_pod_template, settings.labelled_secrets)
             ),
             applier=applier,
+            deletion_costs=DeletionCosts(self._client, self._store),
             probes=self._probes,
             log_reader=self._log_reader,
             lookups=self._lookups,

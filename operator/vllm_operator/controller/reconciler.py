@@ -12,6 +12,7 @@ from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
+from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.liveness import RECONCILE_DEADLINE_SECONDS
 from vllm_operator.controller.namesakes import namesake_inputs
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
@@ -85,6 +86,7 @@ class Reconciler:
         optional_kinds: the optional kinds that the cluster has.
         references: finds missing Secrets and claims.
         applier: writes the children.
+        deletion_costs: marks the pods that a scale-down is to remove.
         probes: probes the replicas.
         log_reader: reads the logs of failed containers in the background.
         lookups: runs the lookups in the background.
@@ -101,6 +103,7 @@ class Reconciler:
     optional_kinds: OptionalKinds
     references: ReferenceResolver
     applier: Applier
+    deletion_costs: DeletionCosts
     probes: ProbeManager
     log_reader: ContainerLogReader
     lookups: LookupRunner
@@ -136,7 +139,7 @@ class Reconciler:
         state = self.servers[key]
         desired = self._desired(key, before)
         references = await self.references.check(key.namespace, desired.references, desired.rights_claimed)
-        applied = await self._apply(key, state, desired, references)
+        applied = await self._apply(key, state, before, desired, references)
         # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
         snapshot = self.store.snapshot(key, before)
         if applied.owner_gone or snapshot is None:
@@ -174,12 +177,13 @@ class Reconciler:
         return replace(desired, problems=problems) if problems else desired
 
     async def _apply(
-        self, key: Key, state: ServerState, desired: DesiredState, references: ReferenceCheck
+        self, key: Key, state: ServerState, before: Snapshot, desired: DesiredState, references: ReferenceCheck
     ) -> ApplyResult:
         """Apply the children; a server that is refused or paused keeps those that it has."""
         server = desired.server
         if desired.problems or references.missing or server.paused:
             return ApplyResult()
+        await self.deletion_costs.prepare(key, before, server.replicas, self.probes.loads(key))
         unknown_kinds = self.optional_kinds.lacking
         applied = await self.applier.apply(key, server, state.writes, desired.manifests, unknown_kinds)
         for kind in applied.kinds_gone:

@@ -12,6 +12,9 @@ from typing import Any
 from vllm_operator.api.names import UNREADABLE
 from vllm_operator.kube.fields import get, get_list, get_map
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Annotation by which a ReplicaSet chooses the pods that a scale-down removes; the only one that is read."""
+
 _TOP = ("apiVersion", "kind", UNREADABLE)
 _METADATA = (
     *("name", "namespace", "uid", "resourceVersion", "generation", "labels", "ownerReferences"),
@@ -31,6 +34,8 @@ def needed_pod(body: Mapping[str, Any], variables: frozenset[str]) -> dict[str, 
     """
     spec, status = get_map(body, "spec"), get_map(body, "status")
     result = _only(body, _TOP) | {"metadata": _only(get_map(body, "metadata"), _METADATA)}
+    if cost := get(body, "metadata", "annotations", DELETION_COST):
+        result["metadata"]["annotations"] = {DELETION_COST: cost}
     if spec:
         containers = [_container(container, variables) for container in get_list(spec, "containers")]
         result["spec"] = _only(spec, ("nodeName",)) | {"containers": containers}

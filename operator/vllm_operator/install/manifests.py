@@ -24,7 +24,7 @@ METRICS_NAMESPACE = "monitoring"
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
 OWN = ("role", "rolebinding", "service", "deployment")
-POD_VERBS = ("list", "watch")
+POD_VERBS = ("list", "watch", "patch")
 READ_NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
 """Rule to read, by name, the labels that lift a rule for a namespace. A Role allows it for its own namespace, too."""
 NETWORK_POLICY = "networkpolicy"

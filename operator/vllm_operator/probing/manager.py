@@ -117,6 +117,11 @@ class ProbeManager:
         """Return pod name -> health for the replicas of a server; empty for an unknown server."""
         return {pod: replica.result.health for pod, replica in self._servers.get(key, {}).items()}
 
+    def loads(self, key: Key) -> dict[str, float]:
+        """Return pod name -> requests that run or wait in it, of the replicas whose last sample is known."""
+        samples = {pod: replica.stall.state.counters for pod, replica in self._servers.get(key, {}).items()}
+        return {pod: sum(counters.requests.values()) for pod, counters in samples.items() if counters is not None}
+
     def status_delay(self, key: Key) -> float | None:
         """Return the seconds for which the status of a server is worth waiting for; None when it is not.
 

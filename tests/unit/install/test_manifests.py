@@ -108,8 +108,8 @@ def test_operator_may_delete_no_child_that_every_server_has(resource: str) -> No
 def test_operator_may_delete_pods_only_for_stalled_engines() -> None:
     without = RightsOptions(restart_stalled=False)
 
-    assert verbs(RightsOptions(), "pods") == ["list", "watch", "delete"]
-    assert verbs(without, "pods") == ["list", "watch"]
+    assert verbs(RightsOptions(), "pods") == ["list", "watch", "patch", "delete"]
+    assert verbs(without, "pods") == ["list", "watch", "patch"]
     assert "--no-restart-stalled" in without.arguments
 
 
