@@ -30,6 +30,18 @@ def test_file_is_what_the_generator_writes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("chart", [OPERATOR, SERVER], ids=short)
+def test_each_template_starts_with_the_defaults(chart: Path) -> None:
+    templates = [path for path in (chart / "templates").rglob("*") if path.suffix in (".yaml", ".txt")]
+
+    assert [path.name for path in templates if f'{{{{- include "{chart.name}.defaults" . ' not in head(path)] == []
+
+
+def head(path: Path) -> str:
+    """Return the first two lines of a template: a comment may stand above."""
+    return "".join(path.read_text().splitlines()[:2])
+
+
+@pytest.mark.parametrize("chart", [OPERATOR, SERVER], ids=short)
 def test_lint_finds_nothing(helm: Helm, chart: Path) -> None:
     found = helm.run("lint", "--strict", str(chart))
 

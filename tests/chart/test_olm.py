@@ -12,6 +12,7 @@ import yaml
 
 from tests.chart.programs import built
 from tools.chart.olm import BUNDLE, NAMESPACE
+from tools.chart.olm_install import installed
 from vllm_operator.api.crd import crd
 from vllm_operator.desired.state import desired_state
 from vllm_operator.install.manifests import operator_manifests
@@ -71,3 +72,25 @@ def test_labels_of_the_image_are_the_annotations() -> None:
     dockerfile = (BUNDLE / "bundle.Dockerfile").read_text()
 
     assert [name for name, value in annotations.items() if f"{name}={value}" not in dockerfile] == []
+
+
+def test_steps_of_olm_keep_what_the_bundle_says() -> None:
+    given = service_version()
+    objects = installed("ops", "r.example/o@sha256:0")
+    found = {body["kind"]: body for body in objects}
+
+    assert found["CustomResourceDefinition"] == crd()
+    install = given["spec"]["install"]["spec"]
+    for kind, key in (("Role", "permissions"), ("ClusterRole", "clusterPermissions")):
+        assert found[kind]["rules"] == install[key][0]["rules"]
+        binding = found[f"{kind}Binding"]
+        assert binding["roleRef"]["name"] == found[kind]["metadata"]["name"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "vllm-operator", "namespace": "ops"}]
+    assert {body["metadata"].get("namespace", "ops") for body in objects} == {"ops"}
+    template = found["Deployment"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert container["image"] == "r.example/o@sha256:0"
+    assert {"name": "OPERATOR_CONDITION_NAME", "value": given["metadata"]["name"]} in container["env"]
+    # Annotations of the bundle reach the pod, so each must be a text.
+    assert all(isinstance(value, str) for value in template["metadata"]["annotations"].values())
+    assert all(len(body["metadata"]["name"]) <= 63 for body in objects if body["kind"] != "CustomResourceDefinition")

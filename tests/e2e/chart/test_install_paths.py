@@ -18,6 +18,7 @@ from tests.chart.test_kustomize import overlay
 from tests.e2e.chart.conftest import SECONDS
 from tests.helpers.alone import CRD
 from tools.chart.files import OPERATOR, SERVER
+from tools.chart.olm_install import installed
 from tools.harness.in_cluster import InCluster
 from tools.harness.kube import KIND, Kube, condition
 from tools.harness.real_cluster import NAME, SYSTEM, RealCluster, cpu_server
@@ -26,7 +27,7 @@ from vllm_operator.install.manifests import operator_manifests, to_yaml
 
 LLM = "llm"
 TINY = "tiny"
-READY_SECONDS = 240
+READY_SECONDS = 600
 """Longest start of a tiny model on a busy machine; 40 s on an idle one."""
 REPOSITORY, _, TAG = settings.OPERATOR_IMAGE.rpartition(":")
 IMAGE = {"image": {"repository": REPOSITORY, "tag": TAG}}
@@ -171,7 +172,14 @@ def kustomization(folder: Path) -> tuple[list[str], str]:
     return ["-k", str(place)], ""
 
 
-@pytest.mark.parametrize(("name", "source"), [("kubectl", kubectl_file), ("kustomize", kustomization)])
+def steps_of_olm(_: Path) -> tuple[list[str], str]:
+    """Return options and input of kubectl for the objects that OLM makes of the bundle."""
+    return ["-f", "-"], to_yaml(installed(SYSTEM, settings.OPERATOR_IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("kubectl", kubectl_file), ("kustomize", kustomization), ("OLM steps", steps_of_olm)]
+)
 def test_objects_are_applied_and_deleted(
     bare: RealCluster, client: InCluster, tmp_path: Path, name: str, source: Callable[[Path], tuple[list[str], str]]
 ) -> None:
@@ -180,7 +188,7 @@ def test_objects_are_applied_and_deleted(
     clock = Clock(name)
     try:
         kube.kubectl("apply", "--server-side", *options, stdin=text)
-        kube.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=90s")
+        kube.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=180s", timeout=200)
         clock.step("operator ready")
         kube.kubectl("create", "namespace", LLM)
         kube.apply(cpu_server(bare, TINY, {"model": {"uri": "file:///models/tiny"}}), namespace=LLM)
