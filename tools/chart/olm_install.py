@@ -28,7 +28,7 @@ RBAC = "rbac.authorization.k8s.io"
 NAME_CHARACTERS = 63
 """Longest name that OLM generates."""
 ALL_NAMESPACES = ""
-"""What OLM writes for the target namespaces of an operator for all of them."""
+"""Value of the annotation of target namespaces, for an operator of all namespaces."""
 
 
 def installed(namespace: str, image: str = "") -> list[Object]:
