@@ -16,8 +16,10 @@ from tests.helpers.paths import REPOSITORY
 from tests.helpers.replica_series import INTERVAL_SECONDS
 from vllm_operator.api.server import VLLMServer
 
-RunRules = Callable[[dict[str, Any], dict[str, Any]], None]
-"""(rule file, test of promtool's) -> fails with promtool's own words unless the test holds."""
+RunRules = Callable[..., None]
+"""(rule file, test of promtool's, evaluation_seconds=15) -> fails with promtool's own words unless the test holds.
+
+promtool evaluates all groups at one interval, whatever interval a group has."""
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +41,11 @@ def promtool() -> str:
 def run_rules(promtool: str, tmp_path: Path) -> RunRules:
     """Run one test of `promtool test rules` over a rule file."""
 
-    def run(body: dict[str, Any], test: dict[str, Any]) -> None:
+    def run(body: dict[str, Any], test: dict[str, Any], evaluation_seconds: int = INTERVAL_SECONDS) -> None:
         interval = f"{INTERVAL_SECONDS}s"
         unit = {
             "rule_files": ["rules.yaml"],
-            "evaluation_interval": interval,
+            "evaluation_interval": f"{evaluation_seconds}s",
             "tests": [{"interval": interval, **test}],
         }
         (tmp_path / "rules.yaml").write_text(json.dumps(body, ensure_ascii=False))

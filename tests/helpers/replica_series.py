@@ -67,6 +67,10 @@ class Replica:
         """A pod whose port is closed: the scrape fails, and there is no other series."""
         return [self._one("up", "", f"0x{SAMPLES}")]
 
+    def asleep(self) -> list[dict[str, str]]:
+        """The gauge of an engine that was put to sleep."""
+        return [self._one("vllm:engine_sleep_state", 'engine,sleep_state="awake"', f"0x{SAMPLES}")]
+
     def _one(self, metric: str, labels: str, values: str) -> dict[str, str]:
         target = f'namespace="{self.namespace}",pod="{self.pod}",job="{self.job}",container="vllm",'
         own = labels.replace("engine", f'model_name="mistral-7b",engine="{self.engine}"', 1)

@@ -167,6 +167,18 @@ def some_expression(text: str) -> Look:
     return look
 
 
+def any_rule(text: str) -> Look:
+    """Return a reader of whether the expression of any rule contains this text."""
+
+    def look(children: Children) -> bool:
+        groups = (children.get("PrometheusRule") or {"spec": {"groups": []}})["spec"]["groups"]
+        return any(text in rule["expr"] for group in groups for rule in group["rules"])
+
+    return look
+
+
+OBJECTIVES = ("availability", "timeToFirstToken", "timePerOutputToken", "latency")
+ONE_OBJECTIVE = {"monitoring": {"slo": {"availability": {"objective": 0.99}}}}
 SECRET_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]}}
 CONFIG_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]}}
 FIELD_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}
@@ -346,6 +358,15 @@ OPERATIONS = [
     Change("monitoring.alerts.queueLength", 1717, some_expression("> 1717"), True),
     Change("monitoring.alerts.kvCacheUsage", 0.77, some_expression("> 0.77"), True),
     Change("monitoring.alerts.errorRatio", 0.17, some_expression("> 0.17"), True),
+    *(Change(f"monitoring.slo.{name}.objective", 0.9375, any_rule("vector(0.9375)"), True,
+             {"monitoring": {"slo": {name: {"thresholdSeconds": 1} if name != "availability" else {}}}})
+      for name in OBJECTIVES),
+    *(Change(f"monitoring.slo.{name}.thresholdSeconds", 5, any_rule('le=~"5('), True,
+             {"monitoring": {"slo": {name: {"objective": 0.99}}}})
+      for name in OBJECTIVES[1:]),
+    Change("monitoring.slo.windowDays", 15, some_expression("> 0.072"), True, ONE_OBJECTIVE),
+    Change("monitoring.slo.minRequests", 1717, some_expression(">= 1717"), True, ONE_OBJECTIVE),
+    Change("monitoring.slo.alerts", False, some_expression("slo_errors"), False, ONE_OBJECTIVE),
     Change("health.startupTimeoutSeconds", 600, container("startupProbe/failureThreshold"), 120),
     Change("rollout.maxSurge", 1, at("Deployment", "spec/strategy/rollingUpdate/maxSurge"), 1),
     Change("rollout.maxUnavailable", "50%", at("Deployment", "spec/strategy/rollingUpdate/maxUnavailable"), "50%"),

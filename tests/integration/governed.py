@@ -54,6 +54,7 @@ LOOKS: dict[str, Look] = {
     **{change.path: change.look for change in fields.CHANGES},
     **within("autoscaling.behavior", at(AUTOSCALER, "spec/behavior")),
     **within("monitoring.alerts", at(RULE, "spec/groups")),
+    **within("monitoring.slo", at(RULE, "spec/groups")),
     **within("model.tokenSecretRef", env("HF_TOKEN", "valueFrom")),
     **within("security.apiKeySecretRef", env("VLLM_API_KEY", "valueFrom")),
     "imagePullSecrets": pod("imagePullSecrets"),
@@ -195,7 +196,8 @@ def together(case: Situation, *paths: str) -> bool:
 
 def unmonitored(spec: Object) -> bool:
     """Return whether a spec asks for neither a PodMonitor nor a PrometheusRule."""
-    return found(spec, "monitoring.scrape") in {"annotations", "none"} and not found(spec, "monitoring.alerts.enabled")
+    ruled = found(spec, "monitoring.alerts.enabled") or found(spec, "monitoring.slo")
+    return found(spec, "monitoring.scrape") in {"annotations", "none"} and not ruled
 
 
 def kept(path: str) -> Callable[[Situation], bool]:
@@ -228,6 +230,7 @@ QUIET: tuple[tuple[str, Callable[[Situation], bool], str], ...] = (
     ),
     ("disruption", lambda case: max(map(possible_replicas, (case.before, case.after))) < 2, "no budget for one"),
     ("monitoring.alerts", lambda case: case.values("monitoring.alerts.enabled") == (False, False), "no alerts"),
+    ("monitoring.slo", lambda case: case.values("monitoring.slo.alerts") == (False, False), "only recording rules"),
     ("cache.retain", kept("cache.retain"), "no claim that would go"),
     ("cache.storageClassName", kept("cache.storageClassName"), "a claim stays as it is"),
     ("cache.accessModes", kept("cache.accessModes"), "a claim stays as it is"),

@@ -13,6 +13,7 @@ from tests.helpers.operator_metrics import documented
 from tests.helpers.replica_series import Replica
 from vllm_operator.desired.alerts import LOAD_ALERTS, SERVING, alert_subject, no_replica_available
 from vllm_operator.desired.autoscaler import KV_CACHE_METRIC, RUNNING_METRIC
+from vllm_operator.desired.objectives import BURN_RATES
 from vllm_operator.install.alerts import OPERATOR_ALERTS, OperatorSubject
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,8 +24,16 @@ MONITOR_PAGE = REPOSITORY / "docs" / "how-to" / "monitor.md"
 PAGES = (ALERTS_PAGE, AUTOSCALE_PAGE, MONITOR_PAGE)
 RECORDING = REPOSITORY / "tests" / "data" / "vllm-0.32-metrics.txt"
 
-ALERTS = {alert(alert_subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)} | {
-    alert(OperatorSubject("vllm-operator", "ops")).name for alert in OPERATOR_ALERTS
+ALERTS = (
+    {alert(alert_subject(server())).name for alert in (*LOAD_ALERTS, no_replica_available)}
+    | {burn.alert for burn in BURN_RATES}
+    | {alert(OperatorSubject("vllm-operator", "ops")).name for alert in OPERATOR_ALERTS}
+)
+OBJECTIVES = {
+    "availability": {"objective": 0.999},
+    "timeToFirstToken": {"objective": 0.99, "thresholdSeconds": 1},
+    "timePerOutputToken": {"objective": 0.99, "thresholdSeconds": 0.1},
+    "latency": {"objective": 0.99, "thresholdSeconds": 30},
 }
 
 
@@ -41,17 +50,27 @@ def names_in(expression: str) -> set[str]:
 
 
 def test_every_metric_of_a_rule_is_exported_by_vllm(exported: set[str]) -> None:
-    expressions = [rule["expr"] for group in rules(server())["groups"] for rule in group["rules"]]
-    used = {name for expression in expressions for name in names_in(expression)}
-    assert len(used) == 11
-    assert used - exported == {"up", SERVING}
+    judged = rules(server(monitoring={"slo": OBJECTIVES}))
+    expressions = [rule["expr"] for group in judged["groups"] for rule in group["rules"]]
+    used = {name for expression in expressions for name in names_in(expression) if not name.startswith("vllmserver:")}
+    assert len(used) == 17
+    assert used - exported == {"up"}
 
 
 def test_every_metric_of_a_document_is_exported_by_vllm(exported: set[str]) -> None:
     text = "".join(path.read_text() for path in (*PAGES, *RUNBOOKS.glob("*.md")))
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exported}
     named = set(re.findall(r"\b(?:vllm:|http_requests)[a-z0-9_]+", text))
-    assert named - exported - families == {"vllm:gpu_cache_usage_perc"}
+    assert named - exported - families == {"vllm:gpu_cache_usage_perc", "vllm:time_per_output_token_seconds"}
+
+
+def test_every_recorded_series_of_a_document_is_recorded() -> None:
+    text = "".join(path.read_text() for path in (*PAGES, *RUNBOOKS.glob("*.md")))
+    judged = rules(server(monitoring={"slo": OBJECTIVES}))
+    recorded = {rule["record"] for group in judged["groups"] for rule in group["rules"] if "record" in rule}
+    named = set(re.findall(r"vllmserver:[a-z0-9_]+:[a-z0-9_]+", text))
+    assert SERVING in named
+    assert named <= recorded
 
 
 def test_every_metric_of_the_operator_in_a_runbook_is_documented() -> None:

@@ -57,6 +57,8 @@ _VERSION = "k8s.io/component-base/version"
 _MAJOR, _MINOR = settings.KUBERNETES.split(".")[:2]
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
+_PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator/cmd"
+PROMETHEUS_OPERATOR_COMMANDS = ("operator", "admission-webhook", "prometheus-config-reloader")
 
 PROGRAMS = {
     program.name: program
@@ -93,6 +95,13 @@ PROGRAMS = {
             remote=True,
             tags="remove_all_sd,enable_kubernetes_sd",
         ),
+        Program(
+            "prometheus-operator",
+            settings.PROMETHEUS_OPERATOR,
+            packages=tuple(f"{_PROMETHEUS_OPERATOR}/{command}" for command in PROMETHEUS_OPERATOR_COMMANDS),
+            ldflags=f"-X github.com/prometheus/common/version.Version={settings.PROMETHEUS_OPERATOR}",
+        ),
+        Program("alertmanager", settings.ALERTMANAGER, packages=("github.com/prometheus/alertmanager/cmd/alertmanager",)),
         Program(
             "kubeconform",
             settings.KUBECONFORM,
@@ -146,6 +155,7 @@ _OWN_NAMES = (
     "coredns",
     "promtool",
     "prometheus",
+    "alertmanager",
     "kubeconform",
     "helm3",
     "helm4",
@@ -161,6 +171,7 @@ TOOLS = {
     **dict.fromkeys(KUBERNETES_COMPONENTS, "kubernetes"),
     "containerd": "containerd",
     "ctr": "containerd",
+    **dict.fromkeys(PROMETHEUS_OPERATOR_COMMANDS[1:], "prometheus-operator"),
     **{name: name for name in _OWN_NAMES},
 }
 

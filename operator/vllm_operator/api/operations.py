@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vllm_operator.api.core import ScalingBehavior
 from vllm_operator.api.fields import AlertLabels, CelRule, IntOrFraction, IntOrPercent, Labels, Model
+from vllm_operator.api.objectives import ServiceLevelObjectives
 
 
 class Autoscaling(Model):
@@ -51,15 +52,17 @@ class Autoscaling(Model):
 
 
 class Alerts(Model):
-    """The PrometheusRule of the server, and the limits of its alerts."""
+    """The alerts in the PrometheusRule of the server, and their limits."""
 
     enabled: bool = Field(
         default=True,
-        description="Create a PrometheusRule with alerts, where the CRD of prometheus-operator is installed.",
+        description="Create a PrometheusRule with these alerts, where the CRD of prometheus-operator is installed. "
+        "False leaves them out; those of `slo` stay.",
     )
     labels: AlertLabels = Field(
         default_factory=dict,
-        description="Labels of each alert, such as the team to page; `severity` here replaces that of each alert.",
+        description="Labels of each alert, also of `slo`, such as the team to page; `severity` here replaces that of "
+        "each alert.",
     )
     p99_latency_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         default=30, description="Latency in seconds that 99 % of the requests must keep (VLLMHighLatency)."
@@ -89,7 +92,11 @@ class Monitoring(Model):
         description="Labels of the PodMonitor and the PrometheusRule, by which a Prometheus selects them, such as "
         "release: kube-prometheus-stack.",
     )
-    alerts: Alerts = Field(default_factory=Alerts, description="The PrometheusRule and its limits.")
+    alerts: Alerts = Field(default_factory=Alerts, description="The alerts on limits, and the labels of all alerts.")
+    slo: ServiceLevelObjectives | None = Field(
+        default=None,
+        description="Objectives, with recording rules and burn-rate alerts in the PrometheusRule. Unset: none.",
+    )
 
 
 CompletionMode = Literal["Never", "WhenSuspicious", "Always"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from vllm_operator.api.operations import Alerts
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.prometheus_rule import AlertTemplate, RecordingRulePlan
+from vllm_operator.desired.promql import number, percent, requests_in
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.vllm.metric_series import ServerSeries, server_series
+from vllm_operator.vllm.metric_series import SLEEP_STATE, ServerSeries, server_series
 
 SERVING = "vllmserver:replicas_serving:count"
 """Recorded: the number of replicas that answer a scrape with vLLM's metrics; 0 without replicas, never absent."""
@@ -18,15 +19,20 @@ START_SLACK_SECONDS = 300
 """Seconds after the startup timeout, at whose end the kubelet restarts a replica that is not up."""
 
 MIN_FAILURES = 3
-"""Failed requests in five minutes that raise no alert yet, whatever their share: few requests are not an outage."""
+"""Failed requests in five minutes that raise no alert yet, whatever their share: few requests are not an outage.
+
+Rules compare with one more: Prometheus extrapolates an increase of 3 to 3.2, or to 3.75 with a scrape each minute."""
 
 PREEMPTIONS_PER_REQUEST = 0.1
 """Preemptions per finished request above which users notice the repeated work."""
 
-INFERENCE = "/v1/(chat/completions|completions|embeddings|responses|messages)|/pooling|/invocations"
+INFERENCE = (
+    "/v1/(chat/completions(/batch)?|completions|embeddings|responses|messages|audio/(transcriptions|translations))"
+    "|(/v[12])?/rerank|(/v1)?/score|/classify|/pooling|/invocations|/generative_scoring|/inference/v1/generate"
+)
 """Pattern of the handlers that need the engine."""
 
-RESERVED_LABELS = frozenset({"alertname", "namespace", "pod", "engine", "vllmserver"})
+RESERVED_LABELS = frozenset({"alertname", "namespace", "pod", "engine", "vllmserver", "slo", "window"})
 """Labels that distinguish alerts; with a fixed value the results of a rule would be equal, and Prometheus fails it."""
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -114,23 +120,27 @@ def engine_stalled(subject: AlertSubject) -> AlertTemplate:
     """Return the alert for an engine that has requests and makes no progress.
 
     Progress is also a prompt, or a cache that fills: a long prompt moves no token counter until its end. An engine that
-    stalled while idle still reports that it has no requests; those that its clients cancel count as 2xx.
+    stalled while idle still reports that it has no requests; those that its clients cancel count as 2xx. An engine that
+    sleeps (`/sleep`) makes no progress on purpose.
     """
-    names = subject.series.names
-    ended = subject.series(names.http_requests, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"')
+    series, names = subject.series, subject.series.names
+    ended = requests_in(series, 'method="POST"', 'status="2xx"', f'handler=~"{INFERENCE}"', by="namespace, pod")
+    asleep = series(SLEEP_STATE, 'sleep_state="awake"') + " == 0"
     return AlertTemplate(
         "VLLMEngineStalled",
         "max by (namespace, pod, engine) (\n"
-        f"  {subject.series(names.running)} + {subject.series(names.waiting)} > 0\n"
-        f"  and increase({subject.series(names.generation_tokens)}[5m]) == 0\n"
-        f"  and increase({subject.series(names.prompt_tokens)}[5m]) == 0\n"
-        f"  and changes({subject.series(names.kv_cache)}[5m]) == 0\n"
+        f"  ({series(names.running)} + {series(names.waiting)} > 0)\n"
+        f"  and increase({series(names.generation_tokens)}[5m]) == 0\n"
+        f"  and increase({series(names.prompt_tokens)}[5m]) == 0\n"
+        f"  and changes({series(names.kv_cache)}[5m]) == 0\n"
+        f"  unless on (namespace, pod, engine) {asleep}\n"
         ")\n"
         "or on (namespace, pod) (\n"
-        f"  sum by (namespace, pod) (increase({ended}[5m])) > 0\n"
-        f"  and sum by (namespace, pod) (increase({subject.series(names.generation_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (increase({subject.series(names.prompt_tokens)}[5m])) == 0\n"
-        f"  and sum by (namespace, pod) (changes({subject.series(names.kv_cache)}[5m])) == 0\n"
+        f"  {ended} > 0\n"
+        f"  and sum by (namespace, pod) (increase({series(names.generation_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (increase({series(names.prompt_tokens)}[5m])) == 0\n"
+        f"  and sum by (namespace, pod) (changes({series(names.kv_cache)}[5m])) == 0\n"
+        f"  unless on (namespace, pod) {asleep}\n"
         ")",
         wait="2m",
         severity="critical",
@@ -141,26 +151,26 @@ def engine_stalled(subject: AlertSubject) -> AlertTemplate:
 
 def high_error_rate(subject: AlertSubject) -> AlertTemplate:
     """Return the alert for failing requests: POST only, for probes and lists of models are GET and lower the share."""
-    failed = subject.series(subject.series.names.http_requests, 'method="POST"', 'status="5xx"')
-    requests = subject.series(subject.series.names.http_requests, 'method="POST"')
+    failed = requests_in(subject.series, 'method="POST"', 'status="5xx"')
+    requests = requests_in(subject.series, 'method="POST"')
     return AlertTemplate(
         "VLLMHighErrorRate",
-        f"sum(rate({failed}[5m])) / sum(rate({requests}[5m])) > {_number(subject.limits.error_ratio)}\n"
-        f"and sum(increase({failed}[5m])) > {MIN_FAILURES}",
+        f"{failed}\n/\n{requests}\n> {number(subject.limits.error_ratio)}\nand {failed} >= {MIN_FAILURES + 1}",
         wait="2m",
         severity="critical",
         summary="requests fail",
         description="{{ $value | humanizePercentage }} of the requests end in a server error "
-        f"(limit {_percent(subject.limits.error_ratio)}).",
+        f"(limit {percent(subject.limits.error_ratio)}).",
     )
 
 
 def high_latency(subject: AlertSubject) -> AlertTemplate:
     """Return the alert for the 99th percentile of all replicas together: the buckets are summed first."""
-    limit = _number(subject.limits.p99_latency_seconds)
+    limit = number(subject.limits.p99_latency_seconds)
+    buckets = subject.series(f"{subject.series.names.latency}_bucket")
     return AlertTemplate(
         "VLLMHighLatency",
-        f"histogram_quantile(0.99, sum by (le) (rate({subject.series(subject.series.names.latency)}[5m]))) > {limit}",
+        f"histogram_quantile(0.99, sum by (le) (rate({buckets}[5m]))) > {limit}",
         wait="5m",
         severity="warning",
         summary="requests take long",
@@ -189,12 +199,12 @@ def kv_cache_nearly_full(subject: AlertSubject) -> AlertTemplate:
     usage = subject.series(subject.series.names.kv_cache)
     return AlertTemplate(
         "VLLMKVCacheNearlyFull",
-        f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {_number(subject.limits.kv_cache_usage)}",
+        f"max by (namespace, pod) (avg_over_time({usage}[5m])) > {number(subject.limits.kv_cache_usage)}",
         wait="5m",
         severity="warning",
         summary="the KV cache is nearly full",
         description="{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its KV cache "
-        f"(limit {_percent(subject.limits.kv_cache_usage)}).",
+        f"(limit {percent(subject.limits.kv_cache_usage)}).",
     )
 
 
@@ -236,11 +246,3 @@ def _checked_labels(labels: dict[str, str]) -> dict[str, str]:
             )
     # Prometheus expands templates in label values; the user's text is data.
     return {key: value.replace("{{", '{{"{{"}}') for key, value in labels.items()}
-
-
-def _number(value: float) -> str:
-    return f"{value:.12g}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.6g}%"

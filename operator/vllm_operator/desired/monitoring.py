@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.desired import alerts
-from vllm_operator.desired.prometheus_rule import PrometheusRulePlan
+from vllm_operator.desired import alerts, objectives
+from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan, RecordingRulePlan, RuleGroupPlan
 from vllm_operator.kube.kinds import MONITORING_KINDS, POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.vllm.arguments import PORT, extra_flags
 
@@ -60,7 +60,7 @@ def missing_crds(server: VLLMServer, kinds: Set[str]) -> tuple[str, ...]:
     wanted: set[str] = set()
     if server.spec.monitoring.scrape == "podMonitor":
         wanted.add(POD_MONITOR)
-    if server.spec.monitoring.alerts.enabled:
+    if _wants_rules(server):
         wanted.add(PROMETHEUS_RULE)
     return tuple(sorted(wanted - kinds))
 
@@ -75,7 +75,7 @@ def pod_monitor_plan(server: VLLMServer, kinds: Set[str] = MONITORING_KINDS) -> 
 def prometheus_rule_plan(
     server: VLLMServer, kinds: Set[str] = MONITORING_KINDS, runbooks: str = ""
 ) -> PrometheusRulePlan | None:
-    """Return the PrometheusRule; None when alerts are off or its CRD is absent.
+    """Return the PrometheusRule; None when neither alerts nor objectives are wanted, or its CRD is absent.
 
     Args:
         server: an accepted server.
@@ -85,23 +85,39 @@ def prometheus_rule_plan(
     Raises:
         InvalidSpecError: a label of the alerts is reserved or not valid in Prometheus.
     """
-    if not server.spec.monitoring.alerts.enabled or PROMETHEUS_RULE not in kinds:
+    if not _wants_rules(server) or PROMETHEUS_RULE not in kinds:
         return None
     subject = alerts.alert_subject(server)
-    scraped = scrape_method(server, kinds) is not ScrapeMethod.NONE and _exports_metrics(server)
-    watched = scraped and _expects_replicas(server)
-    wanted = (*([alerts.no_replica_available] if watched else []), *alerts.LOAD_ALERTS)
-    return PrometheusRulePlan(
-        name=child_name(server.name),
-        group=f"vllmserver.{server.name}",
-        records=[alerts.replicas_serving(subject)] if watched else [],
-        alerts=[alert(subject).rule_for(f"VLLMServer {server.key}", subject.labels, runbooks) for alert in wanted],
-    )
+
+    def group(
+        name: str, records: list[RecordingRulePlan], templates: Iterable[AlertTemplate], interval: str | None = None
+    ) -> RuleGroupPlan:
+        rules = [one.rule_for(f"VLLMServer {server.key}", subject.labels, runbooks) for one in templates]
+        return RuleGroupPlan(name, records, rules, interval)
+
+    name = f"vllmserver.{server.name}"
+    groups = []
+    if server.spec.monitoring.alerts.enabled:
+        scraped = scrape_method(server, kinds) is not ScrapeMethod.NONE and _exports_metrics(server)
+        watched = scraped and _expects_replicas(server)
+        wanted = (*([alerts.no_replica_available] if watched else []), *alerts.LOAD_ALERTS)
+        records = [alerts.replicas_serving(subject)] if watched else []
+        groups.append(group(name, records, (alert(subject) for alert in wanted)))
+    if server.spec.monitoring.slo:
+        interval = f"{objectives.INTERVAL_SECONDS}s"
+        groups.append(group(f"{name}.slo", objectives.records(subject), objectives.alerts(subject), interval))
+    return PrometheusRulePlan(child_name(server.name), groups)
+
+
+def _wants_rules(server: VLLMServer) -> bool:
+    return server.spec.monitoring.alerts.enabled or server.spec.monitoring.slo is not None
 
 
 def _expects_replicas(server: VLLMServer) -> bool:
-    """Return False for a server that its user scaled to 0: a missing answer is then no alert."""
-    return server.spec.autoscaling is not None or server.spec.replicas > 0
+    """Return False for a server that may have 0 replicas: a missing answer is then no alert."""
+    if server.spec.autoscaling is not None:
+        return server.spec.autoscaling.min_replicas > 0
+    return server.spec.replicas > 0
 
 
 def _exports_metrics(server: VLLMServer) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,38 @@ class AlertingRulePlan:
 
 
 @dataclass(frozen=True)
-class PrometheusRulePlan:
-    """A PrometheusRule with one group."""
+class RuleGroupPlan:
+    """Rules that Prometheus evaluates one after the other.
+
+    Attributes:
+        name: name of the group, unique in its PrometheusRule.
+        records: recording rules, which come first.
+        alerts: alerting rules.
+        interval: time between two evaluations, as a Prometheus duration; None for that of Prometheus.
+    """
 
     name: str
-    group: str
     records: list[RecordingRulePlan]
     alerts: list[AlertingRulePlan]
+    interval: str | None = None
+
+
+@dataclass(frozen=True)
+class PrometheusRulePlan:
+    """A PrometheusRule."""
+
+    name: str
+    groups: list[RuleGroupPlan]
+
+    @property
+    def records(self) -> list[RecordingRulePlan]:
+        """Return the recording rules of all groups."""
+        return [record for group in self.groups for record in group.records]
+
+    @property
+    def alerts(self) -> list[AlertingRulePlan]:
+        """Return the alerting rules of all groups."""
+        return [alert for group in self.groups for alert in group.alerts]
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,7 @@ class AlertTemplate:
         severity: default of the label `severity`.
         summary: the problem, without its subject.
         description: the problem in full.
+        labels: labels that distinguish it from alerts of the same name.
     """
 
     name: str
@@ -54,6 +81,7 @@ class AlertTemplate:
     severity: str
     summary: str
     description: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def rule_for(self, subject: str, labels: dict[str, str], runbooks: str) -> AlertingRulePlan:
         """Return the rule about one subject.
@@ -66,4 +94,5 @@ class AlertTemplate:
         annotations = {"summary": f"{subject}: {self.summary}", "description": self.description}
         if runbooks:
             annotations["runbook_url"] = runbooks.replace("%s", self.name)
-        return AlertingRulePlan(self.name, self.expr, self.wait, {"severity": self.severity, **labels}, annotations)
+        all_labels = {"severity": self.severity, **labels, **self.labels}
+        return AlertingRulePlan(self.name, self.expr, self.wait, all_labels, annotations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan
+from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan, RuleGroupPlan
 
 QUEUE_SECONDS = 300
 """Seconds that a key may wait in the work queue: a reconcile takes milliseconds, and 32 run at once."""
@@ -40,7 +40,7 @@ def operator_rule_plan(operator: OperatorSubject) -> PrometheusRulePlan:
     """Return the PrometheusRule of an operator."""
     name, labels = f"vllm-operator in {operator.namespace}", {"namespace": operator.namespace}
     alerts = [alert(operator).rule_for(name, labels, operator.runbooks) for alert in OPERATOR_ALERTS]
-    return PrometheusRulePlan(operator.name, "vllm-operator", [], alerts)
+    return PrometheusRulePlan(operator.name, [RuleGroupPlan("vllm-operator", [], alerts)])
 
 
 def down(operator: OperatorSubject) -> AlertTemplate:

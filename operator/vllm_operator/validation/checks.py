@@ -8,7 +8,7 @@ from vllm_operator.api.engine import set_flags
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.validation import kubernetes_checks
+from vllm_operator.validation import kubernetes_checks, slo_checks
 from vllm_operator.validation.argument_checks import (
     config_file_warnings,
     engine_fits_one_pod,
@@ -182,5 +182,6 @@ CHECKS: tuple[Check, ...] = (
     environment_has_one_source,
     api_key_is_in_a_secret,
     surge_can_mount_cache,
+    *slo_checks.CHECKS,
     *kubernetes_checks.CHECKS,
 )

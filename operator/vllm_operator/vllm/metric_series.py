@@ -18,14 +18,26 @@ _SAFE = "[b-df-hj-np-tv-xz24-9]"
 """Alphabet of hashes and suffixes: no vowels, no 0, 1 and 3 (apimachinery pkg/util/rand)."""
 
 
+SLEEP_STATE = "vllm:engine_sleep_state"
+"""Gauge of 0.11.2 and later; rules may only use it to leave an engine out."""
+
+PROCESS_START = "process_start_time_seconds"
+"""Gauge of Python's Prometheus client; missing where several API servers share one port."""
+
+
 @dataclass(frozen=True)
 class MetricNames:
-    """Names of the metrics that vLLM exports, as of 0.32."""
+    """Names of the metrics that vLLM exports, as of 0.32; of a histogram, the name without `_bucket`.
+
+    `output_token` has a value for each request.
+    """
 
     running: str = "vllm:num_requests_running"
     waiting: str = "vllm:num_requests_waiting"
     kv_cache: str = "vllm:kv_cache_usage_perc"
-    latency: str = "vllm:e2e_request_latency_seconds_bucket"
+    latency: str = "vllm:e2e_request_latency_seconds"
+    first_token: str = "vllm:time_to_first_token_seconds"
+    output_token: str = "vllm:request_time_per_output_token_seconds"
     prompt_tokens: str = "vllm:prompt_tokens_total"
     generation_tokens: str = "vllm:generation_tokens_total"
     preemptions: str = "vllm:num_preemptions_total"
@@ -37,9 +49,14 @@ def metric_names(version: Version | None) -> MetricNames:
     """Return the names in a version of vLLM; None stands for the tested release. Tests compare them with `releases/`.
 
     0.9.2 exports kv_cache_usage_perc (vllm#18354) and the old name, 0.9.0 only the old one; vllm#29330 removed it.
+    The time for each output token of a request is exported from 0.11.2 on, before that only the times between tokens.
     """
     if version is not None and version < (0, 10):
-        return replace(MetricNames(), kv_cache="vllm:gpu_cache_usage_perc")
+        return replace(
+            MetricNames(), kv_cache="vllm:gpu_cache_usage_perc", output_token="vllm:time_per_output_token_seconds"
+        )
+    if version is not None and version < (0, 12):
+        return replace(MetricNames(), output_token="vllm:inter_token_latency_seconds")
     return MetricNames()
 
 

@@ -94,6 +94,8 @@ CASES = [
     Case("VLLMHighErrorRate", "nobody asks", ONE.series(**IDLE)),
     Case("VLLMHighErrorRate", "the one request of the night fails", ONE.series(**{**IDLE, "failed": "0x110 1x130"})),
     Case("VLLMHighErrorRate", "probes do not hide it", ONE.series(failed="0+1x240", listed="0+500x240"), 1),
+    Case("VLLMHighErrorRate", "50 fail at once, the first ones ever", ONE.series(failed="_x112 50x128"), 1),
+    Case("VLLMHighErrorRate", "only three fail", ONE.series(ok="7x240", failed="0x110 1 2 3x128")),
     Case("VLLMPreemptions", "one for five requests", ONE.series(preempted="0+1x240"), 1),
     Case("VLLMPreemptions", "one for fifty requests", ONE.series(preempted="0+1x240", finished="0+50x240")),
     Case("VLLMPreemptions", "so many that none finishes", ONE.series(preempted="0+1x240", finished="7x240"), 1),
@@ -151,6 +153,7 @@ CASES = [
     Case("VLLMEngineStalled", "idle", ONE.series(**IDLE)),
     Case("VLLMEngineStalled", "stalled while idle, and clients give up", ONE.series(**STUCK, running="0x240"), 1),
     Case("VLLMEngineStalled", "idle, and clients send nonsense", ONE.series(**{**IDLE, "refused": "0+50x240"})),
+    Case("VLLMEngineStalled", "asleep, and a request waits", ONE.series(**STUCK) + ONE.asleep()),
     Case(
         "VLLMEngineStalled",
         "stuck for four minutes",
