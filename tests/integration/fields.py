@@ -178,7 +178,7 @@ def any_rule(text: str) -> Look:
 
 
 OBJECTIVES = ("availability", "timeToFirstToken", "timePerOutputToken", "latency")
-ONE_OBJECTIVE = {"monitoring": {"slo": {"availability": {"objective": 0.99}}}}
+ONE_OBJECTIVE: Object = {"monitoring": {"slo": {"availability": {"objective": 0.99}}}}
 SECRET_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]}}
 CONFIG_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]}}
 FIELD_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}
