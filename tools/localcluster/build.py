@@ -101,7 +101,11 @@ PROGRAMS = {
             packages=tuple(f"{_PROMETHEUS_OPERATOR}/{command}" for command in PROMETHEUS_OPERATOR_COMMANDS),
             ldflags=f"-X github.com/prometheus/common/version.Version={settings.PROMETHEUS_OPERATOR}",
         ),
-        Program("alertmanager", settings.ALERTMANAGER, packages=("github.com/prometheus/alertmanager/cmd/alertmanager",)),
+        Program(
+            "alertmanager",
+            settings.ALERTMANAGER,
+            packages=("github.com/prometheus/alertmanager/cmd/alertmanager",),
+        ),
         Program(
             "kubeconform",
             settings.KUBECONFORM,

@@ -14,7 +14,7 @@ BOUNDS_FLAG = "--custom-histogram-buckets"
 """Flag of vLLM 0.32 and later that replaces the bounds of a family of histograms."""
 
 LATENCY, FIRST_TOKEN, OUTPUT_TOKEN = "request_latency", "time_to_first_token", "inter_token_latency"
-"""Families of histograms, as the flag names them (vllm/v1/metrics/buckets.py)."""
+"""Families of histograms, as the flag names them (BUCKET_FAMILY_KEYS of vllm.v1.metrics.buckets)."""
 
 DEFAULT_BOUNDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
