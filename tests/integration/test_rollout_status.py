@@ -13,6 +13,7 @@ from tools.harness.kube import Object, condition
 ADDRESS = "127.8.8.8"
 GOOD, BROKEN = "vllm/vllm-openai:v0.31.0", "vllm/vllm-openai:v0.32.0-nope"
 NOT_FOUND = f'failed to pull and unpack image "docker.io/{BROKEN}": docker.io/{BROKEN}: not found'
+NEXT = "vllm/vllm-openai:v0.31.1"
 BEGUN = "2026-01-01T00:00:00Z"
 
 
@@ -105,6 +106,36 @@ def test_broken_image_next_to_serving_replicas_is_reported_and_can_be_reverted(s
         Stalled=("False", "NotStalled"),
     )
     assert servers.get("rolls")["status"]["message"] == "3/3 replicas serve"
+
+
+def test_failed_rollout_is_taken_back_and_held_until_the_spec_changes(servers: Servers, engines: None) -> None:
+    rollout = {"autoRollback": True}
+    servers.create("back", {"image": GOOD, "replicas": 2, "accelerator": {"resourceName": ""}, "rollout": rollout})
+    serve(servers, "back", GOOD, 2)
+    wait_for_conditions(servers, "back", Ready=("True", "Serving"), Progressing=("False", "Complete"))
+
+    servers.patch("back", {"image": BROKEN}, settled=False)
+    new = servers.kube.eventually(lambda: pods(servers, "back", BROKEN) or False, within=20)
+    play(servers, new[0], {"waiting": {"reason": "ErrImagePull", "message": NOT_FOUND}}, ready=False)
+    serve(servers, "back", GOOD, 2)
+    held = wait_for_conditions(
+        servers,
+        "back",
+        Progressing=("False", "RolledBack"),
+        Ready=("False", "RolledBack"),
+        Available=("True", "Serving"),
+    )
+    assert "not found" in held["Progressing"]["message"]
+    assert servers.get("back")["spec"]["image"] == BROKEN
+    generation = servers.child("Deployment", "back")["metadata"]["generation"]
+
+    servers.patch("back", {"health": {"probeIntervalSeconds": 7}})
+    assert servers.child("Deployment", "back")["metadata"]["generation"] == generation
+    assert pods(servers, "back", BROKEN) == []
+
+    servers.patch("back", {"image": NEXT}, settled=False)
+    servers.kube.eventually(lambda: pods(servers, "back", NEXT) or False, within=20)
+    wait_for_conditions(servers, "back", Progressing=("True", "RollingOut"))
 
 
 def test_pods_refused_by_an_admission_policy_are_reported(servers: Servers) -> None:

@@ -140,6 +140,12 @@ class Rollout(Model):
         default=120,
         description="Seconds that running requests have to finish when a replica stops; after that vLLM cuts them.",
     )
+    auto_rollback: bool = Field(
+        default=False,
+        description="Take a rollout back to the pods that served last when its replicas crash again and again, cannot "
+        "start, or are not ready at the deadline. The spec stays as it is, and is not tried again until it changes the "
+        "pods.",
+    )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.names import selector_labels
-from vllm_operator.apply.admission_memory import ADMISSION_RECHECK_SECONDS
 from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
+from vllm_operator.apply.rollback import rolled_back
 from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.liveness import RECONCILE_DEADLINE_SECONDS
 from vllm_operator.controller.namesakes import namesake_inputs
+from vllm_operator.controller.recheck_delay import recheck_delay
 from vllm_operator.controller.reference_resolver import ReferenceCheck, ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
+from vllm_operator.controller.rollbacks import desired_with_rollback, must_roll_back
 from vllm_operator.controller.server_state import ServerState, ServerStates
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.desired.state import DesiredState
@@ -44,16 +46,6 @@ from vllm_operator.status.replicas.replica import ReplicaAssessor
 from vllm_operator.status.rollout import is_late
 from vllm_operator.status.settling import is_settling, settling_delay
 from vllm_operator.validation.claim_checks import claim_problems
-
-MISSING_REFERENCE_SECONDS = 5.0
-"""Delay until a missing Secret or claim is read again: they are not watched."""
-
-REFUSED_SECONDS = 30.0
-"""Delay until the operator retries a write that the API server refused, or whose object another owner holds."""
-
-REFERENCES_SECONDS = 60.0
-"""Interval at which the referenced Secrets are read again."""
-
 
 RESTARTS_OFF = (
     "health.restartStalled has no effect: the operator runs with --no-restart-stalled, so stalled replicas are "
@@ -148,6 +140,8 @@ class Reconciler:
         findings = await self._examine_pods(state, snapshot)
         inputs = self._status_inputs(key, before.server, snapshot, desired, references, applied, findings)
         assessment = await self._assess(inputs)
+        if must_roll_back(state, desired, assessment):
+            return Requeue.now()
         may_remediate = self.may_restart and desired.server.restart_stalled and applied.failure is None
         requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
         await self._refuse_namesakes(key, desired.server.name)
@@ -158,7 +152,7 @@ class Reconciler:
             raise applied.failure
         if applied.edited_concurrently:
             return Requeue.now()
-        return Requeue.earliest(requeue, _recheck(desired, references, applied))
+        return Requeue.earliest(requeue, recheck_delay(desired, references, applied))
 
     async def _refuse_namesakes(self, key: Key, owner: str) -> None:
         """Write into the status of every server with the names of this one's children that it gets none."""
@@ -174,7 +168,9 @@ class Reconciler:
         installed = self.optional_kinds.installed
         desired = self.servers.desired(key, snapshot.server, installed, self.runbooks, snapshot.deployment)
         problems = claim_problems(desired.claim, snapshot.claim)
-        return replace(desired, problems=problems) if problems else desired
+        if problems:
+            return replace(desired, problems=problems)
+        return desired_with_rollback(self.servers[key], snapshot, desired)
 
     async def _apply(
         self, key: Key, state: ServerState, before: Snapshot, desired: DesiredState, references: ReferenceCheck
@@ -288,6 +284,7 @@ class Reconciler:
             log_diagnoses=self.log_reader.diagnoses(key, findings.failures),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
             lookup_results=self.lookups.results(key, findings.lookups),
+            rolled_back=rolled_back(snapshot.deployment) if server.auto_rollback else "",
             sizing=desired.memory.fields,
             memo=findings.memo,
         )
@@ -335,15 +332,3 @@ class Reconciler:
             return None
         delays = (self.log_reader.status_delay(key), self.probes.status_delay(key))
         return min((delay for delay in delays if delay is not None), default=None)
-
-
-def _recheck(desired: DesiredState, references: ReferenceCheck, applied: ApplyResult) -> Requeue:
-    """Return when to reconcile again because of a cause whose end no watch event reports."""
-    if references.missing:
-        return Requeue.after(MISSING_REFERENCE_SECONDS)
-    if applied.needs_recheck:
-        return Requeue.after(REFUSED_SECONDS)
-    return Requeue.earliest(
-        Requeue.after(REFERENCES_SECONDS) if desired.references else Requeue.never(),
-        Requeue.after(ADMISSION_RECHECK_SECONDS) if applied.admission_changes.notes else Requeue.never(),
-    )

@@ -27,12 +27,14 @@ class ServerState:
         writes: the earlier writes of its children.
         rate_limiter: limits how often its spec is applied.
         pods: results about its pods; PodMemo bounds the memory for each.
+        rollout_failure: why its rollout failed in the last reconcile; empty when it did not.
         settling_since: when its status began to wait for Kubernetes' controllers; None while it does not wait.
     """
 
     writes: WriteHistory
     rate_limiter: SpecRateLimiter
     pods: PodMemo = field(default_factory=PodMemo)
+    rollout_failure: str = ""
     settling_since: datetime | None = None
     _desired: DesiredState | None = None
     _desired_for: object = None

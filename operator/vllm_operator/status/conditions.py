@@ -81,6 +81,8 @@ def progressing(assessment: Assessment) -> ConditionResult:
         return _not_begun(assessment)
     if held := held_back_message(assessment.inputs):
         return ConditionResult("False", "Paused", held)
+    if assessment.inputs.rolled_back:
+        return ConditionResult("False", "RolledBack", _rolled_back(assessment))
     if rollout.complete:
         message = f"{count_noun(rollout.updated, 'replica')} of the wanted revision rolled out"
         return ConditionResult("False", "Complete", message)
@@ -96,6 +98,13 @@ def progressing(assessment: Assessment) -> ConditionResult:
     if not rollout.observed:
         return ConditionResult("True", "Starting", "the Deployment controller has not observed the latest spec yet")
     return ConditionResult("True", "RollingOut", _join(_updated_count(assessment), _cause(assessment)))
+
+
+def _rolled_back(assessment: Assessment) -> str:
+    return (
+        f"the replicas of the spec failed, so those that served before are back ({assessment.inputs.rolled_back}); "
+        "correct the spec: it is tried again when it changes the pods"
+    )
 
 
 def _not_begun(assessment: Assessment) -> ConditionResult:
@@ -189,6 +198,8 @@ def stalled(assessment: Assessment) -> ConditionResult:
     acceptance = accepted(assessment)
     if not acceptance.is_true:
         return ConditionResult("True", acceptance.reason, acceptance.message)
+    if assessment.inputs.rolled_back:
+        return ConditionResult("True", "RolledBack", _rolled_back(assessment))
     if assessment.is_stuck and not assessment.rollout.complete:
         return ConditionResult("True", "Stuck", progressing(assessment).message)
     if assessment.blocked and not assessment.is_complete:

@@ -56,6 +56,7 @@ LOST: Mapping[str, str] = {
     "health.probeIntervalSeconds": "the health check runs each 5 s",
     "health.syntheticCompletion": _NO_PROBER,
     "health.restartStalled": _NO_PROBER,
+    "rollout.autoRollback": _NO_ROLLOUT,
     "rollout.maxSurge": _NO_ROLLOUT,
     "rollout.maxUnavailable": _NO_ROLLOUT,
     "disruption": "there are no node drains",

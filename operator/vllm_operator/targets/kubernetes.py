@@ -19,6 +19,7 @@ LOST: Mapping[str, str] = {
     "health.probeIntervalSeconds": "only the operator probes; the kubelet's probes are carried over",
     "health.syntheticCompletion": _NO_PROBER,
     "health.restartStalled": _NO_PROBER,
+    "rollout.autoRollback": "nobody takes a failed rollout back; use kubectl rollout undo",
     "paused": "nothing reconciles the files",
     "version": "its arguments are in the Deployment; nothing checks them again",
 }
