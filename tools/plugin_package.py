@@ -1,7 +1,8 @@
 """Build the kubectl plugin as one file, and the manifest by which krew installs it.
 
 `python -m tools.plugin_package` writes `dist/kubectl-vllm` (a pex file), `dist/kubectl-vllm-OS-ARCH.tar.gz` and
-`dist/vllm.yaml`. The file runs with the Python of the build: it holds compiled modules.
+`dist/vllm.yaml`. The file runs with the Python of the build: it holds compiled modules. The manifest names all archives
+in `dist`, so that those of other machines can be put there first. PLUGIN_URL is the address of the releases.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -27,8 +29,12 @@ PROGRAM = "kubectl-vllm"
 PEX = "pex>=2.50,<3"
 """Builds one file of a Python program (docs.pex-tool.org)."""
 
-URL = "https://example.org/vllm-operator/releases/download"
-"""Where a release is downloaded from, unless PLUGIN_URL says otherwise."""
+NOWHERE = "https://plugin-url-is-unset.invalid/releases/download"
+"""Address of the releases without PLUGIN_URL. krew needs one in each manifest, and `--archive` replaces it. Nothing is
+ever served at `.invalid` (RFC 2606)."""
+
+ARCHIVE = re.compile(rf"{PROGRAM}-([a-z0-9]+)-([a-z0-9]+)\.tar\.gz")
+"""Name of an archive, with operating system and architecture."""
 
 ARCHITECTURES: Mapping[str, str] = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """Name of the machine -> its name in krew."""
@@ -40,14 +46,28 @@ def main() -> None:
     program = build(DIST / PROGRAM)
     system, architecture = platform.system().lower(), ARCHITECTURES[platform.machine().lower()]
     archive = pack(program, DIST / f"{PROGRAM}-{system}-{architecture}.tar.gz")
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    url = f"{os.environ.get('PLUGIN_URL', URL)}/v{__version__}/{archive.name}"
     manifest = DIST / "vllm.yaml"
+    releases = os.environ.get("PLUGIN_URL") or NOWHERE
     manifest.write_text(
-        yaml.safe_dump(krew_manifest(__version__, {(system, architecture): (url, digest)}), sort_keys=False)
+        yaml.safe_dump(krew_manifest(__version__, releases, archives(DIST, __version__, releases)), sort_keys=False)
     )
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     print(f"{program} ({program.stat().st_size:,} bytes, for Python {python}), {archive}, {manifest}")
+    print(f"kubectl krew install --manifest {manifest} --archive {archive}")
+    if releases == NOWHERE:
+        print("To publish the manifest, set PLUGIN_URL to the address of the releases: now it installs archives only.")
+
+
+def archives(folder: Path, version: str, releases: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return operating system and architecture -> URL and SHA-256 of each archive in a folder."""
+    return {
+        (found[1], found[2]): (
+            f"{releases.rstrip('/')}/v{version}/{path.name}",
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(folder.iterdir())
+        if (found := ARCHIVE.fullmatch(path.name))
+    }
 
 
 def build(path: Path) -> Path:
@@ -86,11 +106,12 @@ def _without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def krew_manifest(version: str, archives: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+def krew_manifest(version: str, releases: str, archives: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
     """Return the manifest of the plugin (krew.sigs.k8s.io/docs/developer-guide/plugin-manifest).
 
     Args:
         version: version of the plugin.
+        releases: address of the releases.
         archives: operating system and architecture -> URL and SHA-256 of the archive.
     """
     return {
@@ -99,10 +120,10 @@ def krew_manifest(version: str, archives: Mapping[tuple[str, str], tuple[str, st
         "metadata": {"name": "vllm"},
         "spec": {
             "version": f"v{version}",
-            "homepage": URL.removesuffix("/releases/download"),
+            "homepage": releases.rstrip("/").removesuffix("/releases/download"),
             "shortDescription": "Check, watch and use VLLMServers",
-            "description": "Sizes, renders and checks VLLMServers, shows why one does not serve, and talks to them.\n",
-            "caveats": "The program needs Python 3.11 or later, of the minor version that it was built with.\n",
+            "description": "Sizes, renders and checks VLLMServers,\nshows why one does not serve, and talks to them.\n",
+            "caveats": f"The program needs Python {sys.version_info.major}.{sys.version_info.minor}.\n",
             "platforms": [
                 {
                     "selector": {"matchLabels": {"os": system, "arch": architecture}},

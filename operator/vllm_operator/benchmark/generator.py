@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from vllm_operator.benchmark.clients import Clients
 from vllm_operator.benchmark.prompts import Prompts
 from vllm_operator.benchmark.records import MeasuredRequest
 from vllm_operator.benchmark.shapes import Stage, arrivals
-from vllm_operator.client import VLLMClientError
+from vllm_operator.client import InvalidRequest, VLLMClientError
 
 LONGEST_ERROR = 200
 """Characters of an error that are kept."""
@@ -68,7 +69,15 @@ class Generator:
         self._began = began
         self._done = done
         self._left = 0
+        self._full: Counter[str] = Counter()
         self.requests: list[MeasuredRequest] = []
+
+    def notes(self) -> list[str]:
+        """Return what else happened, for the report."""
+        return [
+            f"{stage}: {count} conversations ended early, at the longest context of the model: they are no failures"
+            for stage, count in self._full.items()
+        ]
 
     async def run(self, workload: Workload) -> None:
         """Run all stages."""
@@ -123,6 +132,10 @@ class Generator:
                 stream = client.stream_completions(prompt, max_tokens=tokens, min_tokens=tokens, ignore_eos=True)
                 response = await stream.collect()
         except VLLMClientError as error:
+            if turn > 1 and isinstance(error, InvalidRequest):
+                # Its first turn was accepted, so that the conversation is what is too long now.
+                self._full[stage.name] += 1
+                return None
             text = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
             self._keep(MeasuredRequest(stage.name, started, None, self._clock() - started, turn=turn, error=text))
             # A server that refuses at once would be asked without a pause.

@@ -130,8 +130,8 @@ def _csv(header: Sequence[str], rows: Any) -> str:
 def table(report: Report) -> list[list[str]]:
     """Return the figures as rows of text, with a header."""
     header = [
-        "Load", "Requests", "Failed", "In flight", "Requests/s", "Tokens/s", "Latency p50", "p90", "p99",
-        "First token p50", "p90", "p99", "Per token p50", "p99",
+        "Load", "Requests", "Failed", "In flight", "Requests/s", "Tokens/s", "Latency p50", "Latency p90",
+        "Latency p99", "First token p50", "First token p90", "First token p99", "Per token p50", "Per token p99",
     ]  # fmt: skip
     return [header, *(_row(figures) for figures in report.figures)]
 

@@ -14,18 +14,23 @@ WIDTH, HEIGHT = 720, 130
 MOST_POINTS = 1500
 """Samples, or requests, that are drawn; of more samples every n-th, of more requests the slowest of each group."""
 
+GREEN, PALE_GREEN, GREY, AMBER, RED, VIOLET = "#2ca02c", "#98df8a", "#c7c7c7", "#ffbb78", "#d62728", "#9467bd"
+
 PHASE_COLOURS = {
-    "Serving": "#2ca02c",
-    "Draining": "#98df8a",
-    "Scheduling": "#c7c7c7",
-    "Pending": "#c7c7c7",
-    "Loading": "#ffbb78",
-    "LoadingWeights": "#ffbb78",
-    "Stalled": "#d62728",
-    "CrashLooping": "#d62728",
-    "Failed": "#d62728",
+    "Serving": GREEN,
+    "Draining": PALE_GREEN,
+    "Scheduling": GREY,
+    "Pulling": "#aec7e8",
+    "Downloading": "#ffe0b3",
+    "Loading": AMBER,
+    "Stalled": RED,
+    "CrashLooping": "#8c1515",
+    "Failed": "#ff7f7f",
 }
-"""Phase of a replica -> its colour; other phases get those of the chart's palette."""
+"""Phase of a replica -> its colour; other phases are violet."""
+
+MOST_TICKS = 10
+"""Ticks of an axis of whole numbers that are all named."""
 
 
 def server(samples: Sequence[Sample], requests: Sequence[MeasuredRequest] = ()) -> Any:
@@ -43,7 +48,7 @@ def server(samples: Sequence[Sample], requests: Sequence[MeasuredRequest] = ()) 
     charts = [_points(alt, seconds, requests), *(_part(alt, seconds, *reading) for reading in readings)]
     return (
         alt.vconcat(*(chart for chart in charts if chart is not None))
-        .resolve_scale(x="shared", color="independent")
+        .resolve_scale(x="shared", color="independent", strokeDash="independent")
         .properties(title="Clients and server, second by second")
     )
 
@@ -87,17 +92,18 @@ def _part(alt: Any, seconds: Any, rows: Rows, title: str, mark: str) -> Any:
         if is_area
         else chart.mark_line(interpolate="step-after" if mark == "step" else "linear")
     )
+    known = list(dict.fromkeys(row["series"] for row in rows))
     colour = alt.Color("series:N", title=None, sort=None)
     if is_area:
-        known = list(dict.fromkeys(row["series"] for row in rows))
-        if set(known) <= PHASE_COLOURS.keys():
-            colour = colour.scale(domain=known, range=[PHASE_COLOURS[name] for name in known])
-    axis = alt.Axis(tickMinStep=1, format="d") if is_whole else alt.Axis()
+        colour = colour.scale(domain=known, range=[PHASE_COLOURS.get(name, VIOLET) for name in known])
+    highest = math.ceil(max(row["value"] for row in rows)) * (len(known) if is_area else 1)
+    axis = alt.Axis(format="d", values=list(range(highest + 1))) if is_whole and highest <= MOST_TICKS else alt.Axis()
+    dash = alt.StrokeDash("series:N", legend=None).scale(domain=known, range=[[1, 0], [6, 4]])
     return marked.encode(
         x=seconds,
         y=alt.Y("value:Q", title=title, stack=True if is_area else None, axis=axis, scale=alt.Scale(domainMin=0)),
         color=colour,
-        strokeDash=alt.StrokeDash("series:N", legend=None, sort=None) if mark == "step" else alt.Undefined,
+        strokeDash=dash if mark == "step" else alt.Undefined,
     )
 
 

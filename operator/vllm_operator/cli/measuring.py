@@ -145,7 +145,7 @@ async def _measure(place: MeasuredServer, workload: Workload, requests: BenchReq
     about = {"server": place.name, "model": model, "version": version, "generator": "built-in"}
     if notes:
         about["interrupted"] = "true"
-    return Report(about, generator.requests, sampler.samples, (*place.notes(), *notes))
+    return Report(about, generator.requests, sampler.samples, (*place.notes(), *generator.notes(), *notes))
 
 
 async def _served(place: MeasuredServer, requests: BenchRequests) -> tuple[str, str]:

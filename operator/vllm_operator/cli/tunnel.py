@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +17,24 @@ from vllm_operator.client.port_forward import PortForwarder
 
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Cluster
+
+
+FORWARDING_THREADS = "Kubernetes port forward"
+"""Beginning of the names of the official client's threads that copy bytes (kubernetes/stream/ws_client.py)."""
+
+
+@functools.cache
+def _quiet_threads() -> None:
+    """Print no traceback of a forwarding thread whose connection was closed, as when a command ends by ctrl-C."""
+    report = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread else ""
+        is_closed = failure.exc_type is not None and issubclass(failure.exc_type, OSError | ValueError)
+        if not (name.startswith(FORWARDING_THREADS) and is_closed):
+            report(failure)
+
+    threading.excepthook = hook
 
 
 class OnePod(ClusterApi):
@@ -56,6 +76,7 @@ class Tunnel:
         Raises:
             CallError: a right is missing, or the API server does not reach the pod.
         """
+        _quiet_threads()
         try:
             self.url = self._forwarder.start()
         except ModelNotReady as error:

@@ -17,6 +17,10 @@ from vllm_operator.client import AsyncVLLMClient, ClientConfig, RetryPolicy
 PATH = "/v1/completions"
 
 
+run_notes: list[str] = []
+"""Notes of the last run."""
+
+
 async def run(server: FakeVLLMServer, load: str, most: int, turns: int = 3) -> list[MeasuredRequest]:
     config = ClientConfig(base_url=server.url, api_key=SecretStr(""), retries=RetryPolicy(max_attempts=1))
     begin = time.monotonic()
@@ -26,6 +30,7 @@ async def run(server: FakeVLLMServer, load: str, most: int, turns: int = 3) -> l
             clients, Prompts(8), lambda: time.monotonic() - begin, lambda stage: began.append(stage.name)
         )
         await generator.run(Workload(parse_load(load), seconds=30, most_requests=most, output_tokens=2, turns=turns))
+    run_notes[:] = generator.notes()
     assert began == list(dict.fromkeys(request.stage for request in generator.requests))
     return generator.requests
 
@@ -88,3 +93,17 @@ async def test_errors_are_recorded_and_end_a_conversation() -> None:
     assert [request.turn for request in requests] == [1, 1, 1]
     assert all("no such model" in request.error for request in requests)
     assert all(request.first_token is None for request in requests)
+
+
+async def test_conversation_that_fills_the_context_is_no_failure() -> None:
+    async with FakeVLLMServer() as server:
+
+        async def refuse(request: web.Request) -> web.StreamResponse:
+            return web.json_response({"error": {"message": "maximum context length", "code": 400}}, status=400)
+
+        server.answers[PATH] = [lambda request: server._stream(request, {}, False), refuse] * 2
+        requests = await run(server, "turns=1", most=4)
+    assert [(request.turn, request.error) for request in requests] == [(1, ""), (1, "")]
+    assert run_notes == [
+        "turns=1: 2 conversations ended early, at the longest context of the model: they are no failures"
+    ]

@@ -18,7 +18,7 @@ from tests.helpers.pods import loading_pod, ready_pod
 from vllm_operator.cli.api_failures import CallError
 from vllm_operator.cli.cluster import Cluster
 from vllm_operator.cli.options import ClusterOptions
-from vllm_operator.cli.tunnel import PodTunnel
+from vllm_operator.cli.tunnel import PodTunnel, _quiet_threads
 
 
 class FakePortForward:
@@ -144,3 +144,29 @@ def test_pod_that_is_not_ready_is_named(tmp_path: Path) -> None:
         PodTunnel(Cluster(ClusterOptions(kubeconfig=str(path))), pod),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "is_shown"),
+    [
+        ("Kubernetes port forward proxy: 8000", BrokenPipeError(32, "Broken pipe"), False),
+        ("Kubernetes port forward proxy: 8000", KeyError("x"), True),
+        ("another", BrokenPipeError(32, "Broken pipe"), True),
+    ],
+)
+def test_closed_connections_of_forwarding_threads_print_nothing(
+    name: str, error: Exception, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    _quiet_threads.cache_clear()
+    _quiet_threads()
+
+    def fail() -> None:
+        raise error
+
+    thread = threading.Thread(target=fail, name=name)
+    thread.start()
+    thread.join()
+    assert bool(shown) == is_shown
+    _quiet_threads.cache_clear()

@@ -251,27 +251,36 @@ def _with_guidellm(place: Any, settings: BenchSettings, workload: Workload) -> R
 
 
 def _print_figures(report: Report, output: str | None) -> None:
-    from rich.table import Table
-
     from vllm_operator.benchmark.report import summary, table
-    from vllm_operator.cli import console
     from vllm_operator.cli.output import print_data
 
     if output:
         print_data(summary(report), output)
         return
-    head, *rows = table(report)
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for number, cell in enumerate(head):
-        shown.add_column(cell, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        shown.add_row(*row)
-    console.out().print(shown)
+    _print_cells(table(report))
     for figures in report.figures:
         for text, count in figures.errors.items():
             click.echo(f"{figures.stage}: {count} requests failed: {clean(text, 300)}", err=True)
     for note in report.notes:
         click.echo(f"note: {clean(note, 300)}", err=True)
+
+
+def _print_cells(rows: list[list[str]]) -> None:
+    """Print a table; where a terminal is too narrow for it, with a row for each figure and a column for each load."""
+    from rich.table import Table
+
+    from vllm_operator.cli import console
+
+    screen = console.out()
+    if sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True)) > screen.width:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    head, *body = rows
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for number, cell in enumerate(head):
+        shown.add_column(cell, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in body:
+        shown.add_row(*row)
+    screen.print(shown)
 
 
 def _print_comparison(before: Path, after: Path, output: str | None) -> bool:

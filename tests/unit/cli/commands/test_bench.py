@@ -153,3 +153,13 @@ async def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     assert "ctrl-C ended the measurement early" in errors
     assert "concurrent=1" in output
     assert len(from_json((tmp_path / "report.json").read_text()).requests) >= 5
+
+
+async def test_narrow_terminal_gets_a_row_for_each_figure() -> None:
+    async with FakeVLLMServer() as server:
+        words = ("bench", "--url", server.url, *SHORT, "--load", "concurrent=1")
+        narrow = {"COLUMNS": "60", "NO_COLOR": "1", "TERM": "xterm"}
+        ended = await asyncio.to_thread(plugin, *words, terminal=True, environment=narrow)
+    rows = [line.split() for line in ended.stdout.splitlines()]
+    assert ["Requests", "4"] in rows
+    assert [row[1] for row in rows if row[:1] == ["Latency"]] == ["p50", "p90", "p99"]
