@@ -130,7 +130,7 @@ def _question(spec: Spec, name: str) -> _Question:
         release=".".join(map(str, shown.number)) if shown else "",
         division=division,
         resource=spec.accelerator.resource_name,
-        product=spec.scheduling.node_selector.get(PRODUCT_LABEL, "") if own else "",
+        product=_product(spec) if own else "",
         dtype=engine.dtype or "auto",
         quantization=engine.quantization or "",
         kv_cache_dtype=engine.kv_cache_dtype or "auto",
@@ -141,6 +141,10 @@ def _question(spec: Spec, name: str) -> _Question:
         prefix_caching=engine.enable_prefix_caching,
         eager=bool(engine.enforce_eager),
     )
+
+
+def _product(spec: Spec) -> str:
+    return spec.accelerator.product or spec.scheduling.node_selector.get(PRODUCT_LABEL, "")
 
 
 @lru_cache(maxsize=1024)

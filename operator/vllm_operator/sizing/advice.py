@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from vllm_operator.sizing.checked_families import doubts
 from vllm_operator.sizing.config_fields import ConfigError
 from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.engine import EngineOptions
@@ -163,11 +164,11 @@ def _support(note: QuantizationNote, device: Device) -> str:
 
 def advise(model: ModelShape, options: EngineOptions, device: Device, result: Estimate) -> list[str]:
     """Return advice in sentences, the most important first."""
-    lines = list(result.refusals)
+    lines = [*result.refusals, *doubts(model)]
     if divides(model, options.division.tensor):
         sizes = tensor_sizes(model, max(NODE_GPUS, options.division.tensor))
         lines.append(f"Possible tensor parallel sizes are {', '.join(map(str, sizes))}")
-    if not result.fits and not lines:
+    if not result.fits and not result.refusals:
         lines.append(_why_not(result))
     if options.max_model_len and options.max_model_len > model.max_position:
         lines.append(

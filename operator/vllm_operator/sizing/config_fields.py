@@ -32,6 +32,9 @@ def integer(config: Mapping[str, Any], *names: str, default: int | None = None, 
         value = config.get(name)
         if value is None:
             continue
+        if isinstance(value, list) and value and value.count(value[0]) == len(value):
+            # Gemma 3n has the same width for each layer, InternVL the same size for rows and columns.
+            value = value[0]
         if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
             raise ConfigError(f"config.json: {name} is {value!r}; it must be a whole number")
         if not low <= value <= MAX_SIZE:

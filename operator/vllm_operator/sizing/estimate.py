@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from vllm_operator.sizing.activation import BASE_BYTES, HOPPER_BYTES, Peak, ProfileRun, peak
+from vllm_operator.sizing.checked_families import is_generic
 from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.engine import Batch, EngineOptions, largest_batch
 from vllm_operator.sizing.gpus import Device
@@ -185,7 +186,7 @@ def _stage(model: ModelShape, options: EngineOptions, device: Device, index: int
         demand=demand,
         capacity=capacity(layout, max(available, 0), context, demand, options.release),
         longest_context=longest_context(layout, max(available, 0), model.max_position, demand),
-        margin=_margin(options, device, weights[0], top.total),
+        margin=_margin(options, device, weights[0], top.total) * (2 if is_generic(model) else 1),
         peak=top,
         state_blocks=batch.sequences if _needs_states(model, options) else 0,
         refusals=tuple(refusals(model, options, device, _quantization(model, options))),
@@ -243,7 +244,8 @@ def _demand(model: ModelShape, options: EngineOptions, batch: Batch, device: Dev
         batches = (
             options.division.pipeline + 1 if uses_second_runner(model, options) else max(2, options.division.pipeline)
         )
-    return CacheDemand(batches * batch.tokens, encoder_tokens=0, recurrent_blocks=_states(model, options))
+    encoder_tokens = batch.tokens if model.encoder_layers else 0
+    return CacheDemand(batches * batch.tokens, encoder_tokens, recurrent_blocks=_states(model, options))
 
 
 def _states(model: ModelShape, options: EngineOptions) -> int:
@@ -251,8 +253,9 @@ def _states(model: ModelShape, options: EngineOptions) -> int:
     caching = options.prefix_caching
     if caching is None:
         caching = options.release.caches_recurrent_prefixes
-    kinds = {cache.kind for layer in model.layers for cache in layer.caches if isinstance(cache, StateCache)}
-    if not caching or not kinds:
+    caches = [cache for layer in model.layers for cache in layer.caches]
+    kinds = {cache.kind for cache in caches if isinstance(cache, StateCache)}
+    if not caching or not kinds or all(isinstance(cache, StateCache) for cache in caches):
         return 1
     return 3 if "mamba2" in kinds and options.release.keeps_prefill_states else 2
 

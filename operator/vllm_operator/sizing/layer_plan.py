@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from vllm_operator.sizing.config_fields import MAX_LAYERS, ConfigError, integer, part, strings, text
 from vllm_operator.sizing.layers import AttentionCache, LatentCache, Layer, LayerCache
+from vllm_operator.sizing.searched_layers import searched_layers
 from vllm_operator.sizing.state_layers import recurrent_cache
 
 LATENT_TYPES = {
+    "axk1",
+    "bailing_hybrid",
     "deepseek_v2",
     "deepseek_v3",
     "deepseek_v32",
     "deepseek_vl_v2",
+    "dots3_note",
     "glm_moe_dsa",
     "glm4_moe_lite",
     "kimi_k2",
@@ -24,7 +29,7 @@ LATENT_TYPES = {
 }
 """Families with multi-head latent attention.
 
-Source: `is_deepseek_mla` in vLLM's model_arch_config_convertor.py (0.28.0).
+Source: `is_deepseek_mla` in vLLM's model_arch_config_convertor.py (0.32.0).
 """
 
 _SLIDING_PATTERNS = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "exaone4": 4, "olmo3": 4}
@@ -37,9 +42,14 @@ _ONE_WINDOW = {"mistral", "mixtral", "phi3", "phimoe", "starcoder2", "ministral"
 """Families whose `sliding_window` holds for each layer."""
 
 
+WITHOUT_ATTENTION = frozenset({"mamba", "mamba2", "falcon_mamba"})
+"""Families of recurrent layers only, whose config.json has no attention heads."""
+
+
 def head_sizes(config: Mapping[str, Any], model_type: str, hidden: int) -> tuple[int, int, int]:
     """Return the attention heads, the heads of keys and values, and the elements of a head."""
-    heads = integer(config, "num_attention_heads", "n_head", "n_heads", "decoder_attention_heads")
+    none = 1 if model_type in WITHOUT_ATTENTION else None
+    heads = integer(config, "num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", default=none)
     default = 1 if config.get("multi_query") is True else heads
     names: tuple[str, ...] = (
         "num_key_value_heads",
@@ -69,10 +79,23 @@ def layers_of(config: Mapping[str, Any], model_type: str, dtype: str, has_expert
     if number > MAX_LAYERS:
         raise ConfigError(f"config.json: {names[0]} is {number}; at most {MAX_LAYERS} layers are sized")
     kinds = _kinds(config, model_type, number)
-    return tuple(
+    if "block_configs" in config:
+        return searched_layers(config, number)
+    layers = [
         Layer(_caches(config, model_type, kind, dtype), _mlp(config, model_type, kind, index, has_experts))
         for index, kind in enumerate(kinds)
-    )
+    ]
+    return tuple(_shared(config, layers))
+
+
+def _shared(config: Mapping[str, Any], layers: list[Layer]) -> list[Layer]:
+    """Let the last layers read the keys and values of earlier ones, as `num_kv_shared_layers` says."""
+    first = len(layers) - min(integer(config, "num_kv_shared_layers", default=0, low=0), len(layers))
+    wide = 2 if config.get("use_double_wide_mlp") is True else 1
+    width = wide * integer(config, "intermediate_size", default=1)
+    own = width if wide > 1 else None
+    shared = [replace(layer, caches=(), borrowed=layer.caches, mlp_size=own) for layer in layers[first:]]
+    return layers[:first] + shared
 
 
 def _kinds(config: Mapping[str, Any], model_type: str, number: int) -> list[str]:
@@ -109,6 +132,7 @@ _LINEAR_KINDS = {
     # Transformers 5 names the Mamba layers of these so.
     "granitemoehybrid": "mamba2",
     "bamba": "mamba2",
+    "zamba2": "mamba2",
 }
 
 
@@ -212,9 +236,12 @@ def _latent(config: Mapping[str, Any]) -> LatentCache:
 def _attention(config: Mapping[str, Any], model_type: str, kind: str) -> AttentionCache:
     hidden = integer(config, "hidden_size", "n_embd", "d_model", "model_dim")
     _, kv_heads, size = head_sizes(config, model_type, hidden)
+    if model_type == "minicpm3":
+        # Keys and values are expanded, and values padded to the size of keys.
+        size = integer(config, "qk_nope_head_dim") + integer(config, "qk_rope_head_dim")
     value = integer(config, "v_head_dim", default=size) if model_type in ("mimo_v2_flash", "mimo_v2") else size
     if model_type == "gemma4" and kind == "full":
-        size = value = integer(config, "global_head_dim", default=size)
+        size = value = integer(config, "global_head_dim", default=512)
         kv_heads = integer(config, "num_global_key_value_heads", default=kv_heads)
     if model_type in ("mimo_v2_flash", "mimo_v2") and kind == "sliding":
         kv_heads = integer(config, "swa_num_key_value_heads", default=kv_heads)
@@ -242,6 +269,9 @@ def _mlp(config: Mapping[str, Any], model_type: str, kind: str, index: int, has_
 def _has_experts(config: Mapping[str, Any], model_type: str, index: int) -> bool:
     if index in (config.get("mlp_only_layers") or ()):
         return False
+    listed = strings(config, "mlp_layer_types")
+    if index < len(listed):
+        return listed[index] == "sparse"
     if model_type == "jamba":
         period = integer(config, "expert_layer_period", default=2)
         return index % period == integer(config, "expert_layer_offset", default=1, low=0)

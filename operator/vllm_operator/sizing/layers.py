@@ -83,7 +83,11 @@ class Layer:
     Attributes:
         caches: what the block keeps; empty for a block without attention. Falcon-H1 has two in each block.
         mlp: "dense", "moe" or "none".
+        borrowed: attention that reads the keys and values of an earlier block (Gemma 3n, Gemma 4).
+        mlp_size: width of the block's own MLP; None for the model's.
     """
 
     caches: tuple[LayerCache, ...]
     mlp: str
+    borrowed: tuple[LayerCache, ...] = ()
+    mlp_size: int | None = None

@@ -28,7 +28,6 @@ UNSUPPORTED = {
 UNSUPPORTED_FIELDS = {
     "compress_ratios": "its compressed KV cache has another layout",
     "latent_moe_use_norm": "the width of its latent experts is not in config.json",
-    "block_configs": "each of its layers has another shape",
     "sparse_attention_config": "the index of its sparse attention has another layout",
 }
 """Fields that mark a model that sizing knows no arithmetic for, and why."""
@@ -41,6 +40,7 @@ _TIED_BY_DEFAULT = {
     "gemma3n",
     "gemma4",
     "gpt2",
+    "gpt-sw3",
     "opt",
     "bloom",
     "mpt",
@@ -57,6 +57,7 @@ _TIED_BY_DEFAULT = {
 
 _PLAIN_MLP = {
     "gpt2",
+    "gpt-sw3",
     "gpt_bigcode",
     "gpt_neox",
     "gptj",
@@ -65,6 +66,8 @@ _PLAIN_MLP = {
     "mpt",
     "falcon",
     "phi",
+    "arcee",
+    "jais2",
     "starcoder2",
     "persimmon",
     "nemotron",

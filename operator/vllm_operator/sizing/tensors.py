@@ -14,6 +14,7 @@ from vllm_operator.sizing.division import Division
 from vllm_operator.sizing.layers import AttentionCache, LatentCache, Layer, LayerCache
 from vllm_operator.sizing.mixer_tensors import state_tensors_of
 from vllm_operator.sizing.model import ModelShape
+from vllm_operator.sizing.shared_blocks import shared_block_tensors
 from vllm_operator.sizing.tensor import Tensor
 from vllm_operator.sizing.units import divide_up, round_up
 
@@ -36,6 +37,9 @@ FLOAT32_ROUTERS = frozenset(
 )
 """Families whose router is float32 (`params_dtype=torch.float32` in vLLM's models)."""
 
+GATED_ATTENTION = frozenset({"qwen3_next", "qwen3_5", "qwen3_5_moe"})
+"""Families whose queries come with a gate of the same size, unless config.json says otherwise."""
+
 ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert")
 """Families whose attention keeps no KV cache."""
 
@@ -51,7 +55,10 @@ class Place:
 def layer_tensors(model: ModelShape, place: Place) -> Iterator[Tensor]:
     """Yield the tensors of one block on one GPU."""
     layer: Layer = model.layers[place.index]
-    for cache in layer.caches:
+    if model.model_type == "zamba2":
+        yield from shared_block_tensors(model, place.division.tensor, place.index)
+        return
+    for cache in (*layer.caches, *layer.borrowed):
         yield from _mixer(model, cache, place)
     if model.model_type in ENCODERS:
         yield from _attention(model, AttentionCache(model.kv_heads, model.head_size, model.head_size), place)
@@ -59,12 +66,19 @@ def layer_tensors(model: ModelShape, place: Place) -> Iterator[Tensor]:
         yield from _experts(model, place)
     if layer.mlp == "dense" or (layer.mlp == "moe" and model.model_type == "gemma4"):
         # Gemma 4 has a dense MLP next to its experts.
-        yield from _dense(model, model.mlp_size, "mlp", place)
+        yield from _dense(model, layer.mlp_size or model.mlp_size, "mlp", place)
+    if inputs := integer(model.config, "hidden_size_per_layer_input", default=0, low=0):
+        yield Tensor("per_layer_input", inputs, model.hidden_size, copies=2)
+        yield Tensor("laurel", integer(model.config, "laurel_rank", default=0, low=0), model.hidden_size, copies=2)
     yield Tensor("norm", model.hidden_size, 1, copies=4 if model.model_type.startswith("gemma") else 2)
 
 
 def _mixer(model: ModelShape, cache: LayerCache, place: Place) -> Iterator[Tensor]:
-    if isinstance(cache, AttentionCache):
+    if isinstance(cache, AttentionCache) and model.model_type == "minicpm3":
+        # Its projections are those of latent attention, and its KV cache that of plain attention.
+        latent = LatentCache(integer(model.config, "kv_lora_rank"))
+        yield from (item for item in _latent_attention(model, latent, place) if item.kind not in ("W_UK_T", "W_UV"))
+    elif isinstance(cache, AttentionCache):
         yield from _attention(model, cache, place)
     elif isinstance(cache, LatentCache):
         yield from _latent_attention(model, cache, place)
@@ -78,6 +92,20 @@ def embedding_tensors(model: ModelShape, tensor: int) -> Iterator[Tensor]:
     yield Tensor("embed_tokens", rows, model.hidden_size)
     if model.model_type in ("gpt2", "opt", "bert", "gpt_bigcode", "roberta", "xlm-roberta", "whisper"):
         yield Tensor("embed_positions", model.max_position, model.hidden_size)
+    yield from _layer_inputs(model, tensor)
+
+
+def _layer_inputs(model: ModelShape, tensor: int) -> Iterator[Tensor]:
+    """Yield the embeddings of Gemma 3n and Gemma 4 that each layer reads, and the projections around the layers."""
+    inputs = integer(model.config, "hidden_size_per_layer_input", default=0, low=0)
+    if inputs:
+        rows = integer(model.config, "vocab_size_per_layer_input", default=model.vocabulary)
+        width = inputs * len(model.layers)
+        yield Tensor("embed_tokens_per_layer", divide_up(round_up(rows, VOCABULARY_PADDING), tensor), width)
+        yield Tensor("per_layer_model_projection", divide_up(width, tensor), model.hidden_size)
+    streams = integer(model.config, "altup_num_inputs", default=0, low=0)
+    if streams > 1:
+        yield Tensor("altup", model.hidden_size, model.hidden_size, copies=2 * (streams - 1))
 
 
 def head_tensors(model: ModelShape, tensor: int) -> Iterator[Tensor]:
@@ -91,7 +119,7 @@ def _attention(model: ModelShape, cache: AttentionCache, place: Place) -> Iterat
     prefix = f"layers.{place.index}.self_attn."
     heads = divide_up(model.heads, tp)
     kv_heads = max(1, cache.kv_heads // tp)
-    gate = 2 if model.config.get("attn_output_gate", model.model_type == "qwen3_next") else 1
+    gate = 2 if model.config.get("attn_output_gate", model.model_type in GATED_ATTENTION) else 1
     rows = gate * heads * cache.head_size + kv_heads * (cache.head_size + cache.value_size)
     names = tuple(prefix + name for name in ("q_proj", "k_proj", "v_proj"))
     yield Tensor("qkv_proj", rows, model.hidden_size, names=names, linear=True)

@@ -15,6 +15,12 @@ from vllm_operator.sizing.model import ModelShape
 from vllm_operator.sizing.tensor import Tensor
 from vllm_operator.sizing.units import divide_up
 
+MOBILENET_PARAMETERS = 300_000_000
+"""Parameters of MobileNet-V5-300M, the vision encoder of Gemma 3n (timm's mobilenetv5_300m)."""
+
+CONFORMER_MATRICES = 23
+"""Square matrices in a block of Gemma 3n's audio encoder: 2 x 8 of MLPs, 4 of attention, 3 of the convolution."""
+
 UNDIVIDED_TOWERS = frozenset({"gemma4_audio", "gemma4_vision"})
 """Towers that each GPU holds whole, because vLLM takes them from Transformers (`AutoModel.from_config`)."""
 
@@ -40,6 +46,12 @@ def _tower(tower: Mapping[str, Any], model: ModelShape) -> Iterator[Tensor]:
     depth = integer(
         tower, "depth", "num_hidden_layers", "encoder_layers", "layers", "vt_num_hidden_layers", default=0, low=0
     )
+    if tower.get("model_type") == "gemma3n_vision":
+        yield Tensor("vision.mobilenet", MOBILENET_PARAMETERS, 1)
+        return
+    if conformer := integer(tower, "conf_num_hidden_layers", default=0, low=0):
+        yield Tensor("audio.conformer", CONFORMER_MATRICES * width, width, copies=conformer)
+        return
     if not width or not depth:
         return
     ratio = tower.get("mlp_ratio")
@@ -47,7 +59,14 @@ def _tower(tower: Mapping[str, Any], model: ModelShape) -> Iterator[Tensor]:
     inner = integer(tower, "intermediate_size", "encoder_ffn_dim", default=default)
     gated = tower.get("hidden_act") == "silu" or tower.get("model_type") == "gemma4_vision"
     matrices = 3 if gated else 2
-    yield Tensor("vision.qkv", 3 * width, width, copies=depth)
+    if str(tower.get("model_type")).startswith("glm4v"):
+        # The blocks are as wide as the language model, and the merger has the width that config.json names.
+        target = integer(tower, "out_hidden_size", default=model.hidden_size)
+        yield Tensor("vision.merger", inner, target, copies=3)
+        inner = target
+    heads = integer(tower, "num_heads", "num_attention_heads", default=1)
+    repeated = integer(tower, "num_key_value_heads", default=heads)
+    yield Tensor("vision.qkv", width + 2 * width * min(repeated, heads) // heads, width, copies=depth)
     yield Tensor("vision.proj", width, width, copies=depth)
     yield Tensor("vision.mlp", inner, width, copies=matrices * depth)
     yield from _ends(tower, width, model)

@@ -19,6 +19,8 @@ from vllm_operator.sizing.release import parse_release
 from vllm_operator.sizing.units import GIB
 from vllm_operator.sizing.weights import stage_weights
 
+DEFAULTS = yaml.safe_load((REPOSITORY / "tests" / "data" / "sizing" / "families.yaml").read_text())["models"]
+FAMILIES = [pytest.param(entry, id=entry["config"]["architectures"][0]) for entry in DEFAULTS]
 RECORDED = yaml.safe_load((REPOSITORY / "tests" / "data" / "sizing" / "built.yaml").read_text())
 MODELS = [pytest.param(entry, id="-".join(str(value) for value in entry.values())) for entry in RECORDED["models"]]
 
@@ -63,4 +65,22 @@ def test_blocks_and_tokens_are_those_of_vllm(entry: dict[str, Any]) -> None:
     found = estimate(parse_model(unquantized(entry["model"])), options(entry), cpu_device(64))
 
     assert found.kv_cache == 64 * GIB
+    assert (found.capacity.blocks, found.capacity.tokens) == (entry["blocks"], entry["tokens"])
+
+
+@pytest.mark.parametrize("entry", FAMILIES)
+def test_families_are_those_of_vllm(entry: dict[str, Any]) -> None:
+    shape = parse_model(entry["config"])
+    own = EngineOptions(
+        parse_release("0.32.0"),
+        dtype="bfloat16",
+        max_model_len=entry["max_model_len"],
+        max_num_seqs=64,
+        max_num_batched_tokens=2048,
+    )
+
+    (weights,) = stage_weights(shape, quantization_of("", shape.root, shape.config), own.division, "bfloat16")
+    found = estimate(shape, own, cpu_device(64))
+
+    assert weights.total == pytest.approx(entry["bytes"], rel=0.006)
     assert (found.capacity.blocks, found.capacity.tokens) == (entry["blocks"], entry["tokens"])

@@ -17,7 +17,7 @@ def test_whole_float_is_an_integer() -> None:
     assert integer({"hidden_size": 4096.0}, "hidden_size") == 4096
 
 
-@pytest.mark.parametrize("value", [True, "4096", 1.5, [1], {}])
+@pytest.mark.parametrize("value", [True, "4096", 1.5, [1, 2], [], ["1"], {}])
 def test_other_types_are_refused_by_name(value: object) -> None:
     with pytest.raises(ConfigError, match=r"hidden_size is .*whole number"):
         integer({"hidden_size": value}, "hidden_size")
@@ -51,3 +51,8 @@ def test_other_kinds_are_read_as_missing() -> None:
     assert part({"text_config": []}, "text_config") is None
     assert strings({"layer_types": "full_attention"}, "layer_types") == ()
     assert strings({"layer_types": ["a", 1]}, "layer_types") == ("a",)
+
+
+def test_list_of_equal_numbers_is_one_number() -> None:
+    # Gemma 3n names the width of each layer, InternVL rows and columns of a patch.
+    assert integer({"patch_size": [14, 14]}, "patch_size") == 14

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from vllm_operator.cli.exits import FAILED
 from vllm_operator.cli.options import output_option
+
+MAX_MANIFEST = 4 << 20
+"""Characters of a manifest that are read; an object of the API server has at most 3 MiB."""
 
 POSITIVE = click.IntRange(1, 1 << 24)
 
@@ -17,9 +21,22 @@ POSITIVE = click.IntRange(1, 1 << 24)
     "--config",
     "source",
     metavar="SOURCE",
-    required=True,
     help="Model: a config.json, a folder with it and the safetensors files, hf://OWNER/NAME[@REVISION], or OWNER/NAME.",
 )
+@click.option(
+    "--filename",
+    "-f",
+    "manifest",
+    type=click.File(encoding="utf-8", errors="replace"),
+    help="File with a VLLMServer, - for standard input: its model, GPU and engine; other options win over it.",
+)
+@click.option(
+    "--write",
+    "target",
+    metavar="FILE",
+    help="Write a VLLMServer with the fewest GPUs that fit, - for standard output.",
+)
+@click.option("--model", metavar="URI", help="The model's uri in the cluster, for --write.")
 @click.option(
     "--weights-gib",
     type=click.FloatRange(min=0, min_open=True, max=1e6),
@@ -125,17 +142,46 @@ def command(context: click.Context, /, output: str | None, **values: Any) -> Non
     """Compute the memory of a model in vLLM, and the tokens of its KV cache.
 
     Figures are those of one GPU, as vLLM logs them. The exit code is 1 when the model does not fit. No cluster is used.
+    With --write, the exit code is 0 when a manifest was written.
     """
     from vllm_operator.cli.plan_report import as_data, as_text
     from vllm_operator.cli.planning import plan
 
+    target, model, manifest = values.pop("target"), values.pop("model"), values.pop("manifest")
+    values, notes = _with_manifest(context, values, manifest)
     answer = plan(values)
+    answer.notes.extend(notes)
+    if target is not None:
+        from vllm_operator.cli.plan_manifest import write_manifest
+
+        text = write_manifest(answer, values, model, target)
+        if target == "-":
+            click.echo(text, nl=False)
+            return
     if output is None:
         as_text(answer)
     else:
         click.echo(_format(as_data(answer), output), nl=False)
-    if not answer.result.fits:
+    if not answer.result.fits and target is None:
         context.exit(FAILED)
+
+
+def _with_manifest(
+    context: click.Context, values: dict[str, Any], manifest: TextIO | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the options with those of a VLLMServer, which options of the command line replace."""
+    if manifest is None:
+        if values["source"] is None:
+            raise click.UsageError("Missing option '--config', or '--filename' / '-f' with a VLLMServer.")
+        return values, []
+    from vllm_operator.cli.plan_input import values_of_manifest
+
+    sources = {name: context.get_parameter_source(name) for name in values}
+    given = {name for name, source in sources.items() if source is ParameterSource.COMMANDLINE}
+    merged, notes = values_of_manifest(manifest.read(MAX_MANIFEST), values, given)
+    if merged["source"] is None:
+        raise click.UsageError("the model is in the cluster only (pvc:// or file://): give its config.json as --config")
+    return merged, notes
 
 
 def _format(data: dict[str, Any], output: str) -> str:
