@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from typing import Any
 
 import yaml
@@ -16,6 +17,10 @@ ALLOCATED = frozenset(
     {"nodePort", "clusterIP", "clusterIPs", "volumeName", "healthCheckNodePort", "ipFamilyPolicy", "ipFamilies"}
 )
 """Values that the API server or a controller chooses for every object, or keeps when nobody sets them any more."""
+
+
+TOKEN = re.compile("[0-9a-f]{32}")
+"""The token of the draining middleware, which is made from the UID of the server."""
 
 
 def comparable(body: Object) -> Object:
@@ -33,6 +38,8 @@ def _stripped(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {key: _stripped(item) for key, item in value.items() if key not in ALLOCATED}
         return {key: item for key, item in kept.items() if "pv.kubernetes.io/" not in key}
+    if isinstance(value, str) and TOKEN.fullmatch(value):
+        return "TOKEN"
     return [_stripped(item) for item in value] if isinstance(value, list) else value
 
 

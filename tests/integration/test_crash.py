@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ FULL: Object = {
     "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
 }
 ALL_KINDS = (*CHILD_KINDS, *OPTIONAL_KINDS)
+TOKEN = re.compile("[0-9a-f]{32}")
 NAMES = [f"crash-{number}" for number in range(4)]
 
 
@@ -35,12 +37,14 @@ def comparable(servers: Servers, name: str) -> str:
 
 
 def renamed(body: object, name: str) -> object:
-    """The same with the server's name replaced."""
+    """The same with the server's name replaced, and the token that is made from its UID."""
     if isinstance(body, dict):
         return {key: renamed(value, name) for key, value in body.items()}
     if isinstance(body, list):
         return [renamed(value, name) for value in body]
-    return body.replace(name, "NAME") if isinstance(body, str) else body
+    if isinstance(body, str):
+        return "TOKEN" if TOKEN.fullmatch(body) else body.replace(name, "NAME")
+    return body
 
 
 def complete(servers: Servers, name: str) -> None:

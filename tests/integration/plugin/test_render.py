@@ -70,6 +70,10 @@ def test_render_equals_what_the_operator_applies(name: str, plane: Plane, server
     assert "sizeLimit: 17Gi" in ended.stdout
 
 
+TOKEN = re.compile("[0-9a-f]{32}")
+"""The token of the draining middleware, which is made from the UID of the server."""
+
+
 def assert_holds(wanted: Any, live: Any, path: str) -> None:
     """Each value of the rendered object is in the live one; quantities may be spelled in another way."""
     if isinstance(wanted, dict):
@@ -85,7 +89,7 @@ def assert_holds(wanted: Any, live: Any, path: str) -> None:
         assert len(wanted) == len(live), path
         for number, (one, other) in enumerate(zip(wanted, live, strict=True)):
             assert_holds(one, other, f"{path}[{number}]")
-    elif str(wanted) != str(live):
+    elif str(wanted) != str(live) and not TOKEN.fullmatch(str(wanted)):
         assert parse_quantity(str(wanted)) == parse_quantity(str(live)), f"{path}: {wanted} and {live}"
 
 
