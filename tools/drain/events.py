@@ -10,6 +10,7 @@ from tools.drain.stage import SELECTOR, PlainStage, ServerStage
 from tools.harness.kube import Object
 
 NODE_SECONDS = 300
+SCALE_SECONDS = 300.0
 AnyStage = ServerStage | PlainStage
 
 
@@ -44,7 +45,7 @@ def scale_down(stage: AnyStage) -> None:
     """Scale to one replica."""
     before = stage.names()
     stage.scale(1)
-    stage.until(lambda: len(stage.names()) == 1, 60.0)
+    stage.until(lambda: len(stage.names()) == 1, SCALE_SECONDS)
     stage.gone(before - stage.names())
     stage.settle(1)
 

@@ -11,10 +11,12 @@ from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy, held_back_message
 from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
 from vllm_operator.status.condition_result import ConditionResult
+from vllm_operator.status.replicas.pod_states import INSUFFICIENT_GPU
 from vllm_operator.status.replicas.replica import Replica
 
 _UNHEALTHY_PHASES = {"CrashLooping", "Stalled"}
 _UNHEALTHY_REASONS = {"HTTPError", "ModelNotServed"}
+_SURGE_REMEDY = "rollout.maxSurge needs spare GPUs: free one, or set maxSurge: 0 and maxUnavailable: 1"
 _UNREACHED_REASONS = {"Timeout", "Unreachable"}
 
 
@@ -97,7 +99,18 @@ def progressing(assessment: Assessment) -> ConditionResult:
         return ConditionResult("True", "Recreating", message)
     if not rollout.observed:
         return ConditionResult("True", "Starting", "the Deployment controller has not observed the latest spec yet")
+    if waiting := _without_gpu(assessment):
+        message = f"{describe_with_remedy(assessment, waiting)}; {_SURGE_REMEDY}"
+        return ConditionResult("True", "RolloutBlocked", _join(_updated_count(assessment), message))
     return ConditionResult("True", "RollingOut", _join(_updated_count(assessment), _cause(assessment)))
+
+
+def _without_gpu(assessment: Assessment) -> Replica | None:
+    """Return the new replica that finds no GPU while all older ones serve and none stops, which would free one."""
+    living = [replica for replica in assessment.replicas if not replica.ended]
+    if not assessment.outdated or any(replica.phase == "Draining" for replica in living):
+        return None
+    return next((r for r in living if r.reason == INSUFFICIENT_GPU and r.revision == assessment.rollout.revision), None)
 
 
 def _rolled_back(assessment: Assessment) -> str:

@@ -52,6 +52,8 @@ def _rollout(before: Conditions, after: Conditions) -> Iterator[StatusEvent]:
         return
     if now.get("reason") == "Complete" and then:
         yield StatusEvent("Normal", "RolledOut", now["message"])
+    if now.get("reason") == "RolloutBlocked":
+        yield StatusEvent("Warning", "RolloutBlocked", now["message"])
     if now.get("reason") == "RolledBack":
         yield StatusEvent("Warning", "RolledBack", now["message"])
     if now.get("reason") == "Stuck":

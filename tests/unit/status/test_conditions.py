@@ -10,10 +10,12 @@ import pytest
 from tests.helpers.pods import (
     OLD_REVISION,
     crashed_pod,
+    deleted_pod,
     deployment,
     loading_pod,
     ready_pod,
     rolling,
+    scheduling_pod,
     termination,
     waiting_pod,
 )
@@ -72,6 +74,27 @@ def test_progressing_names_what_the_rollout_waits_for():
     status = status_of(inputs(*pods, health={"mistral-new": REFUSED}, deployment=moving))
     assert condition_of(status, "Progressing") == ("True", "RollingOut")
     assert "mistral-new: downloads or loads the model" in conditions(status)["Progressing"]["message"]
+
+
+def test_surge_replica_without_a_gpu_blocks_the_rollout_until_one_is_free():
+    moving = deployment(2, updatedReplicas=1, availableReplicas=2, conditions=[rolling()])
+    waiting = scheduling_pod("mistral-new")
+    status = status_of(inputs(*old_pods(2), waiting, deployment=moving))
+    assert condition_of(status, "Progressing") == ("True", "RolloutBlocked")
+    assert "rollout.maxSurge needs spare GPUs" in conditions(status)["Progressing"]["message"]
+
+    stopping = deleted_pod("mistral-leaves")
+    status = status_of(inputs(*old_pods(1), waiting, stopping, deployment=moving))
+    assert condition_of(status, "Progressing") == ("True", "RollingOut"), "the one that stops frees its GPU"
+
+
+def test_rolled_back_rollout_is_reported_until_the_spec_changes():
+    status = status_of(inputs(ready_pod(), rolled_back="mistral-new: exit code 2"))
+    assert condition_of(status, "Progressing") == ("False", "RolledBack")
+    assert condition_of(status, "Ready") == ("False", "RolledBack")
+    assert condition_of(status, "Stalled") == ("True", "RolledBack")
+    assert condition_of(status, "Available") == ("True", "Serving")
+    assert "mistral-new: exit code 2" in conditions(status)["Progressing"]["message"]
 
 
 def test_broken_image_with_older_serving_replicas_is_available_and_not_ready():

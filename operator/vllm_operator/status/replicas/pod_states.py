@@ -32,6 +32,9 @@ LONG_RUN_SECONDS = 600.0
 FIRST_SIGNAL_EXIT_CODE = 128
 """Exit codes from here on are 128 plus a signal: a killed process leaves no message about its cause."""
 
+INSUFFICIENT_GPU = "InsufficientGPU"
+"""Reason of a replica that no node has an accelerator for."""
+
 IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
 _BACK_OFF_PREFIX = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull: )?')
 _PULL_REASONS = {
@@ -121,7 +124,7 @@ def _scheduler_cause(message: str) -> tuple[str, str]:
     nodes = _NODES.match(message)
     count = f" ({nodes.group()})" if nodes else ""
     if found := _INSUFFICIENT.search(message):
-        return "InsufficientGPU", f"no node with a free {found.group(1).rstrip('.')}{count}"
+        return INSUFFICIENT_GPU, f"no node with a free {found.group(1).rstrip('.')}{count}"
     if "unbound immediate PersistentVolumeClaims" in message or "persistentvolumeclaim" in message.lower():
         return "VolumeNotBound", f"its volume claim is not bound: {_without_preemption(message)}"
     return "Unschedulable", _without_preemption(message)
