@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
 from tools.harness.kube import Kube, Object, condition
 from tools.harness.real_cluster import RealCluster, cpu_server
 from vllm_operator.api.names import KIND
@@ -60,7 +63,7 @@ class Stage:
             AssertionError: it does not hold in time; with a report of the namespace.
         """
         deadline = time.monotonic() + within
-        while not check():
+        while not _holds(check):
             if time.monotonic() > deadline:
                 raise AssertionError(self.kube.report(self.namespace))
             time.sleep(0.5)
@@ -189,6 +192,14 @@ class PlainStage(Stage):
         """Change a variable of the pods, which replaces all of them, and do not wait."""
         self.changes += 1
         self.kube.kubectl("-n", self.namespace, "set", "env", f"deployment/{NAME}", f"CHANGE={self.changes}")
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """Return whether a check holds; on a busy machine the API server may not answer in time, which is no end."""
+    try:
+        return check()
+    except (ApiException, HTTPError, OSError):
+        return False
 
 
 def is_ready(pod: Object) -> bool:
