@@ -85,26 +85,30 @@ Reading = tuple[Rows, str, str]
 def _part(alt: Any, seconds: Any, rows: Rows, title: str, mark: str) -> Any:
     if not rows:
         return None
-    chart = alt.Chart(alt.Data(values=rows), width=WIDTH, height=HEIGHT)
-    is_area, is_whole = mark == "area", mark in {"area", "step"}
-    marked = (
-        chart.mark_area(opacity=0.8, interpolate="step-after")
-        if is_area
-        else chart.mark_line(interpolate="step-after" if mark == "step" else "linear")
-    )
     known = list(dict.fromkeys(row["series"] for row in rows))
+    chart = alt.Chart(alt.Data(values=rows), width=WIDTH, height=HEIGHT)
     colour = alt.Color("series:N", title=None, sort=None)
-    if is_area:
-        colour = colour.scale(domain=known, range=[PHASE_COLOURS.get(name, VIOLET) for name in known])
-    highest = math.ceil(max(row["value"] for row in rows)) * (len(known) if is_area else 1)
-    axis = alt.Axis(format="d", values=list(range(highest + 1))) if is_whole and highest <= MOST_TICKS else alt.Axis()
+    value = {"title": title, "stack": None, "scale": alt.Scale(domainMin=0)}
+    if mark == "area":
+        colours = [PHASE_COLOURS.get(name, VIOLET) for name in known]
+        area = chart.mark_area(opacity=0.8, interpolate="step-after")
+        axis = _whole_numbers(alt, rows, len(known))
+        return area.encode(
+            x=seconds,
+            y=alt.Y("value:Q", **{**value, "stack": True}, axis=axis),
+            color=colour.scale(domain=known, range=colours),
+        )
+    if mark == "line":
+        return chart.mark_line().encode(x=seconds, y=alt.Y("value:Q", **value), color=colour)
     dash = alt.StrokeDash("series:N", legend=None).scale(domain=known, range=[[1, 0], [6, 4]])
-    return marked.encode(
-        x=seconds,
-        y=alt.Y("value:Q", title=title, stack=True if is_area else None, axis=axis, scale=alt.Scale(domainMin=0)),
-        color=colour,
-        strokeDash=dash if mark == "step" else alt.Undefined,
-    )
+    y = alt.Y("value:Q", **value, axis=_whole_numbers(alt, rows, 1))
+    return chart.mark_line(interpolate="step-after").encode(x=seconds, y=y, color=colour, strokeDash=dash)
+
+
+def _whole_numbers(alt: Any, rows: Rows, stacked: int) -> Any:
+    """Return an axis that names each whole number, while they are few."""
+    highest = math.ceil(max(row["value"] for row in rows)) * stacked
+    return alt.Axis(format="d", values=list(range(highest + 1))) if highest <= MOST_TICKS else alt.Axis()
 
 
 def _lines(samples: Sequence[Sample], names: dict[str, str]) -> Rows:
