@@ -72,7 +72,11 @@ test-api: setup ## Tests against a real API server and controller manager
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM
-	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/client --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases --ignore=tests/e2e/plugin -q
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/states --ignore=tests/e2e/client --ignore=tests/e2e/chart --ignore=tests/e2e/field_cases --ignore=tests/e2e/plugin --ignore=tests/e2e/monitoring -q
+
+.PHONY: monitoring-test
+monitoring-test: setup ## Alerts on a real Prometheus: each by its real cause, then an hour of healthy waves (MONITORING_JSON=FILE, MONITORING_HEALTHY_SECONDS, MONITORING_ONLY)
+	$(RUN) pytest tests/e2e/monitoring -q
 
 .PHONY: bench
 bench: setup ## Seconds to the first completion, calls per server, cost at rest

@@ -30,6 +30,8 @@ ORDER = (
     "test_commands", "test_bench", "test_changes", "test_bad_input",
     # `make chart-test`.
     "test_install_paths",
+    # `make monitoring-test`.
+    "test_admission", "test_real_alerts",
 )  # fmt: skip
 """Test modules of this folder in the order in which they run."""
 LOADING_SECONDS = 240

@@ -1,0 +1,155 @@
+"""The real causes of the alerts: each scenario begins with a server of its own, or with the operator."""
+
+from __future__ import annotations
+
+import time
+
+from tests.e2e.monitoring.scenario import World
+from tests.e2e.monitoring.traffic import Traffic
+from tests.e2e.states import nodes
+from tools.harness.rights import NAME, SYSTEM
+
+SERVER_ALERTS = ("VLLMNoReplicaAvailable", "VLLMReplicaDown", "VLLMHighLatency", "VLLMErrorBudgetBurnSlow")
+"""Alerts that may follow from what is done to a server, without being measured there."""
+
+
+def pressed(world: World) -> None:
+    """More requests than a small KV cache and a short queue can take."""
+    world.apply(
+        "pressed",
+        {
+            "engine": {
+                "maxNumSeqs": 8,
+                "extraArgs": ["--num-gpu-blocks-override=9", "--max-num-queued-reqs=8"],
+            },
+            "monitoring": {
+                "alerts": {"queueLength": 3, "p99LatencySeconds": 1, "kvCacheUsage": 0.5},
+                "slo": {"availability": {"objective": 0.999}},
+            },
+        },
+    )
+    address = world.ready_pod("pressed")["status"]["podIP"]
+    labels = {"namespace": world.namespace, "vllmserver": "pressed"}
+    world.expected += [{"alertname": name, **labels} for name in SERVER_ALERTS]
+    traffic = Traffic(address, answer_tokens=450)
+    alerts = ("VLLMKVCacheNearlyFull", "VLLMHighLatency", "VLLMPreemptions")
+    with traffic.from_clients(4):
+        injury = world.measure("4 clients with long answers at a KV cache of 8 blocks", alerts, lambda: None, **labels)
+        injury.heal(traffic.stop)
+
+
+def flooded(world: World) -> None:
+    """The same server under a flood, while its queue takes eight requests and answers 503 to all others."""
+    world.kube.eventually(lambda: bool(world.pods("pressed")), within=120)
+    address = world.ready_pod("pressed")["status"]["podIP"]
+    labels = {"namespace": world.namespace, "vllmserver": "pressed"}
+    traffic = Traffic(address, answer_tokens=450)
+    alerts = ("VLLMQueueBacklog", "VLLMHighErrorRate", "VLLMErrorBudgetBurnFast")
+    with traffic.from_clients(20, pause=lambda: 1.0):
+        injury = world.measure("20 more clients at a queue of 8, which answers 503", alerts, lambda: None, **labels)
+        injury.heal(traffic.stop)
+
+
+def frozen(world: World) -> None:
+    """An engine process that is stopped while clients wait."""
+    world.apply("frozen", {})
+    pod = world.ready_pod("frozen")
+    labels = {"namespace": world.namespace, "vllmserver": "frozen"}
+    world.expected += [{"alertname": name, **labels} for name in SERVER_ALERTS]
+    process = nodes.engine(pod)
+    traffic = Traffic(pod["status"]["podIP"], answer_tokens=200)
+    try:
+        with traffic.from_clients(3):
+            time.sleep(20)
+            injury = world.measure(
+                "SIGSTOP of the engine under traffic",
+                ("VLLMEngineStalled",),
+                lambda: nodes.suspend(process),
+                **labels,
+            )
+            injury.heal(lambda: nodes.resume(process))
+    finally:
+        nodes.resume(process)
+
+
+def broken(world: World) -> None:
+    """A replica that hangs in its start."""
+    world.apply(
+        "broken",
+        {
+            "engine": {"command": ["python3", "-c", "import time; time.sleep(1e6)"]},
+            "health": {"startupTimeoutSeconds": 30},
+        },
+    )
+    labels = {"namespace": world.namespace, "vllmserver": "broken"}
+    world.expected += [{"alertname": name, **labels} for name in SERVER_ALERTS]
+    injury = world.measure(
+        "a start that hangs, startupTimeoutSeconds: 30", ("VLLMReplicaDown",), lambda: None, **labels
+    )
+    injury.heal(lambda: world.kube.delete("VLLMServer", "broken", world.namespace))
+
+
+def gone(world: World) -> None:
+    """The only replica is replaced by one that no node takes."""
+    world.apply("gone", {"health": {"startupTimeoutSeconds": 300}})
+    world.ready_pod("gone")
+    labels = {"namespace": world.namespace, "vllmserver": "gone"}
+    world.expected += [{"alertname": name, **labels} for name in SERVER_ALERTS]
+    time.sleep(40)  # Prometheus has seen it serve.
+
+    def select(node: str | None) -> None:
+        scheduling = {"nodeSelector": {"kubernetes.io/hostname": node}}
+        world.kube.patch("VLLMServer", "gone", world.namespace, {"spec": {"scheduling": scheduling}})
+
+    cause = "a rollout to a node that is missing"
+    injury = world.measure(cause, ("VLLMNoReplicaAvailable",), lambda: select("none"), **labels)
+    injury.heal(lambda: select(None))
+
+
+def operator(world: World) -> None:
+    """The Deployment of the operator has no replicas; then another process holds its Lease."""
+    _wait_for_operator(world)
+    labels = {"namespace": SYSTEM}
+    world.expected += [{"alertname": name, **labels} for name in ("VLLMOperatorNoLeader", "VLLMOperatorApiErrors")]
+    scale = ["-n", SYSTEM, "scale", f"deployment/{NAME}"]
+    injury = world.measure(
+        "the operator scaled to 0", ("VLLMOperatorDown",), lambda: world.kube.kubectl(*scale, "--replicas=0"), **labels
+    )
+    injury.heal(lambda: world.kube.kubectl(*scale, "--replicas=1"))
+    _wait_for_operator(world)
+    without_leader(world)
+
+
+def without_leader(world: World) -> None:
+    """The role that lets the operator hold its Lease is gone: no process can lead."""
+    text = world.kube.kubectl("-n", SYSTEM, "get", "role", NAME, "-o", "yaml").stdout
+    labels = {"namespace": SYSTEM}
+    try:
+        injury = world.measure(
+            "the role for the Lease deleted",
+            ("VLLMOperatorNoLeader",),
+            lambda: world.kube.kubectl("-n", SYSTEM, "delete", "role", NAME),
+            **labels,
+        )
+        injury.heal(lambda: _restore(world, text))
+    finally:
+        _restore(world, text)
+
+
+def _restore(world: World, role: str) -> None:
+    lines = [line for line in role.splitlines() if not line.lstrip().startswith(("resourceVersion:", "uid:"))]
+    world.kube.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin="\n".join(lines), check=False)
+
+
+def _wait_for_operator(world: World) -> None:
+    """Wait until Prometheus has scraped a leader."""
+    leader = f'vllm_operator_leader{{namespace="{SYSTEM}"}} == 1'
+    world.wait(lambda: time.time() if world.prometheus.query(leader) else None, 180)
+
+
+ABOUT_SERVERS = (pressed, flooded, frozen, gone, broken)
+ABOUT_THE_OPERATOR = (operator,)
+"""They run after the others, whose causes and cures need the operator."""
+
+WITHOUT_SERVER = (flooded, operator)
+"""Scenarios that apply no server."""
