@@ -1,4 +1,4 @@
-"""The real causes of the alerts: each scenario begins with a server of its own, or with the operator."""
+"""The real causes of the alerts: each scenario begins with a separate server, or with the operator."""
 
 from __future__ import annotations
 
