@@ -21,7 +21,10 @@ COPY build-requirements.txt ./
 RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r build-requirements.txt
 COPY pyproject.toml uv.lock ./
-RUN /opt/build/bin/uv sync --frozen --no-dev --no-install-project
+# Extras of pyproject.toml that the image shall hold, such as EXTRAS=otlp for spans.
+ARG EXTRAS=""
+RUN /opt/build/bin/uv sync --frozen --no-dev --no-install-project \
+    $(for extra in ${EXTRAS}; do echo "--extra ${extra}"; done)
 COPY . .
 RUN /opt/build/bin/uv pip install --python /opt/build/bin/python --no-build-isolation --no-deps \
     --target /opt/vllm-operator/app .

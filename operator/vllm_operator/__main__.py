@@ -14,6 +14,7 @@ import click
 
 from vllm_operator import __version__
 from vllm_operator.cli_options import (
+    otlp_option,
     pod_template_option,
     restart_option,
     runbooks_option,
@@ -84,6 +85,7 @@ def main() -> None:
     show_default=True,
     help="Lowest severity that is logged.",
 )
+@otlp_option
 def run(
     namespaces: tuple[str, ...],
     listen: str,
@@ -98,6 +100,7 @@ def run(
     server_metrics_limit: int,
     log_format: str,
     log_level: str,
+    otlp_endpoint: str,
 ) -> None:
     """Run the operator until it is stopped.
 
@@ -107,12 +110,14 @@ def run(
 
     from vllm_operator.errors import VLLMOperatorError
     from vllm_operator.log_setup import configure
+    from vllm_operator.telemetry.start import start_tracing
 
     with _hide_other_clients():
         from vllm_operator.kopf_adapter.run import operate
     from vllm_operator.settings import Settings, choose_lease_namespace
 
-    configure(log_format, log_level)
+    spans = start_tracing(otlp_endpoint)
+    configure(log_format, log_level, spans.current if spans else None)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),
         listen=listen,
@@ -126,11 +131,14 @@ def run(
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(operate(settings))
+            runner.run(operate(settings, spans))
     except VLLMOperatorError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
+    finally:
+        if spans is not None:
+            spans.stop()
 
 
 @contextmanager

@@ -84,3 +84,10 @@ server_metrics_limit_option = click.option(
     show_default=True,
     help="Servers that may have metrics; each has about 30 series, and further servers are counted only.",
 )
+otlp_option = click.option(
+    "--otlp-endpoint",
+    default="",
+    metavar="URL",
+    help="Send spans of reconciles and of calls to the API server to this OpenTelemetry collector, by OTLP over HTTP, "
+    "such as http://collector.observability:4318. The variables OTEL_EXPORTER_OTLP_* apply, too. [default: no spans]",
+)

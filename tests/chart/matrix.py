@@ -154,6 +154,7 @@ ONLY_CHART: dict[str, Object] = {
         "podMonitor": {"enabled": True, "interval": "1m30s", "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "rbac": {"aggregateToDefaultRoles": True},
+        "kubeStateMetrics": {"enabled": True, "labels": {"release": "prometheus"}},
     },
     "rights-by-others": {
         "rbac": {"create": False},

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.block_yaml import in_block_style
-from tools.chart.kustomize import kustomize_files
+from tools.chart.kube_state import configuration
+from tools.chart.kustomize import CONFIG, kustomize_files
 from tools.chart.olm import bundle_files
 from tools.chart.readme import with_table
 from tools.chart.schema import values_schema
@@ -56,6 +57,8 @@ def generated_files() -> dict[Path, str]:
         OPERATOR / "files" / "pod-template-policy.yaml": _policy(),
         OPERATOR / "files" / "alerts.yaml": _alerts(),
         OPERATOR / "files" / "defaults.yaml": _defaults(OPERATOR),
+        OPERATOR / "files" / "kube-state-metrics.yaml": _kube_state(),
+        CONFIG / "kube-state-metrics" / "vllmservers.yaml": _kube_state(),
         OPERATOR / "values.schema.json": _schema(OPERATOR),
         OPERATOR / "README.md": _readme(OPERATOR),
         SERVER / "Chart.yaml": with_version((SERVER / "Chart.yaml").read_text(), __version__),
@@ -99,6 +102,10 @@ def _defaults(chart: Path) -> str:
     values = leaves(read_values(chart / "values.yaml"))
     lines = (f"- {json.dumps({'path': value.path, 'default': value.default})}\n" for value in values)
     return GENERATED.format(source="values.yaml") + "".join(lines)
+
+
+def _kube_state() -> str:
+    return GENERATED.format(source="tools/chart/kube_state.py") + in_block_style([configuration()])
 
 
 def _schema(chart: Path) -> str:

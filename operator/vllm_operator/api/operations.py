@@ -9,6 +9,7 @@ from pydantic import Field
 from vllm_operator.api.core import ScalingBehavior
 from vllm_operator.api.fields import AlertLabels, CelRule, IntOrFraction, IntOrPercent, Labels, Model
 from vllm_operator.api.objectives import ServiceLevelObjectives
+from vllm_operator.api.tracing import Tracing
 
 
 class Autoscaling(Model):
@@ -79,7 +80,7 @@ class Alerts(Model):
 
 
 class Monitoring(Model):
-    """Scraping and alerts."""
+    """Scraping, alerts, objectives and tracing."""
 
     scrape: Literal["auto", "podMonitor", "annotations", "none"] = Field(
         default="auto",
@@ -96,6 +97,11 @@ class Monitoring(Model):
     slo: ServiceLevelObjectives | None = Field(
         default=None,
         description="Objectives, with recording rules and burn-rate alerts in the PrometheusRule. Unset: none.",
+    )
+    tracing: Tracing | None = Field(
+        default=None,
+        description="Spans of requests, which vLLM sends to an OpenTelemetry collector. Unset: none. A change restarts "
+        "the replicas.",
     )
 
 

@@ -43,9 +43,11 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import OPTIONAL_KINDS, POD, SERVER, WATCHED_KINDS, Kind
 from vllm_operator.kube.leader_election import LeaderElector
 from vllm_operator.kube.pod_logs import read_log_tail
+from vllm_operator.kube.request_metrics import rbac_verb_and_resource
 from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.remediation.remediator import Remediator
 from vllm_operator.settings import LEASE_NAME, Settings
+from vllm_operator.telemetry.spans import Spans
 
 UNREACHABLE_SECONDS = 1.0
 """Longest delay between two attempts to watch the servers while the API server is unreachable: the first success ends
@@ -69,10 +71,11 @@ class Manager:
         stop_flag: set when the manager has failed, so that kopf stops, and when it has stopped.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, spans: Spans | None = None) -> None:
         self._metrics = Metrics()
         self._availability = ApiServerAvailability(self._on_recovery)
-        self.connection = Connection(self._metrics.count_api_request, self._availability)
+        observers = (spans.middleware(rbac_verb_and_resource),) if spans else ()
+        self.connection = Connection(self._metrics.count_api_request, self._availability, observers)
         self._client = ApiClient(self.connection, self._may_write)
         self._elector = self._leader_elector(settings.lease_namespace)
         self._store = Store()
@@ -115,7 +118,10 @@ class Manager:
             may_restart=settings.restart_stalled,
         )
         self._queue: WorkQueue[Key] = WorkQueue(
-            self._reconcile, settings.workers, self._metrics.count_queue_wait, self._store.lacks_status
+            spans.of_reconcile(self._reconcile) if spans else self._reconcile,
+            settings.workers,
+            self._metrics.count_queue_wait,
+            self._store.lacks_status,
         )
         self._metrics.register_gauges(self._gauge_values)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)

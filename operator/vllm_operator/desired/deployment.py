@@ -25,6 +25,7 @@ from vllm_operator.vllm.arguments import (
     extra_flags,
 )
 from vllm_operator.vllm.model_source import MODEL_PATH, ResolvedModel, resolve_model
+from vllm_operator.vllm.tracing import trace_environment
 
 POD_SECURITY_CONTEXT: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -170,8 +171,8 @@ def _pod_context(profile: str) -> dict[str, Any]:
 
 
 def _environment(server: VLLMServer) -> list[dict[str, Any]]:
-    """Return the variables: cache, connection, Secrets by reference, and those of the spec, which win."""
-    spec, defaults = server.spec, CACHE_ENV | CONNECTION_ENV
+    """Return the variables: cache, connection, tracing, Secrets by reference, and those of the spec, which win."""
+    spec, defaults = server.spec, CACHE_ENV | CONNECTION_ENV | trace_environment(server)
     env: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in defaults.items()}
     secrets = {HF_TOKEN: spec.model.token_secret_ref, API_KEY: spec.security.api_key_secret_ref}
     for name, reference in secrets.items():

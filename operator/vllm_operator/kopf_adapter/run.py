@@ -11,6 +11,7 @@ from vllm_operator.controller.manager import Manager
 from vllm_operator.errors import VLLMOperatorError
 from vllm_operator.kopf_adapter.handlers import operator_settings, register
 from vllm_operator.settings import Settings
+from vllm_operator.telemetry.spans import Spans
 
 
 class StoppedError(VLLMOperatorError):
@@ -32,8 +33,12 @@ def raise_file_limit() -> None:
         logger.warning("at most %d connections: %s", soft, error)
 
 
-async def operate(settings: Settings) -> None:
+async def operate(settings: Settings, spans: Spans | None = None) -> None:
     """Run the operator until SIGTERM or SIGINT.
+
+    Args:
+        settings: the settings.
+        spans: makes and sends spans; None without tracing.
 
     Raises:
         LoginError: there are no credentials.
@@ -41,7 +46,7 @@ async def operate(settings: Settings) -> None:
         StoppedError: the process cannot continue, and a new one can.
     """
     raise_file_limit()
-    manager = Manager(settings)
+    manager = Manager(settings, spans)
     logger.info("connecting to %s", manager.connection.server)
     try:
         await manager.listen()

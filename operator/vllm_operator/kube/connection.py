@@ -70,7 +70,13 @@ class Connection:
         session: session for the calls of the operator.
     """
 
-    def __init__(self, on_request: OnRequest, availability: ApiServerAvailability) -> None:
+    def __init__(
+        self,
+        on_request: OnRequest,
+        availability: ApiServerAvailability,
+        observers: tuple[aiohttp.ClientMiddlewareType, ...] = (),
+    ) -> None:
+        self._observers = observers
         self._metrics = RequestMetrics(on_request, availability)
         self._streams: set[aiohttp.StreamReader] = set()
         self._use(_read_credentials())
@@ -137,7 +143,7 @@ class Connection:
             connector_owner=owns_connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={**self._credentials.headers, "User-Agent": USER_AGENT},
-            middlewares=(_refuse_redirect, *self._credentials.middlewares, self._metrics),
+            middlewares=(_refuse_redirect, *self._credentials.middlewares, *self._observers, self._metrics),
         )
 
 

@@ -13,3 +13,7 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.instance}"
+
+    def log_attributes(self) -> dict[str, str]:
+        """Return the attributes of a log line or span about this server, by names like OpenTelemetry's."""
+        return {"k8s.namespace.name": self.namespace, "k8s.vllmserver.name": self.instance}

@@ -18,6 +18,7 @@ from vllm_operator.validation.claim_checks import scaling_notes, surge_can_mount
 from vllm_operator.validation.device_notes import device_warnings
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
 from vllm_operator.validation.shell_quotes import suggested_items
+from vllm_operator.validation.tracing_checks import tracing_flags_exist, tracing_is_set_once, tracing_notes
 from vllm_operator.validation.version_checks import entrypoint_warnings, version_warnings
 from vllm_operator.vllm.arguments import (
     ALL_ADDRESSES,
@@ -57,6 +58,7 @@ def spec_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
         *version_warnings(spec, reported),
         *config_file_warnings(spec),
         *device_warnings(spec),
+        *tracing_notes(spec),
         # A server with zero replicas is one that something else scales.
         *(scaling_notes(spec) if spec.replicas == 0 and not spec.autoscaling else ()),
     )
@@ -176,6 +178,8 @@ CHECKS: tuple[Check, ...] = (
     served_names_are_known,
     flags_exist,
     values_fit,
+    tracing_is_set_once,
+    tracing_flags_exist,
     served_names_are_no_flags,
     product_needs_an_accelerator,
     target_is_reachable,

@@ -15,6 +15,7 @@ from vllm_operator.errors import InvalidSpecError
 from vllm_operator.vllm.flags import Flag, read_flags
 from vllm_operator.vllm.known_release import known_release, nearest_release
 from vllm_operator.vllm.model_source import ResolvedModel
+from vllm_operator.vllm.tracing import trace_arguments
 from vllm_operator.vllm.version import vllm_version
 
 PORT = 8000
@@ -119,7 +120,10 @@ def _whole_number(flags: dict[str, Flag], name: str) -> int | None:
 
 
 def container_arguments(spec: Spec, model: ResolvedModel) -> tuple[str, ...]:
-    """Return the arguments of the container in a stable order: model, names, fields, drain timeout, extraArgs."""
+    """Return the arguments of the container in a stable order.
+
+    They are model, names, fields, tracing, drain timeout and extraArgs.
+    """
     result = _pair("--model", model.argument)
     if spec.model.revision:
         result += _pair("--revision", spec.model.revision)
@@ -128,6 +132,7 @@ def container_arguments(spec: Spec, model: ResolvedModel) -> tuple[str, ...]:
         result += [*_pair("--served-model-name", first), *map(escape_variables, more)]
     for flag, value in set_flags(spec.engine).items():
         result += field_arguments(flag, value)
+    result += trace_arguments(spec)
     if supports_drain(spec):
         result += [DRAIN_FLAG, str(spec.rollout.drain_timeout_seconds)]
     return (*result, *spec.engine.extra_args)

@@ -106,6 +106,8 @@ def test_objects_with_defaults_inside_have_one_themselves() -> None:
         "spec",
         "spec.cache",
         "spec.autoscaling",
+        "spec.monitoring.slo",
+        "spec.monitoring.tracing",
         "spec.model.tokenSecretRef",
         "spec.security.apiKeySecretRef",
     }
