@@ -31,7 +31,7 @@ ORDER = (
     # `make chart-test`.
     "test_install_paths",
     # `make monitoring-test`.
-    "test_admission", "test_real_alerts",
+    "test_admission", "test_selection", "test_real_alerts",
 )  # fmt: skip
 """Test modules of this folder in the order in which they run."""
 LOADING_SECONDS = 240

@@ -177,8 +177,14 @@ def any_rule(text: str) -> Look:
     return look
 
 
+def one_objective(name: str) -> Object:
+    """Return a spec with one objective."""
+    threshold = {} if name == "availability" else {"thresholdSeconds": 1}
+    return {"monitoring": {"slo": {name: {"objective": 0.99, **threshold}}}}
+
+
 OBJECTIVES = ("availability", "timeToFirstToken", "timePerOutputToken", "latency")
-ONE_OBJECTIVE: Object = {"monitoring": {"slo": {"availability": {"objective": 0.99}}}}
+ONE_OBJECTIVE = one_objective("availability")
 SECRET_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]}}
 CONFIG_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]}}
 FIELD_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}
@@ -358,11 +364,9 @@ OPERATIONS = [
     Change("monitoring.alerts.queueLength", 1717, some_expression("> 1717"), True),
     Change("monitoring.alerts.kvCacheUsage", 0.77, some_expression("> 0.77"), True),
     Change("monitoring.alerts.errorRatio", 0.17, some_expression("> 0.17"), True),
-    *(Change(f"monitoring.slo.{name}.objective", 0.9375, any_rule("vector(0.9375)"), True,
-             {"monitoring": {"slo": {name: {"thresholdSeconds": 1} if name != "availability" else {}}}})
+    *(Change(f"monitoring.slo.{name}.objective", 0.9375, any_rule("vector(0.9375)"), True, one_objective(name))
       for name in OBJECTIVES),
-    *(Change(f"monitoring.slo.{name}.thresholdSeconds", 5, any_rule('le=~"5('), True,
-             {"monitoring": {"slo": {name: {"objective": 0.99}}}})
+    *(Change(f"monitoring.slo.{name}.thresholdSeconds", 5, any_rule('le=~"5('), True, one_objective(name))
       for name in OBJECTIVES[1:]),
     Change("monitoring.slo.windowDays", 15, some_expression("> 0.072"), True, ONE_OBJECTIVE),
     Change("monitoring.slo.minRequests", 1717, some_expression(">= 1717"), True, ONE_OBJECTIVE),
