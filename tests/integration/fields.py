@@ -424,7 +424,7 @@ ELSEWHERE = {
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
     "health.probeIntervalSeconds": "test_probe_interval_sets_the_pace_of_probes",
     "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_stalled_engine",
-    "rollout.autoRollback": "test_failed_rollout_is_taken_back_and_held_until_the_spec_changes",
+    "rollout.autoRollback": "test_auto_rollback_keeps_the_pods_that_served_in_the_deployment",
     "health.syntheticCompletion": "test_synthetic_completion_setting_decides_when_one_is_sent",
     "cache.size": "test_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",
     "cache.storageClassName": "test_immutable_claim_field_is_refused_and_the_claim_stays",

@@ -14,6 +14,7 @@ from tests.integration.servers import MODEL, Servers
 from tests.integration.stalled_replica import restarted_for_a_stalled_engine, run_pod, stalled_replica
 from tools.harness.kube import KIND, Kube, Object
 from tools.harness.operator_process import OperatorProcess
+from vllm_operator.apply.rollback import ANNOTATION_ROLLBACK
 
 NAME = "live"
 LOOPBACK = "127.0.0.77"
@@ -186,6 +187,19 @@ def test_synthetic_completion_setting_decides_when_one_is_sent(servers: Servers,
     servers.patch("asked", {"health": {"syntheticCompletion": "Always"}})
     servers.kube.eventually(lambda: asked.completions or False, within=60, namespace=servers.namespace)
     assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
+
+
+def test_auto_rollback_keeps_the_pods_that_served_in_the_deployment(servers: Servers) -> None:
+    """`test_rollout_status.py` shows the rollback itself."""
+    servers.create("keeps", {"rollout": {"autoRollback": True}})
+
+    def is_kept(*, kept: bool) -> None:
+        assert (ANNOTATION_ROLLBACK in servers.child("Deployment", "keeps")["metadata"]["annotations"]) is kept
+
+    servers.kube.eventually(lambda: is_kept(kept=True), within=20)
+    servers.patch("keeps", {"rollout": {"autoRollback": False}})
+    servers.kube.eventually(lambda: is_kept(kept=False), within=20)
+    servers.kube.delete(KIND, "keeps", servers.namespace)
 
 
 def test_restart_stalled_deletes_the_pod_of_a_stalled_engine(servers: Servers, operator: OperatorProcess) -> None:

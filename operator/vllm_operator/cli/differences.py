@@ -10,7 +10,8 @@ from vllm_operator.api.names import ANNOTATION_HASH, MANAGER, child_name
 from vllm_operator.cli.redaction import without_secrets
 from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import items, mapping, name_of
-from vllm_operator.kube.kinds import CHILD_KINDS, PRUNED_KINDS, Kind
+from vllm_operator.desired.drain import has_drain
+from vllm_operator.kube.kinds import CHILD_KINDS, DEPLOYMENT, PRUNED_KINDS, Kind
 
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Cluster, Object
@@ -41,19 +42,38 @@ def differences(cluster: Cluster, server: str, objects: Iterable[Mapping[str, An
     ]
 
 
+def keeps_former_pods(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the operator keeps pods from before its draining middleware, because nothing else changes them.
+
+    Args:
+        cluster: the cluster, with the namespace of the server.
+        objects: the children as they are rendered without the middleware.
+    """
+    deployment = next((body for body in objects if body.get("kind") == DEPLOYMENT.name), None)
+    live = cluster.find(DEPLOYMENT, name_of(deployment)) if deployment is not None else None
+    if deployment is None or live is None or has_drain(live):
+        return False
+    return mapping(_applied(cluster, DEPLOYMENT, deployment), "spec", "template") == mapping(live, "spec", "template")
+
+
 def _change(cluster: Cluster, body: Mapping[str, Any]) -> str:
     kind = CHILD_KINDS[str(body.get("kind"))]
     live = cluster.find(kind, name_of(body))
     if live is None:
         return _unified(kind, name_of(body), None, _comparable(body))
-    applied = cluster.request(
+    return _unified(kind, name_of(body), _comparable(live), _comparable(_applied(cluster, kind, body)))
+
+
+def _applied(cluster: Cluster, kind: Kind, body: Mapping[str, Any]) -> Object:
+    """Return an object as the API server would store it after an apply of the operator."""
+    stored: Object = cluster.request(
         "PATCH",
         kind.path(cluster.namespace, name_of(body)),
         {"fieldManager": MANAGER, "force": "true", "dryRun": "All"},
         body,
         APPLY_PATCH,
     )
-    return _unified(kind, name_of(body), _comparable(live), _comparable(applied))
+    return stored
 
 
 def _deleted(cluster: Cluster, server: str, kind: Kind) -> Iterator[str]:

@@ -45,10 +45,10 @@ def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: s
 
 
 def judge_documents(
-    documents: Iterable[Document], namespace: str, kinds: frozenset[str], pod_template: str
+    documents: Iterable[Document], namespace: str, kinds: frozenset[str], pod_template: str, *, drains: bool = True
 ) -> list[Judgement]:
-    """Return a verdict for each of the documents of a file, as `judge_file` does."""
-    return [judge(document, namespace, kinds, pod_template) for document in documents]
+    """Return a verdict for each of the documents of a file, as `judge_file` does; `drains` as for `judge`."""
+    return [judge(document, namespace, kinds, pod_template, drains=drains) for document in documents]
 
 
 def _flattened(documents: Iterable[Document]) -> Iterator[Document]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.golden.documents import MANIFESTS
 from tests.helpers.fake_api_server import fake_api_server
 from tests.helpers.paths import DATA
 from vllm_operator.cli.cluster import Cluster
-from vllm_operator.cli.differences import differences
+from vllm_operator.cli.differences import differences, keeps_former_pods
 from vllm_operator.cli.options import ClusterOptions
 from vllm_operator.kube.kinds import CHILD_KINDS, MONITORING_KINDS
 from vllm_operator.offline.report import judge_file
@@ -38,6 +39,31 @@ def test_change_is_a_unified_diff(tmp_path: Path) -> None:
     [text] = diff(tmp_path, {f"GET {PATH}": (200, LIVE), f"PATCH {PATH}": (200, applied)}, [DEPLOYMENT])
     assert "--- cluster/Deployment/mistral" in text
     assert "+  replicas: 5" in text
+
+
+def without_drain(live: dict[str, Any]) -> dict[str, Any]:
+    found = copy.deepcopy(live)
+    pod = found["spec"]["template"]["spec"]
+    pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] != "drain"]
+    return found
+
+
+def keeps(folder: Path, live: dict[str, Any] | None, applied: dict[str, Any]) -> bool:
+    answers: dict[str, tuple[int, Any]] = {f"PATCH {PATH}": (200, applied)}
+    if live is not None:
+        answers[f"GET {PATH}"] = (200, live)
+    with fake_api_server(answers, folder) as (_, path):
+        return keeps_former_pods(Cluster(ClusterOptions(kubeconfig=path)), [DEPLOYMENT])
+
+
+def test_pods_from_before_the_middleware_stay_while_nothing_else_changes_them(tmp_path: Path) -> None:
+    old = without_drain(LIVE)
+    scaled = {**old, "spec": {**old["spec"], "replicas": 5}}
+
+    assert keeps(tmp_path, old, scaled)
+    assert not keeps(tmp_path, old, LIVE)
+    assert not keeps(tmp_path, LIVE, LIVE)
+    assert not keeps(tmp_path, None, LIVE)
 
 
 def test_new_object_is_added_whole(tmp_path: Path) -> None:

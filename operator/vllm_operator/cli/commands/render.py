@@ -102,16 +102,22 @@ def _diff(text: str, pod_template: str, options: ClusterOptions) -> bool:
     """Print the differences between a file and the cluster; return whether there are any, or a refusal."""
     from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
-    from vllm_operator.cli.differences import differences
+    from vllm_operator.cli.differences import differences, keeps_former_pods
     from vllm_operator.offline.report import explanations
 
     api = Cluster(options)
     results: list[Sequence[str]] = []
     with console.progress("comparing with the cluster"):
         judgements = _judged_for(api, text, pod_template)
-        for judgement in judgements:
+        former_ones = _judged_for(api, text, pod_template, drains=False)
+        for judgement, former in zip(judgements, former_ones, strict=True):
             namespace, _, name = judgement.name.partition("/")
-            results.append(differences(api.within(namespace), name, judgement.objects) if judgement.accepted else ())
+            cluster = api.within(namespace)
+            if not judgement.accepted:
+                results.append(())
+                continue
+            objects = former.objects if keeps_former_pods(cluster, former.objects) else judgement.objects
+            results.append(differences(cluster, name, objects))
     for line in explanations([dataclasses.replace(judgement, notes=()) for judgement in judgements]):
         click.echo(line, err=True)
     for diff in (diff for found in results for diff in found):
@@ -119,13 +125,13 @@ def _diff(text: str, pod_template: str, options: ClusterOptions) -> bool:
     return any(results) or not all(judgement.accepted for judgement in judgements)
 
 
-def _judged_for(api: Cluster, text: str, pod_template: str) -> list[Judgement]:
+def _judged_for(api: Cluster, text: str, pod_template: str, *, drains: bool = True) -> list[Judgement]:
     """Return the verdicts on the VLLMServers of a file, with the identity that they have in the cluster."""
     from vllm_operator.cli.checks.cluster import monitoring_api_kinds
     from vllm_operator.cli.manifests import with_uids
     from vllm_operator.offline.report import judge_documents
 
-    return judge_documents(with_uids(api, text), api.namespace, monitoring_api_kinds(api), pod_template)
+    return judge_documents(with_uids(api, text), api.namespace, monitoring_api_kinds(api), pod_template, drains=drains)
 
 
 def _print_diff(diff: str) -> None:
