@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from vllm_operator.conversion.result import Draft, mapping
+from vllm_operator.conversion.result import Draft, mapping, shown
 from vllm_operator.kube.quantity import parse_quantity
 
 DEVICES = ("nvidia.com/", "amd.com/", "google.com/tpu", "gpu.intel.com/", "habana.ai/", "aws.amazon.com/neuron")
@@ -23,7 +24,7 @@ def convert_resources(resources: dict[str, Any], draft: Draft) -> None:
     else:
         convert_devices(name, {**requests, **limits}[name], draft)
     for kind, amounts in (("limits", limits), ("requests", requests)):
-        draft.set(f"resources.{kind}", {key: value for key, value in amounts.items() if key != name})
+        draft.set(f"resources.{kind}", {key: _written(value) for key, value in amounts.items() if key != name})
     if resources.get("claims"):
         draft.set("resources.claims", resources["claims"])
 
@@ -43,10 +44,18 @@ def convert_devices(name: str, amount: Any, draft: Draft) -> None:
         value = engine.get(field)
         ranks *= value if isinstance(value, int) else 1
     count = _whole(amount)
+    if parse_quantity(amount) != count:
+        draft.lose(f"resources {name}", f"Kubernetes gives whole devices only: {shown(str(amount))} becomes {count}")
     if count != ranks:
         draft.set("accelerator.count", count)
 
 
 def _whole(value: Any) -> int:
+    """Return the whole devices that hold an amount."""
     amount = parse_quantity(value)
-    return int(amount) if amount is not None else 0
+    return math.ceil(amount) if amount is not None else 0
+
+
+def _written(value: Any) -> Any:
+    """Return a quantity as a VLLMServer has it: a number with a fraction becomes a text."""
+    return f"{value:g}" if isinstance(value, float) else value

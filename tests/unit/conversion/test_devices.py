@@ -34,3 +34,11 @@ def test_devices_and_other_resources(resources: dict, engine: dict, expected: di
 
 def test_shares_of_a_gpu_are_no_devices() -> None:
     assert device_of({"nvidia.com/gpumem": 3000, "nvidia.com/gpu": 1}) == "nvidia.com/gpu"
+
+
+def test_amounts_with_a_fraction_are_texts_and_devices_are_whole() -> None:
+    draft = Draft()
+    convert_resources({"requests": {"cpu": 1.5, "memory": "1Gi", "nvidia.com/gpu": 0.5}}, draft)
+    assert draft.spec["resources"] == {"requests": {"cpu": "1.5", "memory": "1Gi"}}
+    assert "accelerator" not in draft.spec
+    assert [item.message for item in draft.lost] == ["Kubernetes gives whole devices only: 0.5 becomes 1"]
