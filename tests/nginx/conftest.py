@@ -19,7 +19,7 @@ DRAIN = ("--shutdown-timeout", "60", "--max-num-seqs", "64")
 def engines(tmp_path: Path) -> Iterator[list[RealEngine]]:
     """Two servers, started one after the other: together they would take the CPUs from each other."""
     if PROGRAM is None:
-        pytest.skip("nginx is not installed")
+        pytest.skip("nginx is not installed: apt-get install nginx-light, or put it into PATH")
     with ExitStack() as stack:
         yield [stack.enter_context(RealEngine(tmp_path / f"vllm-{index}.log", *DRAIN)) for index in range(2)]
 
