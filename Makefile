@@ -64,7 +64,11 @@ chart: setup ## The Helm charts: lint, values, golden files, and releases on a r
 
 .PHONY: chart-test
 chart-test: chart ## The same, then releases under load on the whole cluster with real vLLM (CHART_JSON=FILE)
-	$(RUN) pytest tests/e2e/chart -q
+	$(RUN) pytest tests/e2e/chart/test_install_paths.py -q
+
+.PHONY: gitops-test
+gitops-test: setup ## The health of each state by Argo CD, built from its Go module (7 minutes the first time)
+	$(RUN) pytest tests/gitops -q
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager

@@ -102,6 +102,9 @@ def test_flux_and_argo_cd_apply_folders_that_exist() -> None:
         assert (SAMPLE / path / "kustomization.yaml").is_file()
     for path in operator["spec"]["sources"][0]["helm"]["valueFiles"]:
         assert (SAMPLE / path.removeprefix("$fleet/")).is_file()
+    (root,) = documents("argocd/root.yaml")
+    applied = {path.name for path in (SAMPLE / root["spec"]["source"]["path"]).iterdir()}
+    assert applied - {root["spec"]["source"]["directory"]["exclude"]} == {"applications.yaml"}
     waves = [int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for one in (operator, models)]
     assert waves == sorted(set(waves)), "the CRD is there before the first server"
     assert flux["spec"]["wait"] is True

@@ -7,7 +7,7 @@ goes on where it stopped, since Go's build cache keeps each compiled package.
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.localcluster import settings
@@ -39,6 +39,8 @@ class Program:
     tags: str = ""
     ldflags: str = ""
     links: tuple[str, ...] = ()
+    # Not in the key of the cache folder: another toolchain compiles the same sources.
+    toolchain: str = field(default="", repr=False)
 
     @property
     def source(self) -> Path:
@@ -59,6 +61,10 @@ _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
 _PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator/cmd"
 PROMETHEUS_OPERATOR_COMMANDS = ("operator", "admission-webhook", "prometheus-config-reloader")
+
+LATER_GO = "go1.27.3"
+"""Toolchain of modules that need a later Go than the installed one; the go command fetches it as a module."""
+ARGOCD_PARTS = ("argocd-application-controller", "argocd-git-ask-pass", "argocd-redis", "argocd-repo-server")
 
 PROGRAMS = {
     program.name: program
@@ -145,6 +151,7 @@ PROGRAMS = {
             packages=("k8s.io/kube-state-metrics/v2",),
             remote=True,
         ),
+        Program("argocd", settings.ARGOCD, links=ARGOCD_PARTS, toolchain=LATER_GO),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -169,6 +176,7 @@ _OWN_NAMES = (
     "kind",
     "actionlint",
     "docker-compose",
+    "argocd",
 )
 # Executables that `tool NAME` finds, and the program that each belongs to.
 TOOLS = {
@@ -184,6 +192,7 @@ CRD_MODULES = {
         f"github.com/prometheus-operator/prometheus-operator@v{settings.PROMETHEUS_OPERATOR}",
         "example/prometheus-operator-crd",
     ),
+    "argocd": (f"github.com/argoproj/argo-cd/v3@v{settings.ARGOCD}", "manifests/crds"),
     "karpenter": (f"github.com/aws/karpenter-provider-aws@v{settings.KARPENTER}", "pkg/apis/crds"),
 }
 
@@ -238,7 +247,7 @@ def _build(program: Program, target: Path) -> None:
     flags = ["-trimpath", "-ldflags", f"{LDFLAGS} {program.ldflags}".strip()]
     if program.tags:
         flags += ["-tags", program.tags]
-    env = {"CGO_ENABLED": "0", "GOBIN": str(work)}
+    env = {"CGO_ENABLED": "0", "GOBIN": str(work)} | ({"GOTOOLCHAIN": program.toolchain} if program.toolchain else {})
     if program.remote:
         packages = [f"{package}@v{program.version}" for package in program.packages]
         run([_go(), "install", *flags, *packages], env=env)

@@ -31,7 +31,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{name:10} " + ", ".join(f"{step} {seconds:.0f}" for step, seconds in steps.items())
         )
     if path := os.environ.get("CHART_JSON"):
-        Path(path).write_text(json.dumps(SECONDS, indent=2))
+        # Several runs, each of some paths, write to one file.
+        earlier = json.loads(Path(path).read_text()) if Path(path).exists() else {}
+        Path(path).write_text(json.dumps({**earlier, **SECONDS}, indent=2))
 
 
 @pytest.fixture(scope="session")
