@@ -197,6 +197,18 @@ dashboards: setup ## Generate the Grafana dashboards, and what charts/ and confi
 	$(RUN) python -m tools.dashboards
 	$(RUN) python -m tools.chart
 
+.PHONY: dashboard-queries
+dashboard-queries: setup ## Run every query of the dashboards against recorded runs, and write docs/reference/dashboards.md (DASHBOARDS_JSON)
+	$(RUN) python -m tools.dashboards.report
+
+.PHONY: dashboard-recordings
+dashboard-recordings: setup ## Record such runs: vLLM processes (VERSIONS="0.9.2 0.32.0"), the operator, and a whole cluster
+	$(RUN) python -m tools.dashboards.record_process $(VERSIONS)
+	$(RUN) python -m tools.dashboards.record_operator
+	$(RUN) python -m tools.dashboards.record_cluster
+	$(RUN) python -m tools.dashboards.report
+	$(RUN) python -m tools.dashboards.pictures
+
 .PHONY: charts
 charts: setup ## Generate what charts/ and config/ take from the models: CRD, policy, alerts, schemas, tables of values
 	$(RUN) python -m tools.chart

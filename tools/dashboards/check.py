@@ -30,18 +30,36 @@ class Result:
 def values_for(dashboard: Dashboard, run: Run) -> dict[str, str]:
     """Return the values of the variables of a dashboard: that of the operator has its own namespace."""
     if dashboard.uid == OPERATOR_UID:
-        return {"namespace": run.values["operator_namespace"]} if "operator_namespace" in run.values else {}
-    return {name: value for name, value in run.values.items() if name in {"namespace", "server"}}
+        return {"namespace": run.values["operator_namespace"]}
+    return {name: run.values[name] for name in ("namespace", "server")}
 
 
-def queries_of(run: Run, dashboards: Iterable[Dashboard] = DASHBOARDS) -> list[FilledQuery]:
-    """Return the queries of all dashboards that a run can answer: one without an operator has none for its panels."""
-    shown = [one for one in dashboards if one.uid != OPERATOR_UID or "operator_namespace" in run.values]
-    return [query for one in shown for query in filled(one, values_for(one, run), WINDOW)]
+def queries_of(run: Run) -> list[FilledQuery]:
+    """Return the queries that a run can answer: those about replicas need a vLLM, and the others an operator."""
+    has_operator = "operator_namespace" in run.values
+    shown = [dashboard for dashboard in DASHBOARDS if has_operator or dashboard.uid != OPERATOR_UID]
+    queries = [query for one in shown for query in filled(one, values_for(one, run), WINDOW)]
+    if not has_operator:
+        return [query for query in queries if about_replicas(query.expr, run.values["server"])]
+    return [query for query in queries if _is_scraped(query.expr, run)]
+
+
+def _is_scraped(expr: str, run: Run) -> bool:
+    """Return whether a run with an operator scraped what a query reads."""
+    needs_replicas = about_replicas(expr, run.values["server"]) or "vllm_operator_probe_" in expr
+    if "vllm_operator_probes_total" in expr or needs_replicas:
+        return bool(run.vllm)
+    only_state_metrics = all(name.startswith("kube_") for name in metrics_in(expr))
+    return "kube_state_metrics" in run.values or not (metrics_in(expr) and only_state_metrics)
+
+
+def about_replicas(expr: str, server: str) -> bool:
+    """Return whether a query reads what the replicas of a server export."""
+    return any(name.startswith(("vllm:", "http_requests")) for name in metrics_in(expr)) or f'pod=~"{server}-' in expr
 
 
 def results(found: Prometheus, run: Run, queries: Iterable[FilledQuery] | None = None) -> list[Result]:
-    """Run the queries at the end of a run.
+    """Run queries at the end of a run.
 
     Raises:
         PrometheusError: a query was refused.

@@ -14,10 +14,11 @@ _VARIABLE = re.compile(r"\$\{?([a-zA-Z_]+)\}?")
 
 @dataclass(frozen=True)
 class FilledQuery:
-    """A query of a panel as Prometheus gets it."""
+    """A query of a panel as Prometheus gets it; `number` is its place in the panel."""
 
     dashboard: Dashboard
     panel: Panel
+    number: int
     expr: str
     legend: str
 
@@ -35,9 +36,9 @@ def filled(dashboard: Dashboard, values: Mapping[str, str], window: str) -> Iter
     """
     everything = {variable.name: variable.all_value for variable in dashboard.variables if variable.all_value}
     for panel in dashboard.panels():
-        for query in panel.queries:
+        for number, query in enumerate(panel.queries):
             expr = fill(query.expr, {**everything, **values, INTERVAL.removeprefix("$"): window})
-            yield FilledQuery(dashboard, panel, expr, query.legend)
+            yield FilledQuery(dashboard, panel, number, expr, query.legend)
 
 
 def fill(expr: str, values: Mapping[str, str]) -> str:

@@ -14,13 +14,11 @@ from pathlib import Path
 from tools.dashboards.check import metrics_of, queries_of, results
 from tools.dashboards.load import load
 from tools.dashboards.prometheus import Prometheus, running
-from tools.dashboards.recording import Run, write
+from tools.dashboards.recording import FOLDER, Run, write
 from tools.localcluster.report import say
-from tools.localcluster.settings import REPOSITORY
 from tools.vllm_releases.environment import install
 from tools.vllm_releases.running import MODEL, RunningVLLM
 
-FOLDER = REPOSITORY / "tests" / "data" / "dashboards"
 NAMESPACE, SERVER, POD = "llm", "mistral", "mistral-5f9c6d7b8-x2k7b"
 SCRAPE_SECONDS = 5
 LOAD_SECONDS = 75

@@ -15,6 +15,13 @@ from pathlib import Path
 from tools.dashboards.prometheus import Prometheus, running
 from tools.localcluster import build, settings
 
+FOLDER = settings.REPOSITORY / "tests" / "data" / "dashboards"
+CLUSTER = FOLDER / "cluster.om.xz"
+"""The recording of a cluster: replicas, operator and kube-state-metrics."""
+
+OPERATOR = FOLDER / "operator.om.xz"
+"""The recording of the operator and kube-state-metrics on an API server without nodes."""
+
 HEAD = "# run "
 END = "# EOF\n"
 DROPPED_LABELS = frozenset({"__name__", "customresource_group", "customresource_kind", "customresource_version"})

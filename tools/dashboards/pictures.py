@@ -1,0 +1,122 @@
+"""`python -m tools.dashboards.pictures`: draw the dashboards from a recording, by their own queries.
+
+The pictures show the panels over the time of the run. They are not made by Grafana, and look alike only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import altair
+import vl_convert
+
+from tools.dashboards.check import WINDOW, values_for
+from tools.dashboards.files import DASHBOARDS
+from tools.dashboards.model import Dashboard, Panel, View
+from tools.dashboards.prometheus import Prometheus, Sample
+from tools.dashboards.queries import FilledQuery, filled
+from tools.dashboards.recording import CLUSTER, Run, read_run, replayed
+from tools.localcluster.settings import REPOSITORY
+
+FOLDER = REPOSITORY / "docs" / "how-to" / "pictures"
+COLUMNS = 3
+WIDTH, HEIGHT = 330, 150
+STEP_SECONDS = 10.0
+SCALE = 1.5
+MOST_ROWS = 9
+"""Rows of a table that are drawn."""
+
+UNITS = {"s": "s", "percentunit": "%", "bytes": "GiB", "reqps": "1/s", "ops": "1/s"}
+FACTORS = {"percentunit": 100.0, "bytes": 1 / 2**30}
+
+
+def main() -> int:
+    """Draw the dashboards of the recording of a cluster."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else CLUSTER
+    run = read_run(path)
+    FOLDER.mkdir(exist_ok=True)
+    with replayed(path) as found:
+        for dashboard in DASHBOARDS:
+            picture = FOLDER / f"{dashboard.uid}.png"
+            picture.write_bytes(draw(dashboard, run, found))
+            print(picture)
+    return 0
+
+
+def draw(dashboard: Dashboard, run: Run, found: Prometheus) -> bytes:
+    """Return the PNG of a dashboard."""
+    queries = list(filled(dashboard, values_for(dashboard, run), WINDOW))
+    charts = [_panel(panel, _of(panel, queries), run, found) for panel in dashboard.panels()]
+    rows = [altair.hconcat(*charts[start : start + COLUMNS]) for start in range(0, len(charts), COLUMNS)]
+    whole = altair.vconcat(*rows, title=f"{dashboard.title}: {run.origin}").resolve_scale(color="independent")
+    return vl_convert.vegalite_to_png(whole.to_json(), scale=SCALE)
+
+
+def _of(panel: Panel, queries: list[FilledQuery]) -> list[FilledQuery]:
+    return [query for query in queries if query.panel.title == panel.title]
+
+
+def _panel(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus) -> Any:
+    """Return the chart of a panel: text for numbers and tables, else lines or areas."""
+    unit = f" ({UNITS[panel.unit]})" if panel.unit in UNITS else ""
+    title = altair.TitleParams(f"{panel.title}{unit}", subtitle=panel.description, subtitleFontSize=8, anchor="start")
+    if panel.view in {View.NUMBER, View.NAME, View.TABLE}:
+        texts = [_text(panel, query, sample) for query in queries for sample in found.query(query.expr, run.end)]
+        rows = [{"text": text, "row": row} for row, text in enumerate(texts[:MOST_ROWS])]
+        size = 11 if panel.view is View.TABLE else 22
+        return (
+            altair.Chart(_data(rows), width=WIDTH, height=HEIGHT, title=title)
+            .mark_text(size=size, align="left", x=4)
+            .encode(y=altair.Y("row:O", axis=None), text="text:N")
+        )
+    end = max(run.end, _last(found, run))
+    rows = [
+        {"time": moment * 1000, "value": value * FACTORS.get(panel.unit, 1.0), "series": _legend(query, sample)}
+        for query in queries
+        for sample in found.query_range(query.expr, run.start, end, STEP_SECONDS)
+        for moment, value in sample.values
+    ]
+    chart = altair.Chart(_data(rows), width=WIDTH, height=HEIGHT, title=title)
+    stacked = panel.view is View.STACKED
+    marked = chart.mark_area(opacity=0.7) if stacked else chart.mark_line()
+    return marked.encode(
+        x=altair.X("time:T", title=None, axis=altair.Axis(format="%H:%M", tickCount=5)),
+        y=altair.Y("value:Q", title=None, stack="zero" if stacked else None),
+        color=altair.Color("series:N", title=None, legend=altair.Legend(orient="bottom", columns=2, labelLimit=150)),
+    )
+
+
+def _data(rows: list[dict[str, Any]]) -> altair.InlineData:
+    return altair.InlineData(values=rows)
+
+
+def _last(found: Prometheus, run: Run) -> float:
+    """Return the time of the last scrape of a run."""
+    samples = found.query("max(timestamp(vllm_operator_build_info))", run.end)
+    later = [run.end + seconds for seconds in range(0, 300, 10)]
+    alive = [moment for moment in later if found.query("vllm_operator_build_info", moment)]
+    return max([sample.last for sample in samples] + alive, default=run.end)
+
+
+def _text(panel: Panel, query: FilledQuery, sample: Sample) -> str:
+    if panel.view is View.TABLE:
+        return "  ".join(value for _, value in sorted(sample.labels.items()))
+    legend = _legend(query, sample)
+    if panel.view is View.NAME:
+        return legend
+    value = f"{sample.last * FACTORS.get(panel.unit, 1.0):.4g} {UNITS.get(panel.unit, '')}".strip()
+    return f"{value}  {legend}" if query.legend else value
+
+
+def _legend(query: FilledQuery, sample: Sample) -> str:
+    """Return the legend as Grafana fills it; a pod is named by its last part."""
+    text = query.legend
+    for name, value in sample.labels.items():
+        text = text.replace(f"{{{{{name}}}}}", value)
+    return text or query.panel.title
+
+
+if __name__ == "__main__":
+    sys.exit(main())
