@@ -424,6 +424,8 @@ ELSEWHERE = {
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
     "health.probeIntervalSeconds": "test_probe_interval_sets_the_pace_of_probes",
     "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_stalled_engine",
+    "rollout.waitForIdle": "test_change_of_a_busy_replica_waits_until_it_is_idle",
+    "rollout.waitForIdleSeconds": "test_change_of_a_busy_replica_waits_until_it_is_idle",
     "rollout.autoRollback": "test_auto_rollback_keeps_the_pods_that_served_in_the_deployment",
     "health.syntheticCompletion": "test_synthetic_completion_setting_decides_when_one_is_sent",
     "cache.size": "test_larger_cache_grows_its_claim_and_a_smaller_one_is_refused",

@@ -108,6 +108,8 @@ NO_CHILD = {
     "health.probeIntervalSeconds": "it reaches the operator's own prober",
     "health.syntheticCompletion": "it reaches the operator's own prober",
     "health.restartStalled": "it decides what the operator does with a stalled replica",
+    "rollout.waitForIdle": "it decides when a change of the pods is carried out",
+    "rollout.waitForIdleSeconds": "it decides when a change of the pods is carried out",
     "rollout.autoRollback": "it decides what the operator does with a failed rollout",
     "paused": "it keeps the operator from the children; the status says so",
     "version": "it tells which flags and metrics vLLM has: children differ only where those do",

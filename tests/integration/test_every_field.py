@@ -189,6 +189,29 @@ def test_synthetic_completion_setting_decides_when_one_is_sent(servers: Servers,
     assert asked.completions == [{"model": "tiny", "prompt": "Hi", "max_tokens": 1, "temperature": 0}]
 
 
+def test_change_of_a_busy_replica_waits_until_it_is_idle(servers: Servers) -> None:
+    """The load of a replica that nobody probes is unknown, so the change waits for as long as it may."""
+    wait = {"waitForIdle": True, "waitForIdleSeconds": 600}
+    servers.create("busy", {"rollout": wait, "health": {"syntheticCompletion": "Never"}})
+    run_pod(servers.kube, servers.namespace, "busy", LOOPBACK)
+    servers.kube.eventually(
+        lambda: (servers.child("Deployment", "busy").get("status") or {}).get("availableReplicas") == 1, within=20
+    )
+
+    def memory() -> str:
+        volumes = servers.child("Deployment", "busy")["spec"]["template"]["spec"]["volumes"]
+        return str(next(one for one in volumes if one["name"] == "shm")["emptyDir"]["sizeLimit"])
+
+    servers.patch("busy", {"sharedMemory": "17Gi"}, settled=False)
+    servers.kube.eventually(
+        lambda: servers.condition("busy", "Progressing").get("reason") == "WaitingForIdle", within=20
+    )
+    assert memory() != "17Gi"
+    servers.patch("busy", {"rollout": {"waitForIdleSeconds": 1}}, settled=False)
+    servers.kube.eventually(lambda: memory() == "17Gi", within=20)
+    servers.kube.delete(KIND, "busy", servers.namespace)
+
+
 def test_auto_rollback_keeps_the_pods_that_served_in_the_deployment(servers: Servers) -> None:
     """`test_rollout_status.py` shows the rollback itself."""
     servers.create("keeps", {"rollout": {"autoRollback": True}})

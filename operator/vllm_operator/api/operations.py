@@ -146,6 +146,14 @@ class Rollout(Model):
         default=120,
         description="Seconds that running requests have to finish when a replica stops; after that vLLM cuts them.",
     )
+    wait_for_idle: bool = Field(
+        default=False,
+        description="Hold a change of the pods of a single replica back until it runs no request, since nothing serves "
+        "while it is replaced.",
+    )
+    wait_for_idle_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=600, description="Seconds for which waitForIdle holds a change back at most."
+    )
     auto_rollback: bool = Field(
         default=False,
         description="Take a rollout back to the pods that served last when its replicas crash again and again, cannot "

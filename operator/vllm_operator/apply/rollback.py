@@ -89,10 +89,15 @@ def with_rollback(manifest: Manifest, deployment: Object | None, failure: str) -
     if template is not None:
         body["spec"]["template"] = template
     body["metadata"]["annotations"] = {**body["metadata"]["annotations"], ANNOTATION_ROLLBACK: state.as_text()}
-    del body["metadata"]["annotations"][ANNOTATION_HASH]
-    digest = _digest(body)
-    body["metadata"]["annotations"][ANNOTATION_HASH] = digest
-    return Manifest(manifest.kind, manifest.name, digest, compress_json(body))
+    return with_body(manifest, body)
+
+
+def with_body(manifest: Manifest, body: dict[str, Any]) -> Manifest:
+    """Return a manifest with a changed body, and with the hash of that body."""
+    annotations = {key: text for key, text in body["metadata"]["annotations"].items() if key != ANNOTATION_HASH}
+    changed = {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+    annotations[ANNOTATION_HASH] = digest = _digest(changed)
+    return Manifest(manifest.kind, manifest.name, digest, compress_json(changed))
 
 
 def next_state(wanted: Mapping[str, Any], deployment: Object, failure: str) -> RollbackState:

@@ -14,6 +14,9 @@ MISSING_REFERENCE_SECONDS = 5.0
 REFUSED_SECONDS = 30.0
 """Delay until the operator retries a write that the API server refused, or whose object another owner holds."""
 
+IDLE_RECHECK_SECONDS = 5.0
+"""Interval at which a change that waits for an idle replica is decided again."""
+
 REFERENCES_SECONDS = 60.0
 """Interval at which the referenced Secrets are read again."""
 
@@ -25,6 +28,7 @@ def recheck_delay(desired: DesiredState, references: ReferenceCheck, applied: Ap
     if applied.needs_recheck:
         return Requeue.after(REFUSED_SECONDS)
     return Requeue.earliest(
+        Requeue.after(IDLE_RECHECK_SECONDS) if desired.is_held else Requeue.never(),
         Requeue.after(REFERENCES_SECONDS) if desired.references else Requeue.never(),
         Requeue.after(ADMISSION_RECHECK_SECONDS) if applied.admission_changes.notes else Requeue.never(),
     )

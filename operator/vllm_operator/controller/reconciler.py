@@ -13,6 +13,7 @@ from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.apply.rollback import rolled_back
 from vllm_operator.controller.deletion_costs import DeletionCosts
+from vllm_operator.controller.idle_wait import held_until_idle
 from vllm_operator.controller.liveness import RECONCILE_DEADLINE_SECONDS
 from vllm_operator.controller.namesakes import namesake_inputs
 from vllm_operator.controller.recheck_delay import recheck_delay
@@ -170,7 +171,9 @@ class Reconciler:
         problems = claim_problems(desired.claim, snapshot.claim)
         if problems:
             return replace(desired, problems=problems)
-        return desired_with_rollback(self.servers[key], snapshot, desired)
+        state = self.servers[key]
+        desired = desired_with_rollback(state, snapshot, desired)
+        return held_until_idle(state, snapshot, desired, self.probes.loads(key), self.clock())
 
     async def _apply(
         self, key: Key, state: ServerState, before: Snapshot, desired: DesiredState, references: ReferenceCheck
@@ -284,6 +287,7 @@ class Reconciler:
             log_diagnoses=self.log_reader.diagnoses(key, findings.failures),
             stalled_restarts=tuple(previous.get("stalledRestarts") or ()),
             lookup_results=self.lookups.results(key, findings.lookups),
+            is_held=desired.is_held,
             rolled_back=rolled_back(snapshot.deployment) if server.auto_rollback else "",
             sizing=desired.memory.fields,
             memo=findings.memo,

@@ -28,6 +28,7 @@ class ServerState:
         rate_limiter: limits how often its spec is applied.
         pods: results about its pods; PodMemo bounds the memory for each.
         rollout_failure: why its rollout failed in the last reconcile; empty when it did not.
+        held_since: when a change of its pods began to wait until its replica is idle; None while none waits.
         settling_since: when its status began to wait for Kubernetes' controllers; None while it does not wait.
     """
 
@@ -35,6 +36,7 @@ class ServerState:
     rate_limiter: SpecRateLimiter
     pods: PodMemo = field(default_factory=PodMemo)
     rollout_failure: str = ""
+    held_since: datetime | None = None
     settling_since: datetime | None = None
     _desired: DesiredState | None = None
     _desired_for: object = None

@@ -28,6 +28,7 @@ class ServerSummary:
         paused: the operator changes no child.
         probe_interval: seconds between two probes of a replica.
         synthetic_completion: when the operator requests a synthetic completion of a replica.
+        wait_for_idle: seconds for which a change of a single replica waits until it is idle; None not to wait.
         auto_rollback: the operator takes a failed rollout back.
         restart_stalled: the operator deletes the pod of a stalled engine.
         replicas: replicas that the spec asks for; None while an autoscaler owns the number.
@@ -48,6 +49,7 @@ class ServerSummary:
     probe_interval: int = DEFAULT_HEALTH.probe_interval_seconds
     synthetic_completion: CompletionMode = DEFAULT_HEALTH.synthetic_completion
     restart_stalled: bool = DEFAULT_HEALTH.restart_stalled
+    wait_for_idle: int | None = None
     auto_rollback: bool = False
     replicas: int | None = None
     autoscaling: bool = False
@@ -81,6 +83,7 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         probe_interval=spec.health.probe_interval_seconds,
         synthetic_completion=spec.health.synthetic_completion,
         restart_stalled=spec.health.restart_stalled,
+        wait_for_idle=spec.rollout.wait_for_idle_seconds if spec.rollout.wait_for_idle else None,
         auto_rollback=spec.rollout.auto_rollback,
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,

@@ -57,6 +57,7 @@ class DesiredState:
         memory: computed memory of the model.
         rights_claimed: parts of the spec that the rules of the operator may refuse.
         drains: the replicas drain by the middleware.
+        is_held: a change of the pods waits until the replica is idle.
     """
 
     server: ServerSummary
@@ -70,6 +71,7 @@ class DesiredState:
     follows_report: bool = False
     rights_claimed: RightsClaimed = NO_RIGHTS_CLAIMED
     drains: bool = False
+    is_held: bool = False
 
 
 def desired_state(

@@ -85,6 +85,9 @@ def progressing(assessment: Assessment) -> ConditionResult:
         return ConditionResult("False", "Paused", held)
     if assessment.inputs.rolled_back:
         return ConditionResult("False", "RolledBack", _rolled_back(assessment))
+    if assessment.inputs.is_held:
+        message = "the change of the pods waits until the only replica runs no request (rollout.waitForIdle)"
+        return ConditionResult("True", "WaitingForIdle", message)
     if rollout.complete:
         message = f"{count_noun(rollout.updated, 'replica')} of the wanted revision rolled out"
         return ConditionResult("False", "Complete", message)

@@ -46,6 +46,7 @@ class StatusInputs:
         stalled_restarts: when the operator deleted pods of stalled engines, from the status (RFC 3339).
         remediation_note: what the operator does about a stalled engine; empty when it does nothing.
         lookup_results: UID of a pod or claim -> result of its lookup: the stage of a start, or the cause in its Events.
+        is_held: a change of the pods waits until the replica is idle.
         rolled_back: why the operator took the rollout back; empty when it did not.
         sizing: computed memory of the model; empty where it is unknown.
         memo: results about the pods from earlier assessments; they change nothing but the time.
@@ -75,6 +76,7 @@ class StatusInputs:
     stalled_restarts: tuple[str, ...] = ()
     remediation_note: str = ""
     lookup_results: Mapping[str, Diagnosis] = field(default_factory=dict)
+    is_held: bool = False
     rolled_back: str = ""
     sizing: Mapping[str, int | bool] = field(default_factory=dict)
     memo: PodMemo = field(default_factory=PodMemo, compare=False, repr=False)

@@ -57,6 +57,8 @@ LOST: Mapping[str, str] = {
     "health.syntheticCompletion": _NO_PROBER,
     "health.restartStalled": _NO_PROBER,
     "rollout.autoRollback": _NO_ROLLOUT,
+    "rollout.waitForIdle": _NO_ROLLOUT,
+    "rollout.waitForIdleSeconds": _NO_ROLLOUT,
     "rollout.maxSurge": _NO_ROLLOUT,
     "rollout.maxUnavailable": _NO_ROLLOUT,
     "disruption": "there are no node drains",

@@ -15,10 +15,14 @@ from vllm_operator.targets.target import NotCarried, Order, RenderedTarget, Sett
 
 _NO_PROBER = "only the operator requests completions from an engine, and finds a stall behind a healthy /health"
 
+_NO_WAIT = "nobody holds a change back until the replica is idle"
+
 LOST: Mapping[str, str] = {
     "health.probeIntervalSeconds": "only the operator probes; the kubelet's probes are carried over",
     "health.syntheticCompletion": _NO_PROBER,
     "health.restartStalled": _NO_PROBER,
+    "rollout.waitForIdle": _NO_WAIT,
+    "rollout.waitForIdleSeconds": _NO_WAIT,
     "rollout.autoRollback": "nobody takes a failed rollout back; use kubectl rollout undo",
     "paused": "nothing reconciles the files",
     "version": "its arguments are in the Deployment; nothing checks them again",
