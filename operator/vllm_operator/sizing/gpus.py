@@ -87,12 +87,13 @@ def list_devices() -> dict[str, Device]:
 _VISIBLE = 0.985
 """Share of a card's memory that the driver leaves, when the card is not in the catalogue: 0.981 to 0.995 for those."""
 
-_DROPPED = ("NVIDIA", "GEFORCE", "AMD", "INSTINCT", "TESLA", "GRID", "MIG")
+_DROPPED = ("NVIDIA", "GEFORCE", "AMD", "INSTINCT", "TESLA", "GRID", "MIG", "SHARED")
 
 
 def _normal(name: str) -> str:
-    parts = [part for part in re.split(r"[^A-Z0-9.]+", name.upper()) if part and part not in _DROPPED]
-    return "-".join(parts)
+    spaced = re.sub(r"(RTX)(?=\d)", r"\1-", name.upper())
+    parts = [part for part in re.split(r"[^A-Z0-9.]+", spaced) if part and part not in _DROPPED]
+    return "-".join(f"{part}B" if re.fullmatch(r"\d{2,3}G", part) else part for part in parts)
 
 
 def _slice(name: str, profile: str, wanted: str) -> Device:

@@ -67,3 +67,17 @@ def test_other_cards_leave_memory_to_the_driver() -> None:
 
 def test_cpu_keeps_the_memory_of_the_option() -> None:
     assert cpu_device(4).memory_bytes == 4 * GIB
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("H100-SXM5", "H100-80GB"),
+        ("H100-80G", "H100-80GB"),
+        ("RTX4090", "RTX-4090-24GB"),
+        ("NVIDIA-A100-SXM4-80GB-SHARED", "A100-80GB"),
+        ("NVIDIA-L4-SHARED", "L4-24GB"),
+    ],
+)
+def test_names_as_people_and_time_slicing_write_them(written: str, name: str) -> None:
+    assert find_device(written).name == name
