@@ -55,6 +55,7 @@ def change_spec(
     Raises:
         CallError: the API server refuses the change.
     """
+    from vllm_operator.cli import console
     from vllm_operator.kube.kinds import SERVER
 
     name = name_of(server)
@@ -62,7 +63,8 @@ def change_spec(
     if not lines:
         print_change([f"{name}: unchanged: {', '.join(_wanted(spec, 'spec'))}"], server, output)
         return False
-    changed = cluster.patch(SERVER, name, {"spec": spec}, dry_run=dry_run)
+    with console.progress(f"changing {name}"):
+        changed = cluster.patch(SERVER, name, {"spec": spec}, dry_run=dry_run)
     print_change([f"{name}: {line}{' (dry run)' if dry_run else ''}" for line in lines], changed, output)
     note_gitops(server)
     return True

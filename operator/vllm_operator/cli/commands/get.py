@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--selector", "-l", default="", metavar="LABELS", help="Only servers with these labels.")
 def command(names: tuple[str, ...], cluster: ClusterOptions, output: str | None, selector: str) -> None:
     """List servers with the replicas that really serve, and the cause of what is wrong."""
+    from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.output import PHASE_STYLES, print_objects, print_table
     from vllm_operator.kube.kinds import SERVER
@@ -29,7 +30,8 @@ def command(names: tuple[str, ...], cluster: ClusterOptions, output: str | None,
     if names and (cluster.all_namespaces or selector):
         raise click.UsageError("names cannot be combined with --all-namespaces or --selector: leave them out")
     api = Cluster(cluster)
-    servers = [find_server(api, name) for name in names] if names else api.list(SERVER, api.scope, labels=selector)
+    with console.progress("reading the servers"):
+        servers = [find_server(api, name) for name in names] if names else api.list(SERVER, api.scope, labels=selector)
     if output in {"json", "yaml", "name"}:
         print_objects(servers, str(output), single=len(names) == 1)
         return

@@ -48,6 +48,7 @@ def command(
     The cause and the headings go to standard error, the log to standard output. Of a container that crashed, the log of
     the former run comes first. Secrets are masked.
     """
+    from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.exits import CliError
     from vllm_operator.cli.gathered import gather
@@ -56,7 +57,8 @@ def command(
     if previous and follow:
         raise click.UsageError("--previous cannot be combined with --follow: a former run writes nothing more")
     api = Cluster(cluster)
-    state = gather(api, find_server(api, name))
+    with console.progress(f"reading {name}"):
+        state = gather(api, find_server(api, name))
     for line in cause_lines(state.server):
         click.echo(line, err=True)
     if not state.pods and state.unread:

@@ -30,6 +30,7 @@ def command(name: str, cluster: ClusterOptions, dry_run: bool, output: str | Non
 
     It sets the annotation that `kubectl rollout restart` sets, in the pod template of the Deployment.
     """
+    from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.kube.kinds import DEPLOYMENT
 
@@ -42,7 +43,8 @@ def command(name: str, cluster: ClusterOptions, dry_run: bool, output: str | Non
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = field(deployment, "spec", "template", "metadata", "annotations", RESTARTED_AT)
     body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
-    changed = api.patch(DEPLOYMENT, name_of(deployment), body, dry_run=dry_run)
+    with console.progress(f"changing {name}"):
+        changed = api.patch(DEPLOYMENT, name_of(deployment), body, dry_run=dry_run)
     line = f"{name_of(server)}: Deployment {name_of(deployment)}: {RESTARTED_AT}: {shown(before)} -> {now}"
     print_change([f"{line}{' (dry run)' if dry_run else ''}", rollout_text(deployment)], changed, output)
     note_gitops(server)
