@@ -149,7 +149,6 @@ PROGRAMS = {
             "kube-state-metrics",
             settings.KUBE_STATE_METRICS,
             packages=("k8s.io/kube-state-metrics/v2",),
-            remote=True,
         ),
         Program("argocd", settings.ARGOCD, links=ARGOCD_PARTS, toolchain=LATER_GO),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
