@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 FORWARDING_THREADS = "Kubernetes port forward"
-"""Beginning of the names of the official client's threads that copy bytes (kubernetes/stream/ws_client.py)."""
+"""Beginning of the names of the official client's threads that copy bytes (module `kubernetes.stream.ws_client`)."""
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from vllm_operator.api.names import MANAGER
@@ -73,22 +73,30 @@ def cost_changes(pods: Iterable[Object], loads: Mapping[str, float], removals: i
         removals: replicas that are about to be removed.
     """
     living = [pod for pod in pods if not get_str(pod, "metadata", "deletionTimestamp")]
-    ready = [pod for pod in living if get_str(get_condition(pod, "Ready"), "status") == "True"]
-    names = [get_str(pod, "metadata", "name") for pod in ready]
-    marked = {name for name, pod in zip(names, ready, strict=True) if _cost(pod)}
+    ready = {get_str(pod, "metadata", "name"): pod for pod in living if _is_ready(pod)}
     count = min(removals - (len(living) - len(ready)), len(ready) - 1, MAX_MARKS)
-    if count <= 0:
+    return _changes(ready, loads, count) if count > 0 else NO_CHANGES
+
+
+def _changes(ready: Mapping[str, Object], loads: Mapping[str, float], count: int) -> CostChanges:
+    marked = {name for name, pod in ready.items() if _cost(pod)}
+    if not (marked or _differ(ready, loads)):
         return NO_CHANGES
-    ordered = sorted(names, key=lambda name: (loads.get(name, float("inf")), name not in marked, name))
-    chosen, others = ordered[:count], ordered[count:]
-    known = [loads[name] for name in names if name in loads]
-    if not marked and (not known or (len(known) == len(names) and min(known) == max(known))):
-        return NO_CHANGES
-    victims = [name for name in chosen if name in loads]
+    ordered = sorted(ready, key=lambda name: (loads.get(name, float("inf")), name not in marked, name))
     return CostChanges(
-        mark=tuple(name for name in victims if name not in marked),
-        clear=tuple(name for name in others if name in marked),
+        mark=tuple(name for name in ordered[:count] if name in loads and name not in marked),
+        clear=tuple(name for name in ordered[count:] if name in marked),
     )
+
+
+def _is_ready(pod: Object) -> bool:
+    return get_str(get_condition(pod, "Ready"), "status") == "True"
+
+
+def _differ(names: Collection[str], loads: Mapping[str, float]) -> bool:
+    """Return whether the loads give a reason to choose: they differ, or are known for some of the pods only."""
+    known = [loads[name] for name in names if name in loads]
+    return bool(known) and (len(known) < len(names) or min(known) < max(known))
 
 
 def _cost(pod: Object) -> str:
