@@ -13,7 +13,7 @@ from vllm_operator.api.crd import crd
 from vllm_operator.offline import cel_rules
 from vllm_operator.offline.cel_rules import NoCelLibraryError, has_transition_rules, rule_refusals
 
-FUNCTIONS = {"contains", "endsWith", "exists", "has", "matches", "size", "startsWith", "trim"}
+FUNCTIONS = {"contains", "double", "endsWith", "exists", "has", "matches", "size", "startsWith", "trim"}
 """Functions that were compared with those of Kubernetes (tests/integration/test_render.py)."""
 
 
@@ -52,6 +52,8 @@ def test_rules_of_the_crd_use_only_functions_that_are_supported() -> None:
         ("!has(self.a) || self.a == 0 || self.a == '0%'", {"a": "0%"}, True),
         ("!has(self.a) || self.a == 0 || self.a == '0%'", {"a": 1}, False),
         ("has(self.a) != has(self.b)", {"a": 1, "b": 2}, False),
+        ("double(self) < 1.0", 1, False),
+        ("double(self) < 1.0", 0.999, True),
         ("self.exists(a, a.startsWith('x'))", ["a", "xy"], True),
         ("(has(self.a) ? self.a.b : self.c) <= 1", {"c": 2}, False),
         ("has(self.a) && self.a.exists(m, m in ['x', 'y'])", {"a": ["z"]}, False),

@@ -66,7 +66,7 @@ def test_unknown_flag_is_stuck_at_its_first_crash():
 
 def test_rollout_that_waits_for_a_gpu_is_not_stuck():
     status = rollout_to(scheduling_pod(NEW))
-    assert condition_of(status, "Progressing") == ("True", "RollingOut")
+    assert condition_of(status, "Progressing") == ("True", "RolloutBlocked")
     assert condition_of(status, "Stalled") == ("False", "NotStalled")
 
 

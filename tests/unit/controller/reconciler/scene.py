@@ -10,6 +10,7 @@ from tests.helpers.fakes import FakeApiClient, FakeClock
 from tests.helpers.pods import deployment, ready_pod
 from tests.helpers.specs import MODEL, body
 from vllm_operator.apply.applier import Applier
+from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.reference_resolver import ReferenceResolver
@@ -63,6 +64,9 @@ class FakeProbes:
     def health(self, key: Key) -> dict[str, ReplicaHealth]:
         return self.healths
 
+    def loads(self, key: Key) -> dict[str, float]:
+        return {}
+
     def status_delay(self, key: Key) -> float | None:
         return self.delay
 
@@ -103,6 +107,7 @@ class Scene:
             optional_kinds=self.optional_kinds,
             references=ReferenceResolver(api, clock),  # type: ignore[arg-type]
             applier=applier,
+            deletion_costs=DeletionCosts(api, self.store),  # type: ignore[arg-type]
             probes=probes,
             log_reader=log_reader,
             lookups=lookups,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from tests.unit.controller.reconciler.scene import TOKEN, Scene
-from vllm_operator.controller.reconciler import MISSING_REFERENCE_SECONDS, REFERENCES_SECONDS
+from vllm_operator.controller.recheck_delay import MISSING_REFERENCE_SECONDS, REFERENCES_SECONDS
 from vllm_operator.controller.requeue import Requeue
 
 

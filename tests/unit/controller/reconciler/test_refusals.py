@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.controller.reconciler.scene import Scene
-from vllm_operator.controller.reconciler import REFUSED_SECONDS
+from vllm_operator.controller.recheck_delay import REFUSED_SECONDS
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.kinds import MONITORING_KINDS
