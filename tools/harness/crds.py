@@ -30,6 +30,12 @@ def install_monitoring_crds(kube: Kube) -> None:
 
 
 def remove_monitoring_crds(kube: Kube) -> None:
-    """Remove them, and with them every object of these kinds."""
+    """Remove them, and with them every object of these kinds; wait until the discovery of the API server lacks them."""
     for name in MONITORING_CRDS:
         kube.delete("CustomResourceDefinition", name)
+
+    def gone() -> None:
+        listed = kube.kubectl("api-resources", "--api-group=monitoring.coreos.com", "--output=name").stdout.split()
+        assert not set(listed) & set(MONITORING_CRDS)
+
+    kube.eventually(gone, within=30)
