@@ -115,6 +115,12 @@ def env(name: str, path: str = "value") -> Look:
     return container(f"env/name={name}/{path}")
 
 
+def has_scrape_annotation(children: Children) -> bool:
+    """Return whether the pods ask Prometheus for a scrape."""
+    metadata = children["Deployment"]["spec"]["template"]["metadata"]
+    return "prometheus.io/scrape" in metadata.get("annotations", {})
+
+
 def arguments(children: Children) -> list[str]:
     """The arguments of the vLLM container."""
     return list(vllm_container(children["Deployment"])["args"])
@@ -185,6 +191,7 @@ def one_objective(name: str) -> Object:
 
 OBJECTIVES = ("availability", "timeToFirstToken", "timePerOutputToken", "latency")
 ONE_OBJECTIVE = one_objective("availability")
+TRACED = {"monitoring": {"tracing": {"endpoint": "http://collector:4317"}}}
 SECRET_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]}}
 CONFIG_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}]}}
 FIELD_ENV = {"engine": {"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}
@@ -357,7 +364,7 @@ OPERATIONS = [
     Change("metadata.labels", {"team": "ml"}, at("Deployment", "metadata/labels/team"), "ml"),
     Change("metadata.annotations", {"team": "ml"}, at("Service", "metadata/annotations/team"), "ml"),
     Change("monitoring.labels", {"team": "ml"}, at("PodMonitor", "metadata/labels/team"), "ml"),
-    Change("monitoring.scrape", "podMonitor", at("Deployment", "spec/template/metadata/annotations"), None),
+    Change("monitoring.scrape", "podMonitor", has_scrape_annotation, False),
     Change("monitoring.alerts.enabled", False, exists("PrometheusRule"), False),
     Change("monitoring.alerts.labels", {"team": "ml"}, alert("VLLMReplicaDown", "labels/team"), "ml"),
     Change("monitoring.alerts.p99LatencySeconds", 17, some_expression("> 17"), True),
@@ -371,6 +378,11 @@ OPERATIONS = [
     Change("monitoring.slo.windowDays", 15, some_expression("> 0.072"), True, ONE_OBJECTIVE),
     Change("monitoring.slo.minRequests", 1717, some_expression(">= 1717"), True, ONE_OBJECTIVE),
     Change("monitoring.slo.alerts", False, some_expression("slo_errors"), False, ONE_OBJECTIVE),
+    Change("monitoring.tracing.endpoint", "http://other:4317", flag("--otlp-traces-endpoint"), "http://other:4317",
+           TRACED),
+    Change("monitoring.tracing.serviceName", "chat", env("OTEL_SERVICE_NAME"), "chat", TRACED),
+    Change("monitoring.tracing.sampleRatio", 0.25, env("OTEL_TRACES_SAMPLER_ARG"), "0.25", TRACED),
+    Change("monitoring.tracing.detailed", ["model"], flag("--collect-detailed-traces"), "model", TRACED),
     Change("health.startupTimeoutSeconds", 600, container("startupProbe/failureThreshold"), 120),
     Change("rollout.maxSurge", 1, at("Deployment", "spec/strategy/rollingUpdate/maxSurge"), 1),
     Change("rollout.maxUnavailable", "50%", at("Deployment", "spec/strategy/rollingUpdate/maxUnavailable"), "50%"),
@@ -413,6 +425,7 @@ CHANGES = (*MODEL, *ENGINE, *PLACEMENT, *OPERATIONS, *SERVICE)
 ONE_VALUE = {
     "autoscaling.source",
     "engine.env[].valueFrom.fieldRef.apiVersion",
+    "monitoring.tracing.protocol",  # the endpoint changes with it
     "service.nodePort",
     "service.spec.ipFamilies",
     "service.spec.ipFamilyPolicy",

@@ -55,6 +55,7 @@ LOOKS: dict[str, Look] = {
     **within("autoscaling.behavior", at(AUTOSCALER, "spec/behavior")),
     **within("monitoring.alerts", at(RULE, "spec/groups")),
     **within("monitoring.slo", at(RULE, "spec/groups")),
+    **within("monitoring.tracing", both(pod("containers/name=vllm/args"), pod("containers/name=vllm/env"))),
     **within("model.tokenSecretRef", env("HF_TOKEN", "valueFrom")),
     **within("security.apiKeySecretRef", env("VLLM_API_KEY", "valueFrom")),
     "imagePullSecrets": pod("imagePullSecrets"),
@@ -94,6 +95,7 @@ LOOKS: dict[str, Look] = {
     "metadata.labels": at("Deployment", "metadata/labels"),
     "metadata.annotations": annotations("Deployment"),
     "monitoring.labels": both(at(MONITOR, "metadata/labels"), at(RULE, "metadata/labels")),
+    "monitoring.tracing.protocol": env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
     "monitoring.scrape": both(at("Deployment", "spec/template/metadata/annotations"), at("PodMonitor", "spec")),
     "health.startupTimeoutSeconds": at("Deployment", "spec/progressDeadlineSeconds"),
     "rollout.drainTimeoutSeconds": pod("terminationGracePeriodSeconds"),
@@ -298,6 +300,10 @@ def why_quiet(path: str, case: Situation) -> str:
 
 
 ACROSS: tuple[tuple[str, str], ...] = (
+    # --disable-log-stats removes the metrics that objectives need.
+    ("monitoring.slo", "spec.engine.extraArgs"),
+    # Two families need a policy for two.
+    ("service.spec.ipFamilies", "spec.service.spec.ipFamilyPolicy"),
     ("replicas", "spec.cache"),
     ("autoscaling", "spec.cache"),
     ("autoscaling", "spec.engine"),

@@ -88,6 +88,13 @@ def test_stored_object_contains_the_defaults(kube: Kube, namespace: str) -> None
     spec: dict[str, Any] = kube.create(manifest("defaults", {}), namespace)["spec"]
     assert spec["image"] == "vllm/vllm-openai:v0.32.0"
     assert spec["replicas"] == 1
-    assert spec["rollout"] == {"maxSurge": 0, "maxUnavailable": 1, "drainTimeoutSeconds": 120}
+    assert spec["rollout"] == {
+        "maxSurge": 0,
+        "maxUnavailable": 1,
+        "drainTimeoutSeconds": 120,
+        "waitForIdle": False,
+        "waitForIdleSeconds": 600,
+        "autoRollback": False,
+    }
     assert spec["monitoring"]["alerts"]["kvCacheUsage"] == 0.95
     assert spec["engine"] == {}, "unset engine fields are vLLM's own"
