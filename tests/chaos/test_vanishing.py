@@ -184,7 +184,7 @@ def test_vllmserver_crd_may_vanish_and_return(world: World, servers: Servers) ->
     pid = world.pid
     servers.create("before")
     complete(servers, "before")
-    world.kube.kubectl("delete", "crd", CRD, "--timeout=60s")
+    world.kube.delete_crd(CRD)
     world.kube.eventually(lambda: servers.find_child("Deployment", "before") is None, within=120)
     mark = world.plane.audit.mark()
     time.sleep(QUIET_SECONDS)

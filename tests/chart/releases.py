@@ -83,7 +83,7 @@ class Releases:
         """Uninstall every release, and delete the CRD with every server."""
         for row in json.loads(self.helm.run("list", "--all-namespaces", "--output", "json")):
             self.helm.run("uninstall", row["name"], "--namespace", row["namespace"])
-        self.kube.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+        self.kube.delete_crd(CRD)
 
 
 def lend(kube: Kube, namespace: str, path: Path, account: str = RELEASE) -> Path:

@@ -96,7 +96,7 @@ def running(scene: Scene) -> Scene:
 def test_namespaced_operator_waits_for_its_crd(scene: Scene) -> None:
     scene.process.stop()
     if scene.kube.get("CustomResourceDefinition", CRD) is not None:
-        scene.kube.kubectl("delete", "crd", CRD, "--timeout=60s")
+        scene.kube.delete_crd(CRD)
     mark = scene.mark()
     scene.process.start()
     scene.kube.eventually(lambda: "is not installed" in scene.log(mark), within=PROMISED_SECONDS)
@@ -189,7 +189,7 @@ def test_operator_restarts_when_a_role_appears(running: Scene) -> None:
 def test_crd_may_go_and_return(running: Scene) -> None:
     servers = running.servers(SERVED[0])
     servers.create("before")
-    running.kube.kubectl("delete", "crd", CRD, "--timeout=60s")
+    running.kube.delete_crd(CRD)
     install_crd(running.kube)
     running.kube.client.resources.invalidate_cache()
     servers.create("again", settled=False)

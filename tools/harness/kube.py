@@ -97,6 +97,21 @@ class Kube:
         crds = [f"crd/{name}" for name in names]
         self.eventually(lambda: self.kubectl("wait", "--for=condition=Established", *crds, "--timeout=20s"), within=20)
 
+    def delete_crd(self, name: str) -> None:
+        """Delete a CRD with its objects, and wait until it is gone.
+
+        A CRD that is deleted a second after its creation was seen to stay for more than a minute: the API server's
+        finalizer tries again after growing pauses. A change of the object starts its next try at once.
+        """
+        self.kubectl("delete", "crd", name, "--ignore-not-found", "--wait=false")
+        for attempt in range(6):
+            done = self.kubectl("wait", "--for=delete", f"crd/{name}", "--timeout=30s", check=False)
+            if done.code == 0:
+                return
+            self.kubectl("annotate", "crd", name, f"tests/deletion-attempt={attempt}", "--overwrite", check=False)
+        found = self.get("CustomResourceDefinition", name)
+        raise AssertionError(f"the CRD {name} is not gone: {json.dumps((found or {}).get('status'))}")
+
     def create(self, manifest: Object, namespace: str | None = None) -> Object:
         kind = self.resource(manifest["kind"])
         return _as_object(kind.create(body=manifest, namespace=namespace, field_manager="tests"))

@@ -205,7 +205,7 @@ def test_objects_are_applied_and_deleted(
 
 def remove_namespaces(kube: Kube) -> None:
     """Delete CRD and namespaces, and wait until they are gone."""
-    kube.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+    kube.delete_crd(CRD)
     kube.kubectl("delete", "namespace", SYSTEM, LLM, "--ignore-not-found", "--timeout=120s")
 
 
