@@ -72,7 +72,11 @@ gitops-test: setup ## The health of each state by Argo CD, built from its Go mod
 
 .PHONY: test-api
 test-api: setup ## Tests against a real API server and controller manager
-	$(RUN) pytest tests/integration -q -n 2 --dist loadfile
+	$(RUN) pytest tests/integration --ignore=tests/integration/rollback -q -n 2 --dist loadfile
+
+.PHONY: test-rollback
+test-rollback: setup ## A new revision that turns bad is taken back (2 minutes)
+	$(RUN) pytest tests/integration/rollback -q
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests on the whole cluster with real vLLM

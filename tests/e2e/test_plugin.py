@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.e2e.conftest import wait_ready
 from tests.helpers.plugin import Ended, plugin
@@ -132,31 +131,6 @@ def test_report_holds_logs_and_no_secret(run: Run, serving: str, broken: str, tm
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
     assert [name for name in texts if name.endswith(".log") and serving in name]
     assert [name for name, text in texts.items() if KEY in text or TOKEN in text] == []
-
-
-def test_missing_rights_to_secret_and_port_forward_are_named(
-    run: Run, inside: InCluster, serving: str, tmp_path: Path
-) -> None:
-    kube, here, account = inside.kube, ("-n", inside.namespace), f"--serviceaccount={inside.namespace}:reader"
-    kube.kubectl(*here, "create", "serviceaccount", "reader")
-    kube.kubectl(*here, "create", "rolebinding", "reader", "--clusterrole=view", account)
-    rule = "--resource=vllmservers.vllm-operator.dev"
-    kube.kubectl(*here, "create", "role", "servers", "--verb=get,list", rule)
-    kube.kubectl(*here, "create", "rolebinding", "servers", "--role=servers", account)
-    config = yaml.safe_load(kube.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": kube.kubectl(*here, "create", "token", "reader").stdout.strip()}
-    path = tmp_path / "reader.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    words = ("chat", serving, "hello", *here, "--kubeconfig", str(path))
-    ended = plugin(*words)
-    assert ended.code == 3
-    assert "no right to get secrets" in ended.stderr
-    assert "set VLLM_API_KEY" in ended.stderr
-    ended = plugin(*words, environment={"VLLM_API_KEY": KEY})
-    assert ended.code == 3
-    assert "no right to forward a port to the pods" in ended.stderr
-    assert "kubectl auth can-i create pods/portforward" in ended.stderr
-    assert KEY not in ended.text
 
 
 def test_restart_replaces_the_replica(run: Run, inside: InCluster, serving: str, broken: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from tools.harness.real_cluster import RealCluster, installed_operator, real_clu
 NODES = 2
 STEADY_SECONDS = 10.0
 """Seconds of load before and after an event."""
+
+CLIENTS = 2
+"""Clients of each kind: eight together. Half of them keep their connections."""
 
 ANSWER_SECONDS = 120.0
 """Longest time until the first answer through the Service."""
@@ -38,7 +42,7 @@ def selected() -> list[Event]:
 def measure(stage: AnyStage, event: Event) -> Outcome:
     """Run one event under load."""
     stage.serve(event.replicas, surge=event.surge)
-    with Load(stage.url()) as load:
+    with Load(stage.url(), clients=CLIENTS) as load:
         try:
             stage.until(lambda: load.answered() > 0, ANSWER_SECONDS)
             time.sleep(STEADY_SECONDS)
@@ -98,4 +102,7 @@ def record(figures: dict[str, dict[str, int]], name: str, outcome: Outcome) -> N
 
 
 if __name__ == "__main__":
+    # Also in the background of a shell, and when `timeout` ends it: the cluster is left as it was found.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     main()

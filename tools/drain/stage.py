@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
+from tools.drain.pace import PACE_ARGUMENTS, PACE_FOLDER, PACE_MOUNT, PACE_VOLUME, pace_config_map
 from tools.harness.kube import Kube, Object, condition
 from tools.harness.real_cluster import RealCluster, cpu_server
 from vllm_operator.api.names import KIND
@@ -20,9 +21,12 @@ GONE_SECONDS = 300.0
 DRAIN_TIMEOUT_SECONDS = 240
 """Longer than any request here, so that each lost one is a fault."""
 NAME = "drained"
+MODEL_LENGTH = 2048
+"""The context of the tiny model: enough for an answer of a minute."""
 SELECTOR = f"app.kubernetes.io/instance={NAME}"
 
-ENGINE = {"maxModelLen": 2048, "enforceEager": True}
+ENVIRONMENT: list[Object] = [{"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "PYTHONPATH", "value": PACE_FOLDER}]
+"""One thread for a tiny model: several wait for each other in loops, and take the cores from replicas that start."""
 
 
 @dataclass
@@ -45,6 +49,10 @@ class Stage:
     def url(self) -> str:
         """Return the URL of the Service at its cluster address, which the node's proxy distributes."""
         return f"http://{self.kube.must_get('Service', NAME, self.namespace)['spec']['clusterIP']}"
+
+    def environment(self) -> list[Object]:
+        """Return the variables of the pods after the changes so far."""
+        return [*ENVIRONMENT, {"name": "CHANGE", "value": str(self.changes)}]
 
     def pods(self) -> list[Object]:
         """Return the pods of the workload, also those that stop."""
@@ -98,8 +106,9 @@ class ServerStage(Stage):
         }
         spec = {"replicas": replicas, "rollout": rollout}
         if self.kube.get(KIND, NAME, self.namespace) is None:
-            model = {"model": {"uri": "file:///models/tiny"}, "engine": ENGINE}
-            self.kube.apply(cpu_server(self.cluster, NAME, {**model, **spec}), namespace=self.namespace)
+            self.kube.apply(pace_config_map(), namespace=self.namespace)
+            body = cpu_server(self.cluster, NAME, {**self._constant_spec(), **spec})
+            self.kube.apply(body, namespace=self.namespace)
         else:
             self.kube.patch(KIND, NAME, self.namespace, {"spec": spec})
         self.until(self._is_accepted, READY_SECONDS)
@@ -112,8 +121,16 @@ class ServerStage(Stage):
     def change(self) -> None:
         """Change a variable of the pods, which replaces all of them, and do not wait."""
         self.changes += 1
-        environment = [{"name": "CHANGE", "value": str(self.changes)}]
-        self.kube.patch(KIND, NAME, self.namespace, {"spec": {"engine": {"env": environment}}})
+        self.kube.patch(KIND, NAME, self.namespace, {"spec": {"engine": {"env": self.environment()}}})
+
+    def _constant_spec(self) -> Object:
+        engine = {"maxModelLen": MODEL_LENGTH, "enforceEager": True, "env": self.environment()}
+        containers = [{"name": "vllm", "volumeMounts": [PACE_MOUNT]}]
+        return {
+            "model": {"uri": "file:///models/tiny"},
+            "engine": {**engine, "extraArgs": list(PACE_ARGUMENTS)},
+            "podTemplate": {"spec": {"volumes": [PACE_VOLUME], "containers": containers}},
+        }
 
     def _is_accepted(self) -> bool:
         server = self.kube.must_get(KIND, NAME, self.namespace)
@@ -136,11 +153,12 @@ class PlainStage(Stage):
                 "--served-model-name",
                 "tiny",
                 "--max-model-len",
-                "2048",
+                str(MODEL_LENGTH),
                 "--enforce-eager",
+                *PACE_ARGUMENTS,
             ],
             "ports": [{"name": "http", "containerPort": 8000}],
-            "env": [{"name": "CHANGE", "value": str(self.changes)}],
+            "env": self.environment(),
             "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
             "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 5},
             "livenessProbe": {
@@ -150,14 +168,14 @@ class PlainStage(Stage):
                 "failureThreshold": 12,
                 "timeoutSeconds": 15,
             },
-            "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+            "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, PACE_MOUNT],
         }
         template = {
             "metadata": {"labels": labels},
             "spec": {
                 "enableServiceLinks": False,
                 "containers": [container],
-                "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}],
+                "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}, PACE_VOLUME],
                 "topologySpreadConstraints": [
                     {
                         "maxSkew": 1,
@@ -172,6 +190,7 @@ class PlainStage(Stage):
         spec = {"replicas": replicas, "strategy": strategy, "selector": {"matchLabels": labels}, "template": template}
         ports = [{"port": 80, "targetPort": "http"}]
         objects: list[Object] = [
+            pace_config_map(),
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": NAME}, "spec": spec},
             {
                 "apiVersion": "v1",

@@ -157,8 +157,9 @@ class Rollout(Model):
     auto_rollback: bool = Field(
         default=False,
         description="Take a rollout back to the pods that served last when its replicas crash again and again, cannot "
-        "start, or are not ready at the deadline. The spec stays as it is, and is not tried again until it changes the "
-        "pods.",
+        "start, or are not ready at the deadline; also when, in their first ten minutes, errors or latency pass the "
+        "limits of monitoring.alerts while those of the pods before did not. The spec stays as it is, and is not tried "
+        "again until it changes the pods.",
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (

@@ -141,7 +141,7 @@ class Reconciler:
         findings = await self._examine_pods(state, snapshot)
         inputs = self._status_inputs(key, before.server, snapshot, desired, references, applied, findings)
         assessment = await self._assess(inputs)
-        if must_roll_back(state, desired, assessment):
+        if must_roll_back(state, desired, assessment, self.probes.service_failure(key, assessment.rollout.revision)):
             return Requeue.now()
         may_remediate = self.may_restart and desired.server.restart_stalled and applied.failure is None
         requeue = await self._publish(key, state, assessment, may_remediate=may_remediate)
@@ -224,6 +224,8 @@ class Reconciler:
                 synthetic_completion=server.synthetic_completion,
                 reported_stall=stalled.get(endpoint.pod, ""),
                 ready=endpoint.ready,
+                revision=endpoint.revision,
+                limits=server.limits,
                 api_key=await self._api_key(key, endpoint),
             )
             self.probes.add(target)

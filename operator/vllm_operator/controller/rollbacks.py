@@ -24,9 +24,16 @@ def desired_with_rollback(state: ServerState, snapshot: Snapshot, desired: Desir
     return replace(desired, manifests=manifests)
 
 
-def must_roll_back(state: ServerState, desired: DesiredState, assessment: Assessment) -> bool:
-    """Record why a rollout fails; return True when the next reconcile is to take it back."""
+def must_roll_back(state: ServerState, desired: DesiredState, assessment: Assessment, service_failure: str) -> bool:
+    """Record why a rollout fails; return True when the next reconcile is to take it back.
+
+    Args:
+        state: the state of the server.
+        desired: its desired state.
+        assessment: the judgement of its replicas and its rollout.
+        service_failure: why the wanted revision serves worse than the one before; empty while that is not certain.
+    """
     before, inputs = state.rollout_failure, assessment.inputs
     may_act = desired.server.auto_rollback and not inputs.rolled_back and not inputs.paused and not inputs.problems
-    state.rollout_failure = rollout_failure(assessment) if may_act else ""
+    state.rollout_failure = rollout_failure(assessment, service_failure) if may_act else ""
     return bool(state.rollout_failure) and not before

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from vllm_operator.api.operations import CompletionMode, Health
 from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import Spec
 from vllm_operator.desired.cache_volume import cache_claim
 from vllm_operator.desired.children import endpoint_url
 from vllm_operator.desired.monitoring import ScrapeMethod, missing_crds, scrape_method
 from vllm_operator.kube.kinds import POD_MONITOR, PROMETHEUS_RULE
+from vllm_operator.probing.service_quality import ServiceLimits
 from vllm_operator.vllm.model_source import resolve_model
 
 DEFAULT_HEALTH = Health()
@@ -30,6 +32,7 @@ class ServerSummary:
         synthetic_completion: when the operator requests a synthetic completion of a replica.
         wait_for_idle: seconds for which a change of a single replica waits until it is idle; None not to wait.
         auto_rollback: the operator takes a failed rollout back.
+        limits: limits of errors and latency by which a rollout fails; None when none is taken back.
         restart_stalled: the operator deletes the pod of a stalled engine.
         replicas: replicas that the spec asks for; None while an autoscaler owns the number.
         autoscaling: the spec asks for an autoscaler.
@@ -51,6 +54,7 @@ class ServerSummary:
     restart_stalled: bool = DEFAULT_HEALTH.restart_stalled
     wait_for_idle: int | None = None
     auto_rollback: bool = False
+    limits: ServiceLimits | None = None
     replicas: int | None = None
     autoscaling: bool = False
     cache_claim: str | None = None
@@ -85,6 +89,7 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         restart_stalled=spec.health.restart_stalled,
         wait_for_idle=spec.rollout.wait_for_idle_seconds if spec.rollout.wait_for_idle else None,
         auto_rollback=spec.rollout.auto_rollback,
+        limits=_limits(spec),
         replicas=None if spec.autoscaling else spec.replicas,
         autoscaling=spec.autoscaling is not None,
         cache_claim=cache_claim(server),
@@ -95,3 +100,8 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         monitoring_children=tuple(kind for kind, wanted in children.items() if wanted),
         scrape_annotations=method is ScrapeMethod.ANNOTATIONS,
     )
+
+
+def _limits(spec: Spec) -> ServiceLimits | None:
+    alerts = spec.monitoring.alerts
+    return ServiceLimits(alerts.error_ratio, alerts.p99_latency_seconds) if spec.rollout.auto_rollback else None

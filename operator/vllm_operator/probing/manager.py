@@ -13,6 +13,7 @@ from vllm_operator.probing.prober import Prober
 from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResults
 from vllm_operator.probing.scheduler import CONCURRENCY, ProbeScheduler
+from vllm_operator.probing.service_quality import ServiceQuality
 from vllm_operator.probing.stall_detector import StallDetector, reset_engine
 from vllm_operator.probing.stall_heuristics import DEADLINE_SECONDS
 from vllm_operator.probing.synthetic_completion import POLL_SECONDS
@@ -61,7 +62,8 @@ class ProbeManager:
         self._servers: dict[Key, dict[str, ProbedReplica]] = {}
         self._results = ProbeResults(on_change)
         self._stalls = StallDetector(self._results.on_stall_change, clock, deadline, poll, on_completion)
-        self._prober = Prober(self._stalls, self._results, clock, timeout, on_probe, may_send_key)
+        self._services = ServiceQuality(on_change, clock)
+        self._prober = Prober(self._stalls, self._services, self._results, clock, timeout, on_probe, may_send_key)
         self._scheduler = ProbeScheduler(self._prober.probe, clock, concurrency)
 
     def sync(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
@@ -81,6 +83,7 @@ class ProbeManager:
     def forget(self, key: Key) -> None:
         """Forget a server that is gone: its replicas are no longer probed."""
         self.sync(key, ())
+        self._services.forget(key)
 
     def _replica(self, known: ProbedReplica | None, target: ProbeTarget) -> ProbedReplica:
         """Return the replica of a target: a new one, or `known` with its target updated."""
@@ -121,6 +124,10 @@ class ProbeManager:
         """Return pod name -> requests that run or wait in it, of the replicas whose last sample is known."""
         samples = {pod: replica.stall.state.counters for pod, replica in self._servers.get(key, {}).items()}
         return {pod: sum(counters.requests.values()) for pod, counters in samples.items() if counters is not None}
+
+    def service_failure(self, key: Key, revision: str) -> str:
+        """Return why a revision of a server serves worse than the one before it; empty while that is not certain."""
+        return self._services.failure(key, revision)
 
     def status_delay(self, key: Key) -> float | None:
         """Return the seconds for which the status of a server is worth waiting for; None when it is not.

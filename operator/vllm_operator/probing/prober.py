@@ -12,6 +12,7 @@ from vllm_operator.probing.http import ProbeError, ReplicaClient, new_session
 from vllm_operator.probing.probe import authorization, probe
 from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResults, effective_health
+from vllm_operator.probing.service_quality import ServiceQuality
 from vllm_operator.probing.stall_detector import StallDetector
 from vllm_operator.probing.targets import ProbeTarget
 
@@ -26,6 +27,7 @@ class Prober:
 
     Args:
         stalls: receives the engine counters of the replicas that answer.
+        services: receives the requests of the replicas that answer.
         results: receives the answers.
         clock: monotonic seconds.
         timeout: seconds for each answer of a replica.
@@ -36,6 +38,7 @@ class Prober:
     def __init__(
         self,
         stalls: StallDetector,
+        services: ServiceQuality,
         results: ProbeResults,
         clock: Callable[[], float],
         timeout: float,
@@ -43,6 +46,7 @@ class Prober:
         may_send_key: Callable[[Key], bool],
     ) -> None:
         self._stalls = stalls
+        self._services = services
         self._results = results
         self._clock = clock
         self._timeout = timeout
@@ -54,13 +58,18 @@ class Prober:
         """Probe a replica, and report the answer unless the target changed while the probe ran."""
         now = self._clock()
         refresh = now >= replica.result.refresh_at
-        metrics: list[bytes] | None = [] if self._stalls.wants_sample(replica) else None
+        for_stalls, for_services = self._stalls.wants_sample(replica), self._services.wants_sample(replica)
+        metrics: list[bytes] | None = [] if for_stalls or for_services else None
         health = await self._probe(replica.target, effective_health(replica.result.health, ""), refresh, metrics)
         self._on_probe(health.reason, self._clock() - now)
         if replica.slot.is_void:
             return
         if health.is_healthy and metrics is not None:
-            self._sample(replica, b"".join(metrics))
+            body = b"".join(metrics)
+            if for_stalls:
+                self._sample(replica, body)
+            if for_services:
+                self._services.on_metrics(replica, body)
         self._results.on_answer(replica, health, now, refreshed=refresh)
 
     async def _probe(

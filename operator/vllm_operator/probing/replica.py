@@ -6,6 +6,7 @@
 | `slot` | the task of its probe and the queue that it runs in | `scheduler` |
 | `result` | the last accepted probe result, and the state that judges the next one | `results` |
 | `stall` | samples of the engine counters, and the stall that they show | `stall_detector` |
+| `service` | the last sample of its requests | `service_quality` |
 
 All other modules of this package read these parts and never write to them.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 
 from vllm_operator.probing.results import ProbeResult
 from vllm_operator.probing.scheduler import ScheduleSlot
+from vllm_operator.probing.service_quality import ServiceRecord
 from vllm_operator.probing.stall_detector import StallRecord
 from vllm_operator.probing.targets import ProbeTarget
 
@@ -28,3 +30,4 @@ class ProbedReplica:
     slot: ScheduleSlot = field(default_factory=ScheduleSlot)
     result: ProbeResult = field(default_factory=ProbeResult)
     stall: StallRecord = field(default_factory=StallRecord)
+    service: ServiceRecord = field(default_factory=ServiceRecord)

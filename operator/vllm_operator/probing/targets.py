@@ -12,6 +12,8 @@ from typing import Any
 from vllm_operator.api.names import CONTAINER
 from vllm_operator.api.operations import CompletionMode
 from vllm_operator.kube.key import Key
+from vllm_operator.kube.ownership import POD_TEMPLATE_HASH
+from vllm_operator.probing.service_quality import ServiceLimits
 from vllm_operator.vllm.arguments import API_KEY, PORT, unescape_variables
 from vllm_operator.vllm.flags import read_flags
 
@@ -33,6 +35,8 @@ class ProbeTarget:
         reported_stall: message of a stall that the status already reports, else empty. It counts until the engine has
             been tested by this process.
         ready: Kubernetes reports the pod as Ready.
+        revision: hash of the pod template; empty when unknown.
+        limits: limits of its requests, by which its revision is judged; None not to judge it.
         api_key: the key, or a function that returns it; never part of a repr.
     """
 
@@ -45,6 +49,8 @@ class ProbeTarget:
     synthetic_completion: CompletionMode = "Never"
     reported_stall: str = ""
     ready: bool = True
+    revision: str = ""
+    limits: ServiceLimits | None = None
     api_key: ApiKey = field(default=None, repr=False)
 
     @property
@@ -68,6 +74,7 @@ class PodEndpoint:
         served_names: names that `/v1/models` must list.
         api_key: name of the Secret with the API key, and the key within it; None without an API key.
         ready: Kubernetes reports the pod as Ready.
+        revision: hash of the pod template; empty without one.
     """
 
     pod: str
@@ -76,6 +83,7 @@ class PodEndpoint:
     served_names: tuple[str, ...]
     api_key: tuple[str, str] | None
     ready: bool
+    revision: str = ""
 
 
 def pod_endpoint(pod: Mapping[str, Any], default_names: tuple[str, ...]) -> PodEndpoint | None:
@@ -98,6 +106,7 @@ def pod_endpoint(pod: Mapping[str, Any], default_names: tuple[str, ...]) -> PodE
         served_names=_served_names(container) or default_names,
         api_key=_api_key(container),
         ready=_is_ready(status),
+        revision=(metadata.get("labels") or {}).get(POD_TEMPLATE_HASH, ""),
     )
 
 

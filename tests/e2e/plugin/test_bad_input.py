@@ -107,6 +107,7 @@ def test_missing_rights_to_secret_and_port_forward_are_named(
         ended = reader.run(*words, VLLM_API_KEY=KEY)
         assert ended.code == 3
         assert "no right to forward a port to the pods" in ended.stderr
+        assert "kubectl auth can-i create pods/portforward" in ended.stderr
         assert KEY not in ended.text
     assert "load unknown (no right to get pods/proxy)" in reader.run("status", serving).stdout
     for change in (("pause",), ("scale", "--max", "3")):

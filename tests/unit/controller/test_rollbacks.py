@@ -31,7 +31,7 @@ def test_server_that_does_not_ask_keeps_its_manifests() -> None:
     one = desired(asks=False)
 
     assert desired_with_rollback(state, Snapshot(), one) is one
-    assert not must_roll_back(state, one, assessment())
+    assert not must_roll_back(state, one, assessment(), "it errs")
 
 
 def test_deployment_gets_the_rollback_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,9 +48,9 @@ def test_deployment_gets_the_rollback_state(monkeypatch: pytest.MonkeyPatch) -> 
 def test_failure_is_acted_upon_once() -> None:
     state: Any = FakeState()
 
-    assert must_roll_back(state, desired(), assessment())
+    assert must_roll_back(state, desired(), assessment(), "")
     assert state.rollout_failure == "mistral-a: it crashed"
-    assert not must_roll_back(state, desired(), assessment())
+    assert not must_roll_back(state, desired(), assessment(), "")
 
 
 @pytest.mark.parametrize("changes", [{"rolled_back": "it crashed"}, {"paused": True}], ids=str)
@@ -59,6 +59,6 @@ def test_rollout_that_is_held_or_paused_is_left_alone(changes: dict[str, Any]) -
     found = assessment()
     held = replace(found, inputs=replace(found.inputs, **changes))
 
-    assert not must_roll_back(state, desired(), held)
+    assert not must_roll_back(state, desired(), held, "it errs")
     assert state.rollout_failure == ""
     assert inputs().rolled_back == ""

@@ -11,6 +11,7 @@ import vllm_operator
 from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResult
 from vllm_operator.probing.scheduler import ScheduleSlot
+from vllm_operator.probing.service_quality import ServiceRecord
 from vllm_operator.probing.stall_detector import StallRecord
 
 PACKAGE = Path(vllm_operator.__file__).parent
@@ -18,10 +19,11 @@ WRITERS = {
     **dict.fromkeys((field.name for field in fields(ScheduleSlot)), "probing/scheduler.py"),
     **dict.fromkeys((field.name for field in fields(ProbeResult)), "probing/results.py"),
     **dict.fromkeys((field.name for field in fields(StallRecord)), "probing/stall_detector.py"),
+    **dict.fromkeys((field.name for field in fields(ServiceRecord)), "probing/service_quality.py"),
     "target": "probing/manager.py",
 }
 """Attribute of a part -> the module that may assign to it."""
-PARTS = {"slot", "result", "stall"}
+PARTS = {"slot", "result", "stall", "service"}
 
 
 def assigned_attributes(tree: ast.AST) -> Iterator[ast.Attribute]:
@@ -43,7 +45,7 @@ def writes() -> set[tuple[str, str]]:
 
 
 def test_parts_share_no_attribute() -> None:
-    names = [field.name for part in (ScheduleSlot, ProbeResult, StallRecord) for field in fields(part)]
+    names = [field.name for part in (ScheduleSlot, ProbeResult, StallRecord, ServiceRecord) for field in fields(part)]
 
     assert len(names) == len(set(names))
 

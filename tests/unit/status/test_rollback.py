@@ -50,3 +50,10 @@ def test_rollout_at_its_deadline_is_a_failure() -> None:
 )
 def test_rollout_that_may_succeed_is_no_failure(changes: dict[str, Any]) -> None:
     assert rollout_failure(assessment(**changes)) == ""
+
+
+def test_replicas_that_serve_worse_are_a_failure_also_when_all_are_new() -> None:
+    assert rollout_failure(assessment("Serving"), "12 of 40 failed") == "12 of 40 failed"
+    assert rollout_failure(assessment("Serving", complete=True), "12 of 40 failed") == "12 of 40 failed"
+    assert rollout_failure(assessment("Serving", exists=False), "12 of 40 failed") == ""
+    assert rollout_failure(assessment("Serving", observed=False), "12 of 40 failed") == ""
