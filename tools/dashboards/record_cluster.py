@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.dashboards.check import metrics_of, queries_of, results
-from tools.dashboards.load import load
 from tools.dashboards.prometheus import Prometheus, running
 from tools.dashboards.recording import CLUSTER, Run, write
 from tools.dashboards.scraped import OPERATOR_NAMESPACE, configuration, kube_state_metrics
 from tools.harness.kube import Kube, Object, condition
+from tools.harness.load import Load
 from tools.harness.operator_process import OperatorProcess
 from tools.harness.real_cluster import tool
 from tools.localcluster import settings
@@ -94,7 +94,7 @@ def record(found: Scene) -> None:
     _wait(found, "the first replica", lambda: _serving(found) == 1)
     service = kube.must_get("Service", NAME, found.namespace)["spec"]
     url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
-    with load(url, MODEL, CLIENTS) as answers:
+    with Load(url, MODEL).from_clients(CLIENTS) as load:
         time.sleep(ALONE_SECONDS)
         _scale(found, autoscaling(2, 2))
         _wait(found, "the second replica", lambda: _serving(found) == 2)
@@ -106,12 +106,12 @@ def record(found: Scene) -> None:
     values["kube_state_metrics"] = settings.KUBE_STATE_METRICS
     origin = (
         f"vLLM {settings.VLLM} on CPUs in a cluster, with one replica, then two, then one; {CLIENTS} clients, "
-        f"{len(answers)} requests; operator and kube-state-metrics {settings.KUBE_STATE_METRICS}"
+        f"{load.total} requests; operator and kube-state-metrics {settings.KUBE_STATE_METRICS}"
     )
     run = Run(settings.VLLM, start, end, values, origin)
     CLUSTER.parent.mkdir(parents=True, exist_ok=True)
     samples = write(CLUSTER, run, found.prometheus, metrics_of(queries_of(run)), time.time())
-    say(f"{origin}: {samples} samples; answers {sorted(set(answers))}")
+    say(f"{origin}: {samples} samples; answers {sorted(load.counts)}")
     empty = [one.query for one in results(found.prometheus, run) if not one.series]
     if empty:
         raise IncompleteError("\n".join(f"{one.dashboard.title}: {one.panel.title}: {one.expr}" for one in empty))

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from tools.dashboards.check import metrics_of, queries_of, results
-from tools.dashboards.load import load
 from tools.dashboards.prometheus import Prometheus, running
 from tools.dashboards.recording import FOLDER, Run, write
+from tools.harness.load import Load
 from tools.localcluster.report import say
 from tools.vllm_releases.environment import install
 from tools.vllm_releases.running import MODEL, RunningVLLM
@@ -38,10 +38,10 @@ def record(release: str) -> Path:
         running(Path(name), _configuration(vllm.port)) as found,
     ):
         start = time.time()
-        with load(vllm.url, MODEL, CLIENTS) as answers:
+        with Load(vllm.url, MODEL).from_clients(CLIENTS) as load:
             time.sleep(LOAD_SECONDS)
             end = time.time()
-        origin = f"a vLLM {release} process on a CPU, {CLIENTS} clients, {len(answers)} requests"
+        origin = f"a vLLM {release} process on a CPU, {CLIENTS} clients, {load.total} requests"
         run = Run(release, start, end, {"namespace": NAMESPACE, "server": SERVER}, origin)
         return _written(found, run)
 

@@ -1,4 +1,4 @@
-"""A cluster with the operator and its alerts, the CRDs of prometheus-operator, and a real Prometheus next to it."""
+"""A cluster with the operator and its alerts, and prometheus-operator, Prometheus and Alertmanager next to it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.monitoring.prometheus import RELEASE, Prometheus, Watch
+from tests.e2e.monitoring import alertmanager, generated, stack
+from tests.e2e.monitoring.generated import GROUP, RELEASE
+from tests.e2e.monitoring.prometheus import Prometheus, Watch
 from tests.e2e.monitoring.recorder import Recorder
+from tests.e2e.monitoring.scenario import World
 from tools.harness import real_cluster
 from tools.harness.kube import Kube
-from tools.harness.real_cluster import RealCluster, tool
+from tools.harness.real_cluster import RealCluster
 from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import backends, settings
 from vllm_operator.install.manifests import MonitoringOptions, operator_manifests
 
 RECORDER = Recorder()
-CRDS = ("podmonitors", "prometheusrules")
-GROUP = "monitoring.coreos.com"
+CRDS = ("podmonitors", "prometheusrules", "prometheuses", "alertmanagers", "alertmanagerconfigs")
+"""Those that must be there before an object is applied."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -57,8 +60,7 @@ def cluster(deadline: float) -> Iterator[RealCluster]:
 def kube(cluster: RealCluster) -> Iterator[Kube]:
     """The cluster with the CRDs and the operator; both are gone afterwards, unless they were there before."""
     kube = cluster.kube
-    folder = Path(tool("crds", "prometheus-operator"))
-    files = [str(folder / f"{GROUP}_{plural}.yaml") for plural in CRDS]
+    files = list(map(str, generated.crd_files()))
     had = kube.get("CustomResourceDefinition", f"{CRDS[0]}.{GROUP}") is not None
     try:
         for file in files:
@@ -94,9 +96,17 @@ def namespace(kube: Kube) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    process = Prometheus(Path(tool("tool", "prometheus")), kube, tmp_path_factory.mktemp("prometheus"))
-    with process.running():
+def receiver() -> Iterator[alertmanager.Receiver]:
+    with alertmanager.receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def prometheus(
+    kube: Kube, receiver: alertmanager.Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """Prometheus and Alertmanager, configured by prometheus-operator."""
+    with stack.monitored(kube, receiver.url, tmp_path_factory.mktemp("prometheus")) as process:
         yield process
 
 
@@ -104,3 +114,11 @@ def prometheus(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def watch(prometheus: Prometheus) -> Iterator[Watch]:
     with Watch(prometheus).watching() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def world(
+    cluster: RealCluster, namespace: str, prometheus: Prometheus, watch: Watch, recorder: Recorder,
+    receiver: alertmanager.Receiver, deadline: float,
+) -> World:  # fmt: skip
+    return World(cluster, namespace, prometheus, watch, recorder, receiver, deadline)

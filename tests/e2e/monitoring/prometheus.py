@@ -1,15 +1,13 @@
-"""A real Prometheus as a process next to the cluster: it scrapes pods and evaluates the rules of the cluster's objects.
+"""A real Prometheus as a process next to the cluster, with the configuration that prometheus-operator generates.
 
-The PodMonitors and PrometheusRules are read from the cluster by their label `release`, as a Prometheus object selects
-them. The scrape configuration has what prometheus-operator makes of a PodMonitor: a target for each pod with the named
-port, with the labels namespace, pod, container and job.
+It finds and scrapes pods and evaluates rules as the objects of the cluster say. A thread reloads it when that changes,
+as the config-reloader does in a pod.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import subprocess
 import threading
 import time
@@ -22,90 +20,44 @@ from typing import Any
 
 import yaml
 
+from tests.e2e.monitoring import generated
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import die_with_parent, free_port
 
-RELEASE = {"release": "monitoring-test"}
-"""Labels by which this Prometheus selects objects."""
-
 START_SECONDS = 60.0
 POLL_SECONDS = 1.0
+SYNC_SECONDS = 3.0
+"""Seconds between two reads of the generated configuration."""
 MOST_BYTES = 16 << 20
 """Longest answer of Prometheus that is read."""
 
 
-def scrape_configs(kube: Kube) -> list[Object]:
-    """Return a job for each endpoint of the selected PodMonitors."""
-    return [
-        _job(kube, monitor, endpoint, number)
-        for monitor in _selected(kube, "PodMonitor")
-        for number, endpoint in enumerate(monitor["spec"]["podMetricsEndpoints"])
-    ]
-
-
-def _job(kube: Kube, monitor: Object, endpoint: Object, number: int) -> Object:
-    namespace, name = monitor["metadata"]["namespace"], monitor["metadata"]["name"]
-    labels = monitor["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    keep_port = {
-        "source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": endpoint["port"], "action": "keep"
-    }  # fmt: skip
-    ended = {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "(Failed|Succeeded)", "action": "drop"}
-    copied = [
-        {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target}
-        for source, target in (("namespace", "namespace"), ("pod_container_name", "container"), ("pod_name", "pod"))
-    ]
-    job = {"target_label": "job", "replacement": f"{namespace}/{name}"}
-    discovery = {
-        "role": "pod",
-        "kubeconfig_file": str(kube.kubeconfig),
-        "namespaces": {"names": [namespace]},
-        "selectors": [{"role": "pod", "label": selector}],
-    }
-    return {
-        "job_name": f"podMonitor/{namespace}/{name}/{number}",
-        "metrics_path": endpoint.get("path", "/metrics"),
-        "scrape_interval": endpoint.get("interval", "30s"),
-        "scrape_timeout": "10s",
-        "kubernetes_sd_configs": [discovery],
-        "relabel_configs": [keep_port, ended, *copied, job],
-        "metric_relabel_configs": [_snake(rule) for rule in endpoint.get("metricRelabelings", [])],
-    }
-
-
-def _snake(rule: Object) -> Object:
-    return {{"sourceLabels": "source_labels", "targetLabel": "target_label"}.get(key, key): value
-            for key, value in rule.items()}  # fmt: skip
-
-
-def rule_groups(kube: Kube) -> list[Object]:
-    """Return the groups of the selected PrometheusRules, with names that are unique in one file."""
-    return [
-        {**group, "name": f"{rule['metadata']['namespace']}.{group['name']}"}
-        for rule in _selected(kube, "PrometheusRule")
-        for group in rule["spec"]["groups"]
-    ]
-
-
-def _selected(kube: Kube, kind: str) -> list[Object]:
-    selector = ",".join(f"{key}={value}" for key, value in RELEASE.items())
-    return kube.list(kind, selector=selector)
-
-
 @dataclass
 class Prometheus:
-    """The process. Its answers are read by its API, on a loopback address."""
+    """The process. Its answers are read by its API, on a loopback address.
+
+    Attributes:
+        program: the executable.
+        kube: the cluster, with prometheus-operator and its objects.
+        folder: for configuration, data and log.
+        alertmanager: address of Alertmanager.
+        refused: what Prometheus answered when it refused a configuration.
+    """
 
     program: Path
     kube: Kube
     folder: Path
+    alertmanager: str
     port: int = field(default_factory=free_port)
+    refused: list[str] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+    _written: tuple[Object, dict[str, Object]] | None = None
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Prometheus]:
         """Run it for the length of the block; nothing is left of it afterwards."""
-        self.write_configuration()
+        self.kube.eventually(self._write_configuration, within=generated.SYNC_SECONDS)
         command = [
             str(self.program), f"--config.file={self.folder}/prometheus.yaml",
             f"--storage.tsdb.path={self.folder}/data", f"--web.listen-address=127.0.0.1:{self.port}",
@@ -115,40 +67,49 @@ class Prometheus:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent
             )
+        thread = threading.Thread(target=self._follow, daemon=True)
         try:
             self._wait_ready()
+            thread.start()
             yield self
         finally:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._over.set()
+            generated.stop(self._process)
 
-    def write_configuration(self) -> None:
-        """Write what the objects of the cluster ask for now."""
-        configuration = {
-            # The interval of kube-prometheus-stack.
-            "global": {"scrape_interval": "30s", "evaluation_interval": "30s"},
-            "rule_files": [str(self.folder / "rules.yaml")],
-            "scrape_configs": scrape_configs(self.kube),
-        }
-        (self.folder / "rules.yaml").write_text(yaml.safe_dump({"groups": rule_groups(self.kube)}))
-        (self.folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
+    def _write_configuration(self) -> bool:
+        """Write what prometheus-operator generated; return whether it is new."""
+        found, files = generated.configuration(self.kube), generated.rule_files(self.kube)
+        if found is None or (found, files) == self._written:
+            return False
+        rules = self.folder / "rules"
+        rules.mkdir(exist_ok=True)
+        for path in rules.iterdir():
+            if path.name not in files:
+                path.unlink()
+        for name, content in files.items():
+            (rules / name).write_text(yaml.safe_dump(content))
+        own = generated.for_a_process(found, self.kube, rules, self.alertmanager)
+        (self.folder / "prometheus.yaml").write_text(yaml.safe_dump(own))
+        self._written = found, files
+        return True
 
-    def reload(self) -> None:
-        """Read the objects of the cluster again.
+    def _follow(self) -> None:
+        while not self._over.wait(SYNC_SECONDS):
+            # The cluster may be slow: what failed is tried again.
+            with contextlib.suppress(Exception):
+                if self._write_configuration():
+                    self._reload()
 
-        Raises:
-            AssertionError: Prometheus refuses them.
-        """
-        self.write_configuration()
+    def _reload(self) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/-/reload", method="POST")
         try:
             urllib.request.urlopen(request, timeout=60).read()
         except OSError as error:
-            raise AssertionError(f"Prometheus refuses the configuration: {error}\n{self.tail()}") from error
+            self.refused.append(f"{error}\n{self.tail()}")
+
+    def has_rules_of(self, server: str) -> bool:
+        """Return whether the rules of a server are evaluated."""
+        return any(group["name"] == f"vllmserver.{server}" for group in self.get("rules")["groups"])
 
     def _wait_ready(self) -> None:
         assert self._process is not None

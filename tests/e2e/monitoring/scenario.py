@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.e2e.monitoring.prometheus import RELEASE, Prometheus, Watch
+from tests.e2e.monitoring.alertmanager import Receiver
+from tests.e2e.monitoring.generated import RELEASE
+from tests.e2e.monitoring.prometheus import Prometheus, Watch
 from tests.e2e.monitoring.recorder import Measured, Recorder
 from tools.harness.kube import Kube, Object
 from tools.harness.real_cluster import RealCluster, cpu_server
 
 LONGEST_FIRE, LONGEST_RESOLVE = 1500.0, 900.0
 """Seconds to wait at most: the slowest alert takes 20 minutes, and a window of five minutes empties twice."""
+
+
+NOTICE_SECONDS = 60.0
+"""Seconds from an alert to the notice of Alertmanager, which waits for more alerts of its group."""
+SYNC_SECONDS = 90.0
+"""Seconds until prometheus-operator and Prometheus have taken up new objects."""
 
 
 @dataclass
@@ -28,7 +35,11 @@ class World:
     prometheus: Prometheus
     watch: Watch
     recorder: Recorder
+    receiver: Receiver
     deadline: float
+    begun: dict[str, threading.Event] = field(default_factory=dict)
+    """An event for each scenario that runs, set when its cause is there."""
+    threads: dict[str, threading.Thread] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     expected: list[dict[str, str]] = field(default_factory=list)
     """Labels of alerts that have a cause: all others are false alarms."""
@@ -64,7 +75,21 @@ class World:
             assert len(ready) == 1, f"{len(ready)} pods of {server} are ready"
             return ready[0]
 
-        return self.kube.eventually(serving, within=max(5.0, self.deadline - time.time()), namespace=self.namespace)
+        left = max(5.0, self.deadline - time.time())
+        pod: Object = self.kube.eventually(serving, within=left, namespace=self.namespace)
+        self.kube.eventually(lambda: self.prometheus.has_rules_of(server), within=SYNC_SECONDS)
+        return pod
+
+    def wait_for_the_others(self) -> None:
+        """Wait until the causes of all other scenarios are there; those about the operator wait in turn."""
+        for name, event in self.begun.items():
+            if name not in {threading.current_thread().name, "leader"}:
+                event.wait(max(0.0, self.deadline - time.time()))
+
+    def wait_for_the_end_of(self, scenario: Scenario) -> None:
+        """Wait until another scenario has ended, where it runs."""
+        if thread := self.threads.get(scenario.__name__):
+            thread.join(max(0.0, self.deadline - time.time()))
 
     def wait(self, check: Callable[[], float | None], seconds: float) -> float | None:
         """Return the time that `check` finds; None when it finds none in these seconds or until the deadline."""
@@ -72,6 +97,15 @@ class World:
         while (found := check()) is None and time.time() < end:
             time.sleep(0.5)
         return found
+
+    def notice(self, alert: str, status: str, since: float, labels: dict[str, str]) -> float | None:
+        """Return the seconds until Alertmanager sent a notice; None where none came soon."""
+        at = self.wait(lambda: self.receiver.first(alert, status, since, labels), NOTICE_SECONDS)
+        return None if at is None else at - since
+
+    def _begin(self) -> None:
+        if event := self.begun.get(threading.current_thread().name):
+            event.set()
 
     def measure(self, cause: str, alerts: tuple[str, ...], inflict: Callable[[], object], **labels: str) -> Injury:
         """Do something to the cluster, and wait until all these alerts have fired.
@@ -85,9 +119,13 @@ class World:
         since = time.time()
         if alerts:
             inflict()
+        self._begin()
         for alert in alerts:
             at = self.wait(lambda alert=alert: self.watch.fired(alert, since, **labels), LONGEST_FIRE)  # type: ignore[misc]
-            self.recorder.alerts[alert].fired_after = None if at is None else at - since
+            measured = self.recorder.alerts[alert]
+            measured.fired_after = None if at is None else at - since
+            if at is not None:
+                measured.notified_after = self.notice(alert, "firing", since, labels)
         return Injury(self, alerts, labels)
 
 
@@ -112,6 +150,8 @@ class Injury:
                     LONGEST_RESOLVE,
                 )
                 measured.resolved_after = None if at is None else at - since
+                if at is not None:
+                    measured.end_notified_after = self.world.notice(alert, "resolved", since, self.labels)
 
 
 Scenario = Callable[[World], None]
@@ -123,19 +163,23 @@ def wanted(scenario: Scenario) -> bool:
     return not only or scenario.__name__ in only.split(",")
 
 
-@contextlib.contextmanager
-def side_by_side(world: World, scenarios: tuple[Scenario, ...]) -> Iterator[None]:
-    """Run scenarios in threads; return when all have ended."""
+def side_by_side(world: World, scenarios: tuple[Scenario, ...]) -> None:
+    """Run the wanted scenarios in threads; return when all have ended."""
 
     def run(scenario: Scenario) -> None:
         try:
             scenario(world)
         except Exception:
             world.errors.append(f"{scenario.__name__}: {traceback.format_exc()}")
+        finally:
+            world.begun[scenario.__name__].set()
 
-    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in scenarios if wanted(one)]
-    for thread in threads:
+    chosen = [one for one in scenarios if wanted(one)]
+    world.begun = {one.__name__: threading.Event() for one in chosen}
+    world.threads = {
+        one.__name__: threading.Thread(target=run, name=one.__name__, args=(one,), daemon=True) for one in chosen
+    }
+    for thread in world.threads.values():
         thread.start()
-    yield
-    for thread in threads:
+    for thread in world.threads.values():
         thread.join(max(30.0, world.deadline - time.time() + 30))

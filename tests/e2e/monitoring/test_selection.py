@@ -1,22 +1,35 @@
-"""The real prometheus-operator selects our objects by `monitoring.labels`, and its Prometheus accepts the result."""
+"""The real prometheus-operator selects our objects by `monitoring.labels`, and configures the two real programs."""
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+import time
+from collections.abc import Iterator
 from typing import Any
 
-import yaml
+import pytest
 
-from tests.e2e.monitoring import generated
-from tests.e2e.monitoring.prometheus import RELEASE
+from tests.e2e.monitoring import alertmanager, generated, stack
+from tests.e2e.monitoring.generated import RELEASE
+from tests.e2e.monitoring.prometheus import Prometheus
 from tools.harness.control_plane import control_plane
-from tools.harness.kube import Object
-from tools.harness.real_cluster import tool
+from tools.harness.kube import Kube, Object
 from vllm_operator.desired.state import desired_state
 from vllm_operator.kube.kinds import MONITORING_KINDS
 
 OBJECTIVES = {"availability": {"objective": 0.999}, "latency": {"objective": 0.99, "thresholdSeconds": 30}}
+ALERT_SECONDS = 120.0
+"""Longest time until a rule was taken up, evaluated and sent on: each program has intervals of up to 30 s."""
+
+
+def probe_rule(expr: str) -> Object:
+    """Return a rule whose alert fires at once where the expression has a value."""
+    rule = {"alert": "Probe", "expr": expr}
+    return {
+        "apiVersion": f"{generated.GROUP}/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "probe", "labels": RELEASE},
+        "spec": {"groups": [{"name": "probe", "interval": "2s", "rules": [rule]}]},
+    }
 
 
 def monitoring_objects(name: str, **monitoring: Any) -> list[Object]:
@@ -27,35 +40,52 @@ def monitoring_objects(name: str, **monitoring: Any) -> list[Object]:
     return [dict(manifest.body) for manifest in manifests if manifest.body["kind"] in MONITORING_KINDS]
 
 
-def test_objects_with_the_label_are_selected_and_others_are_not(tmp_path: Path) -> None:
-    wanted = monitoring_objects("wanted", labels=RELEASE, slo=OBJECTIVES)
-    other = monitoring_objects("other")
+@pytest.fixture(scope="module")
+def kube() -> Iterator[Kube]:
+    """An API server with the CRDs of prometheus-operator, and the objects of two servers."""
     with control_plane() as plane:
         kube = plane.kube()
         for file in generated.crd_files():
             kube.kubectl("apply", "--server-side", "-f", str(file))
-        kube.wait_for_crds(f"prometheuses.{generated.GROUP}", f"prometheusrules.{generated.GROUP}")
-        for body in (*wanted, *other):
+        kube.wait_for_crds(*(f"{plural}.{generated.GROUP}" for plural in ("prometheuses", "prometheusrules")))
+        labelled = monitoring_objects("wanted", labels=RELEASE, slo=OBJECTIVES)
+        for body in (*labelled, *monitoring_objects("other")):
             body["metadata"].pop("ownerReferences", None)
             kube.apply(body, "--server-side")
-        with generated.prometheus_operator(kube, tmp_path / "operator.log"):
-            kube.eventually(lambda: bool(generated.rule_files(kube)), within=generated.SYNC_SECONDS)
-            kube.eventually(
-                lambda: bool((generated.configuration(kube) or {}).get("scrape_configs")), within=generated.SYNC_SECONDS
-            )
-            found, files = generated.configuration(kube), generated.rule_files(kube)
+        yield kube
 
-        assert found is not None
-        assert [job["job_name"] for job in found["scrape_configs"]] == ["podMonitor/default/wanted/0"]
-        groups = {group["name"] for content in files.values() for group in content["groups"]}
-        assert groups == {"vllmserver.wanted", "vllmserver.wanted.slo"}
-        folder = tmp_path / "rules"
-        folder.mkdir()
-        for name, content in files.items():
-            (folder / name).write_text(yaml.safe_dump(content))
-        (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(generated.for_a_process(found, kube, folder)))
-        promtool = tool("tool", "promtool")
-        done = subprocess.run(
-            [promtool, "check", "config", str(tmp_path / "prometheus.yaml")], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[alertmanager.Receiver]:
+    with alertmanager.receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    kube: Kube, receiver: alertmanager.Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    with stack.monitored(kube, receiver.url, tmp_path_factory.mktemp("prometheus")) as found:
+        yield found
+
+
+def test_objects_with_the_label_are_selected_and_others_are_not(kube: Kube, prometheus: Prometheus) -> None:
+    kube.eventually(lambda: prometheus.has_rules_of("wanted"), within=generated.SYNC_SECONDS)
+    kube.eventually(lambda: bool(prometheus.get("scrape_pools")["scrapePools"]), within=generated.SYNC_SECONDS)
+
+    assert prometheus.get("scrape_pools")["scrapePools"] == ["podMonitor/default/wanted/0"]
+    groups = {group["name"] for group in prometheus.get("rules")["groups"]}
+    assert groups == {"vllmserver.wanted", "vllmserver.wanted.slo"}
+    assert (prometheus.refused, prometheus.sick_rules()) == ([], [])
+
+
+def test_alert_reaches_the_receiver_and_so_does_its_end(
+    kube: Kube, prometheus: Prometheus, receiver: alertmanager.Receiver
+) -> None:
+    start = time.time()
+    kube.apply(probe_rule("vector(1)"), "--server-side")
+    kube.eventually(lambda: receiver.first("Probe", "firing", start, {}) is not None, within=ALERT_SECONDS)
+
+    # Prometheus keeps the state of an alert of the same name; a rule that is deleted ends it after minutes only.
+    kube.apply(probe_rule("vector(1) > 1"), "--server-side")
+    kube.eventually(lambda: receiver.first("Probe", "resolved", start, {}) is not None, within=ALERT_SECONDS)
