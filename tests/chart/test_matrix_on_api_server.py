@@ -90,9 +90,25 @@ def test_nothing_differs_after_an_apply(cluster: Kube, helm4: Helm, name: str) -
         cluster.kubectl("apply", *how, stdin=text)
         answer = cluster.kubectl("diff", *how, stdin=text, check=False)
         assert (answer.code, answer.text) == (0, "")
+        live = json.loads(cluster.kubectl("get", "-f", "-", "-o", "json", stdin=text).stdout)["items"]
+        assert [path for one, other in zip(objects, live, strict=True) for path in dropped(one, other)] == []
     finally:
         others = [body for body in objects if body["kind"] != "CustomResourceDefinition"]
         cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(others))
+
+
+def dropped(wanted: Any, live: Any, path: str = "") -> list[str]:
+    """Return the fields of an object that the API server did not keep as they were sent.
+
+    `kubectl diff` compares two answers of the API server, so it does not find them; a client that compares with what it
+    rendered, such as Argo CD with client-side apply, does.
+    """
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return [one for key in wanted for one in dropped(wanted[key], live.get(key), f"{path}.{key}")]
+    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
+        pairs = enumerate(zip(wanted, live, strict=True))
+        return [found for number, pair in pairs for found in dropped(*pair, f"{path}[{number}]")]
+    return [] if wanted == live else [f"{path}: {wanted!r}, not {live!r}"]
 
 
 def test_servers_fit_the_schema_of_the_crd(cluster: Kube, schemas: Path, helm4: Helm) -> None:

@@ -81,7 +81,9 @@ def _root_schema() -> dict[str, Any]:
 
 
 def _printer_column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
-    return {"name": name, "type": kind, "jsonPath": path, "priority": priority, "description": description}
+    column = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    # The API server stores no priority of 0; Argo CD would compare it with nothing, and report a difference for good.
+    return {**column, "priority": priority} if priority else column
 
 
 def model_schema(model: type[Model]) -> dict[str, Any]:

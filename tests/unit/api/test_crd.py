@@ -134,6 +134,12 @@ def test_columns_show_fields_that_exist(column: tuple[str, str, str, int, str]) 
     assert path == "metadata.creationTimestamp" or path in {path for path, _ in NODES}
 
 
+def test_columns_name_no_priority_that_the_api_server_drops() -> None:
+    columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
+
+    assert [column.get("priority") for column in columns] == [priority or None for *_, priority, _ in COLUMNS]
+
+
 def test_every_rule_names_a_field_that_exists() -> None:
     paths = {path for path, _ in NODES}
     named = [
