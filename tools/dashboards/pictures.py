@@ -1,10 +1,12 @@
-"""`python -m tools.dashboards.pictures`: draw the dashboards from a recording, by their own queries.
+"""`python -m tools.dashboards.pictures [RECORDING...]`: draw the dashboards from recordings, by their own queries.
 
-The pictures show the panels over the time of the run. They are not made by Grafana, and look alike only.
+The pictures show the panels over the time of the run. They are not made by Grafana, and look alike only. A recording
+shows the panels whose series it scraped: that of a cluster shows all, the others some.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,25 @@ from typing import Any
 import altair
 import vl_convert
 
-from tools.dashboards.check import WINDOW, values_for
+from tools.dashboards.check import WINDOW, queries_of, values_for
 from tools.dashboards.files import DASHBOARDS
 from tools.dashboards.model import Dashboard, Panel, View
 from tools.dashboards.prometheus import Prometheus, Sample
 from tools.dashboards.queries import FilledQuery, filled
-from tools.dashboards.recording import CLUSTER, Run, read_run, replayed
+from tools.dashboards.recording import FOLDER as RECORDINGS
+from tools.dashboards.recording import Run, read_run, replayed
 from tools.localcluster.settings import REPOSITORY
 
 FOLDER = REPOSITORY / "docs" / "how-to" / "pictures"
 COLUMNS = 3
+FEWEST_PANELS = 4
+"""A dashboard of which a recording shows less has no picture of it."""
 WIDTH, HEIGHT = 330, 150
+NUMBER_HEIGHT = 60
 STEP_SECONDS = 10.0
-SCALE = 1.5
+LOOKBACK_SECONDS = 300.0
+"""Prometheus' `--query.lookback-delta`."""
+SCALE = 1.0
 MOST_ROWS = 9
 """Rows of a table that are drawn."""
 
@@ -33,25 +41,39 @@ FACTORS = {"percentunit": 100.0, "bytes": 1 / 2**30}
 
 
 def main() -> int:
-    """Draw the dashboards of the recording of a cluster."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else CLUSTER
-    run = read_run(path)
+    """Draw the dashboards of the recordings that the command line names; without one, of all."""
     FOLDER.mkdir(exist_ok=True)
-    with replayed(path) as found:
-        for dashboard in DASHBOARDS:
-            picture = FOLDER / f"{dashboard.uid}.png"
-            picture.write_bytes(draw(dashboard, run, found))
-            print(picture)
+    for path in [Path(name) for name in sys.argv[1:]] or sorted(RECORDINGS.glob("*.om.xz")):
+        run = read_run(path)
+        with replayed(path) as found:
+            for dashboard in DASHBOARDS:
+                if len(_panels(dashboard, run)) >= FEWEST_PANELS:
+                    picture = FOLDER / f"{dashboard.uid}-{path.name.removesuffix('.om.xz')}.png"
+                    picture.write_bytes(draw(dashboard, run, found))
+                    print(picture)
     return 0
 
 
 def draw(dashboard: Dashboard, run: Run, found: Prometheus) -> bytes:
-    """Return the PNG of a dashboard."""
-    queries = list(filled(dashboard, values_for(dashboard, run), WINDOW))
-    charts = [_panel(panel, _of(panel, queries), run, found) for panel in dashboard.panels()]
-    rows = [altair.hconcat(*charts[start : start + COLUMNS]) for start in range(0, len(charts), COLUMNS)]
+    """Return the PNG of those panels of a dashboard that a run can show."""
+    charts = [_panel(panel, queries, run, found) for panel, queries in _panels(dashboard, run)]
+    rows = [
+        altair.hconcat(*charts[start : start + COLUMNS]).resolve_scale(color="independent")
+        for start in range(0, len(charts), COLUMNS)
+    ]
     whole = altair.vconcat(*rows, title=f"{dashboard.title}: {run.origin}").resolve_scale(color="independent")
     return vl_convert.vegalite_to_png(whole.to_json(), scale=SCALE)
+
+
+def _panels(dashboard: Dashboard, run: Run) -> list[tuple[Panel, list[FilledQuery]]]:
+    """Return the panels whose series a run has, with their queries."""
+    known = {(query.dashboard.uid, query.panel.title, query.number) for query in queries_of(run)}
+    queries = [
+        query
+        for query in filled(dashboard, values_for(dashboard, run), WINDOW)
+        if (dashboard.uid, query.panel.title, query.number) in known
+    ]
+    return [(panel, own) for panel in dashboard.panels() if (own := _of(panel, queries))]
 
 
 def _of(panel: Panel, queries: list[FilledQuery]) -> list[FilledQuery]:
@@ -67,7 +89,7 @@ def _panel(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus
         rows = [{"text": text, "row": row} for row, text in enumerate(texts[:MOST_ROWS])]
         size = 11 if panel.view is View.TABLE else 22
         return (
-            altair.Chart(_data(rows), width=WIDTH, height=HEIGHT, title=title)
+            altair.Chart(_data(rows), width=WIDTH, height=HEIGHT if len(rows) > 1 else NUMBER_HEIGHT, title=title)
             .mark_text(size=size, align="left", x=4)
             .encode(y=altair.Y("row:O", axis=None), text="text:N")
         )
@@ -77,12 +99,13 @@ def _panel(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus
         for query in queries
         for sample in found.query_range(query.expr, run.start, end, STEP_SECONDS)
         for moment, value in sample.values
+        if math.isfinite(value)
     ]
     chart = altair.Chart(_data(rows), width=WIDTH, height=HEIGHT, title=title)
     stacked = panel.view is View.STACKED
     marked = chart.mark_area(opacity=0.7) if stacked else chart.mark_line()
     return marked.encode(
-        x=altair.X("time:T", title=None, axis=altair.Axis(format="%H:%M", tickCount=5)),
+        x=altair.X("time:T", title=None, axis=altair.Axis(format="%H:%M:%S", tickCount=4)),
         y=altair.Y("value:Q", title=None, stack="zero" if stacked else None),
         color=altair.Color("series:N", title=None, legend=altair.Legend(orient="bottom", columns=2, labelLimit=150)),
     )
@@ -93,11 +116,9 @@ def _data(rows: list[dict[str, Any]]) -> altair.InlineData:
 
 
 def _last(found: Prometheus, run: Run) -> float:
-    """Return the time of the last scrape of a run."""
-    samples = found.query("max(timestamp(vllm_operator_build_info))", run.end)
-    later = [run.end + seconds for seconds in range(0, 300, 10)]
-    alive = [moment for moment in later if found.query("vllm_operator_build_info", moment)]
-    return max([sample.last for sample in samples] + alive, default=run.end)
+    """Return the time of the last scrape of a run. A query shows a series for LOOKBACK_SECONDS longer."""
+    samples = found.query('max(timestamp({__name__=~".+"}))', run.end + LOOKBACK_SECONDS - 1)
+    return max([sample.last for sample in samples], default=run.end)
 
 
 def _text(panel: Panel, query: FilledQuery, sample: Sample) -> str:
