@@ -93,15 +93,7 @@ def _panel(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus
             .mark_text(size=size, align="left", x=4)
             .encode(y=altair.Y("row:O", axis=None), text="text:N")
         )
-    end = max(run.end, _last(found, run))
-    rows = [
-        {"time": moment * 1000, "value": value * FACTORS.get(panel.unit, 1.0), "series": _legend(query, sample)}
-        for query in queries
-        for sample in found.query_range(query.expr, run.start, end, STEP_SECONDS)
-        for moment, value in sample.values
-        if math.isfinite(value)
-    ]
-    chart = altair.Chart(_data(rows), width=WIDTH, height=HEIGHT, title=title)
+    chart = altair.Chart(_data(_points(panel, queries, run, found)), width=WIDTH, height=HEIGHT, title=title)
     stacked = panel.view is View.STACKED
     marked = chart.mark_area(opacity=0.7) if stacked else chart.mark_line()
     return marked.encode(
@@ -109,6 +101,18 @@ def _panel(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus
         y=altair.Y("value:Q", title=None, stack="zero" if stacked else None),
         color=altair.Color("series:N", title=None, legend=altair.Legend(orient="bottom", columns=2, labelLimit=150)),
     )
+
+
+def _points(panel: Panel, queries: list[FilledQuery], run: Run, found: Prometheus) -> list[dict[str, Any]]:
+    """Return the points of all lines of a panel, without values that are not numbers."""
+    end, factor = max(run.end, _last(found, run)), FACTORS.get(panel.unit, 1.0)
+    return [
+        {"time": moment * 1000, "value": value * factor, "series": _legend(query, sample)}
+        for query in queries
+        for sample in found.query_range(query.expr, run.start, end, STEP_SECONDS)
+        for moment, value in sample.values
+        if math.isfinite(value)
+    ]
 
 
 def _data(rows: list[dict[str, Any]]) -> altair.InlineData:
