@@ -108,7 +108,7 @@ class Kube:
             done = self.kubectl("wait", "--for=delete", f"crd/{name}", "--timeout=30s", check=False)
             if done.code == 0:
                 return
-            self.kubectl("annotate", "crd", name, f"tests/deletion-attempt={attempt}", "--overwrite", check=False)
+            self.kubectl("annotate", "crd", name, f"deletion-attempt={attempt}", "--overwrite", check=False)
         found = self.get("CustomResourceDefinition", name)
         raise AssertionError(f"the CRD {name} is not gone: {json.dumps((found or {}).get('status'))}")
 
