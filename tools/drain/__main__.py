@@ -1,7 +1,7 @@
 """Run the events, print each figure, and write them where DRAIN_JSON says.
 
 DRAIN_EVENTS selects events by parts of their names, separated by commas. DRAIN_PLAIN=no leaves out the comparison with
-a Deployment without the operator, DRAIN_PLAIN=only runs nothing else.
+a Deployment without the operator, DRAIN_PLAIN=only runs nothing else. DRAIN_WAVES_SECONDS is the length of the waves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.drain.events import EVENTS, AnyStage, Event
+from tools.drain.events import EVENTS, AnyStage, Event, busy_pod
 from tools.drain.load import Load, Outcome
 from tools.drain.stage import PlainStage, ServerStage
 from tools.harness.real_cluster import RealCluster, installed_operator, real_cluster
@@ -42,11 +42,12 @@ def selected() -> list[Event]:
 def measure(stage: AnyStage, event: Event) -> Outcome:
     """Run one event under load."""
     stage.serve(event.replicas, surge=event.surge)
-    with Load(stage.url(), clients=CLIENTS) as load:
+    url = f"http://{busy_pod(stage)['status']['podIP']}:8000" if event.at_one_pod else stage.url()
+    with Load(url, clients=CLIENTS) as load:
         try:
             stage.until(lambda: load.answered() > 0, ANSWER_SECONDS)
             time.sleep(STEADY_SECONDS)
-            event.act(stage)
+            event.act(stage, load)
             time.sleep(STEADY_SECONDS)
         except BaseException:
             print(f"{event.name} was interrupted: {load.so_far().describe()}", flush=True)
@@ -96,6 +97,8 @@ def measure_in_time(stage: AnyStage, event: Event) -> Outcome:
 def record(figures: dict[str, dict[str, int]], name: str, outcome: Outcome) -> None:
     """Print the figures of one event, and write all so far."""
     figures["lost"][name], figures["total"][name] = len(outcome.lost), outcome.total
+    if outcome.refused:
+        figures.setdefault("refused", {})[name] = outcome.refused
     print(f"{name}: {outcome.describe()}", flush=True)
     if path := os.environ.get("DRAIN_JSON"):
         Path(path).write_text(json.dumps(figures, indent=2))

@@ -89,7 +89,8 @@ class Outcome:
         ordered = sorted(self.seconds) or [0.0]
         middle, longest = ordered[len(ordered) // 2], ordered[-1]
         took = f"answers took {ordered[0]:.1f} to {longest:.1f} s, median {middle:.1f} s"
-        text = f"{len(self.lost)} of {self.total} lost; {took}"
+        refused = f", and {self.refused} refused while it slept" if self.refused else ""
+        text = f"{len(self.lost)} of {self.total} lost{refused}; {took}"
         causes = Counter(f"{one.client}: {one.cause}" for one in self.lost)
         return "\n".join([text, *(f"    {count} x {cause}" for cause, count in causes.most_common(8))])
 
@@ -101,9 +102,20 @@ class Load:
         url: base URL of the Service.
         clients: number of clients of each kind.
         seed: seed of the lengths and pauses.
+        seconds: how long answers should take.
+        model: name of the model; None for whatever the server serves.
     """
 
-    def __init__(self, url: str, clients: int = 1, seed: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        clients: int = 1,
+        seed: int = 1,
+        seconds: tuple[float, ...] = SECONDS,
+        model: str | None = MODEL,
+    ) -> None:
+        self._seconds = seconds
+        self._model = {} if model is None else {"model": model}
         self._url = f"{url}/v1/completions"
         self._clients = clients
         self._random = random.Random(seed)
@@ -113,6 +125,8 @@ class Load:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._speed = FIRST_SPEED
         self.expect_refusals = False
+        self.active: int | None = None
+        """Clients that send requests; None for all. The others wait."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -137,21 +151,24 @@ class Load:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._clients):
-                for name, context in client_contexts().items():
-                    group.create_task(self._work(name, context))
+            for first in range(self._clients):
+                for kind, (name, context) in enumerate(client_contexts().items()):
+                    group.create_task(self._work(4 * first + kind, name, context))
 
-    async def _work(self, name: str, context: AbstractAsyncContextManager[Client]) -> None:
+    async def _work(self, number: int, name: str, context: AbstractAsyncContextManager[Client]) -> None:
         async with context as client:
             while not self._ends.is_set():
+                if self.active is not None and number >= self.active:
+                    await asyncio.sleep(0.2)
+                    continue
                 streamed = self._random.random() < 0.5
                 await self._one(client, name, streamed)
                 await asyncio.sleep(self._random.choice(THINK_SECONDS))
 
     async def _one(self, client: Client, name: str, streamed: bool) -> None:
-        wanted = self._speed * self._random.choice(SECONDS)
+        wanted = self._speed * self._random.choice(self._seconds)
         tokens = int(min(max(wanted, FEWEST_TOKENS), MOST_TOKENS))
-        body = {"model": MODEL, "prompt": "hello", "max_tokens": tokens, "ignore_eos": True, "stream": streamed}
+        body = {**self._model, "prompt": "hello", "max_tokens": tokens, "ignore_eos": True, "stream": streamed}
         began = time.monotonic()
         outcome = self._outcome
         try:

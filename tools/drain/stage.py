@@ -18,6 +18,9 @@ READY_SECONDS = 420.0
 """Longest start of all replicas while the cores are busy; 40 s for one replica on idle ones."""
 
 GONE_SECONDS = 300.0
+IDLE_SECONDS = 30
+"""The shortest `idleSeconds`."""
+
 DRAIN_TIMEOUT_SECONDS = 240
 """Longer than any request here, so that each lost one is a fault."""
 NAME = "drained"
@@ -27,6 +30,24 @@ SELECTOR = f"app.kubernetes.io/instance={NAME}"
 
 ENVIRONMENT: list[Object] = [{"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "PYTHONPATH", "value": PACE_FOLDER}]
 """One thread for a tiny model: several wait for each other in loops, and take the cores from replicas that start."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """An autoscaler: fewest and most replicas, and the requests of one replica that it aims at."""
+
+    fewest: int
+    most: int
+    target: int
+
+
+SCALING_BEHAVIOR = {
+    "scaleDown": {
+        "stabilizationWindowSeconds": 30,
+        "policies": [{"type": "Pods", "value": 2, "periodSeconds": 15}],
+    }
+}
+"""Down after 30 s, so that a wave of minutes shows both directions."""
 
 
 @dataclass
@@ -104,19 +125,31 @@ class ServerStage(Stage):
             "maxUnavailable": int(not surge),
             "drainTimeoutSeconds": DRAIN_TIMEOUT_SECONDS,
         }
-        spec = {"replicas": replicas, "rollout": rollout}
+        spec: Object = {"replicas": replicas, "rollout": rollout}
         if self.kube.get(KIND, NAME, self.namespace) is None:
             self.kube.apply(pace_config_map(), namespace=self.namespace)
             body = cpu_server(self.cluster, NAME, {**self._constant_spec(), **spec})
             self.kube.apply(body, namespace=self.namespace)
         else:
-            self.kube.patch(KIND, NAME, self.namespace, {"spec": spec})
+            self.kube.patch(KIND, NAME, self.namespace, {"spec": {**spec, "autoscaling": None}})
         self.until(self._is_accepted, READY_SECONDS)
         self.settle(replicas)
 
     def scale(self, replicas: int) -> None:
         """Set the number of replicas, and do not wait."""
         self.kube.patch(KIND, NAME, self.namespace, {"spec": {"replicas": replicas}})
+
+    def autoscale(self, scaling: Scaling) -> None:
+        """Give the server an autoscaler, or change its bounds; wait until the operator has judged that."""
+        spec = {
+            "minReplicas": scaling.fewest,
+            "maxReplicas": scaling.most,
+            "targetRunningRequests": scaling.target,
+            "behavior": SCALING_BEHAVIOR,
+            "idleSeconds": IDLE_SECONDS,
+        }
+        self.kube.patch(KIND, NAME, self.namespace, {"spec": {"autoscaling": spec}})
+        self.until(self._is_accepted, READY_SECONDS)
 
     def change(self) -> None:
         """Change a variable of the pods, which replaces all of them, and do not wait."""

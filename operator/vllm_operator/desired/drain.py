@@ -72,7 +72,7 @@ def drain_plan(server: VLLMServer) -> DrainPlan | None:
     path = f"{middleware.PATH}?timeout={server.spec.rollout.drain_timeout_seconds}"
     file = f"{MODULE}.py"
     return DrainPlan(
-        annotations={ANNOTATION_DRAIN: _source()},
+        annotations={ANNOTATION_DRAIN: source()},
         arguments=(plugin_flag, f"{FOLDER}/{file}", MIDDLEWARE_FLAG, f"{MODULE}.{middleware.Drain.__name__}"),
         env=({"name": TOKEN_VARIABLE, "value": token},),
         volume={
@@ -127,7 +127,8 @@ def _plugin_flag(spec: Spec) -> str | None:
 
 
 @functools.cache
-def _source() -> str:
+def source() -> str:
+    """Return the source of the middleware as pods carry it."""
     return HEADER + without_docstrings((resources.files("vllm_operator.in_replica") / "drain.py").read_text())
 
 
