@@ -14,11 +14,11 @@ from typing import Any
 import altair
 import vl_convert
 
-from tools.dashboards.check import WINDOW, queries_of, values_for
+from tools.dashboards.check import queries_of
 from tools.dashboards.files import DASHBOARDS
 from tools.dashboards.model import Dashboard, Panel, View
 from tools.dashboards.prometheus import Prometheus, Sample
-from tools.dashboards.queries import FilledQuery, filled
+from tools.dashboards.queries import FilledQuery
 from tools.dashboards.recording import FOLDER as RECORDINGS
 from tools.dashboards.recording import Run, read_run, replayed
 from tools.localcluster.settings import REPOSITORY
@@ -67,12 +67,7 @@ def draw(dashboard: Dashboard, run: Run, found: Prometheus) -> bytes:
 
 def _panels(dashboard: Dashboard, run: Run) -> list[tuple[Panel, list[FilledQuery]]]:
     """Return the panels whose series a run has, with their queries."""
-    known = {(query.dashboard.uid, query.panel.title, query.number) for query in queries_of(run)}
-    queries = [
-        query
-        for query in filled(dashboard, values_for(dashboard, run), WINDOW)
-        if (dashboard.uid, query.panel.title, query.number) in known
-    ]
+    queries = [query for query in queries_of(run) if query.dashboard.uid == dashboard.uid]
     return [(panel, own) for panel in dashboard.panels() if (own := _of(panel, queries))]
 
 
