@@ -125,7 +125,7 @@ def test_changed_model_is_rolled_out_without_a_lost_request(
 def test_missing_image_is_named_and_can_be_reverted(inside: InCluster, quickstart: str) -> None:
     kube = inside.kube
     wait_ready(inside, quickstart)
-    patch = {"spec": {"image": "localhost/no-such-image:1", "version": "0.32.0"}}
+    patch = {"spec": {"image": "localhost/no-such-image:1", "version": "0.32.0", "rollout": None}}
     former = kube.must_get(KIND, quickstart, inside.namespace)["spec"]["image"]
     kube.patch(KIND, quickstart, inside.namespace, patch)
 
