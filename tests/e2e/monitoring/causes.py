@@ -74,7 +74,8 @@ def frozen(world: World) -> None:
 
 
 def broken(world: World) -> None:
-    """A replica that hangs in its start."""
+    """A replica that hangs in its start: its command is another program, which an administrator must allow."""
+    world.kube.kubectl("label", "namespace", world.namespace, f"{FREE}=free", "--overwrite")
     world.apply(
         "broken",
         {
@@ -155,6 +156,10 @@ def _wait_for_operator(world: World) -> None:
     """Wait until Prometheus has scraped a leader."""
     leader = f'vllm_operator_leader{{namespace="{SYSTEM}"}} == 1'
     world.wait(lambda: time.time() if world.prometheus.query(leader) else None, 180)
+
+
+FREE = "vllm-operator.dev/pod-template"
+"""Label of namespaces whose servers may run other commands."""
 
 
 def load_at(address: str, answer_tokens: int = 50, pause: Callable[[], float] = lambda: 0.0) -> Load:

@@ -13,8 +13,9 @@ import os
 import signal
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -32,6 +33,9 @@ SYNC_SECONDS = 60.0
 STOP_SECONDS = 20.0
 MOST_BYTES = 4 << 20
 """Longest configuration that is read."""
+
+IN_POD = {"SHARD": "0", "POD_NAME": f"prometheus-{NAME}-0"}
+"""Variables of the configuration that the config-reloader fills in a pod: without SHARD, no target is kept."""
 
 # The interval of kube-prometheus-stack.
 INTERVAL = "30s"
@@ -116,7 +120,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def configuration(kube: Kube) -> Object | None:
     """Return the generated configuration of Prometheus; None while there is none."""
-    return _packed(kube, f"prometheus-{NAME}", "prometheus.yaml.gz")
+    return _packed(kube, f"prometheus-{NAME}", "prometheus.yaml.gz", IN_POD)
 
 
 def alertmanager_configuration(kube: Kube) -> Object | None:
@@ -130,12 +134,15 @@ def rule_files(kube: Kube) -> dict[str, Object]:
     return {name: _as_object(text) for name, text in ((found or {}).get("data") or {}).items()}
 
 
-def _packed(kube: Kube, secret: str, key: str) -> Object | None:
+def _packed(kube: Kube, secret: str, key: str, variables: Mapping[str, str] = MappingProxyType({})) -> Object | None:
     packed = ((kube.get("Secret", secret, NAMESPACE) or {}).get("data") or {}).get(key)
     if not packed:
         return None
     reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    return _as_object(reader.decompress(base64.b64decode(packed), MOST_BYTES).decode())
+    text = reader.decompress(base64.b64decode(packed), MOST_BYTES).decode()
+    for name, value in variables.items():
+        text = text.replace(f"$({name})", value)
+    return _as_object(text)
 
 
 def _as_object(text: str) -> Object:

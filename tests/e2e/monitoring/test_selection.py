@@ -52,7 +52,21 @@ def kube() -> Iterator[Kube]:
         for body in (*labelled, *monitoring_objects("other")):
             body["metadata"].pop("ownerReferences", None)
             kube.apply(body, "--server-side")
+            if body["kind"] == "PodMonitor":
+                run_pod(kube, body["metadata"]["name"], body["spec"]["selector"]["matchLabels"])
         yield kube
+
+
+def run_pod(kube: Kube, name: str, labels: Object) -> None:
+    """Create a pod, and write the status that a kubelet would."""
+    container = {"name": "vllm", "image": "any", "ports": [{"name": "http", "containerPort": 8000}]}
+    metadata = {"name": name, "labels": labels}
+    spec = {"containers": [container], "automountServiceAccountToken": False}
+    kube.eventually(lambda: kube.get("ServiceAccount", "default", "default") is not None, within=60)
+    kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, "--server-side")
+    address = "127.0.0.1"
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+    kube.patch("Pod", name, "default", {"status": status}, status=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +88,10 @@ def test_objects_with_the_label_are_selected_and_others_are_not(kube: Kube, prom
     kube.eventually(lambda: bool(prometheus.get("scrape_pools")["scrapePools"]), within=generated.SYNC_SECONDS)
 
     assert prometheus.get("scrape_pools")["scrapePools"] == ["podMonitor/default/wanted/0"]
+    kube.eventually(lambda: bool(prometheus.get("targets")["activeTargets"]), within=generated.SYNC_SECONDS)
+    [target] = prometheus.get("targets")["activeTargets"]
+    labels = {"namespace": "default", "pod": "wanted", "container": "vllm", "job": "default/wanted"}
+    assert labels.items() <= target["labels"].items()
     groups = {group["name"] for group in prometheus.get("rules")["groups"]}
     assert groups == {"vllmserver.wanted", "vllmserver.wanted.slo"}
     assert (prometheus.refused, prometheus.sick_rules()) == ([], [])
