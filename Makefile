@@ -98,6 +98,10 @@ bench-scale: setup ## A thousand servers at once, compared with a bare write loo
 bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
 	$(RUN) python -m tools.bench.probes
 
+.PHONY: bench-autoscale
+bench-autoscale: setup ## Seconds from a spike of load to more replicas, and the cost of 500 (AUTOSCALE_JSON, AUTOSCALE_KEDA=1)
+	$(RUN) python -m tools.bench.autoscale
+
 .PHONY: bench-client
 bench-client: setup ## Our client, raw HTTP clients and the openai SDK in turns (CLIENT_JSON, CLIENT_ROUNDS, CLIENT_ONLY, CLIENT_VLLM=start)
 	$(RUN) python -m tools.bench.client

@@ -72,6 +72,19 @@ def main() -> None:
 @server_metrics_option
 @server_metrics_limit_option
 @click.option(
+    "--metrics-api/--no-metrics-api",
+    default=None,
+    help="Serve the load of the replicas to HorizontalPodAutoscalers as custom.metrics.k8s.io. [default: yes in a pod "
+    "that serves all namespaces, else no]",
+)
+@click.option("--metrics-api-listen", default=":10250", show_default=True, help="Address and port of the metrics API.")
+@click.option(
+    "--metrics-service",
+    default="vllm-operator",
+    show_default=True,
+    help="Service in front of the metrics API, as NAME or NAMESPACE/NAME. [default namespace: that of the pod]",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
     default="auto",
@@ -98,6 +111,9 @@ def run(
     runbooks: str,
     server_metrics: bool,
     server_metrics_limit: int,
+    metrics_api: bool | None,
+    metrics_api_listen: str,
+    metrics_service: str,
     log_format: str,
     log_level: str,
     otlp_endpoint: str,
@@ -114,10 +130,11 @@ def run(
 
     with _hide_other_clients():
         from vllm_operator.kopf_adapter.run import operate
-    from vllm_operator.settings import Settings, choose_lease_namespace
+    from vllm_operator.settings import Settings, choose_lease_namespace, choose_metrics_service
 
     spans = start_tracing(otlp_endpoint)
     configure(log_format, log_level, spans.current if spans else None)
+    service = choose_metrics_service(metrics_api, metrics_service, namespaces)
     settings = Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),
         listen=listen,
@@ -128,6 +145,8 @@ def run(
         labelled_secrets=secrets == "labelled",
         restart_stalled=restart_stalled,
         server_metrics=server_metrics_limit if server_metrics else 0,
+        metrics_api=None if service is None else metrics_api_listen,
+        metrics_service=service or ("", metrics_service),
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -209,6 +228,13 @@ def crd() -> None:
     show_default=True,
     help="Namespace whose pods may read the operator's metrics, with --network-policies. Repeat it for several.",
 )
+@click.option(
+    "--metrics-api/--no-metrics-api",
+    default=True,
+    show_default=True,
+    help="Let the operator serve the load of the replicas to HorizontalPodAutoscalers as custom.metrics.k8s.io, unless "
+    "it serves single namespaces.",
+)
 @runbooks_option
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: standard output]"
@@ -228,6 +254,7 @@ def manifests(
     restart_stalled: bool,
     network_policies: bool,
     metrics_from: tuple[str, ...],
+    metrics_api: bool,
     runbooks: str,
     output: Path | None,
 ) -> None:
@@ -248,7 +275,7 @@ def manifests(
         raise click.UsageError(
             "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
         )
-    rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from)
+    rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from, metrics_api)
     monitoring = MonitoringOptions(pod_monitor, rules, runbooks, server_metrics, dashboards)
     objects = operator_manifests(image, namespace, served, monitoring, rights)
     if without_cluster_objects:
@@ -304,10 +331,10 @@ def render(
     A VLLMServer is judged as the API server would (schema and CEL rules of the CRD, the admission policy of the install
     file) and as the operator would. The exit code is 1 when one is refused.
     """
-    from vllm_operator.kube.kinds import MONITORING_KINDS
+    from vllm_operator.kube.kinds import MONITORING_KINDS, SCALED_OBJECT
     from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
 
-    kinds = MONITORING_KINDS if monitoring_crds else frozenset()
+    kinds = (MONITORING_KINDS if monitoring_crds else frozenset()) | {SCALED_OBJECT}
     judgements = judge_file(source.read(), namespace, kinds, pod_template)
     click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
     if output == "yaml":

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+SERVICE_NAME = "vllm-operator"
+"""Name of the Service in front of the operator, as the manifests name it."""
+
 LEASE_NAME = "vllm-operator"
 """Name of the Lease for leader election."""
 
@@ -29,6 +32,8 @@ class Settings:
         labelled_secrets: refuse Secrets without the label, but in namespaces that release all of them.
         server_metrics: number of servers whose status is exported as metrics; 0 exports none.
         restart_stalled: delete the pods of stalled engines where a server asks for it.
+        metrics_api: `host:port` of the metrics API for autoscalers; None to serve none.
+        metrics_service: namespace and name of the Service in front of it.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -40,6 +45,8 @@ class Settings:
     labelled_secrets: bool = False
     restart_stalled: bool = True
     server_metrics: int = 0
+    metrics_api: str | None = None
+    metrics_service: tuple[str, str] = ("", SERVICE_NAME)
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:
@@ -56,6 +63,33 @@ def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Seque
     if elect is False or (elect is None and own is None):
         return None
     return wanted or own or next(iter(served), "default")
+
+
+def metrics_role_name(service: str) -> str:
+    """Return the name of the ClusterRole that allows to register the metrics API of a Service, and owns it."""
+    return f"{service}-metrics-api"
+
+
+def metrics_secret_name(service: str) -> str:
+    """Return the name of the Secret with the serving certificate of the metrics API."""
+    return f"{service}-metrics-tls"
+
+
+def choose_metrics_service(wanted: bool | None, service: str, served: Sequence[str]) -> tuple[str, str] | None:
+    """Return namespace and name of the Service of the metrics API; None when this process serves none.
+
+    An operator of single namespaces serves none by itself: the API is one for the whole cluster.
+
+    Args:
+        wanted: the user's choice; None to serve it in a pod, for all namespaces.
+        service: `name` or `namespace/name`; without a namespace, that of the pod.
+        served: the namespaces that are served; empty for all.
+    """
+    namespace, _, name = service.rpartition("/")
+    namespace = namespace or pod_namespace() or ""
+    if wanted is False or (wanted is None and (served or pod_namespace() is None)):
+        return None
+    return (namespace or "default", name)
 
 
 @functools.cache

@@ -49,7 +49,8 @@ class Scene:
 
 
 def shipped(kind: str) -> Object:
-    [found] = [body for body in operator_manifests("none", rights.SYSTEM) if body["kind"] == kind]
+    manifests = operator_manifests("none", rights.SYSTEM)
+    [found] = [body for body in manifests if body["kind"] == kind and body["metadata"]["name"] == rights.NAME]
     return found
 
 

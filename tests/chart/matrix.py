@@ -54,6 +54,7 @@ INSTALLS: dict[str, Install] = {
     "free": Install({"podTemplate": "free", "secrets": "all"}, rights=RightsOptions("free", "all")),
     "free-pod-templates": Install({"podTemplate": "free"}, rights=RightsOptions("free", "labelled")),
     "all-secrets": Install({"secrets": "all"}, rights=RightsOptions("restricted", "all")),
+    "no-metrics-api": Install({"metricsAPI": {"enabled": False}}, rights=RightsOptions(metrics_api=False)),
     "no-restarts": Install({"restartStalled": False}, rights=RightsOptions(restart_stalled=False)),
     "network-policy": Install(
         {"networkPolicy": {"enabled": True}},
@@ -112,6 +113,7 @@ ONLY_CHART: dict[str, Object] = {
         "workers": 8,
         "serverMetrics": {"enabled": True, "limit": 20},
         "leaderElection": {"namespace": "leases"},
+        "metricsAPI": {"port": 6443},
         "extraArgs": ["--listen=:8080"],
         "extraEnv": [
             {"name": "TZ", "value": "UTC"},

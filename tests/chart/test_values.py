@@ -132,7 +132,7 @@ def test_objects_are_named_after_the_release(helm: Helm, release: str, expected:
     assert {body["metadata"]["name"] for body in found if body["kind"] in ("Deployment", "Service")} == {expected}
     # There is one of these in its namespace, or in the cluster: their names keep a second operator out.
     once = {body["metadata"]["name"] for body in found if body["kind"] in ("ClusterRole", "Role")}
-    assert once == {"vllm-operator"}
+    assert once == {"vllm-operator", f"{expected}-metrics-api"}
 
 
 @pytest.mark.parametrize("values", [{}, {"nameOverride": "n" * 63}, {"fullnameOverride": "f" * 63}], ids=str)

@@ -15,14 +15,14 @@ from vllm_operator.desired.rendering.templates import template_folder
 from vllm_operator.desired.state import desired_state
 from vllm_operator.install import manifests as install
 from vllm_operator.install.manifests import MonitoringOptions, operator_manifests, to_yaml
-from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS
+from vllm_operator.kube.kinds import MONITORING_API, MONITORING_KINDS, SCALED_OBJECT
 
 NAMES = sorted(path.stem for path in documents.MANIFESTS.glob("*.yaml"))
 
 
 def rendered(name: str) -> list[Any]:
     """Return the children of a server of the folder, in the order in which they are applied."""
-    desired = desired_state(documents.load(name), MONITORING_KINDS)
+    desired = desired_state(documents.load(name), MONITORING_KINDS | {SCALED_OBJECT})
     assert desired.problems == ()
     return [manifest.body for manifest in desired.manifests]
 
@@ -70,6 +70,7 @@ def test_every_template_of_the_operator_is_used() -> None:
         "serviceaccount",
         *install.CLUSTER_WIDE,
         *install.NAMESPACED,
+        *install.METRICS_API,
         *install.OWN,
         install.POD_MONITOR,
         install.NETWORK_POLICY,

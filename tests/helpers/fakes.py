@@ -117,6 +117,14 @@ class FakeApiClient:
             raise ApiError(409, "AlreadyExists", f"{name} already exists")
         return self.hold(body)
 
+    async def replace(self, kind: Kind, body: Mapping[str, Any]) -> Json:
+        name = body["metadata"]["name"]
+        self._note("replace", kind, name, body)
+        held = self.objects[kind.name, name]
+        if held["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion"):
+            raise ApiError(409, "Conflict", "the object has been modified")
+        return self.hold(body)
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> Json:
         self._note("delete", kind, name, uid)
         gone = self.objects.pop((kind.name, name), None)

@@ -36,6 +36,7 @@ def inputs(*pods: Mapping[str, Any], health: Mapping[str, ReplicaHealth] | None 
         deployment=changes.pop("deployment", deployment(wanted)),
         claim=changes.pop("claim", None),
         autoscaler=changes.pop("autoscaler", None),
+        scaled_object=changes.pop("scaled_object", None),
         pods=pods,
     )
     defaults: dict[str, Any] = {

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from kubernetes.dynamic.exceptions import NotFoundError
@@ -16,9 +17,10 @@ from tests.integration.servers import CHILD_KINDS, OPTIONAL_KINDS, Servers, chil
 from tests.integration.stalled_replica import give_address, restarted_for_a_stalled_engine, stalled_replica
 from tools.harness import rights
 from tools.harness.control_plane import Plane
-from tools.harness.crds import install_monitoring_crds
+from tools.harness.crds import install_keda_crd, install_monitoring_crds
+from tools.harness.fake_fleet import host_address, publish_metrics_api, wait_until_served
 from tools.harness.kube import Kube, Object
-from tools.harness.operator_process import OperatorProcess
+from tools.harness.operator_process import OperatorProcess, free_port
 from tools.harness.rights import SYSTEM, Right
 from vllm_operator.install.manifests import RightsOptions, operator_manifests
 from vllm_operator.kube import kinds
@@ -60,6 +62,11 @@ class Scene:
     def kube(self) -> Kube:
         return self.servers.kube
 
+    @property
+    def serves_metrics(self) -> bool:
+        """An operator of single namespaces serves no metrics API."""
+        return any(right.resource == "apiservices" for right in self.granted)
+
 
 @pytest.fixture(scope="module", params=INSTALLATIONS)
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
@@ -67,12 +74,20 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         kube = plane.kube()
         install_crd(kube)
         install_monitoring_crds(kube)
+        install_keda_crd(kube)
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVED}})
         manifests = INSTALLATIONS[request.param]
         options = ["--leader-elect", "--lease-namespace", SYSTEM]
         options += RightsOptions().arguments
-        options += ["--namespace", SERVED] if request.param == "namespaced" else []
+        if request.param == "namespaced":
+            options += ["--namespace", SERVED]
+        else:
+            address, port = host_address(), free_port()
+            options += ["--metrics-api", "--metrics-api-listen", f"{address}:{port}"]
+            options += ["--metrics-service", f"{SYSTEM}/{rights.NAME}"]
         kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
+        if request.param != "namespaced":
+            publish_metrics_api(kube, SYSTEM, rights.NAME, address, port)
         process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
         kube.reports.append(process.tail)
         process.start()
@@ -274,6 +289,70 @@ def test_events_of_a_claim_without_a_volume_are_listed(scene: Scene) -> None:
     scene.kube.eventually(is_reported, within=60)
 
 
+def test_sleeping_server_is_woken_by_its_annotation(scene: Scene) -> None:
+    scene.servers.create("sleepy", {"replicas": 0, "autoscaling": {"minReplicas": 0, "maxReplicas": 2}})
+    assert scene.servers.child("Deployment", "sleepy")["spec"]["replicas"] == 0
+    assert "--replicas=1" in scene.servers.condition("sleepy", "AutoscalingActive")["message"]
+    wake = {"vllm-operator.dev/wake": datetime.now(UTC).isoformat()}
+    scene.kube.patch("VLLMServer", "sleepy", SERVED, {"metadata": {"annotations": wake}})
+
+    def is_awake() -> None:
+        assert scene.servers.get("sleepy")["spec"]["replicas"] == 1
+        assert scene.servers.child("Deployment", "sleepy")["spec"]["replicas"] == 1
+
+    scene.kube.eventually(is_awake, within=WITHIN)
+
+
+KEDA: Object = {"maxReplicas": 2, "source": "keda", "keda": {"serverAddress": "http://prometheus:9090"}}
+
+
+def test_scaled_object_is_written_repaired_and_removed(scene: Scene) -> None:
+    scene.servers.create("events", {"autoscaling": KEDA})
+
+    def is_as_wanted() -> None:
+        found = scene.kube.must_get("ScaledObject", "events", SERVED)
+        assert found["spec"]["maxReplicaCount"] == 2
+
+    scene.kube.eventually(is_as_wanted, within=WITHIN)
+    scene.kube.patch("ScaledObject", "events", SERVED, {"spec": {"maxReplicaCount": 9}})
+    scene.kube.eventually(is_as_wanted, within=WITHIN)
+    stranger = copy_of(scene.kube.must_get("ScaledObject", "events", SERVED))
+    stranger["metadata"] = {"name": "foreign"}
+    scene.kube.create(stranger, SERVED)
+    scene.servers.create("foreign", {"autoscaling": KEDA})
+    scene.servers.patch("events", {"autoscaling": {"source": "operator", "keda": None}})
+    scene.kube.eventually(lambda: scene.kube.get("ScaledObject", "events", SERVED) is None, within=WITHIN)
+
+    def is_named() -> None:
+        active = scene.servers.condition("foreign", "AutoscalingActive")
+        assert (active["status"], active["reason"]) == ("False", "NameTaken"), active
+
+    scene.kube.eventually(is_named, within=WITHIN)
+
+
+def test_metrics_api_is_served_and_its_certificate_replaced(scene: Scene) -> None:
+    if not scene.serves_metrics:
+        pytest.skip("this operator serves no metrics API")
+    wait_until_served(scene.kube)
+    path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{SERVED}/pods/*/vllm_num_requests"
+    refused = scene.kube.kubectl("get", "--raw", path, "--as=stranger", check=False)
+    assert "Forbidden" in refused.stderr
+    before = scene.kube.must_get("Secret", "vllm-operator-metrics-tls", SYSTEM)["data"]
+    scene.kube.patch("Secret", "vllm-operator-metrics-tls", SYSTEM, {"data": {"tls.crt": "anVuaw=="}})
+    assert scene.process.stop() == 0
+    scene.process.start()
+    scene.process.wait_ready()
+
+    def replaced() -> None:
+        service = scene.kube.must_get("APIService", "v1beta2.custom.metrics.k8s.io")
+        now = scene.kube.must_get("Secret", "vllm-operator-metrics-tls", SYSTEM)["data"]
+        assert now["tls.crt"] != before["tls.crt"]
+        assert service["spec"]["caBundle"] == now["ca.crt"]
+
+    scene.kube.eventually(replaced, within=WITHIN)
+    wait_until_served(scene.kube)
+
+
 def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None:
     """Last of this file: it judges what the tests before it made the operator do."""
     assert scene.process.stop() == 0
@@ -282,7 +361,8 @@ def test_every_shipped_right_is_used_and_nothing_is_denied(scene: Scene) -> None
     assert rights.denied(requests) == []
     assert {str(right) for right in granted - used} == set()
     assert {str(right) for right in used - granted} == set()
-    assert {right.verb for right in used if right.resource == "secrets"} == {"get"}
+    certificate = {"create", "update"} if scene.serves_metrics else set()
+    assert {right.verb for right in used if right.resource == "secrets"} == {"get"} | certificate
 
 
 @pytest.mark.parametrize("installation", INSTALLATIONS)
@@ -290,6 +370,8 @@ def test_no_rule_has_a_star_and_secrets_are_read_by_name(installation: str) -> N
     manifests = INSTALLATIONS[installation]
     granted = rights.granted(manifests)
     assert [right for right in granted if "*" in "".join(right)] == []
-    assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
+    # A Secret of the operator itself holds the serving certificate of its metrics API.
+    shared = [body for body in manifests if body["metadata"]["name"] != "vllm-operator-metrics-api"]
+    assert {right.verb for right in rights.granted(shared) if right.resource == "secrets"} == {"get"}
     rules = [rule for body in manifests for rule in body.get("rules", ())]
     assert [rule for rule in rules if "nonResourceURLs" in rule] == []

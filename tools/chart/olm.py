@@ -16,13 +16,15 @@ from tools.localcluster.settings import REPOSITORY
 from vllm_operator import __version__
 from vllm_operator.api.crd import crd
 from vllm_operator.api.names import KIND, VERSION
-from vllm_operator.install.manifests import operator_manifests, to_yaml
+from vllm_operator.install.manifests import RightsOptions, operator_manifests, to_yaml
 
 Object = dict[str, Any]
 
 BUNDLE = CONFIG / "olm"
 NAMESPACE = "vllm-operator-system"
 MIN_KUBERNETES = "1.30.0"
+NO_METRICS_API = RightsOptions(metrics_api=False)
+"""The lifecycle manager names the ClusterRoles itself, so that none could own what the operator registers."""
 DESCRIPTION = """\
 The operator turns one VLLMServer into a served model: Deployment with GPUs, Service, model cache, autoscaler,
 disruption budget, and monitoring. It probes each replica over HTTP, and its status names the cause of a problem and the
@@ -41,7 +43,7 @@ def bundle_files() -> dict[Path, str]:
 
 def service_version(image: str) -> Object:
     """Return the ClusterServiceVersion of an operator for all namespaces, with this image."""
-    objects = {body["kind"]: body for body in operator_manifests(image, NAMESPACE)}
+    objects = {body["kind"]: body for body in operator_manifests(image, NAMESPACE, rights=NO_METRICS_API)}
     account = objects["ServiceAccount"]["metadata"]["name"]
     example = yaml.safe_load((REPOSITORY / "examples" / "gpu.yaml").read_text())
     body = crd()

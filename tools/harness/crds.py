@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tools.harness.kube import Kube
-from tools.localcluster import settings
+from tools.localcluster import build, settings
 
 MONITORING_CRDS = ("podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
 
@@ -39,3 +39,10 @@ def remove_monitoring_crds(kube: Kube) -> None:
         assert not set(listed) & set(MONITORING_CRDS)
 
     kube.eventually(gone, within=30)
+
+
+def install_keda_crd(kube: Kube) -> None:
+    """Install the CRD of KEDA's ScaledObjects."""
+    text = (build.crds("keda") / "keda.sh_scaledobjects.yaml").read_text()
+    kube.apply(text, "--server-side", "--force-conflicts")
+    kube.wait_for_crds("scaledobjects.keda.sh")

@@ -33,6 +33,8 @@ API_VERSIONS = {
     "PodMonitor": "monitoring.coreos.com/v1",
     "PrometheusRule": "monitoring.coreos.com/v1",
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "APIService": "apiregistration.k8s.io/v1",
+    "ScaledObject": "keda.sh/v1alpha1",
     "ClusterRole": "rbac.authorization.k8s.io/v1",
     "StorageClass": "storage.k8s.io/v1",
 }

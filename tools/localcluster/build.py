@@ -61,6 +61,7 @@ _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
 _PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator/cmd"
 PROMETHEUS_OPERATOR_COMMANDS = ("operator", "admission-webhook", "prometheus-config-reloader")
+_KEDA = "github.com/kedacore/keda/v2/cmd"
 
 LATER_GO = "go1.27.3"
 """Toolchain of modules that need a later Go than the installed one; the go command fetches it as a module."""
@@ -143,6 +144,7 @@ PROGRAMS = {
         # Checks the compose files that `kubectl vllm render` writes; it needs no Docker engine for that.
         Program("docker-compose", settings.DOCKER_COMPOSE, packages=("github.com/docker/compose/v2/cmd",)),
         Program("kstatus", settings.KSTATUS),
+        Program("keda", settings.KEDA, packages=tuple(f"{_KEDA}/{command}" for command in ("operator", "adapter"))),
         Program("olm-validate", settings.OLM_API),
         # Checks the configuration of its metrics of VLLMServers.
         Program(
@@ -192,6 +194,7 @@ CRD_MODULES = {
         "example/prometheus-operator-crd",
     ),
     "argocd": (f"github.com/argoproj/argo-cd/v3@v{settings.ARGOCD}", "manifests/crds"),
+    "keda": (f"github.com/kedacore/keda/v2@v{settings.KEDA}", "config/crd/bases"),
     "karpenter": (f"github.com/aws/karpenter-provider-aws@v{settings.KARPENTER}", "pkg/apis/crds"),
 }
 

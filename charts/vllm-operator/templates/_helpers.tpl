@@ -89,6 +89,13 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/*
+The metrics API is one for the whole cluster.
+*/}}
+{{- define "vllm-operator.servesMetrics" -}}
+{{- if and .Values.metricsAPI.enabled (not .Values.servedNamespaces) }}true{{ end }}
+{{- end }}
+
 {{- define "vllm-operator.leaseNamespace" -}}
 {{- .Values.leaderElection.namespace | default .Release.Namespace }}
 {{- end }}

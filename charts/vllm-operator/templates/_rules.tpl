@@ -9,6 +9,10 @@ namespace. They concern namespaced kinds only, and Namespaces by name.
 - apiGroups: [vllm-operator.dev]
   resources: [vllmservers/status]
   verbs: [patch]
+# For autoscaling.source: operator, and for servers that scale to zero.
+- apiGroups: [vllm-operator.dev]
+  resources: [vllmservers/scale]
+  verbs: [patch]
 # Server-side apply is a patch, and a create where the object is new. A server always has these two.
 - apiGroups: [""]
   resources: [services]
@@ -22,6 +26,9 @@ namespace. They concern namespaced kinds only, and Namespaces by name.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -24,6 +24,8 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Endpoint", "string", ".status.endpoint", 1, "URL of the Service inside the cluster"),
     ("GPUs", "integer", ".spec.accelerator.count", 1, "Devices of one replica"),
     ("Image", "string", ".spec.image", 1, "Container image of vLLM"),
+    ("Min", "integer", ".spec.autoscaling.minReplicas", 1, "Fewest replicas of the autoscaler"),
+    ("Max", "integer", ".spec.autoscaling.maxReplicas", 1, "Most replicas of the autoscaler"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since creation"),
     ("Message", "string", ".status.message", 0, "The most important problem, with its cause"),
 )

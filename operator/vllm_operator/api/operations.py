@@ -1,4 +1,4 @@
-"""Operation of a server: autoscaling, monitoring, health, rollout, disruption."""
+"""Operation of a server: monitoring, health, rollout, disruption."""
 
 from __future__ import annotations
 
@@ -6,50 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vllm_operator.api.core import ScalingBehavior
 from vllm_operator.api.fields import AlertLabels, CelRule, IntOrFraction, IntOrPercent, Labels, Model
 from vllm_operator.api.objectives import ServiceLevelObjectives
 from vllm_operator.api.tracing import Tracing
-
-
-class Autoscaling(Model):
-    """A HorizontalPodAutoscaler on vLLM's own load. `spec.replicas` is ignored while this is set."""
-
-    min_replicas: Annotated[int, Field(le=10_000)] = Field(default=1, description="Fewest replicas, 1 or more.")
-    max_replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Most replicas.")
-    target_running_requests: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=50,
-        description="Running requests per replica (vllm_num_requests_running) that the autoscaler aims at, on average. "
-        "It must be below engine.maxNumSeqs.",
-    )
-    target_kv_cache_usage: Annotated[float, Field(ge=0.001, le=1)] | None = Field(
-        default=None,
-        alias="targetKVCacheUsage",
-        description="Used fraction of the KV cache per replica that the autoscaler aims at, on average, 0.001 to 1. "
-        "Unset: the autoscaler ignores the KV cache.",
-    )
-    source: Literal["prometheus-adapter"] = Field(
-        default="prometheus-adapter", description="Component that serves the metrics to the HorizontalPodAutoscaler."
-    )
-    behavior: ScalingBehavior | None = Field(
-        default=None,
-        description="Scaling policies, which replace the operator's own. Unset: at most 2 replicas or 50 % more in 3 "
-        "minutes, and one less in 2 minutes after 10 minutes of low load, since a model takes minutes to load.",
-    )
-
-    cel_rules: ClassVar[tuple[CelRule, ...]] = (
-        CelRule(
-            "self.minReplicas >= 1",
-            "minReplicas must be 1 or more: the metrics come from pods, so a server without pods would never be "
-            "scaled up",
-            field_path=".minReplicas",
-        ),
-        CelRule(
-            "self.minReplicas <= self.maxReplicas",
-            "minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas",
-            field_path=".minReplicas",
-        ),
-    )
 
 
 class Alerts(Model):

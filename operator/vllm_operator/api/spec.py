@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.core import LocalObjectReference, ResourceRequirements
 from vllm_operator.api.engine import Engine
 from vllm_operator.api.fields import Annotations, CelRule, FreeObject, Labels, ListMap, Model, Quantity
 from vllm_operator.api.model import ModelSource
-from vllm_operator.api.operations import Autoscaling, Disruption, Health, Monitoring, Rollout
+from vllm_operator.api.operations import Disruption, Health, Monitoring, Rollout
 from vllm_operator.api.placement import Accelerator, Cache, Scheduling, Security
 from vllm_operator.api.service import Service
 
@@ -61,7 +62,9 @@ class Spec(Model):
         default_factory=Engine, description="Arguments of vLLM. vLLM's own default applies to an unset field."
     )
     replicas: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=1, description="Number of replicas, each one pod. Ignored while autoscaling is set."
+        default=1,
+        description="Number of replicas, each one pod. While autoscaling is set it is ignored, with two exceptions: 0 "
+        "puts a server with minReplicas: 0 to sleep, and source: operator sets it.",
     )
     accelerator: Accelerator = Field(
         default_factory=Accelerator, description="GPUs or other devices that each replica requests."
@@ -77,7 +80,7 @@ class Spec(Model):
         description="A volume that keeps downloads and compile caches. Unset: they are lost with each pod.",
     )
     autoscaling: Autoscaling | None = Field(
-        default=None, description="A HorizontalPodAutoscaler on the load of vLLM. Unset: `replicas` applies."
+        default=None, description="Scaling on the load of vLLM. Unset: `replicas` applies."
     )
     service: Service = Field(default_factory=Service, description="The Service in front of the replicas.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Scraping and alerts by Prometheus.")
@@ -110,7 +113,7 @@ class Spec(Model):
             "!has(self.autoscaling) || !has(self.engine.maxNumSeqs) "
             "|| self.autoscaling.targetRunningRequests < self.engine.maxNumSeqs",
             "autoscaling.targetRunningRequests must be below engine.maxNumSeqs: a replica never runs more requests "
-            "than that, so the target could never be exceeded",
+            "than that, so requests would wait before a replica is added",
             field_path=".autoscaling.targetRunningRequests",
         ),
     )
@@ -119,6 +122,22 @@ class Spec(Model):
 def possible_replicas(spec: Spec) -> int:
     """Return the most replicas that the spec allows."""
     return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+
+
+def is_asleep(spec: Spec) -> bool:
+    """Return whether a server that scales to zero was put to sleep; KEDA keeps that state itself."""
+    scaling = spec.autoscaling
+    return scaling is not None and scaling.min_replicas == 0 and scaling.source != "keda" and spec.replicas == 0
+
+
+def managed_replicas(spec: Spec) -> int | None:
+    """Return the replicas that the operator gives the Deployment; None while an autoscaler owns the number."""
+    scaling = spec.autoscaling
+    if scaling is None:
+        return spec.replicas
+    if scaling.source == "operator":
+        return min(max(spec.replicas, scaling.min_replicas), scaling.max_replicas)
+    return 0 if is_asleep(spec) else None
 
 
 def surges(spec: Spec) -> bool:

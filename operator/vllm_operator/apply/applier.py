@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence, Set
 from dataclasses import replace
 
 from vllm_operator.api.problem import Problem
@@ -27,7 +27,7 @@ from vllm_operator.errors import ApiError
 from vllm_operator.informers.store import Store
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILD_KINDS, PRUNED_KINDS
+from vllm_operator.kube.kinds import CHILD_KINDS, MONITORING_KINDS, OPTIONAL_KINDS, PRUNED_KINDS
 from vllm_operator.kube.managed_fields import foreign_entries
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.ownership import Owner
@@ -127,10 +127,11 @@ class Applier:
         written = [manifest for manifest, result in pairs if isinstance(result, Written)]
         uids = ((manifest, self._store.uid(manifest.kind, owner.namespace, manifest.name)) for manifest, _ in pairs)
         return ApplyResult(
-            problems=_problems(pairs, optional=False),
+            problems=_problems(pairs, CHILD_KINDS.keys() - _OPTIONAL),
             written=tuple(manifest.kind for manifest in written),
             edited_concurrently=tuple(m.kind for m in written if self._is_edited(m, owner.namespace)),
-            monitoring_problems=_problems(pairs, optional=True),
+            monitoring_problems=_problems(pairs, MONITORING_KINDS),
+            scaling_problems=_problems(pairs, _OPTIONAL - MONITORING_KINDS),
             conflicts=history.conflicts(),
             admission_changes=summarize_admission_changes(
                 (manifest, history.admission.changed_fields(uid)) for manifest, uid in uids
@@ -147,9 +148,12 @@ class Applier:
         return live is not None and bool(foreign_entries(live))
 
 
-def _problems(pairs: Sequence[tuple[Manifest, ChildResult]], *, optional: bool) -> tuple[Problem, ...]:
-    """Return the problems of the children of optional kinds, or of the others: the refusals first."""
-    chosen = [(manifest, result) for manifest, result in pairs if CHILD_KINDS[manifest.kind].optional is optional]
+_OPTIONAL = frozenset(kind.name for kind in OPTIONAL_KINDS)
+
+
+def _problems(pairs: Sequence[tuple[Manifest, ChildResult]], kinds: Set[str]) -> tuple[Problem, ...]:
+    """Return the problems of the children of these kinds: the refusals first."""
+    chosen = [(manifest, result) for manifest, result in pairs if manifest.kind in kinds]
     refused = [refusal_problem(manifest, result.error) for manifest, result in chosen if isinstance(result, Refused)]
     return (*refused, *(result.problem for _, result in chosen if isinstance(result, NameTaken)))
 

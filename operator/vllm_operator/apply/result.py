@@ -83,7 +83,8 @@ class ApplyResult:
         written: kinds that the operator wrote.
         edited_concurrently: kinds that another writer changed during our apply. Our response already contains that
             change, so its watch event is ignored, and the server must be requeued.
-        monitoring_problems: refusals and taken names of optional kinds, which block nothing.
+        monitoring_problems: refusals and taken names of monitoring objects, which block nothing.
+        scaling_problems: refusals and taken names of the ScaledObject.
         conflicts: a message for each child that another writer keeps changing or deleting.
         admission_changes: the changes that admission made to the children.
         kinds_gone: optional kinds that the API server no longer serves, or whose CRD is being deleted.
@@ -96,6 +97,7 @@ class ApplyResult:
     written: tuple[str, ...] = ()
     edited_concurrently: tuple[str, ...] = ()
     monitoring_problems: tuple[Problem, ...] = ()
+    scaling_problems: tuple[Problem, ...] = ()
     conflicts: tuple[str, ...] = ()
     admission_changes: AdmissionChanges = field(default_factory=AdmissionChanges)
     kinds_gone: tuple[str, ...] = ()
@@ -105,7 +107,7 @@ class ApplyResult:
     @property
     def needs_recheck(self) -> bool:
         """True when a child is refused, in conflict or invisible to the watches: the server is requeued soon."""
-        refused = self.problems or self.monitoring_problems or self.kinds_gone
+        refused = self.problems or self.monitoring_problems or self.scaling_problems or self.kinds_gone
         return bool(refused or self.conflicts or self.admission_changes.unlabelled)
 
 

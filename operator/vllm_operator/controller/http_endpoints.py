@@ -21,6 +21,27 @@ class ListenError(VLLMOperatorError):
     """The operator cannot listen on this address."""
 
 
+def parse_listen(listen: str, option: str) -> tuple[str | None, int]:
+    """Return host and port of `host:port`; without a host, None for all addresses.
+
+    Args:
+        listen: the address.
+        option: the option that sets it, for the message.
+
+    Raises:
+        ListenError: the port is no number from 0 to 65,535.
+    """
+    host, _, text = listen.rpartition(":")
+    try:
+        port = int(text)
+    except ValueError as error:
+        raise ListenError(f"{option} {listen}: {error}") from error
+    # uvloop would use the port modulo 65,536.
+    if not 0 <= port <= HIGHEST_PORT:
+        raise ListenError(f"{option} {listen}: port must be 0-{HIGHEST_PORT}")
+    return host or None, port
+
+
 class HttpEndpoints:
     """A small HTTP server for the kubelet and Prometheus.
 
@@ -56,14 +77,10 @@ class HttpEndpoints:
         )
         self._runner = _LimitedRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        host, _, text = self._listen.rpartition(":")
+        host, port = parse_listen(self._listen, "--listen")
         try:
-            port = int(text)
-            # uvloop would use the port modulo 65,536.
-            if not 0 <= port <= HIGHEST_PORT:
-                raise OverflowError(f"port must be 0-{HIGHEST_PORT}")
-            await web.TCPSite(self._runner, host or None, port, backlog=BACKLOG).start()
-        except (OSError, ValueError, OverflowError) as error:
+            await web.TCPSite(self._runner, host, port, backlog=BACKLOG).start()
+        except OSError as error:
             raise ListenError(f"--listen {self._listen}: {error}") from error
 
     async def stop(self) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from vllm_operator.apply.applier import Applier
+from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
@@ -50,13 +51,9 @@ from vllm_operator.settings import LEASE_NAME, Settings
 from vllm_operator.telemetry.spans import Spans
 
 UNREACHABLE_SECONDS = 1.0
-"""Longest delay between two attempts to watch the servers while the API server is unreachable: the first success ends
-every other backoff."""
+"""Longest delay until the servers are watched again while the API server is unreachable."""
 
-NO_CRD = (
-    "the CustomResourceDefinition vllmservers.vllm-operator.dev is not installed, so there is nothing to do: apply "
-    "crds/vllmserver.yaml, or the output of `vllm-operator crd`; servers are picked up when it appears"
-)
+NO_CRD = "the CRD vllmservers.vllm-operator.dev is not installed: apply `vllm-operator crd`; servers are picked up then"
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +87,15 @@ class Manager:
             on_completion=self._metrics.count_completion,
             may_send_key=self._knows_pods,
         )
+        self._autoscaling = AutoscalingParts(
+            settings, self.connection, self._store, self._probes, self._may_write, self.enqueue_all
+        )
         self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self._enqueue_merged)
         self._lookups = LookupRunner(partial(run_lookup, self._client), self._enqueue_merged, time.monotonic)
         self._events = EventRecorder(self._client, time.monotonic)
+        forgetful = (self._log_reader, self._lookups, self._events, self._probes, self._autoscaling.scaler)
         applier = Applier(self._client, self._store, time.monotonic)
-        owners = (self._log_reader.forget, self._lookups.forget, self._events.forget, self._probes.forget)
-        self._servers = ServerStates(applier.new_history, time.monotonic, owners)
+        self._servers = ServerStates(applier.new_history, time.monotonic, [owner.forget for owner in forgetful])
         self._reconciler = Reconciler(
             store=self._store,
             servers=self._servers,
@@ -116,6 +116,7 @@ class Manager:
             ),
             runbooks=settings.runbooks,
             may_restart=settings.restart_stalled,
+            autoscaling=self._autoscaling,
         )
         self._queue: WorkQueue[Key] = WorkQueue(
             spans.of_reconcile(self._reconcile) if spans else self._reconcile,
@@ -126,8 +127,7 @@ class Manager:
         self._metrics.register_gauges(self._gauge_values)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
-        self.failed = False
-        self.stop_flag = asyncio.Event()
+        self.failed, self.stop_flag = False, asyncio.Event()
 
     async def listen(self) -> None:
         """Open the HTTP endpoints first, so that an address that is taken ends the process with a message.
@@ -207,6 +207,7 @@ class Manager:
             "events": self._events.run(),
             "discovery": self._discover_optional_kinds(),
             "relister": self._relister.run(self.enqueue_all),
+            **self._autoscaling.tasks(),
             **{f"reflector of {path}": reflector.run() for path, reflector in self._reflectors.items()},
         }
         if self._elector is not None:
@@ -279,8 +280,7 @@ class Manager:
     async def _try_to_fill_caches(self) -> bool:
         """List every kind; return False where an administrator has to install the CRD first.
 
-        With cluster-wide rights the operator is ready without its CRD, and lists the servers again until it is
-        installed. A namespaced operator becomes ready only when the CRD is installed.
+        With cluster-wide rights the operator is ready without its CRD, a namespaced one only when it is installed.
         """
         await self._optional_kinds.refresh()
         if await self._client.get_path(f"/apis/{SERVER.api_version}") is None:

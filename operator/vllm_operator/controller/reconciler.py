@@ -12,6 +12,7 @@ from vllm_operator.apply.applier import Applier
 from vllm_operator.apply.pending import pending_children
 from vllm_operator.apply.result import ApplyResult
 from vllm_operator.apply.rollback import rolled_back
+from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.idle_wait import held_until_idle
 from vllm_operator.controller.liveness import RECONCILE_DEADLINE_SECONDS
@@ -88,6 +89,7 @@ class Reconciler:
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert; empty without any.
         may_restart: whether pods of stalled engines may be deleted at all.
         clock: returns the present time in UTC.
+        autoscaling: what the operator does for autoscalers, and scales itself.
         deadline: seconds after which a reconcile is given up and repeated.
     """
 
@@ -102,6 +104,7 @@ class Reconciler:
     lookups: LookupRunner
     remediator: Remediator
     status_writer: StatusWriter
+    autoscaling: AutoscalingParts
     runbooks: str = ""
     may_restart: bool = True
     clock: Callable[[], datetime] = utc_now
@@ -131,6 +134,7 @@ class Reconciler:
             return Requeue.never()
         state = self.servers[key]
         desired = self._desired(key, before)
+        self.autoscaling.scaler.observe(key, desired.server, before.server)
         references = await self.references.check(key.namespace, desired.references, desired.rights_claimed)
         applied = await self._apply(key, state, before, desired, references)
         # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
@@ -273,6 +277,12 @@ class Reconciler:
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
+            scaling=server.scaling,
+            asleep=server.asleep,
+            metrics_api=self.autoscaling.metrics_api_state(),
+            scaling_problem=self.autoscaling.scaler.problem(key),
+            missing_scalers=server.missing_scalers,
+            scaling_problems=applied.scaling_problems,
             # A number of replicas that an admission policy sets counts as the wanted one: no other is ever reached.
             wanted_replicas=None if applied.admission_changes.replicas_overridden else server.replicas,
             cache_claim=server.cache_claim,

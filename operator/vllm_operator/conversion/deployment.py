@@ -9,7 +9,12 @@ from typing import Any
 from vllm_operator.api.names import GROUP, KIND
 from vllm_operator.conversion.pod import convert_pod
 from vllm_operator.conversion.result import Conversion, Draft, Unconverted, items, mapping, maps, server_object, whole
-from vllm_operator.desired.autoscaler import KV_CACHE_METRIC, RUNNING_METRIC
+from vllm_operator.desired.autoscaler import (
+    ADAPTER_KV_CACHE_METRIC,
+    KV_CACHE_METRIC,
+    REQUESTS_METRIC,
+    RUNNING_METRIC,
+)
 from vllm_operator.kube.quantity import parse_quantity
 from vllm_operator.vllm.image_families import repository
 
@@ -161,6 +166,10 @@ def _service_annotations(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+CACHE_METRICS = frozenset({KV_CACHE_METRIC, ADAPTER_KV_CACHE_METRIC})
+"""Names of the metric of the KV cache in the operator's metrics API and in prometheus-adapter."""
+
+
 def _convert_autoscaler(spec: Mapping[str, Any], draft: Draft) -> None:
     scaling: dict[str, Any] = {
         "minReplicas": max(1, whole(spec.get("minReplicas"), 1)),
@@ -170,9 +179,9 @@ def _convert_autoscaler(spec: Mapping[str, Any], draft: Draft) -> None:
         pods = mapping(metric.get("pods"))
         name = str(mapping(pods.get("metric")).get("name"))
         amount = parse_quantity(mapping(pods.get("target")).get("averageValue"))
-        if name.replace(":", "_") == RUNNING_METRIC and amount:
+        if name.replace(":", "_") in {RUNNING_METRIC, REQUESTS_METRIC} and amount:
             scaling["targetRunningRequests"] = max(1, int(amount))
-        elif name.replace(":", "_") == KV_CACHE_METRIC and amount and 0 < amount <= 1:
+        elif name.replace(":", "_") in CACHE_METRICS and amount and 0 < amount <= 1:
             scaling["targetKVCacheUsage"] = float(amount)
         else:
             shown_name = name if pods else str(metric.get("type"))

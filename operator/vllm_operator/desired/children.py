@@ -9,7 +9,7 @@ from typing import Any
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import possible_replicas
-from vllm_operator.desired.autoscaler import AutoscalerPlan, autoscaler_plan
+from vllm_operator.desired.autoscaler import AutoscalerPlan, ScaledObjectPlan, autoscaler_plan, scaled_object_plan
 from vllm_operator.desired.cache_volume import ClaimPlan, claim_plan
 from vllm_operator.desired.deployment import DeploymentPlan, deployment_plan
 from vllm_operator.desired.drain import drain_plan
@@ -56,6 +56,7 @@ class ChildrenPlan:
     service: ServicePlan
     claim: ClaimPlan | None
     autoscaler: AutoscalerPlan | None
+    scaled_object: ScaledObjectPlan | None
     budget: DisruptionBudgetPlan | None
     rule: PrometheusRulePlan | None
     pod_monitor: PodMonitorPlan | None
@@ -82,6 +83,7 @@ def plan_children(server: VLLMServer, installed: Set[str], runbooks: str = "", *
         service=_service_plan(server),
         claim=claim_plan(server),
         autoscaler=autoscaler_plan(server),
+        scaled_object=scaled_object_plan(server, installed),
         budget=_disruption_budget_plan(server),
         rule=prometheus_rule_plan(server, installed, runbooks),
         pod_monitor=pod_monitor_plan(server, installed),

@@ -8,7 +8,7 @@ from typing import Any
 
 from vllm_operator.api.names import CONTAINER, child_name, recommended_labels, selector_labels
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.api.spec import Spec
+from vllm_operator.api.spec import Spec, managed_replicas
 from vllm_operator.desired.accelerator import container_resources, device_count, node_selector, tolerations
 from vllm_operator.desired.cache_volume import CACHE_ENV, CACHE_PATH, cache_volume
 from vllm_operator.desired.drain import DrainPlan
@@ -123,7 +123,7 @@ def _pausing_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> Dep
     devices = device_count(spec, values)
     return DeploymentPlan(
         name=child_name(server.name),
-        replicas=None if spec.autoscaling else spec.replicas,
+        replicas=managed_replicas(spec),
         rollout=rollout_plan(spec),
         selector=selector_labels(server.name),
         pod_labels=recommended_labels(server.name),

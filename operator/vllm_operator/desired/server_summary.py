@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
+from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.operations import CompletionMode, Health
 from vllm_operator.api.server import VLLMServer
-from vllm_operator.api.spec import Spec
+from vllm_operator.api.spec import Spec, is_asleep, managed_replicas
 from vllm_operator.desired.cache_volume import cache_claim
 from vllm_operator.desired.children import endpoint_url
 from vllm_operator.desired.monitoring import ScrapeMethod, missing_crds, scrape_method
-from vllm_operator.kube.kinds import POD_MONITOR, PROMETHEUS_RULE
+from vllm_operator.kube.kinds import POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT
 from vllm_operator.probing.service_quality import ServiceLimits
 from vllm_operator.vllm.model_source import resolve_model
 
@@ -36,10 +37,13 @@ class ServerSummary:
         restart_stalled: the operator deletes the pod of a stalled engine.
         replicas: replicas that the spec asks for; None while an autoscaler owns the number.
         autoscaling: the spec asks for an autoscaler.
+        scaling: the scaling that the spec asks for; None without any.
+        asleep: the server was scaled to zero, and waits to be woken.
         cache_claim: name of the claim that holds the cache; None without one.
         downloads: vLLM downloads the model when it starts.
         endpoint: URL of the Service inside the cluster.
         missing_crds: optional kinds that monitoring needs and the cluster lacks.
+        missing_scalers: optional kinds that scaling needs and the cluster lacks.
         monitoring: the spec asks for scraping or alerts.
         monitoring_children: optional kinds of which the server has a child, such as `PodMonitor`.
         scrape_annotations: Prometheus finds the replicas by the annotations of their pods alone.
@@ -57,10 +61,13 @@ class ServerSummary:
     limits: ServiceLimits | None = None
     replicas: int | None = None
     autoscaling: bool = False
+    scaling: Autoscaling | None = None
+    asleep: bool = False
     cache_claim: str | None = None
     downloads: bool = False
     endpoint: str = ""
     missing_crds: tuple[str, ...] = ()
+    missing_scalers: tuple[str, ...] = ()
     monitoring: bool = False
     monitoring_children: tuple[str, ...] = ()
     scrape_annotations: bool = False
@@ -90,12 +97,15 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         wait_for_idle=spec.rollout.wait_for_idle_seconds if spec.rollout.wait_for_idle else None,
         auto_rollback=spec.rollout.auto_rollback,
         limits=_limits(spec),
-        replicas=None if spec.autoscaling else spec.replicas,
+        replicas=managed_replicas(spec),
         autoscaling=spec.autoscaling is not None,
+        scaling=spec.autoscaling,
+        asleep=is_asleep(spec),
         cache_claim=cache_claim(server),
         downloads=resolve_model(spec.model).downloads,
         endpoint=endpoint_url(server),
         missing_crds=missing,
+        missing_scalers=(SCALED_OBJECT,) if _lacks_keda(spec, installed) else (),
         monitoring=bool(missing) or alerts or method is not ScrapeMethod.NONE,
         monitoring_children=tuple(kind for kind, wanted in children.items() if wanted),
         scrape_annotations=method is ScrapeMethod.ANNOTATIONS,
@@ -105,3 +115,7 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
 def _limits(spec: Spec) -> ServiceLimits | None:
     alerts = spec.monitoring.alerts
     return ServiceLimits(alerts.error_ratio, alerts.p99_latency_seconds) if spec.rollout.auto_rollback else None
+
+
+def _lacks_keda(spec: Spec, installed: Set[str]) -> bool:
+    return spec.autoscaling is not None and spec.autoscaling.source == "keda" and SCALED_OBJECT not in installed

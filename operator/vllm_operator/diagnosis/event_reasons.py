@@ -32,7 +32,13 @@ _CLAIM_EVENTS: tuple[tuple[str, str], ...] = (
     ("WaitForFirstConsumer", ""),
     ("WaitForPodScheduled", ""),
 )
-_EVENTS_BY_KIND = {"Pod": _POD_EVENTS, "PersistentVolumeClaim": _CLAIM_EVENTS}
+_SCALER_EVENTS: tuple[tuple[str, str], ...] = (
+    ("KEDAScalerFailed", ""),
+    ("KEDAMetricSourceFailed", ""),
+    ("ScaledObjectCheckFailed", ""),
+    ("KEDAScaleTargetActivationFailed", ""),
+)
+_EVENTS_BY_KIND = {"Pod": _POD_EVENTS, "PersistentVolumeClaim": _CLAIM_EVENTS, "ScaledObject": _SCALER_EVENTS}
 """Kind -> reason of an Event and a pattern of its message."""
 
 EVENT_REASONS = frozenset(reason for rows in _EVENTS_BY_KIND.values() for reason, _ in rows)
@@ -44,7 +50,7 @@ _READ_LENGTH = 4096
 
 
 def diagnose_events(kind: str, events: Iterable[Object]) -> Diagnosis:
-    """Return the cause that the Events of a pod or a claim show, in their own words; else `NO_DIAGNOSIS`.
+    """Return the cause that the Events of an object show, in their own words; else `NO_DIAGNOSIS`.
 
     The first row of the table that an Event fits decides, and of its Events the newest.
     """

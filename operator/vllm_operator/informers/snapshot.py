@@ -20,6 +20,7 @@ class Snapshot:
         deployment: its Deployment; None while it does not exist.
         claim: the claim that holds its cache; None without a cache, and for a claim that the operator does not watch.
         autoscaler: its HorizontalPodAutoscaler; None while it does not exist.
+        scaled_object: its ScaledObject; None while it does not exist.
         pods: the pods of its Deployment, sorted by name. Other pods with its labels are left out.
         standing: kinds of its children that exist, belong to it, and are not being deleted.
     """
@@ -28,13 +29,15 @@ class Snapshot:
     deployment: Object | None = None
     claim: Object | None = None
     autoscaler: Object | None = None
+    scaled_object: Object | None = None
     pods: tuple[Object, ...] = ()
     standing: frozenset[str] = frozenset()
 
     def objects(self) -> Iterator[Object]:
         """Yield every object that exists."""
         yield self.server
-        yield from (child for child in (self.deployment, self.claim, self.autoscaler) if child is not None)
+        children = (self.deployment, self.claim, self.autoscaler, self.scaled_object)
+        yield from (child for child in children if child is not None)
         yield from self.pods
 
 

@@ -14,7 +14,16 @@ from vllm_operator.informers.snapshot import Cached, Parser, Snapshot, cache_cla
 from vllm_operator.informers.tombstones import Tombstones, is_later
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import CHILD_KINDS, CLAIM, DEPLOYMENT, KINDS_WITHOUT_READ_STATUS, POD, SERVER, Kind
+from vllm_operator.kube.kinds import (
+    CHILD_KINDS,
+    CLAIM,
+    DEPLOYMENT,
+    KINDS_WITHOUT_READ_STATUS,
+    POD,
+    SCALED_OBJECT,
+    SERVER,
+    Kind,
+)
 from vllm_operator.kube.ownership import is_child_of
 from vllm_operator.kube.raw_objects import Raw
 from vllm_operator.kube.types import Object
@@ -154,6 +163,7 @@ class Store:
             deployment=child(DEPLOYMENT.name),
             claim=cached(CLAIM.name, cache_claim_name(earlier.server if earlier else server)),
             autoscaler=child("HorizontalPodAutoscaler"),
+            scaled_object=child(SCALED_OBJECT),
             pods=tuple(parse(pods[name]) for name in sorted(pods) if pods[name].is_replica),
             standing=frozenset(kind for kind in CHILD_KINDS if self._has_child(key, kind, entry.uid)),
         )
@@ -223,6 +233,11 @@ class Store:
     def servers(self) -> list[Key]:
         """Return the keys of all servers."""
         return [Key(namespace, child_name(name)) for namespace, name in self._objects[SERVER.name]]
+
+    def server_names(self, namespace: str) -> list[str]:
+        """Return the names of the servers of a namespace that are not being deleted."""
+        servers = self._objects[SERVER.name].values()
+        return [entry.name for entry in servers if entry.namespace == namespace and not entry.deleting]
 
     def counts(self) -> dict[str, int]:
         """Return the number of objects by kind."""

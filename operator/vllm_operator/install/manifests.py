@@ -14,7 +14,7 @@ from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.install.admission_policy import pod_template_binding, pod_template_policy
 from vllm_operator.install.alerts import OperatorSubject, operator_rule_plan
 from vllm_operator.install.dashboards import dashboard_config_maps
-from vllm_operator.settings import LEASE_NAME
+from vllm_operator.settings import LEASE_NAME, metrics_role_name, metrics_secret_name
 from vllm_operator.validation.pod_template import RESTRICTED
 from vllm_operator.validation.secret_references import LABELLED
 
@@ -23,6 +23,7 @@ METRICS_NAMESPACE = "monitoring"
 
 CLUSTER_WIDE = ("clusterrole", "clusterrolebinding")
 NAMESPACED = ("servedrole", "servedrolebinding")
+METRICS_API = ("metricsclusterrole", "metricsclusterrolebinding", "metricsrole", "metricsrolebinding")
 OWN = ("role", "rolebinding", "service", "deployment")
 POD_VERBS = ("list", "watch", "patch")
 READ_NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
@@ -56,6 +57,9 @@ class OperatorPlan:
     lease: str
     pod_verbs: list[str]
     label_rules: list[dict[str, list[str]]]
+    metrics_api_ports: tuple[str, ...]
+    metrics_role: str
+    metrics_secret: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class NetworkPolicyPlan:
     metrics_namespaces: dict[str, Any]
     served_namespaces: dict[str, Any]
     replica_labels: dict[str, str]
+    metrics_api_ports: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class RightsOptions:
         restart_stalled: let the operator delete the pods of stalled engines.
         network_policies: create a NetworkPolicy for the operator.
         metrics_from: namespaces whose pods may read the operator's metrics then.
+        metrics_api: let an operator of all namespaces serve the load of the replicas to autoscalers.
     """
 
     pod_template: str = RESTRICTED
@@ -121,12 +127,14 @@ class RightsOptions:
     restart_stalled: bool = True
     network_policies: bool = False
     metrics_from: tuple[str, ...] = (METRICS_NAMESPACE,)
+    metrics_api: bool = True
 
     @property
     def arguments(self) -> list[str]:
         """Return the options of `run` that stand for these."""
         restarts = [] if self.restart_stalled else ["--no-restart-stalled"]
-        return [f"--pod-template={self.pod_template}", f"--secrets={self.secrets}", *restarts]
+        metrics = [] if self.metrics_api else ["--no-metrics-api"]
+        return [f"--pod-template={self.pod_template}", f"--secrets={self.secrets}", *restarts, *metrics]
 
     @property
     def reads_namespaces(self) -> bool:
@@ -169,11 +177,15 @@ def operator_manifests(
         LEASE_NAME,
         [*POD_VERBS, *(["delete"] if rights.restart_stalled else [])],
         [READ_NAMESPACES] if rights.reads_namespaces else [],
+        ("metrics-api",) if rights.metrics_api and not served else (),
+        metrics_role_name("vllm-operator"),
+        metrics_secret_name("vllm-operator"),
     )
+    cluster_wide = (*CLUSTER_WIDE, *(METRICS_API if plan.metrics_api_ports else ()))
     roles = (
         [*_served_namespaces(plan, served)]
         if served
-        else [render_template(f"deploy/{name}", plan) for name in CLUSTER_WIDE]
+        else [render_template(f"deploy/{name}", plan) for name in cluster_wide]
     )
     first = (render_template("deploy/namespace", plan), crd(), render_template("deploy/serviceaccount", plan))
     own = (render_template(f"deploy/{name}", plan) for name in OWN)
@@ -207,6 +219,7 @@ def _network_policies(plan: OperatorPlan, served: Sequence[str], rights: RightsO
         metrics_namespaces=_namespace_selector(rights.metrics_from),
         served_namespaces=_namespace_selector(served),
         replica_labels={name: value for name, value in selector_labels("").items() if name != LABEL_INSTANCE},
+        metrics_api_ports=plan.metrics_api_ports,
     )
     yield render_template(f"deploy/{NETWORK_POLICY}", network)
 

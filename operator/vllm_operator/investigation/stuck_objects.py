@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vllm_operator.informers.snapshot import Snapshot
-from vllm_operator.kube.fields import get, get_int, get_str
+from vllm_operator.kube.fields import get, get_condition, get_int, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.status.replicas.pod import Pod, read_pod
 from vllm_operator.status.replicas.pod_memo import PodMemo
@@ -27,6 +27,7 @@ CREATE_SECONDS = 20.0
 BIND_SECONDS = 10.0
 KILLED_SECONDS = 2.0
 PULL_SECONDS = 2.0
+SCALER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Lookup:
         delay: seconds from the first observation of the state to the first read: most states end before.
     """
 
-    kind: Literal["Pod", "PersistentVolumeClaim"]
+    kind: Literal["Pod", "PersistentVolumeClaim", "ScaledObject"]
     source: Literal["log", "events"]
     uid: str
     name: str
@@ -77,6 +78,16 @@ def lookups_for(snapshot: Snapshot, pods: Sequence[StuckPod]) -> Iterator[Lookup
     if claim is not None and get_str(claim, "status", "phase") == "Pending" and _is_awaited(claim, pods):
         uid, name = get_str(claim, "metadata", "uid"), get_str(claim, "metadata", "name")
         yield Lookup("PersistentVolumeClaim", "events", uid, name, "", "pending", BIND_SECONDS)
+    if snapshot.scaled_object is not None:
+        yield from _scaler_lookup(snapshot.scaled_object)
+
+
+def _scaler_lookup(body: Object) -> Iterator[Lookup]:
+    """Look up why KEDA does not scale: the Events name what its conditions leave out, such as a 401."""
+    failing = get_str(get_condition(body, "Ready"), "status") == "False"
+    if failing or get_str(get_condition(body, "Fallback"), "status") == "True":
+        uid, name = get_str(body, "metadata", "uid"), get_str(body, "metadata", "name")
+        yield Lookup("ScaledObject", "events", uid, name, "", "failing", SCALER_SECONDS)
 
 
 def stuck_pod(body: Object, memo: PodMemo) -> StuckPod:

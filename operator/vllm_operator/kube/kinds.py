@@ -48,10 +48,17 @@ NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
 """It has no namespace itself: its path is that of a name without one."""
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 EVENT = Kind("Event", "", "v1", "events")
+CONFIG_MAP = Kind("ConfigMap", "", "v1", "configmaps")
+CLUSTER_ROLE = Kind("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles")
+API_SERVICE = Kind("APIService", "apiregistration.k8s.io", "v1", "apiservices")
+ACCESS_REVIEW = Kind("SubjectAccessReview", "authorization.k8s.io", "v1", "subjectaccessreviews")
+"""The last three have no namespace."""
 
 MONITORING_API = "monitoring.coreos.com/v1"
 POD_MONITOR = "PodMonitor"
 PROMETHEUS_RULE = "PrometheusRule"
+SCALED_OBJECT = "ScaledObject"
+"""Kind of KEDA."""
 MONITORING_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
 """Kinds of prometheus-operator, which this operator uses where their CRDs are installed."""
 
@@ -62,6 +69,7 @@ CHILD_KINDS: dict[str, Kind] = {
         Kind("Service", "", "v1", "services"),
         DEPLOYMENT,
         Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
+        Kind(SCALED_OBJECT, "keda.sh", "v1alpha1", "scaledobjects", optional=True),
         Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
         Kind(POD_MONITOR, "monitoring.coreos.com", "v1", "podmonitors", optional=True),
         Kind(PROMETHEUS_RULE, "monitoring.coreos.com", "v1", "prometheusrules", optional=True),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from vllm_operator.kube.key import Key
+from vllm_operator.probing.connections import ReplicaSession
 from vllm_operator.probing.health import ReplicaHealth
 from vllm_operator.probing.probe import TIMEOUT_SECONDS
 from vllm_operator.probing.prober import Prober
@@ -146,6 +147,11 @@ class ProbeManager:
             key: (len(replicas), sum(replica.result.health.reason in _UNRESPONSIVE for replica in replicas.values()))
             for key, replicas in self._servers.items()
         }
+
+    @property
+    def session(self) -> ReplicaSession:
+        """The connections to the replicas, for further requests to them."""
+        return self._prober.session
 
     @property
     def replicas(self) -> int:

@@ -54,6 +54,12 @@ class Prober:
         self._may_send_key = may_send_key
         self._session: ReplicaSession | None = None
 
+    @property
+    def session(self) -> ReplicaSession:
+        """The connections to the replicas, opened at the first use."""
+        self._session = self._session or new_session()
+        return self._session
+
     async def probe(self, replica: ProbedReplica) -> None:
         """Probe a replica, and report the answer unless the target changed while the probe ran."""
         now = self._clock()
@@ -75,7 +81,7 @@ class Prober:
     async def _probe(
         self, target: ProbeTarget, known: ReplicaHealth, refresh: bool, metrics: list[bytes] | None
     ) -> ReplicaHealth:
-        self._session = self._session or new_session()
+        session = self.session
         try:
             api_key = target.current_key()
         except Exception as error:
@@ -86,7 +92,7 @@ class Prober:
         arguments = (target.base_url, target.served_names, None if is_withheld else api_key, known)
         on_metrics = None if metrics is None else metrics.append
         health = await probe(
-            self._session,
+            session,
             *arguments,
             refresh=refresh,
             on_metrics=on_metrics,

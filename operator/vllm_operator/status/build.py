@@ -9,6 +9,7 @@ from vllm_operator.api.problem import problem_messages
 from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.status.assessment import Assessment, describe, held_back_message
+from vllm_operator.status.autoscaling import asleep_message
 from vllm_operator.status.conditions import conditions, operator_unreachable_message
 from vllm_operator.status.engine_info import engine_info
 from vllm_operator.status.limits import within_limits
@@ -102,7 +103,7 @@ def _serving_count(assessment: Assessment) -> str:
     if not assessment.rollout.exists:
         return "no Deployment yet"
     if not assessment.rollout.wanted:
-        return "no replica is wanted"
+        return asleep_message(assessment.inputs) if assessment.inputs.asleep else "no replica is wanted"
     count = f"{len(assessment.serving)}/{assessment.rollout.wanted} replicas serve"
     return f"{count}, {len(assessment.outdated)} of an older revision" if assessment.outdated else count
 

@@ -1,4 +1,4 @@
-"""Checks of the children behind conditions: the claim of the cache, the autoscaler, monitoring."""
+"""Checks of the children behind conditions: the claim of the cache, monitoring."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.kinds import MONITORING_API, POD_MONITOR, PROMETHEUS_RULE
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
+from vllm_operator.status.autoscaling import reason_to_wait
 from vllm_operator.status.claim import unbound_claim
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.inputs import StatusInputs
@@ -47,27 +48,6 @@ def _previous_condition(assessment: Assessment, kind: str) -> Object:
     return get_condition({"status": assessment.inputs.previous}, kind)
 
 
-def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
-    """Return the state that the HorizontalPodAutoscaler reports in its conditions; None without one."""
-    if not assessment.inputs.autoscaling:
-        return None
-    autoscaler = assessment.inputs.snapshot.autoscaler
-    if autoscaler is None:
-        message = f"no HorizontalPodAutoscaler exists for this server{_reason_to_wait(assessment.inputs)}"
-        return ConditionResult("False", "Missing", message)
-    if get_str(autoscaler, "metadata", "deletionTimestamp"):
-        return ConditionResult("False", "Terminating", "the HorizontalPodAutoscaler is being deleted")
-    for kind in ("AbleToScale", "ScalingActive"):
-        entry = get_condition(autoscaler, kind)
-        if get_str(entry, "status") == "False":
-            return ConditionResult("False", get_str(entry, "reason"), get_str(entry, "message"))
-    active = get_condition(autoscaler, "ScalingActive")
-    if get_str(active, "status") != "True":
-        message = "the HorizontalPodAutoscaler has not computed the number of replicas yet"
-        return ConditionResult("Unknown", "Pending", message)
-    return ConditionResult("True", get_str(active, "reason"), get_str(active, "message"))
-
-
 def monitoring_active(assessment: Assessment) -> ConditionResult | None:
     """Check that scraping and alerts have their objects; None when neither is wanted. False does not affect serving."""
     inputs = assessment.inputs
@@ -84,7 +64,7 @@ def monitoring_active(assessment: Assessment) -> ConditionResult | None:
         message = "; ".join(problem_messages(inputs.monitoring_problems))
         return ConditionResult("False", inputs.monitoring_problems[0].reason, f"{message}; serving is not affected")
     if absent := _absent_monitoring(inputs):
-        return ConditionResult("False", "Missing", f"{absent}{_reason_to_wait(inputs)}")
+        return ConditionResult("False", "Missing", f"{absent}{reason_to_wait(inputs)}")
     if outdated := [kind for kind in inputs.monitoring_children if kind in inputs.pending]:
         message = f"{' and '.join(outdated)}: the latest spec is not carried out until spec.paused is false"
         return ConditionResult("False", "Paused", message)
@@ -100,15 +80,6 @@ def _absent_monitoring(inputs: StatusInputs) -> str:
     if inputs.scrape_annotations and get_str(inputs.snapshot.deployment, *template) != "true":
         return "no Deployment whose pods have the scrape annotations exists for this server"
     return ""
-
-
-def _reason_to_wait(inputs: StatusInputs) -> str:
-    """Return what has to happen before the operator creates an absent object."""
-    if inputs.problems:
-        return ": the operator creates it when the spec is accepted"
-    if inputs.paused:
-        return ": the operator creates it when spec.paused is false"
-    return " yet"
 
 
 def _configured(inputs: StatusInputs) -> str:

@@ -9,7 +9,8 @@ from vllm_operator.api.problem import problem_messages
 from vllm_operator.diagnosis.log_text import one_line, valid_reason
 from vllm_operator.kube.fields import format_timestamp, get_list, get_str
 from vllm_operator.status.assessment import Assessment, count_noun, describe_with_remedy, held_back_message
-from vllm_operator.status.child_conditions import autoscaling_active, cache_ready, monitoring_active
+from vllm_operator.status.autoscaling import asleep_message, autoscaling_active
+from vllm_operator.status.child_conditions import cache_ready, monitoring_active
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.replicas.pod_states import INSUFFICIENT_GPU
 from vllm_operator.status.replicas.replica import Replica
@@ -53,8 +54,12 @@ def ready(assessment: Assessment) -> ConditionResult:
     if not assessment.is_complete:
         return ConditionResult("False", *_missing_replicas(assessment))
     if not assessment.rollout.wanted:
-        return ConditionResult("True", "Idle", "no replica is wanted")
+        return ConditionResult("True", "Idle", _idle_message(assessment))
     return ConditionResult("True", "Serving", _serving_count(assessment))
+
+
+def _idle_message(assessment: Assessment) -> str:
+    return asleep_message(assessment.inputs) if assessment.inputs.asleep else "no replica is wanted"
 
 
 def _missing_replicas(assessment: Assessment) -> tuple[str, str]:
@@ -155,7 +160,8 @@ def available(assessment: Assessment) -> ConditionResult:
         message = operator_unreachable_message(assessment) or _cause(assessment)
         return ConditionResult("Unknown", "Unreachable", message)
     if not assessment.rollout.wanted and assessment.rollout.exists:
-        return ConditionResult("False", "Idle", "no replica is wanted: raise replicas to serve")
+        remedy = "" if assessment.inputs.asleep else ": raise replicas to serve"
+        return ConditionResult("False", "Idle", f"{_idle_message(assessment)}{remedy}")
     return ConditionResult("False", "NoReplicaServes", _cause(assessment) or "no replica exists yet")
 
 

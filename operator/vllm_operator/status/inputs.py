@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.diagnosis.diagnosis import Diagnosis
@@ -14,6 +15,7 @@ from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.kube.fields import get_int, get_list, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.status.metrics_api_state import STARTING, MetricsApiState
 from vllm_operator.status.replicas.pod_memo import PodMemo
 
 
@@ -29,7 +31,13 @@ class StatusInputs:
         selector: label selector of the pods.
         endpoint: URL of the Service inside the cluster.
         paused: `spec.paused` is true.
-        autoscaling: a HorizontalPodAutoscaler is wanted.
+        autoscaling: something scales the server on its load.
+        scaling: the scaling that the spec asks for; None without any.
+        asleep: the server was scaled to zero, and waits to be woken.
+        metrics_api: whether the operator serves its metrics API.
+        missing_scalers: optional kinds that scaling needs and the cluster lacks.
+        scaling_problems: refusals and taken names of the ScaledObject.
+        scaling_problem: why the operator itself cannot scale; empty when it can.
         cache_claim: name of the claim that holds the cache; None without one.
         downloads: vLLM downloads the model at its start (Hugging Face), so loading may mean downloading.
         missing_crds: CRDs of optional kinds that monitoring needs and the cluster lacks.
@@ -79,6 +87,12 @@ class StatusInputs:
     is_held: bool = False
     rolled_back: str = ""
     sizing: Mapping[str, int | bool] = field(default_factory=dict)
+    scaling: Autoscaling | None = None
+    asleep: bool = False
+    metrics_api: MetricsApiState = STARTING
+    missing_scalers: tuple[str, ...] = ()
+    scaling_problems: tuple[Problem, ...] = ()
+    scaling_problem: str = ""
     memo: PodMemo = field(default_factory=PodMemo, compare=False, repr=False)
 
     @cached_property

@@ -17,6 +17,7 @@ from vllm_operator.validation.argument_checks import (
 from vllm_operator.validation.claim_checks import scaling_notes, surge_can_mount_cache
 from vllm_operator.validation.device_notes import device_warnings
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
+from vllm_operator.validation.scaling_checks import behavior_is_consistent, scaling_warnings
 from vllm_operator.validation.shell_quotes import suggested_items
 from vllm_operator.validation.tracing_checks import tracing_flags_exist, tracing_is_set_once, tracing_notes
 from vllm_operator.validation.version_checks import entrypoint_warnings, version_warnings
@@ -59,6 +60,7 @@ def spec_warnings(spec: Spec, reported: str = "") -> tuple[str, ...]:
         *config_file_warnings(spec),
         *device_warnings(spec),
         *tracing_notes(spec),
+        *scaling_warnings(spec),
         # A server with zero replicas is one that something else scales.
         *(scaling_notes(spec) if spec.replicas == 0 and not spec.autoscaling else ()),
     )
@@ -146,7 +148,7 @@ def api_key_is_in_a_secret(spec: Spec) -> Iterator[Problem]:
 
 
 def target_is_reachable(spec: Spec) -> Iterator[Problem]:
-    """Refuse a target that running requests can never exceed, also with --max-num-seqs in extraArgs."""
+    """Refuse a target that requests reach only when some wait, also with --max-num-seqs in extraArgs."""
     limit = engine_values(spec).max_num_seqs
     if spec.autoscaling and limit is not None and spec.autoscaling.target_running_requests >= limit:
         yield Problem(
@@ -187,5 +189,6 @@ CHECKS: tuple[Check, ...] = (
     api_key_is_in_a_secret,
     surge_can_mount_cache,
     *slo_checks.CHECKS,
+    behavior_is_consistent,
     *kubernetes_checks.CHECKS,
 )

@@ -96,7 +96,8 @@ def test_every_object_outside_of_the_cluster_has_a_namespace() -> None:
 
 def verbs(rights: RightsOptions, resource: str) -> list[str]:
     """Return the verbs that the ClusterRole allows for a resource."""
-    (role,) = [body for body in operator_manifests(IMAGE, NAMESPACE, rights=rights) if body["kind"] == "ClusterRole"]
+    roles = [body for body in operator_manifests(IMAGE, NAMESPACE, rights=rights) if body["kind"] == "ClusterRole"]
+    (role,) = [body for body in roles if body["metadata"]["name"] == "vllm-operator"]
     return [verb for rule in role["rules"] if resource in rule["resources"] for verb in rule["verbs"]]
 
 
@@ -122,7 +123,7 @@ def test_operator_reads_namespaces_only_for_their_labels(pod_template: str, secr
 
 
 def test_operator_may_change_its_own_lease_only() -> None:
-    (role,) = by_kind()["Role"]
+    (role,) = [body for body in by_kind()["Role"] if body["metadata"]["name"] == "vllm-operator"]
     named = [rule for rule in role["rules"] if "create" not in rule["verbs"]]
 
     assert [(rule["resourceNames"], rule["verbs"]) for rule in named] == [(["vllm-operator"], ["get", "update"])]
@@ -165,11 +166,29 @@ def test_network_policy_selects_the_operator_and_bounds_both_directions() -> Non
 
 
 def test_network_policy_admits_the_namespaces_of_prometheus_to_the_one_port() -> None:
-    (rule,) = network_policy(metrics_from=("a", "b"))["ingress"]
+    rule, _ = network_policy(metrics_from=("a", "b"))["ingress"]
     (source,) = rule["from"]
 
     assert source["namespaceSelector"]["matchExpressions"][0]["values"] == ["a", "b"]
     assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+
+
+def test_network_policy_admits_the_api_server_to_the_metrics_api() -> None:
+    _, rule = network_policy()["ingress"]
+
+    assert rule == {"ports": [{"protocol": "TCP", "port": "metrics-api"}]}
+    assert len(network_policy(metrics_api=False)["ingress"]) == 1
+    assert len(network_policy("team")["ingress"]) == 1
+
+
+def test_metrics_api_has_its_role_service_and_port() -> None:
+    names = {(body["kind"], body["metadata"]["name"]) for body in operator_manifests(IMAGE, NAMESPACE)}
+    without = operator_manifests(IMAGE, NAMESPACE, rights=RightsOptions(metrics_api=False))
+
+    assert ("ClusterRole", "vllm-operator-metrics-api") in names
+    assert not [body for body in without if "metrics-api" in str(body["metadata"]["name"])]
+    (deployment,) = [body for body in without if body["kind"] == "Deployment"]
+    assert "--no-metrics-api" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 def test_network_policy_lets_the_operator_reach_replicas_of_the_served_namespaces() -> None:

@@ -80,10 +80,10 @@ def command(
         raise click.UsageError("Missing option '--filename' / '-f'.")
     if diff:
         context.exit(FAILED if _diff(source.read(), pod_template, cluster) else 0)
-    from vllm_operator.kube.kinds import MONITORING_KINDS
+    from vllm_operator.kube.kinds import MONITORING_KINDS, SCALED_OBJECT
     from vllm_operator.offline.report import judge_file
 
-    kinds = MONITORING_KINDS if monitoring_crds else frozenset()
+    kinds = (MONITORING_KINDS if monitoring_crds else frozenset()) | {SCALED_OBJECT}
     judgements = judge_file(source.read(), namespace, kinds, pod_template)
     _print(judgements, output)
     if not all(judgement.accepted for judgement in judgements):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from tests.helpers.fakes import FakeApiClient, FakeClock
 from tests.helpers.pods import deployment, ready_pod
 from tests.helpers.specs import MODEL, body
 from vllm_operator.apply.applier import Applier
+from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.reconciler import Reconciler
@@ -22,11 +23,14 @@ from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.store import Store
 from vllm_operator.investigation.log_reader import ContainerLogReader
 from vllm_operator.investigation.lookups import LookupRunner
+from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.key import Key
 from vllm_operator.probing.health import ReplicaHealth
+from vllm_operator.probing.manager import ProbeManager
 from vllm_operator.probing.targets import ProbeTarget
 from vllm_operator.remediation.remediator import Remediator
+from vllm_operator.settings import Settings
 
 KEY = Key("llm", "mistral")
 TOKEN = {"model": {**MODEL, "tokenSecretRef": {"name": "hf"}}}
@@ -41,6 +45,12 @@ async def read_no_log(namespace: str, pod: str, container: str, previous: bool) 
 async def run_no_lookup(*_: Any) -> Diagnosis:
     """Fail: a reconcile runs no lookup itself."""
     raise AssertionError
+
+
+def no_autoscaling(store: Store) -> AutoscalingParts:
+    """Return the parts for autoscalers, without a metrics API and without an API server."""
+    connection, probes = cast("Connection", None), cast("ProbeManager", None)
+    return AutoscalingParts(Settings(), connection, store, probes, lambda: False, lambda keys: None)
 
 
 class FakeProbes:
@@ -113,6 +123,7 @@ class Scene:
             lookups=lookups,
             remediator=Remediator(api, self.store, probes, events, self.metrics.count_stalled_restart),  # type: ignore[arg-type]
             status_writer=StatusWriter(api, self.store, events),  # type: ignore[arg-type]
+            autoscaling=no_autoscaling(self.store),
             clock=lambda: self.now,
         )
 

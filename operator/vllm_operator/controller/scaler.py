@@ -1,0 +1,217 @@
+"""Scale by the operator itself: servers with `source: operator`, and servers that scale to zero and from it.
+
+The number is written to `/scale` of the VLLMServer, as any other autoscaler would, and by the leader alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from vllm_operator.api.autoscaling import Autoscaling
+from vllm_operator.api.names import GROUP
+from vllm_operator.controller.replica_calculator import ScalingHistory, replicas_for
+from vllm_operator.desired.autoscaler import scaling_behavior
+from vllm_operator.desired.server_summary import ServerSummary
+from vllm_operator.errors import ApiError
+from vllm_operator.kube.fields import get, get_str, parse_time
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.types import Object
+from vllm_operator.metrics_api.readings import ServerLoad
+
+SYNC_SECONDS = 5.0
+"""Seconds between two computations for one server."""
+TICK_SECONDS = 0.5
+"""Seconds between two looks for servers that are due."""
+WAKE_ANNOTATION = f"{GROUP}/wake"
+"""Annotation with the time of a request (RFC 3339) that came while the server slept."""
+NO_LOAD = (
+    "none of the serving replicas reports how many requests run and wait: remove --disable-log-stats, and check that "
+    "image runs vLLM"
+)
+
+logger = logging.getLogger(__name__)
+
+WriteReplicas = Callable[[ServerSummary, int], Awaitable[None]]
+"""Writes the number of replicas of a server to its `/scale`."""
+
+
+class Loads(Protocol):
+    """Reads the load of servers."""
+
+    async def load(self, key: Key, max_age: float = ...) -> ServerLoad:
+        """Return the load of one server."""
+
+
+@dataclass
+class _Scaled:
+    """One server that the operator scales.
+
+    Attributes:
+        server: its summary.
+        scaling: the scaling that its spec asks for.
+        replicas: its `spec.replicas`.
+        wake: time of the last request that its annotation names.
+        active: time of its last request, by the monotonic clock.
+        finished: requests that its replicas had finished at the last look; None before the first.
+        due: time of the next look.
+        problem: why it cannot be scaled.
+    """
+
+    server: ServerSummary
+    scaling: Autoscaling
+    replicas: int
+    wake: datetime | None
+    active: float
+    finished: float | None = None
+    due: float = 0.0
+    problem: str = ""
+    history: ScalingHistory = field(default_factory=ScalingHistory)
+
+
+class Scaler:
+    """Scale the servers that ask for it, while this process leads.
+
+    Args:
+        loads: reads the load.
+        write: writes the number of replicas.
+        may_write: returns whether this process leads.
+        on_change: called with the key of a server whose problem has changed; must not block.
+        clock: monotonic seconds.
+        now: the present time in UTC.
+    """
+
+    def __init__(
+        self,
+        loads: Loads,
+        write: WriteReplicas,
+        may_write: Callable[[], bool],
+        on_change: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._loads = loads
+        self._write = write
+        self._may_write = may_write
+        self._on_change = on_change
+        self._clock = clock
+        self._now = now
+        self._servers: dict[Key, _Scaled] = {}
+
+    def observe(self, key: Key, server: ServerSummary, body: Object) -> None:
+        """Take in the present spec and annotations of a server; a problem of its spec leaves it alone."""
+        scaling = server.scaling
+        if scaling is None or server.paused or scaling.paused or not is_scaled_here(scaling):
+            self.forget(key)
+            return
+        replicas = get(body, "spec", "replicas")
+        count = replicas if isinstance(replicas, int) else 1
+        wake = parse_time(get_str(body, "metadata", "annotations", WAKE_ANNOTATION))
+        known = self._servers.get(key)
+        if known is None or known.server.uid != server.uid:
+            self._servers[key] = _Scaled(server, scaling, count, wake, self._clock())
+            return
+        if count and not known.replicas:
+            known.active, known.finished = self._clock(), None
+        if wake != known.wake or count != known.replicas:
+            known.due = 0.0
+        known.server, known.scaling, known.replicas, known.wake = server, scaling, count, wake
+
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone, or that something else scales."""
+        self._servers.pop(key, None)
+
+    def problem(self, key: Key) -> str:
+        """Return why a server cannot be scaled; empty when it can."""
+        known = self._servers.get(key)
+        return known.problem if known else ""
+
+    async def run(self) -> None:
+        """Scale until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if self._may_write():
+                await self.scale_due()
+
+    async def scale_due(self) -> None:
+        """Scale every server that is due."""
+        now = self._clock()
+        due = [(key, one) for key, one in self._servers.items() if one.due <= now]
+        for _, one in due:
+            one.due = now + SYNC_SECONDS
+        await asyncio.gather(*(self._try_to_scale(key, one) for key, one in due))
+
+    async def _try_to_scale(self, key: Key, one: _Scaled) -> None:
+        try:
+            await self._scale(key, one)
+        except ApiError as error:
+            logger.warning("%s: could not be scaled, will try again: %s", key, error)
+
+    async def _scale(self, key: Key, one: _Scaled) -> None:
+        """Wake a server that sleeps, put one to sleep that is idle, and scale one with `source: operator`."""
+        if one.replicas == 0 and one.scaling.min_replicas == 0:
+            if self._seconds_since_wake(one) < one.scaling.idle_seconds:
+                await self._set(one, 1, "woken by its annotation")
+            return
+        load = await self._loads.load(key)
+        problem = NO_LOAD if load.serving and not load.loads else ""
+        if problem != one.problem:
+            one.problem = problem
+            self._on_change(key)
+        if one.scaling.min_replicas == 0 and self._is_idle(one, load):
+            await self._set(one, 0, f"put to sleep after {one.scaling.idle_seconds} s without a request")
+        elif one.scaling.source == "operator" and load.loads:
+            await self._follow(one, load)
+
+    def _seconds_since_wake(self, one: _Scaled) -> float:
+        return (self._now() - one.wake).total_seconds() if one.wake else float("inf")
+
+    def _is_idle(self, one: _Scaled, load: ServerLoad) -> bool:
+        """Return whether no request has come for the time that the spec names; a silent replica may have one."""
+        loads, now = load.loads, self._clock()
+        finished = sum(item.finished for item in loads)
+        is_known = bool(load.serving) and len(loads) == load.serving
+        is_quiet = is_known and not any(item.requests for item in loads) and one.finished == finished
+        one.finished = finished if is_known else None
+        if not is_quiet:
+            one.active = now
+        return min(now - one.active, self._seconds_since_wake(one)) >= one.scaling.idle_seconds
+
+    async def _follow(self, one: _Scaled, load: ServerLoad) -> None:
+        """Set the replicas that the load asks for, within the behavior and the bounds."""
+        scaling, current = one.scaling, max(one.replicas, 1)
+        missing = max(current - len(load.loads), 0)
+        wanted = replicas_for([item.requests for item in load.loads], missing, scaling.target_running_requests)
+        caches = [item.kv_cache_usage for item in load.loads if item.kv_cache_usage is not None]
+        if scaling.target_kv_cache_usage is not None and caches:
+            missing = max(current - len(caches), 0)
+            wanted = max(wanted, replicas_for(caches, missing, scaling.target_kv_cache_usage))
+        now = self._clock()
+        allowed = one.history.limit(current, wanted, scaling_behavior(scaling), now)
+        # Only idleness puts a server to sleep.
+        bounded = min(max(allowed, scaling.min_replicas, 1), scaling.max_replicas)
+        if bounded != one.replicas:
+            await self._set(one, bounded, f"{load_text(load)}, {scaling.target_running_requests} per replica wanted")
+            one.history.record(bounded - current, now)
+
+    async def _set(self, one: _Scaled, replicas: int, reason: str) -> None:
+        await self._write(one.server, replicas)
+        logger.info("%s: %d replicas instead of %d: %s", one.server.key, replicas, one.replicas, reason)
+        # The watch event of the write comes later; until then another number must not be computed from the old one.
+        one.replicas, one.active, one.finished = replicas, self._clock(), None
+
+
+def is_scaled_here(scaling: Autoscaling) -> bool:
+    """Return whether the operator itself writes the number of replicas."""
+    return scaling.source == "operator" or (scaling.min_replicas == 0 and scaling.source != "keda")
+
+
+def load_text(load: ServerLoad) -> str:
+    """Return the load in words."""
+    requests = sum(item.requests for item in load.loads)
+    return f"{requests:g} requests at {len(load.loads)} replicas"

@@ -1,0 +1,238 @@
+"""Servers that the operator scales by itself: on their load, to zero, and from it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.fakes import FakeClock
+from vllm_operator.api.autoscaling import Autoscaling
+from vllm_operator.controller.scaler import NO_LOAD, SYNC_SECONDS, WAKE_ANNOTATION, Scaler
+from vllm_operator.desired.server_summary import ServerSummary
+from vllm_operator.errors import ApiError
+from vllm_operator.kube.key import Key
+from vllm_operator.metrics_api.readings import ServerLoad
+from vllm_operator.probing.load_sampler import RequestLoadSample
+from vllm_operator.probing.replica_load import RequestLoad
+
+KEY = Key("llm", "mistral")
+NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+
+class Scene:
+    """One server, its load, and what was written to its `/scale`."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.leads = True
+        self.replicas = 1
+        self.load_now: list[RequestLoad | None] = []
+        self.annotations: dict[str, str] = {}
+        self.written: list[int] = []
+        self.changed: list[Key] = []
+        self.error: ApiError | None = None
+        self.scaler = Scaler(self, self.write, lambda: self.leads, self.changed.append, self.clock, lambda: self.now)
+        self.fields: dict[str, Any] = {}
+        self.began = self.clock.now
+
+    @property
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.clock.now - self.began)
+
+    async def load(self, key: Key, max_age: float = 1.0) -> ServerLoad:
+        samples = tuple(RequestLoadSample(load, 0.0, 0.0) for load in self.load_now)
+        return ServerLoad(samples, len(samples))
+
+    async def write(self, server: ServerSummary, replicas: int) -> None:
+        if self.error:
+            raise self.error
+        self.written.append(replicas)
+        self.replicas = replicas
+
+    def observe(self, **summary: Any) -> None:
+        scaling = Autoscaling.model_validate({"maxReplicas": 10, **self.fields})
+        server = ServerSummary("llm", "mistral", "uid", autoscaling=True, scaling=scaling, **summary)
+        body = {"metadata": {"annotations": self.annotations}, "spec": {"replicas": self.replicas}}
+        self.scaler.observe(KEY, server, body)
+
+    async def pass_seconds(self, seconds: float) -> None:
+        for _ in range(int(seconds / SYNC_SECONDS)):
+            self.observe()
+            self.clock.now += SYNC_SECONDS
+            await self.scaler.scale_due()
+
+
+def busy(requests: float, finished: float = 0.0) -> RequestLoad:
+    return RequestLoad(running=requests, waiting=0.0, kv_cache_usage=0.5, finished=finished)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene()
+    made.fields = {"source": "operator"}
+    return made
+
+
+@pytest.fixture
+def sleepy() -> Scene:
+    made = Scene()
+    made.fields = {"minReplicas": 0, "idleSeconds": 60}
+    return made
+
+
+async def test_step_of_load_is_followed_at_once_and_once(scene: Scene) -> None:
+    scene.load_now = [busy(200)]
+
+    await scene.pass_seconds(60)
+
+    assert scene.written == [4]
+
+
+async def test_cache_usage_counts_too(scene: Scene) -> None:
+    scene.fields["targetKVCacheUsage"] = 0.25
+    scene.load_now = [busy(10)]
+
+    await scene.pass_seconds(10)
+
+    assert scene.written == [2]
+
+
+async def test_bounds_hold(scene: Scene) -> None:
+    scene.fields |= {"minReplicas": 2, "maxReplicas": 3}
+    scene.load_now = [busy(900)]
+    await scene.pass_seconds(10)
+    scene.load_now = [busy(0)] * 3
+    await scene.pass_seconds(1500)
+
+    assert scene.written == [3, 2]
+
+
+async def test_server_without_a_ready_replica_is_left_alone(scene: Scene) -> None:
+    await scene.pass_seconds(30)
+
+    assert (scene.written, scene.scaler.problem(KEY)) == ([], "")
+
+
+async def test_replicas_without_metrics_are_reported(scene: Scene) -> None:
+    scene.load_now = [None]
+    await scene.pass_seconds(10)
+
+    assert scene.scaler.problem(KEY) == NO_LOAD
+    assert scene.changed == [KEY]
+
+    scene.load_now = [busy(1)]
+    await scene.pass_seconds(10)
+    assert scene.scaler.problem(KEY) == ""
+
+
+async def test_refused_write_is_tried_again(scene: Scene) -> None:
+    scene.load_now = [busy(200)]
+    scene.error = ApiError(403, "Forbidden", "no")
+    await scene.pass_seconds(5)
+    scene.error = None
+    await scene.pass_seconds(5)
+
+    assert scene.written == [4]
+
+
+@pytest.mark.parametrize("fields", [{"source": "builtin"}, {"source": "operator", "paused": True}])
+async def test_servers_of_others_are_left_alone(scene: Scene, fields: dict[str, Any]) -> None:
+    scene.fields, scene.load_now = fields, [busy(200)]
+
+    await scene.pass_seconds(30)
+
+    assert scene.written == []
+
+
+async def test_paused_server_is_left_alone(scene: Scene) -> None:
+    scene.load_now = [busy(200)]
+    scene.observe(paused=True)
+    await scene.scaler.scale_due()
+
+    assert scene.written == []
+
+
+async def test_idle_server_goes_to_sleep(sleepy: Scene) -> None:
+    sleepy.load_now = [busy(0, finished=7)]
+
+    await sleepy.pass_seconds(55)
+    assert sleepy.written == []
+    await sleepy.pass_seconds(20)
+
+    assert sleepy.written == [0]
+
+
+async def test_request_between_two_looks_counts(sleepy: Scene) -> None:
+    for finished in range(20):
+        sleepy.load_now = [busy(0, finished)]
+        await sleepy.pass_seconds(10)
+
+    assert sleepy.written == []
+
+
+@pytest.mark.parametrize(
+    "load", [[busy(1)], [None], [busy(0), None], []], ids=["busy", "silent", "one silent", "loads"]
+)
+async def test_server_that_may_have_requests_stays_awake(sleepy: Scene, load: list[RequestLoad | None]) -> None:
+    sleepy.load_now = load
+
+    await sleepy.pass_seconds(300)
+
+    assert sleepy.written == []
+
+
+async def test_annotation_wakes_and_keeps_awake(sleepy: Scene) -> None:
+    sleepy.replicas, sleepy.load_now = 0, []
+    await sleepy.pass_seconds(100)
+    assert sleepy.written == []
+
+    sleepy.annotations = {WAKE_ANNOTATION: sleepy.now.isoformat()}
+    await sleepy.pass_seconds(5)
+    assert sleepy.written == [1]
+
+    sleepy.load_now = [busy(0)]
+    await sleepy.pass_seconds(90)
+    assert sleepy.written == [1, 0]
+    await sleepy.pass_seconds(90)
+    assert sleepy.written == [1, 0]
+
+
+@pytest.mark.parametrize("value", ["true", "", "2020-01-01T00:00:00Z"])
+async def test_annotation_without_a_recent_time_wakes_nobody(sleepy: Scene, value: str) -> None:
+    sleepy.replicas, sleepy.annotations = 0, {WAKE_ANNOTATION: value}
+
+    await sleepy.pass_seconds(30)
+
+    assert sleepy.written == []
+
+
+async def test_kubectl_scale_wakes_for_the_idle_time(sleepy: Scene) -> None:
+    sleepy.replicas = 0
+    await sleepy.pass_seconds(300)
+    sleepy.replicas, sleepy.load_now = 1, [busy(0)]
+
+    await sleepy.pass_seconds(50)
+    assert sleepy.written == []
+    await sleepy.pass_seconds(30)
+
+    assert sleepy.written == [0]
+
+
+async def test_standby_scales_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm_operator.controller import scaler as module
+
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.001)
+    scene.leads, scene.load_now = False, [busy(200)]
+    scene.observe()
+    import asyncio
+
+    task = asyncio.create_task(scene.scaler.run())
+    await asyncio.sleep(0.05)
+    assert scene.written == []
+    scene.leads = True
+    await asyncio.sleep(0.05)
+    task.cancel()
+
+    assert scene.written == [4]

@@ -1,0 +1,141 @@
+"""Measure how fast servers follow a spike of load: `make bench-autoscale`.
+
+A real API server and controller manager; the pods become Ready by themselves and answer as vLLM 0.32 with the numbers
+of the load (`tools.harness.fake_fleet`). The spike goes from no request to several replicas' worth, at random moments
+within the sync period of the autoscaler. Each server is measured as often as AUTOSCALE_ROUNDS says.
+
+AUTOSCALE_ONLY=builtin,operator,keda chooses what is measured. AUTOSCALE_JSON=FILE writes the figures too. KEDA and
+Prometheus are built from their Go modules where the cache lacks them; without AUTOSCALE_KEDA=1 they are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import statistics
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tools.bench.autoscale_cost import cost_of_replicas
+from tools.bench.autoscale_keda import keda_and_prometheus
+from tools.harness import rights
+from tools.harness.control_plane import control_plane
+from tools.harness.crds import install_keda_crd
+from tools.harness.fake_fleet import FakeFleet, host_address, publish_metrics_api, wait_until_served
+from tools.harness.kube import Kube, Object
+from tools.harness.operator_process import OperatorProcess, free_port
+from vllm_operator.api.crd import crd
+from vllm_operator.api.names import API_VERSION, KIND
+
+ROUNDS = int(os.environ.get("AUTOSCALE_ROUNDS", "5"))
+TARGET = 50
+SPIKE = 4
+"""Replicas that the spike needs."""
+START_SECONDS = 20.0
+"""Seconds until a new replica is Ready: it takes no load before."""
+LIMIT_SECONDS = 90.0
+WATCH_SECONDS = 45.0
+"""Seconds after the spike in which the most replicas are looked for."""
+NAMESPACE = "bench"
+PROMETHEUS_ADDRESS = "http://127.0.0.1:{port}"
+
+
+def server(name: str, scaling: Object) -> Object:
+    """Return a VLLMServer that scales as `scaling` says."""
+    spec = {
+        "model": {"uri": "hf://tiny-org/tiny"},
+        "autoscaling": {"maxReplicas": 10, "targetRunningRequests": TARGET, **scaling},
+    }
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+class Spikes:
+    """Spikes of load on one server."""
+
+    def __init__(self, kube: Kube, fleet: FakeFleet, scaling: Object, label: str) -> None:
+        self._kube = kube
+        self._fleet = fleet
+        self._scaling = scaling
+        self._label = label
+
+    def measure(self) -> dict[str, Any]:
+        """Return seconds from the spike to the wanted number of replicas, and the overshoot."""
+        seconds, most = [], []
+        for turn in range(ROUNDS):
+            name = f"{self._label}-{turn}"
+            self._kube.create(server(name, self._scaling), NAMESPACE)
+            self._kube.eventually(lambda name=name: name in self._fleet.ready.values(), within=120)  # type: ignore[misc]
+            # Past the first sync of a new autoscaler, at a random moment of its period.
+            time.sleep(20 + random.uniform(0, 15))
+            began = time.monotonic()
+            self._fleet.in_flight[name] = TARGET * SPIKE - 5
+            reached, highest = self._watch(name, began)
+            seconds.append(reached)
+            most.append(highest)
+            print(f"{name}: {reached if reached is None else round(reached, 1)} s, at most {highest}", flush=True)
+            self._fleet.in_flight.pop(name)
+            self._kube.delete(KIND, name, NAMESPACE)
+        known = [value for value in seconds if value is not None]
+        return {
+            "p50": round(statistics.median(known), 2) if known else None,
+            "max": round(max(known), 2) if len(known) == len(seconds) else None,
+            "overshoot": max(most) - SPIKE,
+            "rounds": [None if value is None else round(value, 2) for value in seconds],
+        }
+
+    def _watch(self, name: str, began: float) -> tuple[float | None, int]:
+        reached, highest = None, 0
+        while time.monotonic() - began < (LIMIT_SECONDS if reached is None else WATCH_SECONDS):
+            wanted = self._kube.must_get("Deployment", name, NAMESPACE)["spec"].get("replicas", 0)
+            highest = max(highest, wanted)
+            if reached is None and wanted >= SPIKE:
+                reached = time.monotonic() - began
+            time.sleep(0.1)
+        return reached, highest
+
+
+def bench() -> dict[str, Any]:
+    """Run every measurement."""
+    chosen = os.environ.get("AUTOSCALE_ONLY", "builtin,operator,keda,cost").split(",")
+    figures: dict[str, Any] = {"spike_to_replicas": SPIKE, "start_seconds": START_SECONDS}
+    with ExitStack() as stack:
+        plane = stack.enter_context(control_plane())
+        kube = plane.kube()
+        kube.apply(crd(), "--server-side")
+        kube.wait_for_crds("vllmservers.vllm-operator.dev")
+        install_keda_crd(kube)
+        kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig")
+        address, port = host_address(), free_port()
+        publish_metrics_api(kube, rights.SYSTEM, rights.NAME, address, port)
+        options = ["--metrics-api", "--metrics-api-listen", f"{address}:{port}"]
+        options += ["--metrics-service", f"{rights.SYSTEM}/{rights.NAME}"]
+        operator = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
+        kube.reports.append(operator.tail)
+        operator.start()
+        stack.callback(operator.kill)
+        operator.wait_ready()
+        wait_until_served(kube)
+        kube.kubectl("create", "namespace", NAMESPACE)
+        fleet = stack.enter_context(FakeFleet(kube, NAMESPACE, 51, START_SECONDS).running())
+        if "builtin" in chosen:
+            figures["builtin"] = Spikes(kube, fleet, {}, "builtin").measure()
+        if "operator" in chosen:
+            figures["operator"] = Spikes(kube, fleet, {"source": "operator"}, "operator").measure()
+        if "keda" in chosen and os.environ.get("AUTOSCALE_KEDA"):
+            prometheus = stack.enter_context(keda_and_prometheus(kube, plane.folder, NAMESPACE))
+            keda = {"source": "keda", "keda": {"serverAddress": prometheus}}
+            figures["keda"] = Spikes(kube, fleet, keda, "keda").measure()
+    if "cost" in chosen:
+        figures["cost"] = asyncio.run(cost_of_replicas())
+    return figures
+
+
+if __name__ == "__main__":
+    result = bench()
+    print(json.dumps(result, indent=2))
+    if path := os.environ.get("AUTOSCALE_JSON"):
+        Path(path).write_text(json.dumps(result, indent=2))
