@@ -337,6 +337,7 @@ def test_metrics_api_is_served_and_its_certificate_replaced(scene: Scene) -> Non
     path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{SERVED}/pods/*/vllm_num_requests"
     refused = scene.kube.kubectl("get", "--raw", path, "--as=stranger", check=False)
     assert "Forbidden" in refused.stderr
+    scene.kube.kubectl("get", "--raw", path, "--as=system:serviceaccount:kube-system:horizontal-pod-autoscaler")
     before = scene.kube.must_get("Secret", "vllm-operator-metrics-tls", SYSTEM)["data"]
     scene.kube.patch("Secret", "vllm-operator-metrics-tls", SYSTEM, {"data": {"tls.crt": "anVuaw=="}})
     assert scene.process.stop() == 0

@@ -16,7 +16,7 @@ Replicas = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class KedaFallback(Model):
-    """What KEDA does while it cannot read a trigger."""
+    """Replicas while KEDA cannot read a trigger."""
 
     failure_threshold: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="Failed reads in a row after which the fallback counts."

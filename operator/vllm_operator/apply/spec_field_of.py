@@ -13,6 +13,7 @@ SPEC_FIELD_BY_KIND = {
     "Service": "spec.service",
     "Deployment": "spec",
     "HorizontalPodAutoscaler": "spec.autoscaling",
+    "ScaledObject": "spec.autoscaling",
     "PodDisruptionBudget": "spec.disruption",
     "PodMonitor": "spec.monitoring",
     "PrometheusRule": "spec.monitoring.alerts",

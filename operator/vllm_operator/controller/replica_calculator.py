@@ -40,7 +40,7 @@ def replicas_for(loads: Sequence[float], missing: int, target: float, tolerance:
 
 @dataclass
 class ScalingHistory:
-    """What was recommended and done, for the stabilization windows and the policies of a behavior."""
+    """Earlier recommendations and changes, for the stabilization windows and the policies of a behavior."""
 
     recommendations: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECOMMENDATIONS))
     changes: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECOMMENDATIONS))

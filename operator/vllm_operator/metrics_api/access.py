@@ -25,7 +25,7 @@ MASTERS = "system:masters"
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a request asks for. `resource` is as in the path, such as `pods`; the metric is the subresource."""
+    """The object and the metric of a request; `resource` is as in the path, such as `pods`."""
 
     version: str
     namespace: str
@@ -36,7 +36,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """Whether the request is allowed, and the reason of the API server."""
+    """The answer of the API server to a review, with its reason."""
 
     allowed: bool
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Issue the serving certificate by a certificate authority of its own, and judge one that exists.
+"""Issue the serving certificate by a separate certificate authority, and judge one that exists.
 
 The key of the authority is thrown away after its one signature: each renewal has a new authority, and the bundle holds
 the one before as well, so that every replica is trusted while they change over.

@@ -100,16 +100,23 @@ def is_front_proxy(certificate: Mapping[str, Any] | None, proxy: FrontProxy) -> 
 
 
 def read_user(headers: Iterable[tuple[str, str]], proxy: FrontProxy) -> User | None:
-    """Return the user whom the headers name; None without a name."""
+    """Return the user that the headers name; None without a name."""
     fields = [(name.lower(), value) for name, value in headers]
-    names = [value for header in proxy.user_headers for name, value in fields if name == header.lower() and value]
+    names = [value for header in proxy.user_headers for value in _values(fields, header) if value]
     if not names:
         return None
-    group_headers = {header.lower() for header in proxy.group_headers}
-    groups = [value for name, value in fields if name in group_headers]
-    extra: dict[str, list[str]] = {}
+    groups = [value for header in proxy.group_headers for value in _values(fields, header)]
+    return User(names[0], tuple(groups[:MAX_GROUPS]), _extra(fields, proxy))
+
+
+def _values(fields: list[tuple[str, str]], header: str) -> list[str]:
+    return [value for name, value in fields if name == header.lower()]
+
+
+def _extra(fields: list[tuple[str, str]], proxy: FrontProxy) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
     for prefix in proxy.extra_prefixes:
         for name, value in fields:
             if name.startswith(prefix.lower()):
-                extra.setdefault(unquote(name[len(prefix) :]), []).append(value)
-    return User(names[0], tuple(groups[:MAX_GROUPS]), {key: tuple(values) for key, values in extra.items()})
+                found.setdefault(unquote(name[len(prefix) :]), []).append(value)
+    return {key: tuple(values) for key, values in found.items()}

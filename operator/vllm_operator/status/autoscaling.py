@@ -35,7 +35,11 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
         return _operator(inputs, scaling)
     if scaling.source == "keda":
         return _scaled_object(inputs)
-    found = _autoscaler(assessment)
+    return _with_metrics_api(_autoscaler(assessment), inputs, scaling)
+
+
+def _with_metrics_api(found: ConditionResult, inputs: StatusInputs, scaling: Autoscaling) -> ConditionResult:
+    """Return the state of the metrics API in place of a failure of the autoscaler that it causes."""
     if scaling.source == "builtin" and found.status != "True" and not inputs.metrics_api.is_served:
         # The cause of the autoscaler's own message.
         return ConditionResult(

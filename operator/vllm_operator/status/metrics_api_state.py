@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MetricsApiState:
-    """Whether the metrics API is served.
+    """The state of the metrics API.
 
     Attributes:
         reason: one CamelCase word; `Served` when it is.
@@ -29,7 +29,7 @@ WAYS_OUT = (
     "set autoscaling.source to operator, so that the operator scales by itself, or to prometheus-adapter or keda where "
     "one of them is installed"
 )
-"""What a user can do where the operator serves no metrics API."""
+"""Remedies where the operator serves no metrics API."""
 NOT_SERVED = MetricsApiState(
     "MetricsAPIDisabled",
     "the operator serves no metrics API: it serves single namespaces, runs outside of the cluster, or was started with "

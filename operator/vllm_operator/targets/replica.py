@@ -225,4 +225,4 @@ def replica_count(order: Order) -> int:
     spec = order.server.spec
     if order.replicas is not None:
         return order.replicas
-    return spec.autoscaling.min_replicas if spec.autoscaling else max(1, spec.replicas)
+    return max(1, spec.autoscaling.min_replicas if spec.autoscaling else spec.replicas)

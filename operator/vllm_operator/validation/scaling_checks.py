@@ -13,7 +13,7 @@ _HIDES_METRICS = "--disable-log-stats"
 
 
 def behavior_is_consistent(spec: Spec) -> Iterator[Problem]:
-    """Refuse a direction that is disabled and has policies, and one that could never change a replica."""
+    """Refuse a direction that is disabled and has policies, and both directions disabled."""
     behavior = spec.autoscaling.behavior if spec.autoscaling else None
     if behavior is None:
         return
@@ -26,11 +26,6 @@ def behavior_is_consistent(spec: Spec) -> Iterator[Problem]:
             yield Problem(
                 "ContradictoryBehavior",
                 f"{path}: selectPolicy: Disabled forbids what the policies allow: remove one of the two",
-            )
-        elif rules.policies and all(policy.value == 0 for policy in rules.policies):
-            yield Problem(
-                "ContradictoryBehavior",
-                f"{path}.policies: each allows 0 replicas: raise one, or use autoscaling.paused",
             )
     if all(rules is not None and rules.select_policy == "Disabled" for rules in directions.values()):
         yield Problem(

@@ -106,6 +106,8 @@ def test_objects_with_defaults_inside_have_one_themselves() -> None:
         "spec",
         "spec.cache",
         "spec.autoscaling",
+        "spec.autoscaling.keda",
+        "spec.autoscaling.keda.fallback",
         "spec.monitoring.slo",
         "spec.monitoring.tracing",
         "spec.model.tokenSecretRef",

@@ -19,6 +19,8 @@ class FakeDiscovery:
         self.ending: frozenset[str] = frozenset()
 
     async def get_path(self, path: str) -> dict[str, Any] | None:
+        if path == "/apis/keda.sh/v1alpha1":
+            return None
         assert path == "/apis/monitoring.coreos.com/v1"
         return None if self.kinds is None else {"resources": [self._resource(kind) for kind in sorted(self.kinds)]}
 

@@ -21,7 +21,6 @@ def scaled(engine: dict[str, Any] | None = None, **fields: Any) -> Any:
     ("behavior", "words"),
     [
         ({"scaleUp": {"selectPolicy": "Disabled", "policies": [POLICY]}}, "scaleUp: selectPolicy: Disabled"),
-        ({"scaleDown": {"policies": [{**POLICY, "value": 0}]}}, "each allows 0 replicas"),
         ({"scaleUp": {"selectPolicy": "Disabled"}, "scaleDown": {"selectPolicy": "Disabled"}}, "autoscaling.paused"),
     ],
 )
