@@ -12,7 +12,7 @@ from tests.helpers.monitored_servers import rules, server
 from tests.helpers.operator_metrics import documented
 from tests.helpers.replica_series import Replica
 from vllm_operator.desired.alerts import LOAD_ALERTS, SERVING, alert_subject, no_replica_available
-from vllm_operator.desired.autoscaler import KV_CACHE_METRIC, RUNNING_METRIC
+from vllm_operator.desired.autoscaler import ADAPTER_KV_CACHE_METRIC, REQUESTS_METRIC, RUNNING_METRIC
 from vllm_operator.desired.objectives import BURN_RATES
 from vllm_operator.install.alerts import OPERATOR_ALERTS, OperatorSubject
 
@@ -108,11 +108,10 @@ def test_every_alert_stands_in_the_index_and_in_the_document() -> None:
 
 
 def adapter_rules() -> list[dict[str, Any]]:
-    """The rules for prometheus-adapter in the document, and the first one with its second query."""
+    """The rules for prometheus-adapter in the document: those of its source, then the one for `source: builtin`."""
     blocks = re.findall(r"```yaml\n(.+?)```", AUTOSCALE_PAGE.read_text(), re.DOTALL)
     first, second = (yaml.safe_load(block) for block in blocks if "metricsQuery" in block)
-    custom: list[dict[str, Any]] = first["rules"]["custom"]
-    return [*custom, {**custom[0], **second}]
+    return [*first["rules"]["custom"], *second["rules"]["custom"]]
 
 
 def test_adapter_serves_the_metrics_that_the_autoscaler_asks_for(exported: set[str]) -> None:
@@ -120,8 +119,8 @@ def test_adapter_serves_the_metrics_that_the_autoscaler_asks_for(exported: set[s
     for rule in adapter_rules():
         (series,) = names_in(rule["seriesQuery"])
         assert series in exported
-        served.append(re.sub(rule["name"]["matches"], rule["name"]["as"].replace("${1}", r"\1"), series))
-    assert served == [RUNNING_METRIC, KV_CACHE_METRIC, RUNNING_METRIC]
+        served.append(re.sub(rule["name"].get("matches", "^.*$"), rule["name"]["as"].replace("${1}", r"\1"), series))
+    assert served == [RUNNING_METRIC, ADAPTER_KV_CACHE_METRIC, REQUESTS_METRIC]
 
 
 @pytest.mark.parametrize(("position", "expected"), [(0, 5), (1, 0.75), (2, 12)])

@@ -68,9 +68,6 @@ class FakeProbes:
     def add(self, target: ProbeTarget) -> None:
         self.added.append(target)
 
-    def loads(self, key: Key) -> dict[str, float]:
-        return {}
-
     def forget(self, key: Key) -> None:
         self.targets.pop(key, None)
 
