@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.autoscale_cost import cost_of_replicas
-from tools.bench.autoscale_keda import keda_and_prometheus
 from tools.harness import rights
 from tools.harness.control_plane import control_plane
 from tools.harness.crds import install_keda_crd
 from tools.harness.fake_fleet import FakeFleet, host_address, publish_metrics_api, wait_until_served
+from tools.harness.keda import keda_and_prometheus
 from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import OperatorProcess, free_port
 from vllm_operator.api.crd import crd
@@ -127,7 +127,7 @@ def bench() -> dict[str, Any]:
             figures["operator"] = Spikes(kube, fleet, {"source": "operator"}, "operator").measure()
         if "keda" in chosen and os.environ.get("AUTOSCALE_KEDA"):
             prometheus = stack.enter_context(keda_and_prometheus(kube, plane.folder, NAMESPACE))
-            keda = {"source": "keda", "keda": {"serverAddress": prometheus}}
+            keda = {"source": "keda", "keda": {"serverAddress": prometheus.url}}
             figures["keda"] = Spikes(kube, fleet, keda, "keda").measure()
     if "cost" in chosen:
         figures["cost"] = asyncio.run(cost_of_replicas())

@@ -35,6 +35,7 @@ class FakeReplica:
         is_silent: it accepts connections and answers nothing.
         has_metrics: it exports the metrics of the engine, as without `--disable-log-stats`.
         finished: requests that it has finished.
+        own: requests in flight at this replica alone, besides its part of the load.
         asked: times of its answers to `/metrics`, by the monotonic clock.
     """
 
@@ -42,6 +43,7 @@ class FakeReplica:
     is_silent: bool = False
     has_metrics: bool = True
     finished: int = 0
+    own: float = 0.0
     asked: list[float] = field(default_factory=list)
 
 
@@ -156,7 +158,7 @@ class FakeFleet:
         name = next((name for name, one in self.replicas.items() if one is replica), "")
         server = self.ready.get(name, "")
         peers = sum(one == server for one in self.ready.values())
-        share = self.in_flight.get(server, 0.0) / max(peers, 1)
+        share = replica.own + self.in_flight.get(server, 0.0) / max(peers, 1)
         running = min(share, float(self.max_num_seqs))
         values = {
             "vllm:num_requests_running": running,

@@ -6,12 +6,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from tools.harness.fake_fleet import host_address, publish_metrics_api
-from tools.harness.kube import Kube
+from tools.harness.kube import Kube, Object
 from tools.harness.operator_process import die_with_parent, free_port
 from tools.localcluster import build, settings
 from tools.localcluster.certificates import Authority, Identity
@@ -21,9 +22,28 @@ KEDA_NAMESPACE = "keda"
 SERVICE = "keda-operator-metrics-apiserver"
 
 
+PASSWORD_HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+"""A bcrypt hash from the documentation of Prometheus. No test needs the password: KEDA is to be refused."""
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """One Prometheus, reached in three ways.
+
+    Attributes:
+        url: without TLS, open to all.
+        protected: without TLS; it asks for a password.
+        private: with TLS by an authority that nobody trusts.
+    """
+
+    url: str
+    protected: str
+    private: str
+
+
 @contextmanager
-def keda_and_prometheus(kube: Kube, folder: Path, namespace: str) -> Iterator[str]:
-    """Run both for the length of the block; yield the URL of Prometheus.
+def keda_and_prometheus(kube: Kube, folder: Path, namespace: str) -> Iterator[Prometheus]:
+    """Run KEDA, and a Prometheus for each way of access, for the length of the block.
 
     Args:
         kube: the administrator's access.
@@ -31,9 +51,14 @@ def keda_and_prometheus(kube: Kube, folder: Path, namespace: str) -> Iterator[st
         namespace: the namespace whose pods Prometheus scrapes.
     """
     with ExitStack() as stack:
-        url = _prometheus(stack, kube, folder, namespace)
+        scrapes = _scrapes(kube, namespace)
+        url = _prometheus(stack, folder, "prometheus", scrapes, None)
         _keda(stack, kube, folder)
-        yield url
+        certificates = folder / "keda-pki"
+        tls = {"cert_file": str(certificates / "tls.crt"), "key_file": str(certificates / "tls.key")}
+        protected = _prometheus(stack, folder, "protected", [], {"basic_auth_users": {"keda": PASSWORD_HASH}})
+        private = _prometheus(stack, folder, "private", [], {"tls_server_config": tls})
+        yield Prometheus(f"http://{url}", f"http://{protected}", f"https://{private}")
 
 
 def _start(stack: ExitStack, command: list[str], log: Path, **variables: str) -> None:
@@ -45,7 +70,7 @@ def _start(stack: ExitStack, command: list[str], log: Path, **variables: str) ->
     stack.callback(process.terminate)
 
 
-def _prometheus(stack: ExitStack, kube: Kube, folder: Path, namespace: str) -> str:
+def _scrapes(kube: Kube, namespace: str) -> list[Object]:
     relabel = [
         {"source_labels": ["__meta_kubernetes_pod_ready"], "regex": "true", "action": "keep"},
         {"source_labels": ["__meta_kubernetes_pod_ip"], "target_label": "__address__", "replacement": "$1:8000"},
@@ -53,14 +78,21 @@ def _prometheus(stack: ExitStack, kube: Kube, folder: Path, namespace: str) -> s
         {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
     ]
     discovery = {"role": "pod", "kubeconfig_file": str(kube.kubeconfig), "namespaces": {"names": [namespace]}}
-    job = {"job_name": "vllm", "kubernetes_sd_configs": [discovery], "relabel_configs": relabel}
-    config = {"global": {"scrape_interval": f"{SCRAPE_SECONDS}s"}, "scrape_configs": [job]}
-    path, port = folder / "prometheus.yml", free_port()
+    return [{"job_name": "vllm", "kubernetes_sd_configs": [discovery], "relabel_configs": relabel}]
+
+
+def _prometheus(stack: ExitStack, folder: Path, name: str, scrapes: list[Object], web: Object | None) -> str:
+    """Start a Prometheus; return its address."""
+    config = {"global": {"scrape_interval": f"{SCRAPE_SECONDS}s"}, "scrape_configs": scrapes}
+    path, address = folder / f"{name}.yml", f"127.0.0.1:{free_port()}"
     path.write_text(yaml.safe_dump(config))
     program = build.built("prometheus", settings.folders()) / "prometheus"
-    command = [str(program), f"--config.file={path}", f"--storage.tsdb.path={folder / 'prometheus'}"]
-    _start(stack, [*command, f"--web.listen-address=127.0.0.1:{port}"], folder / "prometheus.log")
-    return f"http://127.0.0.1:{port}"
+    command = [str(program), f"--config.file={path}", f"--storage.tsdb.path={folder / name}"]
+    if web is not None:
+        (folder / f"{name}-web.yml").write_text(yaml.safe_dump(web))
+        command.append(f"--web.config.file={folder / f'{name}-web.yml'}")
+    _start(stack, [*command, f"--web.listen-address={address}"], folder / f"{name}.log")
+    return address
 
 
 def _keda(stack: ExitStack, kube: Kube, folder: Path) -> None:
