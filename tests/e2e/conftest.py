@@ -19,7 +19,8 @@ from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABE
 ORDER = (
     # The quickstart is tested while the gated server loads. The rights are read from the audit log of both, before the
     # namespaced operator takes the place of the other one.
-    "test_quickstart", "test_client", "test_plugin", "test_gated", "test_field_cases", "test_rights", "test_namespaced",
+    "test_quickstart", "test_client", "test_autoscaling", "test_plugin", "test_gated", "test_field_cases",
+    "test_rights", "test_namespaced",
     # `make field-cases`.
     "test_served", "test_kinds",
     # `make states`: the rows of the table in docs/reference/status.md.

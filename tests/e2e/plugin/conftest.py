@@ -1,4 +1,4 @@
-"""Two servers: one with an API key and an autoscaler that reads vLLM's metrics, and one that cannot start."""
+"""Two servers: one with an API key and an autoscaler on the operator's metrics, and one that cannot start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from tests.e2e.plugin.program import Program
-from tools.harness.custom_metrics import custom_metrics
 from tools.harness.kube import KIND, Kube, Object
 from tools.harness.real_cluster import RealCluster, cpu_server
 from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
@@ -35,13 +34,6 @@ def program(kube: Kube, place: str) -> Program:
     """The program; PLUGIN_TRANSCRIPT=FILE keeps all commands with their outputs, for the docs."""
     path = os.environ.get("PLUGIN_TRANSCRIPT")
     return Program(kube.kubeconfig, place, Path(path) if path else None)
-
-
-@pytest.fixture(scope="session")
-def metrics(cluster: RealCluster, kube: Kube) -> Iterator[None]:
-    """The metrics of vLLM in the custom metrics API."""
-    with kube.namespace("metrics") as name, custom_metrics(kube, name, cluster.vllm_image):
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +63,7 @@ def secret(kube: Kube, place: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def applied(kube: Kube, place: str, secret: None, metrics: None, manifest_file: str) -> str:
+def applied(kube: Kube, place: str, secret: None, manifest_file: str) -> str:
     """The server that serves, while it loads."""
     kube.kubectl("-n", place, "apply", "-f", manifest_file)
     return SERVING
