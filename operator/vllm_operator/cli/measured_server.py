@@ -176,13 +176,13 @@ def _sum(values: Iterable[int | None]) -> int | None:
 
 
 def _running_metric(scaler: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the average and the target of running requests in a HorizontalPodAutoscaler."""
+    """Return the average and the target of the requests of a replica in a HorizontalPodAutoscaler."""
     from vllm_operator.cli.servers import field, items
-    from vllm_operator.desired.autoscaler import RUNNING_METRIC
+    from vllm_operator.desired.autoscaler import REQUESTS_METRIC, RUNNING_METRIC
 
     def number(entries: Sequence[Mapping[str, Any]], *path: str) -> float | None:
         for entry in entries:
-            if field(entry, "pods", "metric", "name") == RUNNING_METRIC:
+            if field(entry, "pods", "metric", "name") in {REQUESTS_METRIC, RUNNING_METRIC}:
                 amount = parse_quantity(field(entry, "pods", *path))
                 return float(amount) if amount is not None else None
         return None

@@ -66,12 +66,13 @@ def autoscaling(subject: CheckSubject) -> CheckResult:
         return CheckResult(
             "warn",
             "autoscaling is unset: the replicas do not follow the load",
-            "set autoscaling.maxReplicas, or scale the server by KEDA (docs/how-to/autoscale.md)",
+            "set autoscaling.maxReplicas (docs/how-to/autoscale.md)",
         )
-    targets = f"{scaler.target_running_requests} running requests"
+    requests = "running requests" if scaler.source == "prometheus-adapter" else "running and waiting requests"
+    targets = f"{scaler.target_running_requests} {requests}"
     if scaler.target_kv_cache_usage is not None:
         targets += f" and {scaler.target_kv_cache_usage:.0%} of the KV cache"
-    found = f"{scaler.min_replicas} to {scaler.max_replicas} replicas, aims at {targets} per replica"
+    found = f"{scaler.min_replicas} to {scaler.max_replicas} replicas by source: {scaler.source}, aims at {targets} per replica"
     if subject.flag("--disable-log-stats") is not None:
         return CheckResult("fail", "--disable-log-stats hides the metrics of the autoscaler", "remove it")
     active = condition({"status": subject.status}, "AutoscalingActive")
@@ -79,7 +80,7 @@ def autoscaling(subject: CheckSubject) -> CheckResult:
         return CheckResult(
             "fail",
             f"{found}; AutoscalingActive is False: {clean(active.get('message'))}",
-            "serve the metrics with prometheus-adapter (docs/how-to/autoscale.md)",
+            "see the message, and docs/how-to/autoscale.md for the sources",
         )
     return passes(f"{found}{'; it computes' if active.get('status') == 'True' else ''}")
 

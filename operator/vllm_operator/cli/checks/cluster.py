@@ -121,8 +121,9 @@ def metrics_apis(cluster: Cluster) -> CheckResult:
     if "custom.metrics.k8s.io" not in groups:
         return CheckResult(
             "warn",
-            f"{shown}; spec.autoscaling needs custom.metrics.k8s.io",
-            "install prometheus-adapter (docs/how-to/autoscale.md), or scale by KEDA",
+            f"{shown}; autoscaling.source: builtin needs custom.metrics.k8s.io, which the operator serves unless it "
+            "serves single namespaces or was told not to",
+            "let the operator serve it (metricsAPI.enabled), or set autoscaling.source to operator (docs/how-to/autoscale.md)",
         )
     return passes(shown)
 

@@ -18,9 +18,13 @@ MOST_REPLICAS = 10_000
 @click.command()
 @name_argument()
 @cluster_options()
-@click.option("--replicas", type=click.IntRange(0, MOST_REPLICAS), help="Number of replicas, without an autoscaler.")
 @click.option(
-    "--min", "low", type=click.IntRange(1, MOST_REPLICAS), help="Fewest replicas of the autoscaler (minReplicas)."
+    "--replicas",
+    type=click.IntRange(0, MOST_REPLICAS),
+    help="Number of replicas, without an autoscaler. With minReplicas: 0, 1 wakes a server and 0 puts it to sleep.",
+)
+@click.option(
+    "--min", "low", type=click.IntRange(0, MOST_REPLICAS), help="Fewest replicas of the autoscaler (minReplicas)."
 )
 @click.option(
     "--max", "high", type=click.IntRange(1, MOST_REPLICAS), help="Most replicas of the autoscaler (maxReplicas)."
@@ -54,11 +58,12 @@ def wanted_change(server: dict[str, Any], replicas: int | None, bounds: dict[str
         CliError: the server has an autoscaler and --replicas is given, or the other way round.
     """
     scaler = field(server, "spec", "autoscaling")
+    wakes = field(scaler, "minReplicas") == 0 and replicas in {0, 1}
     if replicas is None:
         if not scaler:
             raise CliError(f"{name_of(server)} has no autoscaler (spec.autoscaling is unset): use --replicas")
         return {"autoscaling": bounds}
-    if scaler:
+    if scaler and not wakes:
         low, high = field(scaler, "minReplicas") or 1, field(scaler, "maxReplicas")
         raise CliError(
             f"the autoscaler decides the replicas of {name_of(server)} ({low} to {high}), and spec.replicas is "

@@ -31,6 +31,14 @@ def test_bounds_of_the_autoscaler_are_changed() -> None:
     assert wanted_change(SCALED, None, {"maxReplicas": 5}) == {"autoscaling": {"maxReplicas": 5}}
 
 
+def test_server_that_may_sleep_is_woken_and_put_to_sleep() -> None:
+    sleeper = {"metadata": {"name": "a"}, "spec": {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}}
+    assert wanted_change(sleeper, 1, {}) == {"replicas": 1}
+    assert wanted_change(sleeper, 0, {}) == {"replicas": 0}
+    with pytest.raises(CliError, match="use --min 2 or --max 2"):
+        wanted_change(sleeper, 2, {})
+
+
 def test_wrong_option_names_the_right_one() -> None:
     with pytest.raises(CliError, match="use --min 2 or --max 2"):
         wanted_change(SCALED, 2, {})
