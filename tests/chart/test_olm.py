@@ -50,7 +50,8 @@ def test_validators_find_a_broken_bundle(tmp_path: Path) -> None:
 
 
 def test_bundle_holds_deployment_and_rights_of_the_install_file() -> None:
-    objects = {body["kind"]: body for body in operator_manifests("vllm-operator:0.1.0", NAMESPACE, rights=NO_METRICS_API)}
+    manifests = operator_manifests("vllm-operator:0.1.0", NAMESPACE, rights=NO_METRICS_API)
+    objects = {body["kind"]: body for body in manifests}
     install = service_version()["spec"]["install"]["spec"]
 
     (deployment,) = install["deployments"]

@@ -72,7 +72,8 @@ def autoscaling(subject: CheckSubject) -> CheckResult:
     targets = f"{scaler.target_running_requests} {requests}"
     if scaler.target_kv_cache_usage is not None:
         targets += f" and {scaler.target_kv_cache_usage:.0%} of the KV cache"
-    found = f"{scaler.min_replicas} to {scaler.max_replicas} replicas by source: {scaler.source}, aims at {targets} per replica"
+    bounds = f"{scaler.min_replicas} to {scaler.max_replicas} replicas"
+    found = f"{bounds} by source: {scaler.source}, aims at {targets} per replica"
     if subject.flag("--disable-log-stats") is not None:
         return CheckResult("fail", "--disable-log-stats hides the metrics of the autoscaler", "remove it")
     active = condition({"status": subject.status}, "AutoscalingActive")

@@ -123,7 +123,7 @@ def metrics_apis(cluster: Cluster) -> CheckResult:
             "warn",
             f"{shown}; autoscaling.source: builtin needs custom.metrics.k8s.io, which the operator serves unless it "
             "serves single namespaces or was told not to",
-            "let the operator serve it (metricsAPI.enabled), or set autoscaling.source to operator (docs/how-to/autoscale.md)",
+            "let the operator serve it (metricsAPI.enabled), or set autoscaling.source: operator (how-to/autoscale.md)",
         )
     return passes(shown)
 
