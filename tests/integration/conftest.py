@@ -12,7 +12,7 @@ from tests.integration.servers import Servers
 from tools.harness import rights
 from tools.harness.audit import AuditLog
 from tools.harness.control_plane import Plane
-from tools.harness.crds import install_monitoring_crds
+from tools.harness.crds import install_keda_crd, install_monitoring_crds
 from tools.harness.kube import Kube
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
@@ -48,6 +48,7 @@ def crd_applied(bare: Kube) -> Any:
 def kube(bare: Kube, crd_applied: Any) -> Kube:
     """The cluster with the CRD, and with the optional ones."""
     install_monitoring_crds(bare)
+    install_keda_crd(bare)
     return bare
 
 

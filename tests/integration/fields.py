@@ -206,6 +206,11 @@ CLAIMS = {"resources": {"claims": [{"name": "gpus"}]}, "podTemplate": {"spec": {
     {"name": "gpus", "resourceClaimTemplateName": "gpus"}, {"name": "more", "resourceClaimTemplateName": "more"}
 ]}}}  # fmt: skip
 SCALING = {"autoscaling": {"maxReplicas": 4}}
+KEDA = {"autoscaling": {"maxReplicas": 4, "source": "keda", "keda": {"serverAddress": "http://prometheus:9090"}}}
+FALLBACK = {"autoscaling": {"maxReplicas": 4, "source": "keda", "keda": {
+    "serverAddress": "http://prometheus:9090", "fallback": {"failureThreshold": 5, "replicas": 2}}}}  # fmt: skip
+CRON = {"type": "cron", "metadata": {
+    "timezone": "Etc/UTC", "start": "0 8 * * *", "end": "0 18 * * *", "desiredReplicas": "3"}}  # fmt: skip
 UP = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleUp": {"policies": [
     {"type": "Pods", "value": 1, "periodSeconds": 60}]}}}}  # fmt: skip
 DOWN = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleDown": {"policies": [
@@ -329,11 +334,24 @@ PLACEMENT = [
 ]  # fmt: skip
 
 HPA = "HorizontalPodAutoscaler"
+SCALED = "ScaledObject"
 OPERATIONS = [
     Change("autoscaling.minReplicas", 2, at(HPA, "spec/minReplicas"), 2, SCALING),
     Change("autoscaling.maxReplicas", 6, at(HPA, "spec/maxReplicas"), 6, SCALING),
     Change("autoscaling.targetRunningRequests", 30, at(HPA, "spec/metrics/0/pods/target/averageValue"), "30", SCALING),
     Change("autoscaling.targetKVCacheUsage", 0.8, at(HPA, "spec/metrics/1/pods/target/averageValue"), "800m", SCALING),
+    Change("autoscaling.source", "prometheus-adapter", at(HPA, "spec/metrics/0/pods/metric/name"),
+           "vllm_num_requests_running", SCALING),
+    Change("autoscaling.paused", True, at(HPA, "spec/behavior/scaleUp/selectPolicy"), "Disabled", SCALING),
+    Change("autoscaling.idleSeconds", 60, at(SCALED, "spec/cooldownPeriod"), 60, KEDA),
+    Change("autoscaling.keda.serverAddress", "https://other:9090",
+           at(SCALED, "spec/triggers/0/metadata/serverAddress"), "https://other:9090", KEDA),
+    Change("autoscaling.keda.authentication", "prom", at(SCALED, "spec/triggers/0/authenticationRef/name"), "prom",
+           KEDA),
+    Change("autoscaling.keda.triggers", [CRON], at(SCALED, "spec/triggers/1/type"), "cron", KEDA),
+    Change("autoscaling.keda.pollingIntervalSeconds", 5, at(SCALED, "spec/pollingInterval"), 5, KEDA),
+    Change("autoscaling.keda.fallback.failureThreshold", 7, at(SCALED, "spec/fallback/failureThreshold"), 7, FALLBACK),
+    Change("autoscaling.keda.fallback.replicas", 3, at(SCALED, "spec/fallback/replicas"), 3, FALLBACK),
     Change("autoscaling.behavior.scaleUp.stabilizationWindowSeconds", 5,
            at(HPA, "spec/behavior/scaleUp/stabilizationWindowSeconds"), 5, UP),
     Change("autoscaling.behavior.scaleUp.selectPolicy", "Min", at(HPA, "spec/behavior/scaleUp/selectPolicy"), "Min",
@@ -347,8 +365,8 @@ OPERATIONS = [
            at(HPA, "spec/behavior/scaleUp/policies/0/periodSeconds"), 90, UP),
     Change("autoscaling.behavior.scaleDown.stabilizationWindowSeconds", 5,
            at(HPA, "spec/behavior/scaleDown/stabilizationWindowSeconds"), 5, DOWN),
-    Change("autoscaling.behavior.scaleDown.selectPolicy", "Disabled",
-           at(HPA, "spec/behavior/scaleDown/selectPolicy"), "Disabled", DOWN),
+    Change("autoscaling.behavior.scaleDown.selectPolicy", "Min",
+           at(HPA, "spec/behavior/scaleDown/selectPolicy"), "Min", DOWN),
     Change("autoscaling.behavior.scaleDown.tolerance", "50m", at(HPA, "spec/behavior/scaleDown/tolerance"), "50m",
            DOWN),
     Change("autoscaling.behavior.scaleDown.policies[].type", "Percent",
@@ -423,7 +441,6 @@ SERVICE = (
 CHANGES = (*MODEL, *ENGINE, *PLACEMENT, *OPERATIONS, *SERVICE)
 
 ONE_VALUE = {
-    "autoscaling.source",
     "engine.env[].valueFrom.fieldRef.apiVersion",
     "monitoring.tracing.protocol",  # the endpoint changes with it
     "service.nodePort",

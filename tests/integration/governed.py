@@ -83,6 +83,7 @@ LOOKS: dict[str, Look] = {
     "autoscaling.targetRunningRequests": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.targetKVCacheUsage": at(AUTOSCALER, "spec/metrics"),
     "autoscaling.source": at(AUTOSCALER, "spec/metrics"),
+    "autoscaling.paused": at(AUTOSCALER, "spec/behavior"),
     **dict.fromkeys((f"{BEHAVIOR}", f"{BEHAVIOR}.scaleUp", f"{BEHAVIOR}.scaleDown"), at(AUTOSCALER, "spec/behavior")),
     "autoscaling.behavior.scaleUp.policies": at(AUTOSCALER, "spec/behavior"),
     "autoscaling.behavior.scaleDown.policies": at(AUTOSCALER, "spec/behavior"),
@@ -114,6 +115,14 @@ NO_CHILD = {
     "rollout.waitForIdleSeconds": "it decides when a change of the pods is carried out",
     "rollout.autoRollback": "it decides what the operator does with a failed rollout",
     "paused": "it keeps the operator from the children; the status says so",
+    "autoscaling.idleSeconds": "it decides when a server goes to sleep",
+    **dict.fromkeys(
+        (change.path for change in fields.CHANGES if change.path.startswith("autoscaling.keda")),
+        "it reaches the ScaledObject, which these tests do not read",
+    ),
+    **dict.fromkeys(
+        ("autoscaling.keda", "autoscaling.keda.fallback"), "it reaches the ScaledObject, which these tests do not read"
+    ),
     "version": "it tells which flags and metrics vLLM has: children differ only where those do",
 }
 """Fields whose change need not change any child, each with the reason."""

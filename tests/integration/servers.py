@@ -30,6 +30,7 @@ class Servers:
 
     kube: Kube
     namespace: str
+    kinds: tuple[str, ...] = (*CHILD_KINDS, *OPTIONAL_KINDS)
 
     def create(self, name: str, spec: Mapping[str, Any] | None = None, *, settled: bool = True) -> Object:
         """Create a server and wait until the operator has judged it."""
@@ -95,7 +96,7 @@ class Servers:
 
     def children(self, server: str) -> dict[str, Object]:
         """Kind -> child, for those that exist."""
-        found = {kind: self.find_child(kind, server) for kind in (*CHILD_KINDS, *OPTIONAL_KINDS)}
+        found = {kind: self.find_child(kind, server) for kind in self.kinds}
         return {kind: body for kind, body in found.items() if body is not None}
 
     def essences(self, server: str) -> dict[str, Object]:

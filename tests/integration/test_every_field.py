@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -40,8 +41,9 @@ def live(shared_servers: Servers) -> Servers:
     """A live server, and all that the changes refer to."""
     for body in (secret("hf"), secret("keys"), secret("registry"), claim("models")):
         shared_servers.kube.create(body, shared_servers.namespace)
-    shared_servers.create(NAME)
-    return shared_servers
+    found = replace(shared_servers, kinds=(*shared_servers.kinds, "ScaledObject"))
+    found.create(NAME)
+    return found
 
 
 def set_spec(servers: Servers, spec: Object) -> None:

@@ -2,7 +2,7 @@
 
 A real API server and controller manager; the pods become Ready by themselves and answer as vLLM 0.32 with the numbers
 of the load (`tools.harness.fake_fleet`). The spike goes from no request to several replicas' worth, at random moments
-within the sync period of the autoscaler. Each server is measured as often as AUTOSCALE_ROUNDS says.
+within the sync period of the autoscaler, on AUTOSCALE_ROUNDS servers side by side.
 
 AUTOSCALE_ONLY=builtin,operator,keda chooses what is measured. AUTOSCALE_JSON=FILE writes the figures too. KEDA and
 Prometheus are built from their Go modules where the cache lacks them; without AUTOSCALE_KEDA=1 they are left out.
@@ -16,6 +16,7 @@ import os
 import random
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,6 @@ LIMIT_SECONDS = 90.0
 WATCH_SECONDS = 45.0
 """Seconds after the spike in which the most replicas are looked for."""
 NAMESPACE = "bench"
-PROMETHEUS_ADDRESS = "http://127.0.0.1:{port}"
 
 
 def server(name: str, scaling: Object) -> Object:
@@ -63,29 +63,32 @@ class Spikes:
         self._label = label
 
     def measure(self) -> dict[str, Any]:
-        """Return seconds from the spike to the wanted number of replicas, and the overshoot."""
-        seconds, most = [], []
-        for turn in range(ROUNDS):
-            name = f"{self._label}-{turn}"
-            self._kube.create(server(name, self._scaling), NAMESPACE)
-            self._kube.eventually(lambda name=name: name in self._fleet.ready.values(), within=120)  # type: ignore[misc]
-            # Past the first sync of a new autoscaler, at a random moment of its period.
-            time.sleep(20 + random.uniform(0, 15))
-            began = time.monotonic()
-            self._fleet.in_flight[name] = TARGET * SPIKE - 5
-            reached, highest = self._watch(name, began)
-            seconds.append(reached)
-            most.append(highest)
-            print(f"{name}: {reached if reached is None else round(reached, 1)} s, at most {highest}", flush=True)
-            self._fleet.in_flight.pop(name)
-            self._kube.delete(KIND, name, NAMESPACE)
+        """Return seconds from the spike to the wanted replicas, and the overshoot; all rounds run side by side."""
+        with ThreadPoolExecutor(ROUNDS) as pool:
+            rounds = list(pool.map(self._round, range(ROUNDS)))
+        seconds = [value for value, _ in rounds]
         known = [value for value in seconds if value is not None]
         return {
             "p50": round(statistics.median(known), 2) if known else None,
             "max": round(max(known), 2) if len(known) == len(seconds) else None,
-            "overshoot": max(most) - SPIKE,
+            "overshoot": max(most for _, most in rounds) - SPIKE,
             "rounds": [None if value is None else round(value, 2) for value in seconds],
         }
+
+    def _round(self, turn: int) -> tuple[float | None, int]:
+        """Return the seconds of one spike on a server of its own, and the most replicas."""
+        name = f"{self._label}-{turn}"
+        self._kube.create(server(name, self._scaling), NAMESPACE)
+        self._kube.eventually(lambda: name in self._fleet.ready.values(), within=120)
+        # Past the first sync of a new autoscaler, at a random moment of its period.
+        time.sleep(20 + random.uniform(0, 15))
+        began = time.monotonic()
+        self._fleet.in_flight[name] = TARGET * SPIKE - 5
+        reached, highest = self._watch(name, began)
+        print(f"{name}: {reached if reached is None else round(reached, 1)} s, at most {highest}", flush=True)
+        self._fleet.in_flight.pop(name)
+        self._kube.delete(KIND, name, NAMESPACE)
+        return reached, highest
 
     def _watch(self, name: str, began: float) -> tuple[float | None, int]:
         reached, highest = None, 0
