@@ -1,0 +1,1 @@
+"""The real Argo CD as processes next to a cluster, and a Git repository for it."""
