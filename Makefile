@@ -98,6 +98,10 @@ bench-scale: setup ## A thousand servers at once, compared with a bare write loo
 bench-probes: setup ## Two thousand stand-ins of replicas probed every 5 s (PROBE_REPLICAS, PROBE_INTERVAL, BENCH_JSON)
 	$(RUN) python -m tools.bench.probes
 
+.PHONY: test-autoscaling
+test-autoscaling: setup ## The real autoscalers of Kubernetes and KEDA on stand-ins of replicas, on a real API server
+	$(RUN) pytest tests/autoscaling -q
+
 .PHONY: bench-autoscale
 bench-autoscale: setup ## Seconds from a spike of load to more replicas, and the cost of 500 (AUTOSCALE_JSON, AUTOSCALE_KEDA=1)
 	$(RUN) python -m tools.bench.autoscale

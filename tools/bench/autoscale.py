@@ -76,7 +76,7 @@ class Spikes:
         }
 
     def _round(self, turn: int) -> tuple[float | None, int]:
-        """Return the seconds of one spike on a server of its own, and the most replicas."""
+        """Return the seconds of one spike on a new server, and the most replicas."""
         name = f"{self._label}-{turn}"
         self._kube.create(server(name, self._scaling), NAMESPACE)
         self._kube.eventually(lambda: name in self._fleet.ready.values(), within=120)

@@ -30,7 +30,7 @@ FORMER_BEHAVIOR: dict[str, Any] = {
     },
     "scaleDown": DEFAULT_BEHAVIOR["scaleDown"],
 }
-"""What the operator set before: two replicas in three minutes."""
+"""Former policy of the operator: two replicas in three minutes."""
 
 BEHAVIORS = {"former": FORMER_BEHAVIOR, "kubernetes": KUBERNETES_DEFAULT_BEHAVIOR, "now": DEFAULT_BEHAVIOR}
 
