@@ -42,7 +42,8 @@ DEFAULT_BEHAVIOR: dict[str, Any] = {
 }
 """The operator's own behavior. Requests that run or wait are a load that a new replica does not change until it serves,
 and the autoscaler counts a replica that loads as one without load: so a step of load may be taken at once. A minute's
-period keeps a short burst from ordering dozens of replicas (`tools/bench/autoscale_policies.py`). Replicas are removed one at a time, after ten minutes of low load, since a model takes minutes to load."""
+period keeps a short burst from ordering dozens of replicas (`tools/bench/autoscale_policies.py`). Replicas are
+removed one at a time, after ten minutes of low load, since a model takes minutes to load."""
 
 PAUSED_BEHAVIOR: dict[str, Any] = {
     direction: {**rules, "selectPolicy": "Disabled"} for direction, rules in DEFAULT_BEHAVIOR.items()

@@ -122,7 +122,7 @@ def metrics_apis(cluster: Cluster) -> CheckResult:
         return CheckResult(
             "warn",
             f"{shown}; autoscaling.source: builtin needs custom.metrics.k8s.io, which the operator serves unless it "
-            "serves single namespaces or was told not to",
+            "serves single namespaces, or has the option --no-metrics-api",
             "let the operator serve it (metricsAPI.enabled), or set autoscaling.source: operator (how-to/autoscale.md)",
         )
     return passes(shown)
