@@ -29,8 +29,8 @@ ORDER = (
     "test_rolling_update",
     # `make e2e-plugin`.
     "test_commands", "test_bench", "test_changes", "test_bad_input",
-    # `make chart-test`.
-    "test_install_paths",
+    # `make chart-test`, and Argo CD on a cluster.
+    "test_install_paths", "test_gitops_paths",
     # `make monitoring-test`.
     "test_admission", "test_selection", "test_real_alerts",
 )  # fmt: skip
