@@ -121,15 +121,17 @@ def test_autoscaler_of_the_users_own_on_an_object_metric_scales_the_server(scene
 def test_another_adapter_keeps_the_api_and_is_named(scene: Scene) -> None:
     scene.servers.create("aside", {"autoscaling": {"maxReplicas": 2}})
     scene.becomes("aside", 1)
-    name = "v1beta2.custom.metrics.k8s.io"
+    names = ("v1beta2.custom.metrics.k8s.io", "v1beta1.custom.metrics.k8s.io")
     service = {"namespace": "monitoring", "name": "prometheus-adapter", "port": 443}
     theirs = {"spec": {"service": service, "caBundle": None, "insecureSkipTLSVerify": True}}
-    scene.kube.patch("APIService", name, None, theirs)
     try:
+        for name in names:
+            scene.kube.patch("APIService", name, None, theirs)
         scene.active("aside", "False", "OtherMetricsAdapter", "monitoring/prometheus-adapter", "source to operator")
-        kept = scene.kube.must_get("APIService", name)["spec"]["service"]
-        assert (kept["namespace"], kept["name"]) == ("monitoring", "prometheus-adapter")
+        kept = [scene.kube.must_get("APIService", name)["spec"]["service"] for name in names]
+        assert [(one["namespace"], one["name"]) for one in kept] == [("monitoring", "prometheus-adapter")] * 2
     finally:
-        scene.kube.delete("APIService", name)
-    scene.active("aside", "True", "ValidMetricFound")
-    assert scene.kube.must_get("APIService", name)["spec"]["service"]["namespace"] == "vllm-operator-system"
+        for name in names:
+            scene.kube.delete("APIService", name)
+    scene.active("aside", "True", "ValidMetricFound", within=2 * WITHIN)
+    assert scene.kube.must_get("APIService", names[0])["spec"]["service"]["namespace"] == "vllm-operator-system"

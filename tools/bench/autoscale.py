@@ -2,7 +2,8 @@
 
 A real API server and controller manager; the pods become Ready by themselves and answer as vLLM 0.32 with the numbers
 of the load (`tools.harness.fake_fleet`). The spike goes from no request to several replicas' worth, at random moments
-within the sync period of the autoscaler, on AUTOSCALE_ROUNDS servers side by side.
+within the sync period of the autoscaler, on AUTOSCALE_ROUNDS servers side by side, and by all ways
+to scale at once.
 
 AUTOSCALE_ONLY=builtin,operator,keda chooses what is measured. AUTOSCALE_JSON=FILE writes the figures too. KEDA and
 Prometheus are built from their Go modules where the cache lacks them; without AUTOSCALE_KEDA=1 they are left out.
@@ -124,14 +125,13 @@ def bench() -> dict[str, Any]:
         wait_until_served(kube)
         kube.kubectl("create", "namespace", NAMESPACE)
         fleet = stack.enter_context(FakeFleet(kube, NAMESPACE, 51, START_SECONDS).running())
-        if "builtin" in chosen:
-            figures["builtin"] = Spikes(kube, fleet, {}, "builtin").measure()
-        if "operator" in chosen:
-            figures["operator"] = Spikes(kube, fleet, {"source": "operator"}, "operator").measure()
+        ways: dict[str, Object] = {"builtin": {}, "operator": {"source": "operator"}}
         if "keda" in chosen and os.environ.get("AUTOSCALE_KEDA"):
             prometheus = stack.enter_context(keda_and_prometheus(kube, plane.folder, NAMESPACE))
-            keda = {"source": "keda", "keda": {"serverAddress": prometheus.url}}
-            figures["keda"] = Spikes(kube, fleet, keda, "keda").measure()
+            ways["keda"] = {"source": "keda", "keda": {"serverAddress": prometheus.url}}
+        spikes = {name: Spikes(kube, fleet, way, name) for name, way in ways.items() if name in chosen}
+        with ThreadPoolExecutor(len(ways)) as pool:
+            figures |= zip(spikes, pool.map(Spikes.measure, spikes.values()), strict=True)
     if "cost" in chosen:
         figures["cost"] = asyncio.run(cost_of_replicas())
     return figures
