@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,10 +42,10 @@ def dashboard(request: pytest.FixtureRequest) -> Dashboard:
     return found
 
 
-def exported_by_vllm() -> set[str]:
-    """Names of the samples of all measured releases."""
+def exported_by_vllm(paths: Iterable[Path] = tuple(RELEASES.glob("*.json"))) -> set[str]:
+    """Names of the samples of measured releases; of all by default."""
     families: dict[str, str] = {}
-    for path in RELEASES.glob("*.json"):
+    for path in paths:
         families |= json.loads(path.read_text())["metrics"]
     samples = {f"{name}_bucket" for name, kind in families.items() if kind == "histogram"}
     return samples | set(families) | BEFORE_0_9_2
@@ -72,6 +74,16 @@ def test_metrics_of_queries_are_exported(dashboard: Dashboard) -> None:
     used = {name for query in filled(dashboard, VALUES, "1m") for name in metrics_in(query.expr)}
     assert used
     assert used - known == set()
+
+
+@pytest.mark.parametrize("release", sorted(RELEASES.glob("*.json")), ids=lambda path: str(path.stem))
+def test_each_query_about_replicas_has_a_name_of_each_release(release: Path) -> None:
+    exported = exported_by_vllm([release]) - BEFORE_0_9_2
+    queries = [query for one in DASHBOARDS for query in filled(one, VALUES, "1m")]
+    about_vllm = [query.expr for query in queries if any(name.startswith("vllm:") for name in metrics_in(query.expr))]
+
+    assert len(about_vllm) > 25
+    assert [expr for expr in about_vllm if not metrics_in(expr) & exported] == []
 
 
 def test_queries_and_variables_name_only_known_variables(dashboard: Dashboard) -> None:
