@@ -31,11 +31,13 @@ class Scene:
 
     Attributes:
         plane: the control plane.
+        process: the operator.
         fleet: the replicas, and their load.
         servers: the VLLMServers.
     """
 
     plane: Plane
+    process: OperatorProcess
     fleet: FakeFleet
     servers: Servers
 
@@ -106,7 +108,7 @@ def operated(network: int, *, namespaced: bool) -> Iterator[Scene]:
         if not namespaced:
             wait_until_served(kube)
         fleet = stack.enter_context(FakeFleet(kube, NAMESPACE, network, START_SECONDS).running())
-        yield Scene(plane, fleet, Servers(kube, NAMESPACE))
+        yield Scene(plane, process, fleet, Servers(kube, NAMESPACE))
 
 
 @pytest.fixture(scope="session")

@@ -211,6 +211,13 @@ FALLBACK = {"autoscaling": {"maxReplicas": 4, "source": "keda", "keda": {
     "serverAddress": "http://prometheus:9090", "fallback": {"failureThreshold": 5, "replicas": 2}}}}  # fmt: skip
 CRON = {"type": "cron", "metadata": {
     "timezone": "Etc/UTC", "start": "0 8 * * *", "end": "0 18 * * *", "desiredReplicas": "3"}}  # fmt: skip
+ALWAYS_OPEN = {
+    "autoscaling": {
+        "maxReplicas": 4,
+        "schedule": [{"start": "0 0 * * *", "durationSeconds": 172_800, "minReplicas": 2}],
+    }
+}
+"""A window of two days opens every day."""
 UP = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleUp": {"policies": [
     {"type": "Pods", "value": 1, "periodSeconds": 60}]}}}}  # fmt: skip
 DOWN = {"autoscaling": {"maxReplicas": 4, "behavior": {"scaleDown": {"policies": [
@@ -352,6 +359,8 @@ OPERATIONS = [
     Change("autoscaling.keda.pollingIntervalSeconds", 5, at(SCALED, "spec/pollingInterval"), 5, KEDA),
     Change("autoscaling.keda.fallback.failureThreshold", 7, at(SCALED, "spec/fallback/failureThreshold"), 7, FALLBACK),
     Change("autoscaling.keda.fallback.replicas", 3, at(SCALED, "spec/fallback/replicas"), 3, FALLBACK),
+    Change("autoscaling.schedule[].minReplicas", 3, at(HPA, "spec/minReplicas"), 3, ALWAYS_OPEN),
+    Change("autoscaling.schedule[].maxReplicas", 6, at(HPA, "spec/maxReplicas"), 6, ALWAYS_OPEN),
     Change("autoscaling.behavior.scaleUp.stabilizationWindowSeconds", 5,
            at(HPA, "spec/behavior/scaleUp/stabilizationWindowSeconds"), 5, UP),
     Change("autoscaling.behavior.scaleUp.selectPolicy", "Min", at(HPA, "spec/behavior/scaleUp/selectPolicy"), "Min",
@@ -451,6 +460,11 @@ ONE_VALUE = {
 """Fields that have only one value yet, or whose value Kubernetes keeps when they are unset again."""
 
 ELSEWHERE = {
+    "autoscaling.fastPath": "test_fast_path_changes_no_child_at_rest",
+    **dict.fromkeys(
+        (f"autoscaling.schedule[].{name}" for name in ("timeZone", "start", "end", "durationSeconds")),
+        "test_window_of_a_schedule_sets_the_bounds_while_it_is_open",
+    ),
     "paused": "test_paused_leaves_the_children_alone_until_it_is_lifted",
     "health.probeIntervalSeconds": "test_probe_interval_sets_the_pace_of_probes",
     "health.restartStalled": "test_restart_stalled_deletes_the_pod_of_a_stalled_engine",

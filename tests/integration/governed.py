@@ -114,6 +114,14 @@ NO_CHILD = {
     "rollout.waitForIdle": "it decides when a change of the pods is carried out",
     "rollout.waitForIdleSeconds": "it decides when a change of the pods is carried out",
     "rollout.autoRollback": "it decides what the operator does with a failed rollout",
+    "autoscaling.fastPath": "it decides when replicas are added",
+    "autoscaling.schedule": "the time decides which bounds count",
+    "autoscaling.schedule[].minReplicas": "the time decides which bounds count",
+    "autoscaling.schedule[].maxReplicas": "the time decides which bounds count",
+    "autoscaling.schedule[].timeZone": "the time decides which bounds count",
+    "autoscaling.schedule[].start": "the time decides which bounds count",
+    "autoscaling.schedule[].end": "the time decides which bounds count",
+    "autoscaling.schedule[].durationSeconds": "the time decides which bounds count",
     "paused": "it keeps the operator from the children; the status says so",
     "autoscaling.idleSeconds": "it decides when a server goes to sleep",
     **dict.fromkeys(
@@ -191,7 +199,10 @@ def devices(spec: Object) -> int:
 
 def possible_replicas(spec: Object) -> int:
     """The most replicas that a spec allows."""
-    return int(spec["autoscaling"]["maxReplicas"] if "autoscaling" in spec else spec["replicas"])
+    if "autoscaling" not in spec:
+        return int(spec["replicas"])
+    windows = (window.get("maxReplicas", 0) for window in spec["autoscaling"].get("schedule", ()))
+    return int(max(spec["autoscaling"]["maxReplicas"], *windows, 0))
 
 
 def own_modes(cache: Object | None) -> object:

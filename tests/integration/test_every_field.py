@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -231,3 +233,29 @@ def test_restart_stalled_deletes_the_pod_of_a_stalled_engine(servers: Servers, o
     with stalled_replica(LOOPBACK):
         server = restarted_for_a_stalled_engine(servers, operator, "stalled", LOOPBACK)
     assert len(server["status"]["stalledRestarts"]) == 1
+
+
+def test_fast_path_changes_no_child_at_rest(servers: Servers) -> None:
+    """`tests/autoscaling` shows what it does under load."""
+    servers.create("quick", {"autoscaling": {"maxReplicas": 3}})
+    before = servers.essences("quick")
+    servers.patch("quick", {"autoscaling": {"fastPath": True}})
+    assert servers.essences("quick") == before
+
+
+def test_window_of_a_schedule_sets_the_bounds_while_it_is_open(servers: Servers) -> None:
+    def minimum(**window: Any) -> int:
+        servers.patch("hours", {"autoscaling": {"schedule": [{"minReplicas": 2, **window}]}})
+        servers.accepted("hours")
+        return int(servers.child("HorizontalPodAutoscaler", "hours")["spec"]["minReplicas"])
+
+    servers.create("hours", {"autoscaling": {"maxReplicas": 3}})
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    before, after = (now + timedelta(minutes=minutes) for minutes in (-30, 30))
+    start, end = (f"{one.minute} {one.hour} {one.day} {one.month} *" for one in (before, after))
+    assert minimum(start=start, end=end) == 2
+    assert minimum(start=end, end=start) == 1
+    assert minimum(start=start, durationSeconds=3600) == 2
+    assert minimum(start=start, durationSeconds=600) == 1
+    # The same numbers on the clock of another zone were hours ago.
+    assert minimum(start=start, durationSeconds=3600, timeZone="Asia/Tokyo") == 1

@@ -2,11 +2,11 @@
 
 A real API server and controller manager; the pods become Ready by themselves and answer as vLLM 0.32 with the numbers
 of the load (`tools.harness.fake_fleet`). The spike goes from no request to several replicas' worth, at random moments
-within the sync period of the autoscaler, on AUTOSCALE_ROUNDS servers side by side, and by all ways
-to scale at once.
+within the sync period of the autoscaler, on AUTOSCALE_ROUNDS servers side by side, and by all ways to scale at once.
 
-AUTOSCALE_ONLY=builtin,operator,keda chooses what is measured. AUTOSCALE_JSON=FILE writes the figures too. KEDA and
-Prometheus are built from their Go modules where the cache lacks them; without AUTOSCALE_KEDA=1 they are left out.
+AUTOSCALE_ONLY chooses what is measured, such as builtin,fastpath,cost. AUTOSCALE_JSON=FILE writes the figures too.
+KEDA and Prometheus are built from their Go modules where the cache lacks them; without AUTOSCALE_KEDA=1 they are left
+out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tools.bench.autoscale_cost import cost_of_replicas
+from tools.bench.autoscale_cost import cost_of_fast_path, cost_of_replicas
 from tools.harness import rights
 from tools.harness.control_plane import control_plane
 from tools.harness.crds import install_keda_crd
@@ -43,6 +43,13 @@ LIMIT_SECONDS = 90.0
 WATCH_SECONDS = 45.0
 """Seconds after the spike in which the most replicas are looked for."""
 NAMESPACE = "bench"
+WAYS: dict[str, Object] = {
+    "builtin": {},
+    "fastpath": {"fastPath": True},
+    "operator": {"source": "operator"},
+    "operator-fastpath": {"source": "operator", "fastPath": True},
+}
+"""Ways to scale that need no other program, by name."""
 
 
 def server(name: str, scaling: Object) -> Object:
@@ -98,13 +105,13 @@ class Spikes:
             highest = max(highest, wanted)
             if reached is None and wanted >= SPIKE:
                 reached = time.monotonic() - began
-            time.sleep(0.1)
+            time.sleep(0.05)
         return reached, highest
 
 
 def bench() -> dict[str, Any]:
     """Run every measurement."""
-    chosen = os.environ.get("AUTOSCALE_ONLY", "builtin,operator,keda,cost").split(",")
+    chosen = os.environ.get("AUTOSCALE_ONLY", "builtin,fastpath,operator,operator-fastpath,keda,cost").split(",")
     figures: dict[str, Any] = {"spike_to_replicas": SPIKE, "start_seconds": START_SECONDS}
     with ExitStack() as stack:
         plane = stack.enter_context(control_plane())
@@ -125,7 +132,7 @@ def bench() -> dict[str, Any]:
         wait_until_served(kube)
         kube.kubectl("create", "namespace", NAMESPACE)
         fleet = stack.enter_context(FakeFleet(kube, NAMESPACE, 51, START_SECONDS).running())
-        ways: dict[str, Object] = {"builtin": {}, "operator": {"source": "operator"}}
+        ways = dict(WAYS)
         if "keda" in chosen and os.environ.get("AUTOSCALE_KEDA"):
             prometheus = stack.enter_context(keda_and_prometheus(kube, plane.folder, NAMESPACE))
             ways["keda"] = {"source": "keda", "keda": {"serverAddress": prometheus.url}}
@@ -134,6 +141,7 @@ def bench() -> dict[str, Any]:
             figures |= zip(spikes, pool.map(Spikes.measure, spikes.values()), strict=True)
     if "cost" in chosen:
         figures["cost"] = asyncio.run(cost_of_replicas())
+        figures["fastpath_cost"] = asyncio.run(cost_of_fast_path())
     return figures
 
 

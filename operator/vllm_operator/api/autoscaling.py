@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vllm_operator.api.core import ScalingBehavior
 from vllm_operator.api.fields import CelRule, FreeObject, Model
+from vllm_operator.api.schedule import MAX_WINDOWS, ScheduleWindow
 
 Source = Literal["builtin", "operator", "prometheus-adapter", "keda"]
 """Values of `spec.autoscaling.source`."""
@@ -83,6 +84,17 @@ class Autoscaling(Model):
     idle_seconds: Annotated[int, Field(ge=30, le=604_800)] = Field(
         default=900, description="Seconds without a request after which a server with minReplicas: 0 goes to sleep."
     )
+    fast_path: bool = Field(
+        default=False,
+        description="Raise the fewest replicas of the autoscaler as soon as requests exceed the target, and give that "
+        "back when the autoscaler asks for as many itself or the load is gone. Kubernetes before 1.37 looks at the "
+        "change up to 15 s later; source: operator needs no newer one. Not with source: keda.",
+    )
+    schedule: Annotated[list[ScheduleWindow], Field(max_length=MAX_WINDOWS)] = Field(
+        default_factory=list,
+        description="Windows of time with other bounds. Of several open windows, the one with the largest minReplicas "
+        "counts, then the one with the largest maxReplicas.",
+    )
     keda: Keda | None = Field(default=None, description="The ScaledObject of source: keda.")
     paused: bool = Field(default=False, description="Keep the number of replicas as it is, whatever the load.")
 
@@ -96,5 +108,19 @@ class Autoscaling(Model):
             "self.source != 'keda' || has(self.keda) && (has(self.keda.serverAddress) || has(self.keda.triggers))",
             "source: keda needs keda.serverAddress, the URL of Prometheus, or keda.triggers",
             field_path=".keda",
+        ),
+        CelRule(
+            "!has(self.fastPath) || !self.fastPath || self.source != 'keda'",
+            "fastPath does not work with source: keda, whose autoscaler belongs to KEDA: remove fastPath, or choose "
+            "source: builtin or operator",
+            field_path=".fastPath",
+        ),
+        CelRule(
+            "!has(self.schedule) || self.schedule.all(w, "
+            "(has(w.minReplicas) ? w.minReplicas : self.minReplicas) <= "
+            "(has(w.maxReplicas) ? w.maxReplicas : self.maxReplicas))",
+            "minReplicas must not exceed maxReplicas in any window of schedule, where autoscaling.minReplicas and "
+            "autoscaling.maxReplicas stand for those that a window leaves out: set both in the window",
+            field_path=".schedule",
         ),
     )

@@ -24,8 +24,9 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Endpoint", "string", ".status.endpoint", 1, "URL of the Service inside the cluster"),
     ("GPUs", "integer", ".spec.accelerator.count", 1, "Devices of one replica"),
     ("Image", "string", ".spec.image", 1, "Container image of vLLM"),
-    ("Min", "integer", ".spec.autoscaling.minReplicas", 1, "Fewest replicas of the autoscaler"),
-    ("Max", "integer", ".spec.autoscaling.maxReplicas", 1, "Most replicas of the autoscaler"),
+    ("Min", "integer", ".status.autoscaling.minReplicas", 1, "Fewest replicas of the autoscaler now"),
+    ("Max", "integer", ".status.autoscaling.maxReplicas", 1, "Most replicas of the autoscaler now"),
+    ("Next bounds", "string", ".status.autoscaling.next.time", 1, "When the schedule changes Min or Max"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since creation"),
     ("Message", "string", ".status.message", 0, "The most important problem, with its cause"),
 )

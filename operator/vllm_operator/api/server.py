@@ -9,13 +9,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from vllm_operator.api.names import API_VERSION, KIND, UNREADABLE
+from vllm_operator.api.replica_bounds import ReplicaBounds, plain_bounds
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
 
 
 @dataclass(frozen=True)
 class VLLMServer:
-    """A VLLMServer: identity, typed spec, and the status as the API server holds it."""
+    """A VLLMServer: identity, typed spec, and the status as the API server holds it.
+
+    Attributes:
+        scheduled: the bounds that its schedule puts in force; None for those of the spec.
+    """
 
     namespace: str
     name: str
@@ -23,6 +28,15 @@ class VLLMServer:
     generation: int
     spec: Spec
     status: Mapping[str, Any]
+    scheduled: ReplicaBounds | None = None
+
+    @property
+    def bounds(self) -> ReplicaBounds:
+        """The bounds of its replicas; without autoscaling there is one number."""
+        if self.scheduled is not None:
+            return self.scheduled
+        scaling = self.spec.autoscaling
+        return plain_bounds(scaling) if scaling else ReplicaBounds(self.spec.replicas, self.spec.replicas)
 
     @property
     def key(self) -> str:

@@ -13,6 +13,7 @@ from vllm_operator.api.fields import Annotations, CelRule, FreeObject, Labels, L
 from vllm_operator.api.model import ModelSource
 from vllm_operator.api.operations import Disruption, Health, Monitoring, Rollout
 from vllm_operator.api.placement import Accelerator, Cache, Scheduling, Security
+from vllm_operator.api.replica_bounds import ReplicaBounds, all_bounds
 from vllm_operator.api.service import Service
 
 DEFAULT_IMAGE = "vllm/vllm-openai:v0.32.0"
@@ -103,7 +104,8 @@ class Spec(Model):
         CelRule(
             "!has(self.cache) || !has(self.cache.accessModes) || self.cache.accessModes.exists(m, m in "
             "['ReadWriteMany', 'ReadOnlyMany']) || has(self.cache.perReplica) && self.cache.perReplica || "
-            "(has(self.autoscaling) ? self.autoscaling.maxReplicas : self.replicas) <= 1",
+            "(has(self.autoscaling) ? self.autoscaling.maxReplicas <= 1 && (!has(self.autoscaling.schedule) || "
+            "self.autoscaling.schedule.all(w, !has(w.maxReplicas) || w.maxReplicas <= 1)) : self.replicas <= 1)",
             "a ReadWriteOnce cache cannot serve several replicas: set cache.accessModes: [ReadWriteMany] with a "
             "storage class that offers it, set cache.perReplica: true for a cache of each replica, use "
             "cache.existingClaim, or run one replica",
@@ -120,24 +122,38 @@ class Spec(Model):
 
 
 def possible_replicas(spec: Spec) -> int:
-    """Return the most replicas that the spec allows."""
-    return spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
+    """Return the most replicas that the spec allows at any time."""
+    if spec.autoscaling is None:
+        return spec.replicas
+    return max(bounds.max_replicas for bounds in all_bounds(spec.autoscaling))
 
 
-def is_asleep(spec: Spec) -> bool:
+def fewest_replicas(spec: Spec) -> int:
+    """Return the fewest replicas that the spec allows at any time."""
+    if spec.autoscaling is None:
+        return spec.replicas
+    return min(bounds.min_replicas for bounds in all_bounds(spec.autoscaling))
+
+
+def is_asleep(spec: Spec, bounds: ReplicaBounds) -> bool:
     """Return whether a server that scales to zero was put to sleep; KEDA keeps that state itself."""
     scaling = spec.autoscaling
-    return scaling is not None and scaling.min_replicas == 0 and scaling.source != "keda" and spec.replicas == 0
+    return scaling is not None and bounds.min_replicas == 0 and scaling.source != "keda" and spec.replicas == 0
 
 
-def managed_replicas(spec: Spec) -> int | None:
-    """Return the replicas that the operator gives the Deployment; None while an autoscaler owns the number."""
+def managed_replicas(spec: Spec, bounds: ReplicaBounds) -> int | None:
+    """Return the replicas that the operator gives the Deployment; None while an autoscaler owns the number.
+
+    Args:
+        spec: the spec.
+        bounds: the bounds in force; they count only with autoscaling.
+    """
     scaling = spec.autoscaling
     if scaling is None:
         return spec.replicas
     if scaling.source == "operator":
-        return min(max(spec.replicas, scaling.min_replicas), scaling.max_replicas)
-    return 0 if is_asleep(spec) else None
+        return min(max(spec.replicas, bounds.min_replicas), bounds.max_replicas)
+    return 0 if is_asleep(spec, bounds) else None
 
 
 def surges(spec: Spec) -> bool:

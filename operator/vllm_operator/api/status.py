@@ -91,6 +91,25 @@ class Sizing(Model):
     )
 
 
+class NextBounds(Model):
+    """The next change of the bounds by the schedule."""
+
+    time: StatusText = Field(description="When the bounds change (RFC 3339).")
+    min_replicas: int = Field(description="Fewest replicas from then on.")
+    max_replicas: int = Field(description="Most replicas from then on.")
+
+
+class AutoscalingStatus(Model):
+    """The bounds of the replicas in force."""
+
+    min_replicas: int = Field(description="Fewest replicas now, as spec and schedule say.")
+    max_replicas: int = Field(description="Most replicas now, as spec and schedule say.")
+    raised_min_replicas: int | None = Field(
+        default=None, description="Fewest replicas of the autoscaler while fastPath has raised them."
+    )
+    next: NextBounds | None = Field(default=None, description="The next change of the bounds; absent where none comes.")
+
+
 class Status(Model):
     """The state that the operator observed. Only the operator writes it."""
 
@@ -120,6 +139,9 @@ class Status(Model):
         default=None,
         description="Computed memory of the model, where it is a well-known one. Absent for others, and with settings "
         "such as --enable-lora in extraArgs.",
+    )
+    autoscaling: AutoscalingStatus | None = Field(
+        default=None, description="The bounds of the replicas in force; absent without autoscaling."
     )
     stalled_restarts: Annotated[list[StatusText], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
         default=None,

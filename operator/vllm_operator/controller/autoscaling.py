@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from vllm_operator.api.names import MANAGER
+from vllm_operator.controller.fast_path import FastPath
+from vllm_operator.controller.floor import with_floor
 from vllm_operator.controller.http_endpoints import parse_listen
 from vllm_operator.controller.scaler import Scaler
 from vllm_operator.desired.server_summary import ServerSummary
+from vllm_operator.desired.state import DesiredState
+from vllm_operator.informers.snapshot import Snapshot
 from vllm_operator.informers.store import Store
+from vllm_operator.investigation.other_autoscalers import OtherAutoscalers, is_scaled_by_others, list_autoscalers
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.connection import Connection
 from vllm_operator.kube.key import Key
@@ -36,6 +42,8 @@ class AutoscalingParts:
 
     Attributes:
         scaler: scales the servers that the operator itself scales.
+        others: finds autoscalers of other people.
+        fast_path: raises the fewest replicas of the servers that ask for it.
 
     Raises:
         ListenError: the address of the metrics API is invalid.
@@ -59,6 +67,9 @@ class AutoscalingParts:
             await client.merge_patch(SERVER, server.namespace, server.name, patch, MANAGER, "scale")
 
         self.scaler = Scaler(reader, write_replicas, may_write, lambda key: enqueue_all([key]))
+        self.fast_path = FastPath(reader, self.scaler.scale_now, may_write, lambda key: enqueue_all([key]))
+        list_objects = partial(list_autoscalers, client)
+        self.others = OtherAutoscalers(list_objects, may_write, lambda key: enqueue_all([key]))
         self._metrics_api: MetricsApi | None = None
         if settings.metrics_api is not None:
             host, port = parse_listen(settings.metrics_api, "--metrics-api-listen")
@@ -72,13 +83,49 @@ class AutoscalingParts:
                 lambda: enqueue_all(store.servers()),
             )
 
+    def observe(self, key: Key, desired: DesiredState, snapshot: Snapshot) -> DesiredState:
+        """Take in the present state of a server; return its desired state with a floor that is raised."""
+        if desired.problems or desired.server.scaling is None or self._others(key, desired.server, snapshot):
+            # One writer at a time: the operator scales nothing that something else scales.
+            self.scaler.forget(key)
+            self.fast_path.forget(key)
+            return desired
+        self.scaler.observe(key, desired.server, snapshot.server)
+        self.fast_path.observe(key, desired.server, snapshot)
+        return with_floor(desired, self.fast_path.floor(key))
+
+    def _others(self, key: Key, server: ServerSummary, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return the autoscalers of other people that scale a server besides the operator."""
+        if server.scaling is None:
+            self.others.forget(key)
+            return ()
+        return self.others.of(key, is_suspected=is_scaled_by_others(server.scaling, snapshot))
+
+    def forget(self, key: Key) -> None:
+        """Forget a server that is gone."""
+        self.others.forget(key)
+        self.scaler.forget(key)
+        self.fast_path.forget(key)
+
     def metrics_api_state(self) -> MetricsApiState:
         """Return whether the metrics API is served."""
         return self._metrics_api.state if self._metrics_api is not None else NOT_SERVED
 
+    def status_inputs(self, key: Key, server: ServerSummary) -> dict[str, Any]:
+        """Return the status inputs about autoscaling."""
+        return {
+            "scaling": server.scaling,
+            "bounds": server.bounds,
+            "asleep": server.asleep,
+            "metrics_api": self.metrics_api_state(),
+            "scaling_problem": self.scaler.problem(key),
+            "other_autoscalers": self.others.of(key) if server.scaling else (),
+            "floor": self.fast_path.floor(key),
+        }
+
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Return what runs until the process stops, by the name of its task."""
-        tasks = {"scaler": self._scale()}
+        tasks = {"scaler": self._scale(), "fast path": self.fast_path.run(), "other autoscalers": self.others.run()}
         return tasks if self._metrics_api is None else {**tasks, "metrics API": self._metrics_api.run()}
 
     async def _scale(self) -> None:

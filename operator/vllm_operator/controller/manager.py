@@ -93,7 +93,7 @@ class Manager:
         self._log_reader = ContainerLogReader(partial(read_log_tail, self._client), self._enqueue_merged)
         self._lookups = LookupRunner(partial(run_lookup, self._client), self._enqueue_merged, time.monotonic)
         self._events = EventRecorder(self._client, time.monotonic)
-        forgetful = (self._log_reader, self._lookups, self._events, self._probes, self._autoscaling.scaler)
+        forgetful = (self._log_reader, self._lookups, self._events, self._probes, self._autoscaling)
         applier = Applier(self._client, self._store, time.monotonic)
         self._servers = ServerStates(applier.new_history, time.monotonic, [owner.forget for owner in forgetful])
         self._reconciler = Reconciler(

@@ -133,8 +133,7 @@ class Reconciler:
             self.servers.forget(key)
             return Requeue.never()
         state = self.servers[key]
-        desired = self._desired(key, before)
-        self.autoscaling.scaler.observe(key, desired.server, before.server)
+        desired = self.autoscaling.observe(key, self._desired(key, before), before)
         references = await self.references.check(key.namespace, desired.references, desired.rights_claimed)
         applied = await self._apply(key, state, before, desired, references)
         # The answers to our writes are in the caches by now, and bring no watch event that would enqueue the server.
@@ -157,7 +156,7 @@ class Reconciler:
             raise applied.failure
         if applied.edited_concurrently:
             return Requeue.now()
-        return Requeue.earliest(requeue, recheck_delay(desired, references, applied))
+        return Requeue.earliest(requeue, recheck_delay(desired, references, applied, self.clock()))
 
     async def _refuse_namesakes(self, key: Key, owner: str) -> None:
         """Write into the status of every server with the names of this one's children that it gets none."""
@@ -171,7 +170,9 @@ class Reconciler:
 
     def _desired(self, key: Key, snapshot: Snapshot) -> DesiredState:
         installed = self.optional_kinds.installed
-        desired = self.servers.desired(key, snapshot.server, installed, self.runbooks, snapshot.deployment)
+        desired = self.servers.desired(
+            key, snapshot.server, installed, self.runbooks, snapshot.deployment, self.clock()
+        )
         problems = claim_problems(desired.claim, snapshot.claim)
         if problems:
             return replace(desired, problems=problems)
@@ -277,10 +278,7 @@ class Reconciler:
             endpoint=server.endpoint,
             paused=server.paused,
             autoscaling=server.autoscaling,
-            scaling=server.scaling,
-            asleep=server.asleep,
-            metrics_api=self.autoscaling.metrics_api_state(),
-            scaling_problem=self.autoscaling.scaler.problem(key),
+            **self.autoscaling.status_inputs(key, server),
             missing_scalers=server.missing_scalers,
             scaling_problems=applied.scaling_problems,
             # A number of replicas that an admission policy sets counts as the wanted one: no other is ever reached.

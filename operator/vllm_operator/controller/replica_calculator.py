@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllm_operator.api.autoscaling import Autoscaling
+from vllm_operator.kube.quantity import parse_quantity
+from vllm_operator.probing.replica_load import RequestLoad
+
 TOLERANCE = 0.1
 """Deviation of the load from its target that changes nothing: the default of Kubernetes."""
 
@@ -36,6 +40,31 @@ def replicas_for(loads: Sequence[float], missing: int, target: float, tolerance:
     if abs(1 - new_ratio) <= tolerance or (ratio < 1) != (new_ratio < 1):
         return count
     return math.ceil(round(new_ratio * count, 6))
+
+
+def replicas_for_load(loads: Sequence[RequestLoad], current: int, scaling: Autoscaling) -> int:
+    """Return the replicas that the load of a server needs, by its requests and its KV caches.
+
+    Args:
+        loads: the load of each replica that answers; at least one.
+        current: replicas that the server has or is about to have.
+        scaling: the targets.
+    """
+    tolerance = scale_up_tolerance(scaling)
+    missing = max(current - len(loads), 0)
+    wanted = replicas_for([load.requests for load in loads], missing, scaling.target_running_requests, tolerance)
+    caches = [load.kv_cache_usage for load in loads if load.kv_cache_usage is not None]
+    if scaling.target_kv_cache_usage is not None and caches:
+        missing = max(current - len(caches), 0)
+        wanted = max(wanted, replicas_for(caches, missing, scaling.target_kv_cache_usage, tolerance))
+    return wanted
+
+
+def scale_up_tolerance(scaling: Autoscaling) -> float:
+    """Return the deviation above the target that adds no replica."""
+    rules = scaling.behavior.scale_up if scaling.behavior else None
+    given = parse_quantity(rules.tolerance) if rules and rules.tolerance is not None else None
+    return TOLERANCE if given is None else float(given)
 
 
 @dataclass

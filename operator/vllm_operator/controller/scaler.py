@@ -15,7 +15,8 @@ from typing import Protocol
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.names import GROUP
-from vllm_operator.controller.replica_calculator import ScalingHistory, replicas_for
+from vllm_operator.api.replica_bounds import ReplicaBounds, may_sleep, plain_bounds
+from vllm_operator.controller.replica_calculator import ScalingHistory, replicas_for_load
 from vllm_operator.desired.autoscaler import scaling_behavior
 from vllm_operator.desired.server_summary import ServerSummary
 from vllm_operator.errors import ApiError
@@ -73,6 +74,11 @@ class _Scaled:
     problem: str = ""
     history: ScalingHistory = field(default_factory=ScalingHistory)
 
+    @property
+    def bounds(self) -> ReplicaBounds:
+        """The bounds in force."""
+        return self.server.bounds.bounds if self.server.bounds else plain_bounds(self.scaling)
+
 
 class Scaler:
     """Scale the servers that ask for it, while this process leads.
@@ -116,11 +122,18 @@ class Scaler:
         if known is None or known.server.uid != server.uid:
             self._servers[key] = _Scaled(server, scaling, count, wake, self._clock())
             return
-        if count and not known.replicas:
+        self._update(known, server, scaling, count, wake)
+
+    def _update(
+        self, known: _Scaled, server: ServerSummary, scaling: Autoscaling, replicas: int, wake: datetime | None
+    ) -> None:
+        """Take in the present spec; new replicas, bounds or a new wake-up need a look at once."""
+        before = known.replicas, known.wake, known.bounds
+        if replicas and not known.replicas:
             known.active, known.finished = self._clock(), None
-        if wake != known.wake or count != known.replicas:
+        known.server, known.scaling, known.replicas, known.wake = server, scaling, replicas, wake
+        if before != (known.replicas, known.wake, known.bounds):
             known.due = 0.0
-        known.server, known.scaling, known.replicas, known.wake = server, scaling, count, wake
 
     def forget(self, key: Key) -> None:
         """Forget a server that is gone, or that something else scales."""
@@ -146,6 +159,12 @@ class Scaler:
             one.due = now + SYNC_SECONDS
         await asyncio.gather(*(self._try_to_scale(key, one) for key, one in due))
 
+    async def scale_now(self, key: Key) -> None:
+        """Scale one server at once, since its load needs more replicas."""
+        if (one := self._servers.get(key)) is not None:
+            one.due = self._clock() + SYNC_SECONDS
+            await self._try_to_scale(key, one)
+
     async def _try_to_scale(self, key: Key, one: _Scaled) -> None:
         try:
             await self._scale(key, one)
@@ -154,7 +173,10 @@ class Scaler:
 
     async def _scale(self, key: Key, one: _Scaled) -> None:
         """Wake a server that sleeps, put one to sleep that is idle, and scale one with `source: operator`."""
-        if one.replicas == 0 and one.scaling.min_replicas == 0:
+        if one.replicas == 0 and one.bounds.min_replicas > 0:
+            await self._set(one, one.bounds.min_replicas, "woken by its schedule")
+            return
+        if one.replicas == 0:
             if self._seconds_since_wake(one) < one.scaling.idle_seconds:
                 await self._set(one, 1, "woken by its annotation")
             return
@@ -163,7 +185,7 @@ class Scaler:
         if problem != one.problem:
             one.problem = problem
             self._on_change(key)
-        if one.scaling.min_replicas == 0 and self._is_idle(one, load):
+        if one.bounds.min_replicas == 0 and self._is_idle(one, load):
             await self._set(one, 0, f"put to sleep after {one.scaling.idle_seconds} s without a request")
         elif one.scaling.source == "operator" and load.loads:
             await self._follow(one, load)
@@ -184,17 +206,12 @@ class Scaler:
 
     async def _follow(self, one: _Scaled, load: ServerLoad) -> None:
         """Set the replicas that the load asks for, within the behavior and the bounds."""
-        scaling, current = one.scaling, max(one.replicas, 1)
-        missing = max(current - len(load.loads), 0)
-        wanted = replicas_for([item.requests for item in load.loads], missing, scaling.target_running_requests)
-        caches = [item.kv_cache_usage for item in load.loads if item.kv_cache_usage is not None]
-        if scaling.target_kv_cache_usage is not None and caches:
-            missing = max(current - len(caches), 0)
-            wanted = max(wanted, replicas_for(caches, missing, scaling.target_kv_cache_usage))
+        scaling, current, bounds = one.scaling, max(one.replicas, 1), one.bounds
+        wanted = replicas_for_load(load.loads, current, scaling)
         now = self._clock()
         allowed = one.history.limit(current, wanted, scaling_behavior(scaling), now)
         # Only idleness puts a server to sleep.
-        bounded = min(max(allowed, scaling.min_replicas, 1), scaling.max_replicas)
+        bounded = min(max(allowed, bounds.min_replicas, 1), bounds.max_replicas)
         if bounded != one.replicas:
             await self._set(one, bounded, f"{load_text(load)}, {scaling.target_running_requests} per replica wanted")
             one.history.record(bounded - current, now)
@@ -208,7 +225,7 @@ class Scaler:
 
 def is_scaled_here(scaling: Autoscaling) -> bool:
     """Return whether the operator itself writes the number of replicas."""
-    return scaling.source == "operator" or (scaling.min_replicas == 0 and scaling.source != "keda")
+    return scaling.source == "operator" or (may_sleep(scaling) and scaling.source != "keda")
 
 
 def load_text(load: ServerLoad) -> str:

@@ -47,7 +47,7 @@ class ServerState:
     """Version that the replicas reported; the desired state of few servers depends on it."""
 
     def desired(
-        self, server: Object, installed: frozenset[str], runbooks: str, deployment: Object | None = None
+        self, server: Object, installed: frozenset[str], runbooks: str, deployment: Object | None, now: datetime
     ) -> DesiredState:
         """Return the desired state of a VLLMServer, computed again only when something that it depends on changed.
 
@@ -56,6 +56,7 @@ class ServerState:
             installed: optional kinds that the cluster has.
             runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
             deployment: its live Deployment; None while it does not exist.
+            now: the present time, on which the bounds of a schedule depend.
         """
         metadata = server["metadata"]
         depends_on = (metadata["uid"], metadata.get("generation"), server.get(UNREADABLE), installed, runbooks)
@@ -66,12 +67,13 @@ class ServerState:
             self._desired is None
             or self._desired_for != depends_on
             or is_new_report
+            or not _bounds_hold(self._desired, now)
             or self._template_changed(self._desired, deployment)
         ):
-            self._desired, self._desired_for = desired_state(server, installed, runbooks), depends_on
+            self._desired, self._desired_for = desired_state(server, installed, runbooks, now=now), depends_on
             self._reported = reported
             former = former_state(
-                self._desired, deployment, lambda: desired_state(server, installed, runbooks, drains=False)
+                self._desired, deployment, lambda: desired_state(server, installed, runbooks, drains=False, now=now)
             )
             self._is_former = former is not None
             self._desired = former or self._desired
@@ -95,6 +97,11 @@ class ServerState:
         """
         self.settling_since = min(self.settling_since or now, now)
         return (now - self.settling_since).total_seconds()
+
+
+def _bounds_hold(desired: DesiredState, now: datetime) -> bool:
+    bounds = desired.server.bounds
+    return bounds is None or bounds.holds_at(now)
 
 
 class ServerStates:
@@ -135,12 +142,18 @@ class ServerStates:
         return self._budget.delay(key) or limiter.delay(version)
 
     def desired(
-        self, key: Key, server: Object, installed: frozenset[str], runbooks: str, deployment: Object | None = None
+        self,
+        key: Key,
+        server: Object,
+        installed: frozenset[str],
+        runbooks: str,
+        deployment: Object | None,
+        now: datetime,
     ) -> DesiredState:
         """Return the desired state of a VLLMServer, and charge its namespace for a new one; see `ServerState`."""
         state = self[key]
         former, began = state.computed, time.perf_counter()
-        desired = state.desired(server, installed, runbooks, deployment)
+        desired = state.desired(server, installed, runbooks, deployment, now)
         if desired is not former:
             self._budget.charge(key.namespace, time.perf_counter() - began)
         return desired

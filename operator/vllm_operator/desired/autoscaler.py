@@ -8,6 +8,7 @@ from typing import Any
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.names import child_name
+from vllm_operator.api.replica_bounds import may_sleep
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.desired.model_dump import dump_model
 from vllm_operator.kube.kinds import SCALED_OBJECT
@@ -102,8 +103,8 @@ def autoscaler_plan(server: VLLMServer) -> AutoscalerPlan | None:
         name=child_name(server.name),
         target=child_name(server.name),
         # The operator itself scales to zero and from it, on every version of Kubernetes.
-        min_replicas=max(scaling.min_replicas, 1),
-        max_replicas=scaling.max_replicas,
+        min_replicas=max(server.bounds.min_replicas, 1),
+        max_replicas=server.bounds.max_replicas,
         metrics=_metrics(scaling),
         behavior=scaling_behavior(scaling),
     )
@@ -125,8 +126,8 @@ def scaled_object_plan(server: VLLMServer, installed: Set[str]) -> ScaledObjectP
         name=child_name(server.name),
         target=child_name(server.name),
         annotations={"autoscaling.keda.sh/paused": "true"} if scaling.paused else {},
-        min_replicas=scaling.min_replicas,
-        max_replicas=scaling.max_replicas,
+        min_replicas=server.bounds.min_replicas,
+        max_replicas=server.bounds.max_replicas,
         polling_interval=keda.polling_interval_seconds if keda else 15,
         cooldown=scaling.idle_seconds,
         behavior=DEFAULT_BEHAVIOR if scaling.behavior is None else scaling_behavior(scaling),
@@ -193,7 +194,7 @@ def _prometheus(scaling: Autoscaling, query: str, threshold: str, metric_type: s
         "metadata": {
             "serverAddress": keda.server_address,
             # A server without replicas has no series, and no load.
-            "query": f"({query}) or vector(0)" if scaling.min_replicas == 0 else query,
+            "query": f"({query}) or vector(0)" if may_sleep(scaling) else query,
             "threshold": threshold,
             # KEDA would take a Prometheus that scrapes nothing for a server without load.
             "ignoreNullValues": "false",

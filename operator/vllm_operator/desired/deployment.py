@@ -123,7 +123,7 @@ def _pausing_plan(server: VLLMServer, pod_annotations: Mapping[str, str]) -> Dep
     devices = device_count(spec, values)
     return DeploymentPlan(
         name=child_name(server.name),
-        replicas=managed_replicas(spec),
+        replicas=managed_replicas(spec, server.bounds),
         rollout=rollout_plan(spec),
         selector=selector_labels(server.name),
         pod_labels=recommended_labels(server.name),

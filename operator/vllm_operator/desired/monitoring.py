@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from vllm_operator.api.names import child_name, selector_labels
 from vllm_operator.api.server import VLLMServer
+from vllm_operator.api.spec import fewest_replicas
 from vllm_operator.desired import alerts, objectives
 from vllm_operator.desired.prometheus_rule import AlertTemplate, PrometheusRulePlan, RecordingRulePlan, RuleGroupPlan
 from vllm_operator.kube.kinds import MONITORING_KINDS, POD_MONITOR, PROMETHEUS_RULE
@@ -115,9 +116,7 @@ def _wants_rules(server: VLLMServer) -> bool:
 
 def _expects_replicas(server: VLLMServer) -> bool:
     """Return False for a server that may have 0 replicas: a missing answer is then no alert."""
-    if server.spec.autoscaling is not None:
-        return server.spec.autoscaling.min_replicas > 0
-    return server.spec.replicas > 0
+    return fewest_replicas(server.spec) > 0
 
 
 def _exports_metrics(server: VLLMServer) -> bool:

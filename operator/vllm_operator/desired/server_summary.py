@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.operations import CompletionMode, Health
+from vllm_operator.api.replica_bounds import BoundsInForce
 from vllm_operator.api.server import VLLMServer
 from vllm_operator.api.spec import Spec, is_asleep, managed_replicas
 from vllm_operator.desired.cache_volume import cache_claim
@@ -38,6 +39,7 @@ class ServerSummary:
         replicas: replicas that the spec asks for; None while an autoscaler owns the number.
         autoscaling: the spec asks for an autoscaler.
         scaling: the scaling that the spec asks for; None without any.
+        bounds: the bounds of the replicas in force, and their next change; None without autoscaling.
         asleep: the server was scaled to zero, and waits to be woken.
         cache_claim: name of the claim that holds the cache; None without one.
         downloads: vLLM downloads the model when it starts.
@@ -62,6 +64,7 @@ class ServerSummary:
     replicas: int | None = None
     autoscaling: bool = False
     scaling: Autoscaling | None = None
+    bounds: BoundsInForce | None = None
     asleep: bool = False
     cache_claim: str | None = None
     downloads: bool = False
@@ -78,8 +81,8 @@ class ServerSummary:
         return f"{self.namespace}/{self.name}"
 
 
-def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
-    """Return the summary of `server` in a cluster with the optional kinds `installed`."""
+def summarize(server: VLLMServer, installed: Set[str], bounds: BoundsInForce | None = None) -> ServerSummary:
+    """Return the summary of `server` in a cluster with the optional kinds `installed`, and with these bounds."""
     spec, missing = server.spec, missing_crds(server, installed)
     method, alerts = scrape_method(server, installed), spec.monitoring.alerts.enabled
     children = {
@@ -97,10 +100,11 @@ def summarize(server: VLLMServer, installed: Set[str]) -> ServerSummary:
         wait_for_idle=spec.rollout.wait_for_idle_seconds if spec.rollout.wait_for_idle else None,
         auto_rollback=spec.rollout.auto_rollback,
         limits=_limits(spec),
-        replicas=managed_replicas(spec),
+        replicas=managed_replicas(spec, server.bounds),
         autoscaling=spec.autoscaling is not None,
         scaling=spec.autoscaling,
-        asleep=is_asleep(spec),
+        bounds=bounds,
+        asleep=is_asleep(spec, server.bounds),
         cache_claim=cache_claim(server),
         downloads=resolve_model(spec.model).downloads,
         endpoint=endpoint_url(server),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from vllm_operator.api.problem import Problem
+from vllm_operator.api.replica_bounds import BoundsInForce, bounds_in_force
 from vllm_operator.api.server import VLLMServer, parse_server
+from vllm_operator.api.spec import Spec
 from vllm_operator.desired.children import ChildrenPlan, plan_children
 from vllm_operator.desired.drain import keeps_drain
 from vllm_operator.desired.memory import UNKNOWN, Memory, memory_of
@@ -75,7 +78,12 @@ class DesiredState:
 
 
 def desired_state(
-    body: Mapping[str, Any], installed: frozenset[str], runbooks: str = "", *, drains: bool = True
+    body: Mapping[str, Any],
+    installed: frozenset[str],
+    runbooks: str = "",
+    *,
+    drains: bool = True,
+    now: datetime | None = None,
 ) -> DesiredState:
     """Return the desired state of a VLLMServer; mistakes of its user become problems.
 
@@ -84,6 +92,7 @@ def desired_state(
         installed: optional kinds that the cluster has.
         runbooks: URL of the runbooks that alerts link to, `%s` for the alert.
         drains: the replicas drain by the middleware, where their vLLM can load it.
+        now: the present time, for the schedule of the bounds; None for the bounds outside of all windows.
     """
     try:
         server = parse_server(body)
@@ -91,9 +100,12 @@ def desired_state(
         metadata = body["metadata"]
         identity = ServerSummary(metadata["namespace"], metadata["name"], metadata["uid"])
         return DesiredState(identity, (Problem(error.reason, error.message),))
-    summary, required = summarize(server, installed), references(server)
+    required = references(server)
     if problems := spec_problems(server.spec):
-        return DesiredState(summary, problems, references=required)
+        return DesiredState(summarize(server, installed), problems, references=required)
+    bounds = _bounds(server.spec, now)
+    server = replace(server, scheduled=bounds.bounds if bounds else None)
+    summary = summarize(server, installed, bounds)
     reported = reported_version(server.status) if follows_report(server.spec) else None
     try:
         plan, manifests = _render(server, installed, runbooks, drains=drains)
@@ -113,6 +125,11 @@ def desired_state(
         rights_claimed=RightsClaimed(restricted_problems(server.spec), secrets),
         drains=plan.deployment.drain is not None,
     )
+
+
+def _bounds(spec: Spec, now: datetime | None) -> BoundsInForce | None:
+    """Return the bounds in force; None without autoscaling, and where no time is known."""
+    return bounds_in_force(spec.autoscaling, now) if spec.autoscaling is not None and now is not None else None
 
 
 def _render(

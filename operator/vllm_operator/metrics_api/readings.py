@@ -138,6 +138,14 @@ class LoadReader:
         answered = (samples.get(replica.target.uid) for replica in replicas)
         return ServerLoad(tuple(sample for sample in answered if sample is not None), len(replicas))
 
+    async def peek(self, key: Key, turn: int, count: int, max_age: float) -> ServerLoad:
+        """Return the load of at most `count` replicas of a server, of others in each turn."""
+        replicas = [replica async for replica in self._serving([key])]
+        begin = turn * count % len(replicas) if replicas else 0
+        chosen = (replicas[begin:] + replicas[:begin])[:count]
+        samples = await self._sampler.sample([replica.target for replica in chosen], max_age)
+        return ServerLoad(tuple(samples.values()), len(chosen))
+
     def _keys(self, namespace: str, selector: LabelSelector) -> Iterable[Key]:
         """Return the servers whose pods the selector may match; that of a Deployment names one server."""
         instance = selector.only_value(LABEL_INSTANCE)

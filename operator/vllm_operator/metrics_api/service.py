@@ -33,6 +33,8 @@ from vllm_operator.status.metrics_api_state import STARTING, WAYS_OUT, MetricsAp
 
 REFRESH_SECONDS = 60.0
 """Seconds between two checks of certificate, front proxy and registration."""
+OTHER_SECONDS = 10.0
+"""Seconds between two checks whether another adapter has gone."""
 RETRY_SECONDS = 2.0
 """Seconds between two checks until the API is served."""
 
@@ -101,13 +103,16 @@ class MetricsApi:
         try:
             while True:
                 self._report(await self._try_to_refresh())
-                await asyncio.sleep(REFRESH_SECONDS if self._is_settled() else RETRY_SECONDS)
+                await asyncio.sleep(self._pause())
         finally:
             await self._server.close()
 
-    def _is_settled(self) -> bool:
+    def _pause(self) -> float:
+        """Return the seconds until the next check."""
+        if self.state.reason == "OtherMetricsAdapter":
+            return OTHER_SECONDS
         waits_for_a_leader = not self._may_write() and self._served is not None
-        return self.state.is_served or self.state.reason == "OtherMetricsAdapter" or waits_for_a_leader
+        return REFRESH_SECONDS if self.state.is_served or waits_for_a_leader else RETRY_SECONDS
 
     def _report(self, state: MetricsApiState) -> None:
         if state == self.state:

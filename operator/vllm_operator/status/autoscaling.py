@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.problem import problem_messages
+from vllm_operator.api.replica_bounds import plain_bounds
 from vllm_operator.kube.fields import get_condition, get_str
 from vllm_operator.kube.kinds import SCALED_OBJECT
 from vllm_operator.kube.types import Object
 from vllm_operator.status.assessment import Assessment
+from vllm_operator.status.bounds import floor_message
 from vllm_operator.status.condition_result import ConditionResult
 from vllm_operator.status.inputs import StatusInputs
 from vllm_operator.status.metrics_api_state import STARTING
@@ -31,11 +33,20 @@ def autoscaling_active(assessment: Assessment) -> ConditionResult | None:
         return _autoscaler(assessment)
     if scaling.paused and not inputs.paused:
         return ConditionResult("False", "Paused", "autoscaling.paused is true: the number of replicas stays as it is")
+    if inputs.other_autoscalers and not inputs.problems:
+        return ConditionResult("False", "OtherAutoscaler", _others_message(inputs))
     if scaling.source == "operator":
         return _operator(inputs, scaling)
     if scaling.source == "keda":
         return _scaled_object(inputs)
-    return _with_metrics_api(_autoscaler(assessment), inputs, scaling)
+    return _with_floor(_with_metrics_api(_autoscaler(assessment), inputs, scaling), inputs)
+
+
+def _with_floor(found: ConditionResult, inputs: StatusInputs) -> ConditionResult:
+    """Return the result with the reason for a raised floor."""
+    if not inputs.floor:
+        return found
+    return ConditionResult(found.status, found.reason, f"{found.message}; {floor_message(inputs)}")
 
 
 def _with_metrics_api(found: ConditionResult, inputs: StatusInputs, scaling: Autoscaling) -> ConditionResult:
@@ -50,6 +61,15 @@ def _with_metrics_api(found: ConditionResult, inputs: StatusInputs, scaling: Aut
     return found
 
 
+def _others_message(inputs: StatusInputs) -> str:
+    """Return which autoscalers scale the same pods, and the way out."""
+    names = ", ".join(inputs.other_autoscalers)
+    return (
+        f"{names}: it scales the same pods as spec.autoscaling, and two autoscalers stop each other. Delete it, or "
+        "remove spec.autoscaling and let it name the VLLMServer"
+    )
+
+
 def asleep_message(inputs: StatusInputs) -> str:
     """Return how a server that sleeps is woken."""
     name = get_str(inputs.snapshot.server, "metadata", "name") or "NAME"
@@ -57,14 +77,14 @@ def asleep_message(inputs: StatusInputs) -> str:
 
 
 def _operator(inputs: StatusInputs, scaling: Autoscaling) -> ConditionResult:
-    bounds = f"from {scaling.min_replicas} to {scaling.max_replicas} replicas"
+    bounds = str(inputs.bounds.bounds if inputs.bounds else plain_bounds(scaling))
     if inputs.paused:
         return ConditionResult("False", "Paused", "the operator scales nothing until spec.paused is false")
     if inputs.problems:
         return ConditionResult("False", "Refused", "the operator scales nothing until the spec is accepted")
     if inputs.scaling_problem:
         return ConditionResult("False", "NoMetrics", inputs.scaling_problem)
-    return ConditionResult("True", "OperatorScales", f"the operator scales by itself, {bounds}")
+    return ConditionResult("True", "OperatorScales", f"the operator scales by itself, from {bounds}")
 
 
 def _autoscaler(assessment: Assessment) -> ConditionResult:
@@ -99,9 +119,24 @@ def _with_remedy(assessment: Assessment, entry: Object) -> str:
         return message
     if not assessment.serving:
         return f"{message}: no replica serves yet"
+    if assessment.inputs.scaling is not None and assessment.inputs.scaling.source == "prometheus-adapter":
+        return f"{message}: {_adapter_remedy(message, assessment.inputs.metrics_api.is_served)}"
     if assessment.inputs.metrics_api.is_served:
         return f"{message}: the replicas export no load. Remove --disable-log-stats, and check that image runs vLLM"
     return message
+
+
+def _adapter_remedy(message: str, is_served_here: bool) -> str:
+    """Return what to do where prometheus-adapter gives no metrics."""
+    if is_served_here:
+        cause = "the operator serves custom.metrics.k8s.io, so no adapter does: give the API to the adapter"
+    elif "could not find the requested resource" in message:
+        cause = "nothing serves custom.metrics.k8s.io: install prometheus-adapter"
+    elif "no metrics returned" in message:
+        cause = "Prometheus or its adapter has no series of these pods: let Prometheus scrape them, and add the rule"
+    else:
+        cause = "check that the adapter runs and reaches Prometheus"
+    return f"{cause} (docs: how-to/autoscale), or set autoscaling.source to builtin, which needs neither"
 
 
 def _scaled_object(inputs: StatusInputs) -> ConditionResult:

@@ -10,6 +10,7 @@ from vllm_operator.api.status import MAX_REPLICA_STATUSES, Phase
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.status.assessment import Assessment, describe, held_back_message
 from vllm_operator.status.autoscaling import asleep_message
+from vllm_operator.status.bounds import bounds_status
 from vllm_operator.status.conditions import conditions, operator_unreachable_message
 from vllm_operator.status.engine_info import engine_info
 from vllm_operator.status.limits import within_limits
@@ -44,6 +45,7 @@ def build_status(assessment: Assessment) -> dict[str, Any]:
         "endpoint": inputs.endpoint or None,
         **engine_info(assessment),
         "sizing": dict(inputs.sizing) or None,
+        "autoscaling": bounds_status(inputs),
         "stalledRestarts": list(inputs.stalled_restarts) or None,
         "replicaStatuses": [replica.as_status() for replica in assessment.replicas[:MAX_REPLICA_STATUSES]],
         "conditions": conditions(assessment),

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.problem import Problem
+from vllm_operator.api.replica_bounds import BoundsInForce, RaisedFloor
 from vllm_operator.api.status import MAX_REPLICA_STATUSES
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.informers.snapshot import Snapshot
@@ -33,6 +34,9 @@ class StatusInputs:
         paused: `spec.paused` is true.
         autoscaling: something scales the server on its load.
         scaling: the scaling that the spec asks for; None without any.
+        bounds: the bounds of its replicas in force, and their next change; None without any.
+        floor: the raised floor of its autoscaler; None while it is not raised.
+        other_autoscalers: autoscalers of other people that scale the same pods.
         asleep: the server was scaled to zero, and waits to be woken.
         metrics_api: whether the operator serves its metrics API.
         missing_scalers: optional kinds that scaling needs and the cluster lacks.
@@ -88,6 +92,9 @@ class StatusInputs:
     rolled_back: str = ""
     sizing: Mapping[str, int | bool] = field(default_factory=dict)
     scaling: Autoscaling | None = None
+    bounds: BoundsInForce | None = None
+    floor: RaisedFloor | None = None
+    other_autoscalers: tuple[str, ...] = ()
     asleep: bool = False
     metrics_api: MetricsApiState = STARTING
     missing_scalers: tuple[str, ...] = ()

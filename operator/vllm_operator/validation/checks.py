@@ -8,7 +8,7 @@ from vllm_operator.api.engine import set_flags
 from vllm_operator.api.problem import Problem
 from vllm_operator.api.spec import Spec
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.validation import kubernetes_checks, slo_checks
+from vllm_operator.validation import kubernetes_checks, scaling_checks, slo_checks
 from vllm_operator.validation.argument_checks import (
     config_file_warnings,
     engine_fits_one_pod,
@@ -17,7 +17,7 @@ from vllm_operator.validation.argument_checks import (
 from vllm_operator.validation.claim_checks import scaling_notes, surge_can_mount_cache
 from vllm_operator.validation.device_notes import device_warnings
 from vllm_operator.validation.flag_checks import MOST_PROBLEMS, flags_exist, values_fit
-from vllm_operator.validation.scaling_checks import behavior_is_consistent, scaling_warnings
+from vllm_operator.validation.scaling_checks import scaling_warnings
 from vllm_operator.validation.shell_quotes import suggested_items
 from vllm_operator.validation.tracing_checks import tracing_flags_exist, tracing_is_set_once, tracing_notes
 from vllm_operator.validation.version_checks import entrypoint_warnings, version_warnings
@@ -189,6 +189,6 @@ CHECKS: tuple[Check, ...] = (
     api_key_is_in_a_secret,
     surge_can_mount_cache,
     *slo_checks.CHECKS,
-    behavior_is_consistent,
+    *scaling_checks.CHECKS,
     *kubernetes_checks.CHECKS,
 )

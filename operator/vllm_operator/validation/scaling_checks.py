@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.problem import Problem
+from vllm_operator.api.replica_bounds import ScheduleError, all_bounds, check_window, may_sleep
 from vllm_operator.api.spec import Spec
-from vllm_operator.vllm.arguments import extra_flags
+from vllm_operator.vllm.arguments import engine_values, extra_flags
+
+_SOME_DAY = datetime(2025, 1, 1, tzinfo=UTC)
+"""Day from which a start and an end are looked for: whether one comes at all does not depend on it."""
+
+SMALLEST_BATCH = 256
+"""Requests that vLLM runs at once where neither maxNumSeqs nor a large GPU raises it (`get_batch_defaults`)."""
 
 _HIDES_METRICS = "--disable-log-stats"
 
@@ -35,11 +43,59 @@ def behavior_is_consistent(spec: Spec) -> Iterator[Problem]:
         )
 
 
+def bounds_are_ordered(spec: Spec) -> Iterator[Problem]:
+    """Refuse bounds that cross; the API server checks only those that a request changes."""
+    scaling = spec.autoscaling
+    for position, bounds in enumerate(all_bounds(scaling) if scaling else ()):
+        if bounds.min_replicas > bounds.max_replicas:
+            path = f"spec.autoscaling.schedule[{position - 1}]" if position else "spec.autoscaling"
+            yield Problem(
+                "InvalidBounds",
+                f"{path}.minReplicas: {bounds.min_replicas} exceeds maxReplicas ({bounds.max_replicas}): lower "
+                "minReplicas or raise maxReplicas",
+            )
+
+
+def schedule_is_readable(spec: Spec) -> Iterator[Problem]:
+    """Refuse windows whose time zone or cron expressions cannot be read, or never come."""
+    for position, window in enumerate(spec.autoscaling.schedule if spec.autoscaling else ()):
+        try:
+            check_window(window, _SOME_DAY)
+        except ScheduleError as error:
+            path = f"spec.autoscaling.schedule[{position}].{error.field}"
+            yield Problem("InvalidSchedule", f"{path}: {error}")
+
+
+def fast_path_can_work(spec: Spec) -> Iterator[Problem]:
+    """Refuse a fast path that something else forbids."""
+    scaling = spec.autoscaling
+    if scaling is None or not scaling.fast_path:
+        return
+    if scaling.source == "keda":
+        yield Problem(
+            "FastPathImpossible",
+            "spec.autoscaling.fastPath: KEDA owns the autoscaler of source: keda, whose fewest replicas the operator "
+            "cannot raise: remove fastPath, or choose source: builtin or operator",
+        )
+    rules = scaling.behavior.scale_up if scaling.behavior else None
+    if rules is not None and rules.select_policy == "Disabled":
+        yield Problem(
+            "ContradictoryBehavior",
+            "spec.autoscaling.fastPath: behavior.scaleUp.selectPolicy: Disabled forbids to add replicas: remove one of "
+            "the two",
+        )
+
+
 def scaling_warnings(spec: Spec) -> Iterator[str]:
     """Return the parts of an accepted scaling that cannot work as they are."""
     scaling = spec.autoscaling
     if scaling is None:
         return
+    if engine_values(spec).max_num_seqs is None and scaling.target_running_requests >= SMALLEST_BATCH:
+        yield (
+            f"autoscaling.targetRunningRequests: {scaling.target_running_requests} may be more than a replica runs at "
+            f"once, {SMALLEST_BATCH} on most GPUs: set engine.maxNumSeqs above it"
+        )
     if any(flag.name == _HIDES_METRICS for flag in extra_flags(spec)):
         yield (f"engine.extraArgs: {_HIDES_METRICS} hides the load, so that nothing scales: remove it")
     if _cannot_wake(scaling):
@@ -51,4 +107,7 @@ def scaling_warnings(spec: Spec) -> Iterator[str]:
 
 def _cannot_wake(scaling: Autoscaling) -> bool:
     keda = scaling.keda
-    return scaling.source == "keda" and scaling.min_replicas == 0 and keda is not None and not keda.triggers
+    return scaling.source == "keda" and may_sleep(scaling) and keda is not None and not keda.triggers
+
+
+CHECKS = (behavior_is_consistent, bounds_are_ordered, schedule_is_readable, fast_path_can_work)

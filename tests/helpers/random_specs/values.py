@@ -134,6 +134,17 @@ def _extra_args(rng: random.Random) -> list[str]:
     return [item for group in groups for item in group]
 
 
+def _windows(rng: random.Random) -> list[dict[str, Any]]:
+    """Windows that can be read; their bounds may not fit those outside of them."""
+    windows = []
+    for _ in range(rng.randint(0, 2)):
+        window: dict[str, Any] = {"start": rng.choice(["0 8 * * 1-5", "30 22 * * *", "0 0 29 2 *"])}
+        window |= rng.choice([{"end": "15 18 * * *"}, {"durationSeconds": 3600}])
+        window |= rng.choice([{}, {"timeZone": "Europe/Berlin"}, {"timeZone": "Asia/Kolkata"}])
+        windows.append(window | rng.choice([{"minReplicas": 2}, {"maxReplicas": 3}, {"minReplicas": 0}]))
+    return windows
+
+
 def _policies(rng: random.Random) -> list[dict[str, Any]]:
     types = rng.sample(["Pods", "Percent"], rng.randint(1, 2))
     return [{"type": kind, "value": rng.randint(1, 5), "periodSeconds": rng.choice((15, 60, 1800))} for kind in types]
@@ -280,6 +291,7 @@ VALUES: dict[str, Choose] = {
     "autoscaling.maxReplicas": one_of(1, 3, 4, 10_000),
     "autoscaling.targetRunningRequests": one_of(1, 50, 100),
     "autoscaling.targetKVCacheUsage": one_of(0.001, 0.5, 0.8, 1),
+    "autoscaling.schedule": _windows,
     "autoscaling.behavior.scaleUp.policies": _policies,
     "autoscaling.behavior.scaleDown.policies": _policies,
     "autoscaling.behavior.scaleUp.tolerance": one_of("50m", "0.1", 1),

@@ -107,6 +107,7 @@ def test_objects_with_defaults_inside_have_one_themselves() -> None:
         "spec.cache",
         "spec.autoscaling",
         "spec.autoscaling.keda",
+        "spec.autoscaling.schedule[]",
         "spec.autoscaling.keda.fallback",
         "spec.monitoring.slo",
         "spec.monitoring.tracing",

@@ -25,8 +25,9 @@ async def test_process_without_the_metrics_api_says_so() -> None:
     assert autoscaling.metrics_api_state().reason == "MetricsAPIDisabled"
     assert "autoscaling.source" in autoscaling.metrics_api_state().message
     tasks = autoscaling.tasks()
-    assert list(tasks) == ["scaler"]
-    tasks["scaler"].close()
+    assert list(tasks) == ["scaler", "fast path", "other autoscalers"]
+    for task in tasks.values():
+        task.close()
 
 
 async def test_metrics_api_is_a_background_task() -> None:
@@ -35,7 +36,7 @@ async def test_metrics_api_is_a_background_task() -> None:
     tasks = autoscaling.tasks()
 
     assert autoscaling.metrics_api_state().reason == "MetricsAPIStarting"
-    assert list(tasks) == ["scaler", "metrics API"]
+    assert list(tasks) == ["scaler", "fast path", "other autoscalers", "metrics API"]
     for task in tasks.values():
         task.close()
 

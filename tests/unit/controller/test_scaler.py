@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.fakes import FakeClock
 from vllm_operator.api.autoscaling import Autoscaling
+from vllm_operator.api.replica_bounds import bounds_in_force
 from vllm_operator.controller.scaler import NO_LOAD, SYNC_SECONDS, WAKE_ANNOTATION, Scaler
 from vllm_operator.desired.server_summary import ServerSummary
 from vllm_operator.errors import ApiError
@@ -53,7 +54,8 @@ class Scene:
 
     def observe(self, **summary: Any) -> None:
         scaling = Autoscaling.model_validate({"maxReplicas": 10, **self.fields})
-        server = ServerSummary("llm", "mistral", "uid", autoscaling=True, scaling=scaling, **summary)
+        bounds = bounds_in_force(scaling, self.now)
+        server = ServerSummary("llm", "mistral", "uid", autoscaling=True, scaling=scaling, bounds=bounds, **summary)
         body = {"metadata": {"annotations": self.annotations}, "spec": {"replicas": self.replicas}}
         self.scaler.observe(KEY, server, body)
 
@@ -236,3 +238,51 @@ async def test_standby_scales_nothing(scene: Scene, monkeypatch: pytest.MonkeyPa
     task.cancel()
 
     assert scene.written == [4]
+
+
+EARLY = {"start": "10 8 * * *", "end": "20 8 * * *", "minReplicas": 3, "maxReplicas": 4}
+
+
+async def test_schedule_bounds_what_the_operator_sets(scene: Scene) -> None:
+    scene.fields = {"source": "operator", "schedule": [EARLY]}
+    scene.load_now = [busy(50.0)]
+    await scene.pass_seconds(595)
+    assert scene.written == []
+
+    await scene.pass_seconds(20)
+    assert scene.written == [3]
+    scene.load_now = [busy(400.0)] * 3
+    await scene.pass_seconds(60)
+    assert scene.written == [3, 4]
+
+
+async def test_sleeping_server_is_woken_by_its_schedule(sleepy: Scene) -> None:
+    sleepy.fields = {**sleepy.fields, "schedule": [EARLY]}
+    sleepy.replicas = 0
+    await sleepy.pass_seconds(595)
+    assert sleepy.written == []
+
+    await sleepy.pass_seconds(20)
+    assert sleepy.written == [3]
+
+
+async def test_server_may_sleep_in_a_window_only(sleepy: Scene) -> None:
+    sleepy.fields = {"minReplicas": 1, "maxReplicas": 4, "idleSeconds": 60, "schedule": [{**EARLY, "minReplicas": 0}]}
+    sleepy.load_now = [busy(0.0)]
+    await sleepy.pass_seconds(590)
+    assert sleepy.written == []
+
+    await sleepy.pass_seconds(120)
+    assert sleepy.written == [0]
+    sleepy.load_now = []
+    await sleepy.pass_seconds(600)
+    assert sleepy.written == [0, 1], "woken when the window closed"
+
+
+async def test_fast_path_scales_at_once(scene: Scene) -> None:
+    scene.load_now = [busy(195.0)]
+    scene.observe()
+    await scene.scaler.scale_now(KEY)
+
+    assert scene.written == [4]
+    await scene.scaler.scale_now(Key("llm", "unknown"))

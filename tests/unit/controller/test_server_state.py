@@ -36,6 +36,7 @@ class CountedStates:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
         self.states = server_states()
+        self.now = NOW
         monkeypatch.setattr(server_state, "desired_state", self._compute)
 
     def _compute(self, *arguments: Any, **options: Any) -> DesiredState:
@@ -49,7 +50,7 @@ class CountedStates:
         key: Key = KEY,
         deployment: dict[str, Any] | None = None,
     ) -> DesiredState:
-        return self.states[key].desired(server, installed, "", deployment)
+        return self.states[key].desired(server, installed, "", deployment, self.now)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_new_specs_of_one_namespace_are_paced_together(monkeypatch: pytest.Monke
     states, now = server_states(), iter(range(0, 100_000, 100))
     monkeypatch.setattr(server_state.time, "perf_counter", lambda: float(next(now)))
     assert states.spec_delay(KEY, 1) == 0.0
-    states.desired(KEY, body(), NONE, "")
+    states.desired(KEY, body(), NONE, "", None, NOW)
     assert states.spec_delay(KEY, 1) == 0.0
     assert states.spec_delay(KEY, 2) > 0
     assert states.spec_delay(OTHER, 1) > 0
@@ -186,3 +187,25 @@ def test_server_from_before_the_middleware_is_computed_once_for_each_generation(
     desired = counted.desired(changed, deployment=old)
     assert desired.drains
     assert counted.desired(changed, deployment=deployment_of(desired)) is desired
+
+
+def test_bounds_of_a_schedule_are_computed_again_when_a_window_opens(counted: CountedStates) -> None:
+    window = {"start": "0 10 * * *", "end": "0 12 * * *", "minReplicas": 3}
+    server = body(autoscaling={"maxReplicas": 4, "schedule": [window]})
+
+    def minimum() -> int:
+        desired = counted.desired(server)
+        hpa = next(one.body for one in desired.manifests if one.kind == "HorizontalPodAutoscaler")
+        assert desired.server.bounds is not None
+        assert hpa["spec"]["minReplicas"] == desired.server.bounds.bounds.min_replicas
+        return int(hpa["spec"]["minReplicas"])
+
+    assert minimum() == 1
+    counted.now = NOW + timedelta(minutes=59)
+    assert minimum() == 1
+    assert counted.times == 1
+    counted.now = NOW + timedelta(hours=1)
+    assert minimum() == 3
+    counted.now = NOW + timedelta(hours=3)
+    assert minimum() == 1
+    assert counted.times == 3

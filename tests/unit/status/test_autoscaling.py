@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from tests.helpers.pods import condition, ready_pod
 from tests.helpers.status_inputs import condition_of, conditions, inputs, status_of
 from vllm_operator.api.autoscaling import Autoscaling
 from vllm_operator.api.problem import Problem
+from vllm_operator.api.replica_bounds import RaisedFloor
 from vllm_operator.diagnosis.diagnosis import Diagnosis
 from vllm_operator.status.metrics_api_state import NOT_SERVED, SERVED, STARTING, MetricsApiState
 
@@ -61,10 +64,18 @@ def test_replicas_without_metrics_are_named() -> None:
     assert "no replica serves yet" in active(autoscaler=FAILED)[2]
 
 
-def test_other_adapters_message_stays_as_it_is() -> None:
+def test_adapter_without_metrics_is_named_with_the_way_out() -> None:
     given = {"scaling": scaling(source="prometheus-adapter"), "metrics_api": NOT_SERVED, "autoscaler": FAILED}
+    status, reason, message = active(ready_pod(), **given)
 
-    assert active(ready_pod(), **given) == ("False", "FailedGetPodsMetric", "no metrics returned")
+    assert (status, reason) == ("False", "FailedGetPodsMetric")
+    assert message.startswith("no metrics returned: Prometheus or its adapter has no series of these pods")
+    absent = hpa(("ScalingActive", "False", "FailedGetPodsMetric", "the server could not find the requested resource"))
+    assert "install prometheus-adapter" in active(ready_pod(), **{**given, "autoscaler": absent})[2]
+    silent = hpa(("ScalingActive", "False", "FailedGetPodsMetric", "the server is unable to handle the request"))
+    ours = {**given, "metrics_api": SERVED}
+    assert "the operator serves custom.metrics.k8s.io, so no adapter does" in active(ready_pod(), **ours)[2]
+    assert "check that the adapter runs" in active(ready_pod(), **{**given, "autoscaler": silent})[2]
 
 
 def test_second_autoscaler_is_named_with_the_way_out() -> None:
@@ -143,3 +154,22 @@ def test_keda_scales(known: dict[str, Any], expected: tuple[str, str, str]) -> N
 
     assert (status, reason) == expected[:2]
     assert expected[2] in message
+
+
+def test_autoscaler_of_other_people_is_named_whoever_scales() -> None:
+    for source in ("builtin", "operator", "prometheus-adapter"):
+        known = {"scaling": scaling(source=source), "other_autoscalers": ("HorizontalPodAutoscaler web",)}
+        status, reason, message = active(ready_pod(), autoscaler=WORKS, **known)
+
+        assert (status, reason) == ("False", "OtherAutoscaler")
+        assert message.startswith("HorizontalPodAutoscaler web: it scales the same pods")
+        assert "Delete it, or remove spec.autoscaling" in message
+
+
+def test_raised_floor_is_explained() -> None:
+    floor = RaisedFloor(4, datetime(2026, 3, 2, 8, 0, tzinfo=UTC), "195 requests at 1 replicas")
+    status, reason, message = active(ready_pod(), autoscaler=WORKS, floor=floor)
+
+    assert (status, reason) == ("True", "ValidMetricFound")
+    assert "fastPath keeps at least 4 replicas since 2026-03-02T08:00:00Z, since there were 195 requests" in message
+    assert "since there were" not in active(ready_pod(), autoscaler=WORKS, floor=replace(floor, cause=""))[2]

@@ -57,3 +57,58 @@ def test_keda_that_cannot_wake_is_named() -> None:
     asleep["keda"] = {**PROMETHEUS, "triggers": [{"type": "cron"}]}
     assert not any("cannot wake" in warning for warning in spec_warnings(scaled(**asleep)))
     assert not any("cannot wake" in warning for warning in spec_warnings(spec()))
+
+
+WINDOW = {"timeZone": "Europe/Berlin", "start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "minReplicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"timeZone": "Mars/Olympus"}, 'spec.autoscaling.schedule[1].timeZone: "Mars/Olympus" is no time zone'),
+        ({"start": "0 25 * * *"}, 'spec.autoscaling.schedule[1].start: "0 25 * * *" is no cron expression'),
+        ({"end": "0 0 30 2 *"}, "spec.autoscaling.schedule[1].end:"),
+        ({"start": "0 0 * 2 MON#5"}, 'spec.autoscaling.schedule[1].start: "0 0 * 2 MON#5" never comes'),
+    ],
+)
+def test_schedule_that_cannot_be_read_is_refused(change: dict[str, Any], words: str) -> None:
+    (problem,) = spec_problems(scaled(schedule=[WINDOW, {**WINDOW, **change}]))
+
+    assert problem.reason == "InvalidSchedule"
+    assert problem.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"minReplicas": 5}, "spec.autoscaling.minReplicas: 5 exceeds maxReplicas (4)"),
+        ({"schedule": [WINDOW, {**WINDOW, "minReplicas": 6}]}, "spec.autoscaling.schedule[1].minReplicas: 6 exceeds"),
+        ({"minReplicas": 3, "schedule": [{**WINDOW, "minReplicas": None, "maxReplicas": 2}]}, "schedule[0]"),
+    ],
+)
+def test_bounds_that_cross_are_refused(fields: dict[str, Any], path: str) -> None:
+    (problem,) = spec_problems(scaled(**fields))
+
+    assert problem.reason == "InvalidBounds"
+    assert path in problem.message
+
+
+def test_schedule_that_fits_is_accepted() -> None:
+    given = scaled(schedule=[WINDOW, {**WINDOW, "minReplicas": 6, "maxReplicas": 8}], fastPath=True)
+
+    assert spec_problems(given) == ()
+
+
+def test_fast_path_that_cannot_work_is_refused() -> None:
+    (problem,) = spec_problems(scaled(source="keda", keda=PROMETHEUS, fastPath=True))
+    assert (problem.reason, "spec.autoscaling.fastPath" in problem.message) == ("FastPathImpossible", True)
+
+    (problem,) = spec_problems(scaled(fastPath=True, behavior={"scaleUp": {"selectPolicy": "Disabled"}}))
+    assert (problem.reason, "spec.autoscaling.fastPath" in problem.message) == ("ContradictoryBehavior", True)
+
+
+def test_target_that_most_gpus_cannot_reach_is_named() -> None:
+    assert any("set engine.maxNumSeqs above it" in note for note in spec_warnings(scaled(targetRunningRequests=256)))
+    assert not any("maxNumSeqs" in note for note in spec_warnings(scaled(targetRunningRequests=255)))
+    enough = scaled({"maxNumSeqs": 512}, targetRunningRequests=256)
+    assert not any("maxNumSeqs" in note for note in spec_warnings(enough))

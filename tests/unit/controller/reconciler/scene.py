@@ -77,6 +77,9 @@ class FakeProbes:
     def loads(self, key: Key) -> dict[str, float]:
         return {}
 
+    def service_failure(self, key: Key, revision: str) -> str:
+        return ""
+
     def status_delay(self, key: Key) -> float | None:
         return self.delay
 
