@@ -143,7 +143,7 @@ e2e-plugin: setup ## Every command of the plugin on the real cluster, with an au
 	$(RUN) pytest tests/e2e/plugin -q
 
 .PHONY: e2e-drain
-e2e-drain: setup ## Count lost requests while replicas leave a real cluster of two nodes (DRAIN_EVENTS, DRAIN_PLAIN, DRAIN_JSON)
+e2e-drain: setup ## Count lost requests while replicas leave a real cluster of two nodes (DRAIN_EVENTS, DRAIN_PLAIN, DRAIN_WAVES_SECONDS, DRAIN_JSON)
 	$(RUN) python -m tools.drain
 
 .PHONY: test-client
