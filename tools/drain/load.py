@@ -75,7 +75,8 @@ class Outcome:
         total: requests that were sent and ended.
         seconds: how long each answered request took.
         lost: the requests without a whole answer.
-        refused: connections that were refused while `expect_refusals` was set: nobody was there to answer.
+        refused: refused connections of attempts that began or ended while `expect_refusals` was set: nobody was
+            there to answer.
     """
 
     total: int = 0
@@ -92,7 +93,9 @@ class Outcome:
         refused = f", and {self.refused} refused while it slept" if self.refused else ""
         text = f"{len(self.lost)} of {self.total} lost{refused}; {took}"
         causes = Counter(f"{one.client}: {one.cause}" for one in self.lost)
-        return "\n".join([text, *(f"    {count} x {cause}" for cause, count in causes.most_common(8))])
+        seconds = ", ".join(f"{one.second:.0f}" for one in self.lost[:20])
+        when = [f"    begun at second {seconds}"] if self.lost else []
+        return "\n".join([text, *(f"    {count} x {cause}" for cause, count in causes.most_common(8)), *when])
 
 
 class Load:
@@ -170,11 +173,12 @@ class Load:
         tokens = int(min(max(wanted, FEWEST_TOKENS), MOST_TOKENS))
         body = {**self._model, "prompt": "hello", "max_tokens": tokens, "ignore_eos": True, "stream": streamed}
         began = time.monotonic()
-        outcome = self._outcome
+        outcome, begins_unserved = self._outcome, self.expect_refusals
         try:
             check(await client.post(self._url, body), streamed)
         except (aiohttp.ClientConnectorError, httpx.ConnectError) as error:
-            if self.expect_refusals:
+            # An attempt that begins while nobody serves may be refused only later: its packets are repeated.
+            if begins_unserved or self.expect_refusals:
                 outcome.refused += 1
                 await asyncio.sleep(0.5)
                 return
