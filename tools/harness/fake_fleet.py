@@ -24,6 +24,7 @@ PORT = 8000
 METRICS = REPOSITORY / "tests" / "data" / "vllm-0.32-metrics.txt"
 MODELS = json.dumps({"object": "list", "data": [{"id": "tiny", "max_model_len": 512}]}).encode()
 POLL_SECONDS = 0.1
+METRICS_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
@@ -200,7 +201,10 @@ class _Connection(asyncio.Protocol):
             body = self._fleet.metrics(self._replica)
         else:
             body = bodies.get(path, b"{}")
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        # Prometheus takes no answer without its type.
+        kind = METRICS_TYPE if path == "/metrics" else b"application/json"
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n" % (kind, len(body))
+        self._transport.write(head + body)
 
 
 def host_address() -> str:

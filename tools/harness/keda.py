@@ -139,7 +139,7 @@ def _keda(stack: ExitStack, kube: Kube, folder: Path) -> None:
         f"--tls-private-key-file={certificates / 'tls.key'}",
         f"--cert-dir={certificates}",
         f"--metrics-service-address=localhost:{metrics_port}",
-        f"--metrics-port={free_port()}",
+        f"--port={free_port()}",
     ]
     _start(stack, adapter, folder / "keda-adapter.log", **variables)
     publish_metrics_api(kube, KEDA_NAMESPACE, SERVICE, address, adapter_port)

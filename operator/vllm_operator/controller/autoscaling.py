@@ -58,6 +58,7 @@ class AutoscalingParts:
         may_write: Callable[[], bool],
         enqueue_all: Callable[[Iterable[Key]], None],
     ) -> None:
+        self._probes = probes
         self._sampler = LoadSampler(lambda: probes.session)
         reader = LoadReader(store, self._sampler)
         client = ApiClient(connection, may_write)
@@ -106,6 +107,13 @@ class AutoscalingParts:
         self.others.forget(key)
         self.scaler.forget(key)
         self.fast_path.forget(key)
+
+    def loads(self, key: Key) -> dict[str, float]:
+        """Return pod name -> requests that run or wait in it, as last seen by the scaler or else by a probe.
+
+        A probe may be older than the fall of the load for which the scaler removes replicas.
+        """
+        return {**self._probes.loads(key), **self.scaler.requests(key)}
 
     def metrics_api_state(self) -> MetricsApiState:
         """Return whether the metrics API is served."""

@@ -187,7 +187,7 @@ class Reconciler:
         server = desired.server
         if desired.problems or references.missing or server.paused:
             return ApplyResult()
-        await self.deletion_costs.prepare(key, before, server.replicas, self.probes.loads(key))
+        await self.deletion_costs.prepare(key, before, server.replicas, self.autoscaling.loads(key))
         unknown_kinds = self.optional_kinds.lacking
         applied = await self.applier.apply(key, server, state.writes, desired.manifests, unknown_kinds)
         for kind in applied.kinds_gone:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -62,6 +62,7 @@ class _Scaled:
         finished: requests that its replicas had finished at the last look; None before the first.
         due: time of the next look.
         problem: why it cannot be scaled.
+        requests: pod -> its requests at the last look.
     """
 
     server: ServerSummary
@@ -72,6 +73,7 @@ class _Scaled:
     finished: float | None = None
     due: float = 0.0
     problem: str = ""
+    requests: Mapping[str, float] = field(default_factory=dict)
     history: ScalingHistory = field(default_factory=ScalingHistory)
 
     @property
@@ -144,6 +146,11 @@ class Scaler:
         known = self._servers.get(key)
         return known.problem if known else ""
 
+    def requests(self, key: Key) -> Mapping[str, float]:
+        """Return pod -> its requests at the last look, which a scale-down was computed from."""
+        known = self._servers.get(key)
+        return known.requests if known else {}
+
     async def run(self) -> None:
         """Scale until cancelled."""
         while True:
@@ -181,6 +188,7 @@ class Scaler:
                 await self._set(one, 1, "woken by its annotation")
             return
         load = await self._loads.load(key)
+        one.requests = load.requests
         problem = NO_LOAD if load.serving and not load.loads else ""
         if problem != one.problem:
             one.problem = problem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Protocol
 
@@ -62,10 +62,17 @@ class ServingReplica:
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """The load of the replicas of one server that answered, and the number of those that take requests."""
+    """The load of the replicas of one server that answered, and the number of those that take requests.
+
+    Attributes:
+        samples: the samples of the replicas.
+        serving: replicas that take requests.
+        requests: pod -> its running and waiting requests, of the replicas that answered.
+    """
 
     samples: tuple[RequestLoadSample, ...]
     serving: int
+    requests: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loads(self) -> list[RequestLoad]:
@@ -135,8 +142,10 @@ class LoadReader:
         """Return the load of one server."""
         replicas = [replica async for replica in self._serving([key])]
         samples = await self._sampler.sample([replica.target for replica in replicas], max_age)
-        answered = (samples.get(replica.target.uid) for replica in replicas)
-        return ServerLoad(tuple(sample for sample in answered if sample is not None), len(replicas))
+        pairs = ((replica.pod, samples.get(replica.target.uid)) for replica in replicas)
+        answered = [(pod, sample) for pod, sample in pairs if sample is not None]
+        requests = {pod: sample.load.requests for pod, sample in answered if sample.load is not None}
+        return ServerLoad(tuple(sample for _, sample in answered), len(replicas), requests)
 
     async def peek(self, key: Key, turn: int, count: int, max_age: float) -> ServerLoad:
         """Return the load of at most `count` replicas of a server, of others in each turn."""

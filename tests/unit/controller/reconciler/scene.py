@@ -47,9 +47,9 @@ async def run_no_lookup(*_: Any) -> Diagnosis:
     raise AssertionError
 
 
-def no_autoscaling(store: Store) -> AutoscalingParts:
+def no_autoscaling(store: Store, probes: ProbeManager) -> AutoscalingParts:
     """Return the parts for autoscalers, without a metrics API and without an API server."""
-    connection, probes = cast("Connection", None), cast("ProbeManager", None)
+    connection = cast("Connection", None)
     return AutoscalingParts(Settings(), connection, store, probes, lambda: False, lambda keys: None)
 
 
@@ -126,7 +126,7 @@ class Scene:
             lookups=lookups,
             remediator=Remediator(api, self.store, probes, events, self.metrics.count_stalled_restart),  # type: ignore[arg-type]
             status_writer=StatusWriter(api, self.store, events),  # type: ignore[arg-type]
-            autoscaling=no_autoscaling(self.store),
+            autoscaling=no_autoscaling(self.store, probes),
             clock=lambda: self.now,
         )
 
