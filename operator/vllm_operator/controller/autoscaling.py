@@ -128,6 +128,7 @@ class AutoscalingParts:
             "metrics_api": self.metrics_api_state(),
             "scaling_problem": self.scaler.problem(key),
             "other_autoscalers": self.others.of(key) if server.scaling else (),
+            "keda_failure": self.others.failure(key) if server.scaling and server.scaling.source == "keda" else "",
             "floor": self.fast_path.floor(key),
         }
 

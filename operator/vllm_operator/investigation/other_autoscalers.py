@@ -1,7 +1,10 @@
 """Find the autoscalers of other people that scale a server which the operator scales already.
 
-They are not watched, since each of them changes its status all the time. The namespaces of servers with autoscaling are
-listed from time to time instead.
+The HorizontalPodAutoscaler that KEDA makes of the server's ScaledObject is read on the way: KEDA reports a trigger that
+fails, and nothing when its metrics do not reach that autoscaler.
+
+Autoscalers are not watched, since each of them changes its status all the time. The namespaces of servers with
+autoscaling are listed from time to time instead.
 """
 
 from __future__ import annotations
@@ -47,6 +50,9 @@ MAX_LIST_BYTES = 8 * 1024 * 1024
 MAX_NAMED = 5
 """Autoscalers of one server that the status names."""
 
+MAX_FAILURE_CHARACTERS = 500
+"""Characters of the failure of an autoscaler that the status quotes."""
+
 HPA = CHILD_KINDS["HorizontalPodAutoscaler"]
 
 logger = logging.getLogger(__name__)
@@ -81,11 +87,33 @@ def others_by_server(kind: str, bodies: Iterable[Object], namespace: str) -> dic
         # That of a ScaledObject is named by its ScaledObject.
         if owners & {KIND, SCALED_OBJECT}:
             continue
-        target = get(body, "spec", "scaleTargetRef")
-        name, target_kind = get_str(target, "name"), get_str(target, "kind") or DEPLOYMENT.name
-        if name and target_kind in {DEPLOYMENT.name, KIND}:
-            key = Key(namespace, child_name(name) if target_kind == KIND else name)
+        if (key := _scaled_server(body, namespace)) is not None:
             found.setdefault(key, []).append(f"{kind} {get_str(body, 'metadata', 'name')}")
+    return found
+
+
+def _scaled_server(body: Object, namespace: str) -> Key | None:
+    """Return the server whose pods an autoscaler scales, by its Deployment's name; None for other kinds."""
+    target = get(body, "spec", "scaleTargetRef")
+    name, kind = get_str(target, "name"), get_str(target, "kind") or DEPLOYMENT.name
+    if not name or kind not in {DEPLOYMENT.name, KIND}:
+        return None
+    return Key(namespace, child_name(name) if kind == KIND else name)
+
+
+def failures_by_server(bodies: Iterable[Object], namespace: str) -> dict[Key, str]:
+    """Return server -> what keeps the HorizontalPodAutoscaler of its ScaledObject from scaling, as reason: message."""
+    found: dict[Key, str] = {}
+    for body in bodies:
+        owners = {get_str(owner, "kind") for owner in get_list(body, "metadata", "ownerReferences")}
+        entries = [get_condition(body, kind) for kind in ("AbleToScale", "ScalingActive")]
+        failed = [entry for entry in entries if get_str(entry, "status") == "False"]
+        # KEDA stops the autoscaler of its own accord where it pauses the ScaledObject or scales it to zero.
+        failed = [entry for entry in failed if get_str(entry, "reason") != "ScalingDisabled"]
+        key = _scaled_server(body, namespace)
+        if key is not None and SCALED_OBJECT in owners and failed:
+            text = f"{get_str(failed[0], 'reason')}: {get_str(failed[0], 'message')}"
+            found[key] = text[:MAX_FAILURE_CHARACTERS]
     return found
 
 
@@ -105,11 +133,12 @@ def is_scaled_by_others(scaling: Autoscaling, snapshot: Snapshot) -> bool:
 
 @dataclass
 class _Namespace:
-    """One namespace: when it is listed next, and the other autoscalers by server."""
+    """One namespace: when it is listed next, and by server the other autoscalers and the failure of KEDA's."""
 
     due: float
     listed: float = float("-inf")
     found: Mapping[Key, list[str]] = field(default_factory=dict)
+    failures: Mapping[Key, str] = field(default_factory=dict)
 
 
 class OtherAutoscalers:
@@ -150,6 +179,11 @@ class OtherAutoscalers:
             known.due = min(known.due, known.listed + FOUND_SECONDS)
         return tuple(sorted(known.found.get(key, ()))[:MAX_NAMED])
 
+    def failure(self, key: Key) -> str:
+        """Return what keeps the autoscaler that KEDA made for a server from scaling; empty when nothing is known."""
+        known = self._namespaces.get(key.namespace)
+        return known.failures.get(key, "") if known else ""
+
     def forget(self, key: Key) -> None:
         """Forget a server that is gone, or that the operator does not scale."""
         if key in self._servers:
@@ -173,25 +207,45 @@ class OtherAutoscalers:
 
     async def _look(self, namespace: str, known: _Namespace) -> None:
         known.listed = self._clock()
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                found = await self._read(namespace)
-        except (ApiError, TimeoutError) as error:
-            logger.info("the autoscalers of namespace %s cannot be listed: %s", namespace, str(error) or "no answer")
-            known.due = self._clock() + LIST_SECONDS
-            return
-        changed = [key for key in self._servers if found.get(key) != known.found.get(key)]
-        known.found = found
-        is_found = any(key in self._servers for key in found)
+        found: dict[Key, list[str]] = {}
+        failures: dict[Key, str] = {}
+        for kind in (HPA, CHILD_KINDS[SCALED_OBJECT]):
+            bodies = await self._listed(kind, namespace)
+            if bodies is None:
+                # What was found before is still the best that is known.
+                _keep(known.found, kind.name, found)
+                failures = dict(known.failures) if kind == HPA else failures
+                continue
+            for key, names in others_by_server(kind.name, bodies, namespace).items():
+                found.setdefault(key, []).extend(names)
+            if kind == HPA:
+                failures = failures_by_server(bodies, namespace)
+        changed = [
+            key
+            for key in self._servers
+            if found.get(key) != known.found.get(key) or failures.get(key) != known.failures.get(key)
+        ]
+        known.found, known.failures = found, failures
+        is_found = any(key in self._servers for key in (*found, *failures))
         known.due = self._clock() + (FOUND_SECONDS if is_found else LIST_SECONDS)
         for key in changed:
             if key.namespace == namespace:
                 self._on_change(key)
 
-    async def _read(self, namespace: str) -> dict[Key, list[str]]:
-        found: dict[Key, list[str]] = {}
-        for kind in (HPA, CHILD_KINDS[SCALED_OBJECT]):
-            bodies = await self._list_objects(kind, namespace)
-            for key, names in others_by_server(kind.name, bodies, namespace).items():
-                found.setdefault(key, []).extend(names)
-        return found
+    async def _listed(self, kind: Kind, namespace: str) -> list[Object] | None:
+        """Return the autoscalers of one kind; None where they cannot be listed."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                bodies: list[Object] = await self._list_objects(kind, namespace)
+                return bodies
+        except (ApiError, TimeoutError) as error:
+            logger.info("%s of namespace %s cannot be listed: %s", kind.name, namespace, str(error) or "no answer")
+            return None
+
+
+def _keep(known: Mapping[Key, list[str]], kind: str, found: dict[Key, list[str]]) -> None:
+    """Add the names of one kind that an earlier list found."""
+    for key, names in known.items():
+        kept = [name for name in names if name.startswith(f"{kind} ")]
+        if kept:
+            found.setdefault(key, []).extend(kept)

@@ -156,6 +156,14 @@ def _scaled_object(inputs: StatusInputs) -> ConditionResult:
     if get_str(fallback, "status") == "True":
         message = f"KEDA cannot read a trigger, and keeps the replicas of keda.fallback{cause}"
         return ConditionResult("False", "Fallback", message)
+    if get_str(ready, "status") == "True" and inputs.keda_failure:
+        # KEDA calls the ScaledObject ready while its metrics do not reach the autoscaler.
+        reason, _, message = inputs.keda_failure.partition(": ")
+        return ConditionResult(
+            "False",
+            reason,
+            f"the HorizontalPodAutoscaler of KEDA cannot scale: {message}. Does keda-operator-metrics-apiserver run?",
+        )
     if get_str(ready, "status") == "True":
         return ConditionResult("True", get_str(ready, "reason") or "Ready", get_str(ready, "message") or "KEDA scales")
     if get_str(ready, "status") == "False":

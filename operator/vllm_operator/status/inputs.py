@@ -37,6 +37,7 @@ class StatusInputs:
         bounds: the bounds of its replicas in force, and their next change; None without any.
         floor: the raised floor of its autoscaler; None while it is not raised.
         other_autoscalers: autoscalers of other people that scale the same pods.
+        keda_failure: what keeps the autoscaler that KEDA made from scaling; empty when nothing is known.
         asleep: the server was scaled to zero, and waits to be woken.
         metrics_api: whether the operator serves its metrics API.
         missing_scalers: optional kinds that scaling needs and the cluster lacks.
@@ -95,6 +96,7 @@ class StatusInputs:
     bounds: BoundsInForce | None = None
     floor: RaisedFloor | None = None
     other_autoscalers: tuple[str, ...] = ()
+    keda_failure: str = ""
     asleep: bool = False
     metrics_api: MetricsApiState = STARTING
     missing_scalers: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from vllm_operator.investigation.other_autoscalers import (
     FOUND_SECONDS,
     LIST_SECONDS,
     OtherAutoscalers,
+    failures_by_server,
     is_scaled_by_others,
     others_by_server,
 )
@@ -54,13 +55,13 @@ class Scene:
         self.objects: dict[str, list[dict[str, Any]]] = {}
         self.lists: list[str] = []
         self.changed: list[Key] = []
-        self.error: ApiError | None = None
+        self.errors: dict[str, ApiError] = {}
         self.others = OtherAutoscalers(self.list_objects, lambda: True, self.changed.append, self.clock)
 
     async def list_objects(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
         self.lists.append(namespace)
-        if self.error:
-            raise self.error
+        if kind.name in self.errors:
+            raise self.errors[kind.name]
         return self.objects.get(kind.name, [])
 
     async def look(self, seconds: float = 0.0, *, is_suspected: bool = False) -> tuple[str, ...]:
@@ -114,9 +115,40 @@ async def test_failed_list_keeps_what_is_known() -> None:
     scene = Scene()
     scene.objects["HorizontalPodAutoscaler"] = [autoscaler("web", "mistral")]
     await scene.look()
-    scene.error = ApiError(403, "Forbidden", "no")
+    scene.errors["HorizontalPodAutoscaler"] = ApiError(403, "Forbidden", "no")
 
     assert await scene.look(FOUND_SECONDS) == ("HorizontalPodAutoscaler web",)
+
+
+async def test_autoscalers_are_found_where_scaled_objects_are_forbidden() -> None:
+    scene = Scene()
+    scene.objects["HorizontalPodAutoscaler"] = [autoscaler("web", "mistral")]
+    scene.errors["ScaledObject"] = ApiError(403, "Forbidden", "no")
+
+    assert await scene.look() == ("HorizontalPodAutoscaler web",)
+
+
+async def test_failure_of_the_autoscaler_that_keda_made_is_told_until_it_ends() -> None:
+    failing = condition("ScalingActive", "False", "", "FailedGetExternalMetric", "no metrics server answers")
+    made = autoscaler("keda-hpa-mistral", "mistral", owner="ScaledObject")
+    scene = Scene()
+    scene.objects["HorizontalPodAutoscaler"] = [{**made, "status": {"conditions": [failing]}}]
+
+    assert await scene.look() == ()
+    assert scene.others.failure(KEY) == "FailedGetExternalMetric: no metrics server answers"
+    assert scene.changed == [KEY]
+
+    scene.objects["HorizontalPodAutoscaler"] = [made]
+    await scene.look(FOUND_SECONDS)
+    assert scene.others.failure(KEY) == ""
+    assert scene.changed == [KEY, KEY]
+
+
+def test_autoscaler_that_keda_paused_has_not_failed() -> None:
+    disabled = condition("ScalingActive", "False", "", "ScalingDisabled", "scaling is disabled")
+    made = autoscaler("keda-hpa-mistral", "mistral", owner="ScaledObject")
+
+    assert failures_by_server([{**made, "status": {"conditions": [disabled]}}], "llm") == {}
 
 
 async def test_namespace_of_a_forgotten_server_is_not_listed() -> None:

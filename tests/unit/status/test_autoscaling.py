@@ -135,6 +135,13 @@ FALLBACK_OBJECT = scaled_object(("Fallback", "True", "FallbackExists", "x"), ("R
             ("True", "ScaledObjectReady", "ok"),
         ),
         (
+            {
+                "scaled_object": scaled_object(("Ready", "True", "ScaledObjectReady", "ok")),
+                "keda_failure": "FailedGetExternalMetric: no server answers",
+            },
+            ("False", "FailedGetExternalMetric", "the HorizontalPodAutoscaler of KEDA cannot scale: no server answers"),
+        ),
+        (
             {"scaled_object": scaled_object(("Ready", "False", "TriggerError", "broken"))},
             ("False", "TriggerError", "broken"),
         ),
