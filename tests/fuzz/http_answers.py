@@ -23,6 +23,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.probing.prober import Prober
 from vllm_operator.probing.replica import ProbedReplica
 from vllm_operator.probing.results import ProbeResults
+from vllm_operator.probing.service_quality import ServiceQuality
 from vllm_operator.probing.stall_detector import StallDetector
 from vllm_operator.probing.targets import ProbeTarget
 
@@ -118,6 +119,7 @@ async def run(answers: int, seed: int) -> Report:
     stalls = StallDetector(results.on_stall_change, time.monotonic, 0.5, 0.1, lambda verdict: None)
     prober = Prober(
         stalls,
+        ServiceQuality(lambda key: None, time.monotonic),
         results,
         time.monotonic,
         TIMEOUT_SECONDS,

@@ -13,7 +13,7 @@ from vllm_operator.api.crd import crd
 from vllm_operator.offline import cel_rules
 from vllm_operator.offline.cel_rules import NoCelLibraryError, has_transition_rules, rule_refusals
 
-FUNCTIONS = {"contains", "double", "endsWith", "exists", "has", "matches", "size", "startsWith", "trim"}
+FUNCTIONS = {"all", "contains", "double", "endsWith", "exists", "has", "matches", "size", "startsWith", "trim"}
 """Functions that were compared with those of Kubernetes (tests/integration/test_render.py)."""
 
 
@@ -55,6 +55,8 @@ def test_rules_of_the_crd_use_only_functions_that_are_supported() -> None:
         ("double(self) < 1.0", 1, False),
         ("double(self) < 1.0", 0.999, True),
         ("self.exists(a, a.startsWith('x'))", ["a", "xy"], True),
+        ("self.all(a, (has(a.b) ? a.b : 2) <= 2)", [{"b": 1}, {}], True),
+        ("self.all(a, (has(a.b) ? a.b : 2) <= 2)", [{"b": 1}, {"b": 3}], False),
         ("(has(self.a) ? self.a.b : self.c) <= 1", {"c": 2}, False),
         ("has(self.a) && self.a.exists(m, m in ['x', 'y'])", {"a": ["z"]}, False),
     ],
