@@ -7,11 +7,13 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from inspect import signature
 from typing import Any
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
 
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.label_selector import InvalidSelectorError, LabelSelector, parse_selector
@@ -25,9 +27,16 @@ HANDSHAKE_SECONDS = 5.0
 BACKLOG = 128
 """Connections that wait to be accepted."""
 MAX_HEADER_BYTES = 16_384
-"""Longest header field, in bytes: a user may be in hundreds of groups, each of which is a field."""
+"""Longest header field, in bytes."""
+MAX_HEADERS = 1024
+"""Most header fields: a user may be in hundreds of groups, each of which is a field."""
 KEEP_ALIVE_SECONDS = 120.0
 """Seconds for which an idle connection is kept. The API server closes one after 90 s."""
+
+_HEADER_LIMITS: dict[str, Any] = {"max_field_size": MAX_HEADER_BYTES}
+if "max_headers" in signature(RequestHandler).parameters:
+    # Newer releases of aiohttp count header fields, and refuse more than 128.
+    _HEADER_LIMITS["max_headers"] = MAX_HEADERS
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +77,7 @@ class MetricsServer:
                 access_log=None,
                 shutdown_timeout=1.0,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
-                max_field_size=MAX_HEADER_BYTES,
+                **_HEADER_LIMITS,
             )
             await self._runner.setup()
         factory = self._runner.server

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from tests.helpers.pods import ready_pod
 from tests.unit.metrics_api.fake_objects import FakeCached, FakeObjects, FakeSampler
@@ -50,11 +51,14 @@ class FakeApiServer:
             raise self.review_error
         return {**body, "status": {"allowed": self.allowed}}
 
-    async def get(self, path: str, user: str = "hpa", certificate: str = "front-proxy") -> tuple[int, dict[str, Any]]:
+    async def get(
+        self, path: str, user: str = "hpa", certificate: str = "front-proxy", groups: Iterable[str] = ()
+    ) -> tuple[int, dict[str, Any]]:
         context = ssl.create_default_context(cadata=self.authorities)
         if certificate:
             context.load_cert_chain(self.authority.certificate(certificate), self.authority.key(certificate))
-        headers = {"X-Remote-User": user} if user else {}
+        named = {"X-Remote-User": user} if user else {}
+        headers = CIMultiDict([*named.items(), *(("X-Remote-Group", group) for group in groups)])
         url = f"https://127.0.0.1:{self.server.port}{path}"
         async with (
             aiohttp.ClientSession() as session,
@@ -136,6 +140,12 @@ async def test_user_without_the_right_is_refused(api: FakeApiServer) -> None:
 
     assert (status, body["reason"]) == (403, "Forbidden")
     assert "user hpa cannot get pods/vllm_num_requests" in body["message"]
+
+
+async def test_user_in_hundreds_of_groups_is_answered(api: FakeApiServer) -> None:
+    groups = [f"team-{number}" for number in range(500)]
+
+    assert (await api.get(f"{PODS}/*/vllm_num_requests", groups=groups))[0] == 200
 
 
 async def test_failed_review_is_no_answer(api: FakeApiServer) -> None:
