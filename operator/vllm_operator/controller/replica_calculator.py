@@ -15,6 +15,9 @@ from vllm_operator.probing.replica_load import RequestLoad
 TOLERANCE = 0.1
 """Deviation of the load from its target that changes nothing: the default of Kubernetes."""
 
+GAP_SECONDS = 60.0
+"""Seconds without a recommendation after which the earlier ones say too little about the load."""
+
 _RECOMMENDATIONS = 4096
 """Recommendations that are kept: an hour of one each second is the longest stabilization window."""
 
@@ -91,6 +94,18 @@ class ScalingHistory:
         if steady > current:
             return min(steady, self._most(current, up, now))
         return max(steady, self._fewest(current, down, now))
+
+    def begin(self, current: int, now: float) -> None:
+        """Take the present replicas for an earlier recommendation where none is known, as Kubernetes does.
+
+        Otherwise a process that has just begun to scale would remove replicas without a stabilization window.
+
+        Args:
+            current: replicas now.
+            now: the time of that recommendation, in monotonic seconds.
+        """
+        if not self.recommendations or now - self.recommendations[-1][0] > GAP_SECONDS:
+            self.recommendations.append((now, current))
 
     def record(self, change: int, now: float) -> None:
         """Remember that replicas were added, or with a negative number removed."""

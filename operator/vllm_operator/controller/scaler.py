@@ -217,6 +217,7 @@ class Scaler:
         scaling, current, bounds = one.scaling, max(one.replicas, 1), one.bounds
         wanted = replicas_for_load(load.loads, current, scaling)
         now = self._clock()
+        one.history.begin(current, now - SYNC_SECONDS)
         allowed = one.history.limit(current, wanted, scaling_behavior(scaling), now)
         # Only idleness puts a server to sleep.
         bounded = min(max(allowed, bounds.min_replicas, 1), bounds.max_replicas)

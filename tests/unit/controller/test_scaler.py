@@ -111,6 +111,25 @@ async def test_bounds_hold(scene: Scene) -> None:
     assert scene.written == [3, 2]
 
 
+async def test_new_leader_waits_for_the_window_before_it_removes_replicas(scene: Scene) -> None:
+    scene.replicas, scene.load_now = 4, [busy(0)] * 4
+    await scene.pass_seconds(590)
+    assert scene.written == []
+
+    await scene.pass_seconds(30)
+    assert scene.written == [3]
+
+
+async def test_leader_that_returns_waits_for_the_window_too(scene: Scene) -> None:
+    scene.replicas, scene.load_now = 4, [busy(50)] * 4
+    await scene.pass_seconds(60)
+    scene.clock.now += 3600
+    scene.load_now = [busy(0)] * 4
+    await scene.pass_seconds(590)
+
+    assert scene.written == []
+
+
 async def test_server_without_a_ready_replica_is_left_alone(scene: Scene) -> None:
     await scene.pass_seconds(30)
 
