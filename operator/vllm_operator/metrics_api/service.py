@@ -34,7 +34,9 @@ from vllm_operator.status.metrics_api_state import STARTING, WAYS_OUT, MetricsAp
 REFRESH_SECONDS = 60.0
 """Seconds between two checks of certificate, front proxy and registration."""
 OTHER_SECONDS = 10.0
-"""Seconds between two checks whether another adapter has gone."""
+"""Seconds between two checks whether something that only a person ends has gone."""
+ENDED_BY_A_PERSON = {"OtherMetricsAdapter", "MetricsAPIForbidden", "NoFrontProxy"}
+"""Reasons that last until a person removes another adapter, gives a right, or configures the API server."""
 RETRY_SECONDS = 2.0
 """Seconds between two checks until the API is served."""
 
@@ -109,7 +111,7 @@ class MetricsApi:
 
     def _pause(self) -> float:
         """Return the seconds until the next check."""
-        if self.state.reason == "OtherMetricsAdapter":
+        if self.state.reason in ENDED_BY_A_PERSON:
             return OTHER_SECONDS
         waits_for_a_leader = not self._may_write() and self._served is not None
         return REFRESH_SECONDS if self.state.is_served or waits_for_a_leader else RETRY_SECONDS

@@ -72,6 +72,7 @@ class Bench:
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "OTHER_SECONDS", 0.01)
     return Bench()
 
 
@@ -181,3 +182,19 @@ async def test_port_that_is_taken_is_reported(bench: Bench, monkeypatch: pytest.
 
 def test_missing_secret_is_none() -> None:
     assert read_secret(None) is None
+
+
+@pytest.mark.parametrize(("kind", "verb"), [("ConfigMap", "get"), ("APIService", "create")])
+async def test_missing_right_is_tried_rarely(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str, verb: str
+) -> None:
+    monkeypatch.setattr(module, "OTHER_SECONDS", 60.0)
+    bench.client.errors[verb, kind] = ApiError(403, "Forbidden", "no")
+    task = asyncio.create_task(bench.api.run())
+    await bench.until("MetricsAPIForbidden")
+    tried = len(bench.client.requests)
+
+    await asyncio.sleep(0.1)
+
+    assert len(bench.client.requests) == tried
+    task.cancel()
