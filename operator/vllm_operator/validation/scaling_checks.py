@@ -17,6 +17,8 @@ _SOME_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 SMALLEST_BATCH = 256
 """Requests that vLLM runs at once where neither maxNumSeqs nor a large GPU raises it (`get_batch_defaults`)."""
 
+_DEFAULT_IDLE_SECONDS = Autoscaling.model_fields["idle_seconds"].default
+
 _HIDES_METRICS = "--disable-log-stats"
 
 
@@ -86,6 +88,18 @@ def fast_path_can_work(spec: Spec) -> Iterator[Problem]:
         )
 
 
+def keda_has_a_trigger(spec: Spec) -> Iterator[Problem]:
+    """Refuse a ScaledObject without triggers; the CRD accepts an empty list of them."""
+    scaling = spec.autoscaling
+    if scaling is None or scaling.source != "keda":
+        return
+    if scaling.keda is None or not (scaling.keda.server_address or scaling.keda.triggers):
+        yield Problem(
+            "NoTriggers",
+            "spec.autoscaling.keda: source: keda needs keda.serverAddress, the URL of Prometheus, or keda.triggers",
+        )
+
+
 def scaling_warnings(spec: Spec) -> Iterator[str]:
     """Return the parts of an accepted scaling that cannot work as they are."""
     scaling = spec.autoscaling
@@ -98,6 +112,16 @@ def scaling_warnings(spec: Spec) -> Iterator[str]:
         )
     if any(flag.name == _HIDES_METRICS for flag in extra_flags(spec)):
         yield (f"engine.extraArgs: {_HIDES_METRICS} hides the load, so that nothing scales: remove it")
+    if scaling.keda is not None and scaling.source != "keda":
+        yield (
+            f"autoscaling.keda: it counts only with source: keda, and source is {scaling.source}: set source: keda, or "
+            "remove keda"
+        )
+    if scaling.idle_seconds != _DEFAULT_IDLE_SECONDS and not may_sleep(scaling):
+        yield (
+            "autoscaling.idleSeconds: the server never sleeps, since minReplicas is above 0: set minReplicas: 0, or "
+            "remove idleSeconds"
+        )
     if _cannot_wake(scaling):
         yield (
             "autoscaling.keda: the load of the replicas is the only trigger, and cannot wake a server without any: add "
@@ -110,4 +134,4 @@ def _cannot_wake(scaling: Autoscaling) -> bool:
     return scaling.source == "keda" and may_sleep(scaling) and keda is not None and not keda.triggers
 
 
-CHECKS = (behavior_is_consistent, bounds_are_ordered, schedule_is_readable, fast_path_can_work)
+CHECKS = (behavior_is_consistent, bounds_are_ordered, schedule_is_readable, fast_path_can_work, keda_has_a_trigger)

@@ -50,6 +50,23 @@ def test_hidden_metrics_are_named() -> None:
     assert any("--disable-log-stats hides the load" in warning for warning in warnings)
 
 
+def test_fields_that_count_for_nothing_are_named() -> None:
+    (keda,) = spec_warnings(scaled(keda=PROMETHEUS))
+    (idle,) = spec_warnings(scaled(idleSeconds=60))
+
+    assert "set source: keda, or remove keda" in keda
+    assert "set minReplicas: 0, or remove idleSeconds" in idle
+    assert spec_warnings(scaled(idleSeconds=60, minReplicas=0)) == ()
+
+
+@pytest.mark.parametrize("keda", [None, {}, {"triggers": []}])
+def test_keda_without_triggers_is_refused(keda: Any) -> None:
+    (problem,) = spec_problems(scaled(source="keda", **({} if keda is None else {"keda": keda})))
+
+    assert problem.reason == "NoTriggers"
+    assert "keda.serverAddress" in problem.message
+
+
 def test_keda_that_cannot_wake_is_named() -> None:
     asleep = {"source": "keda", "minReplicas": 0, "keda": PROMETHEUS}
 
