@@ -47,7 +47,7 @@ class ScheduleWindow(Model):
         ),
         CelRule(
             "!has(self.end) || self.start != self.end",
-            "start and end must not be the same: the window would close as it opens",
+            "start and end must not be the same: the window would never close",
             field_path=".end",
         ),
     )
