@@ -1,7 +1,7 @@
-"""Find servers whose load needs more replicas within half a second, for `autoscaling.fastPath`.
+"""Find servers whose load needs more replicas within about half a second, for `autoscaling.fastPath`.
 
 An autoscaler of Kubernetes looks every 15 s. For servers that ask for it, the leader reads the load of a few replicas
-twice a second. Where that is above the target, it reads all of them, twice, and raises the fewest replicas of the
+every 0.4 s. Where that is above the target, it reads all of them, twice, and raises the fewest replicas of the
 HorizontalPodAutoscaler to the number that they need; the next reconcile writes it. Since Kubernetes 1.37, the
 autoscaler follows a change of its spec at once. With `source: operator`, the operator scales at once instead.
 """

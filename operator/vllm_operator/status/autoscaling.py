@@ -73,7 +73,7 @@ def _others_message(inputs: StatusInputs) -> str:
 def asleep_message(inputs: StatusInputs) -> str:
     """Return how a server that sleeps is woken."""
     name = get_str(inputs.snapshot.server, "metadata", "name") or "NAME"
-    return f"asleep, since no request came: {WAKE.replace('NAME', name)}"
+    return f"asleep, without a replica: {WAKE.replace('NAME', name)}"
 
 
 def _operator(inputs: StatusInputs, scaling: Autoscaling) -> ConditionResult:
