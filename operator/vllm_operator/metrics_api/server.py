@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -24,6 +25,8 @@ from vllm_operator.metrics_api.readings import ANY_NAME, READ_LOAD, LoadReader
 
 HANDSHAKE_SECONDS = 5.0
 """Seconds that a caller has for its TLS handshake."""
+MAX_HANDSHAKES = 128
+"""TLS handshakes at once. Any pod may begin one, and each takes 0.3 MiB; beyond, the oldest ends."""
 BACKLOG = 128
 """Connections that wait to be accepted."""
 MAX_HEADER_BYTES = 16_384
@@ -62,6 +65,8 @@ class MetricsServer:
         self._proxy: FrontProxy | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._handshakes: dict[asyncio.Task[Any], None] = {}
+        """Connections whose handshake is not finished, the oldest first."""
 
     async def serve(self, host: str | None, port: int, context: ssl.SSLContext, proxy: FrontProxy) -> None:
         """Listen with this certificate, in place of an earlier one; requests that run are finished.
@@ -85,8 +90,25 @@ class MetricsServer:
         if self._server is not None:
             self._server.close()
         self._server = await asyncio.get_running_loop().create_server(
-            factory, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS, backlog=BACKLOG
+            partial(self._accept, factory),
+            host,
+            port,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            backlog=BACKLOG,
         )
+
+    def _accept(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        """Return the protocol of a new connection; asyncio calls this in the task that then waits for its handshake."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._handshakes[task] = None
+            task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+            if len(self._handshakes) > MAX_HANDSHAKES:
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
+        return factory()
 
     @property
     def port(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from tests.helpers.pods import ready_pod
 from tests.unit.metrics_api.fake_objects import FakeCached, FakeObjects, FakeSampler
 from tools.localcluster.certificates import Authority, Identity
 from vllm_operator.errors import ApiError
+from vllm_operator.metrics_api import server as module
 from vllm_operator.metrics_api.access import AccessReviews
 from vllm_operator.metrics_api.certificates import issue, server_context
 from vllm_operator.metrics_api.front_proxy import FrontProxy
@@ -159,6 +161,20 @@ async def test_only_the_front_proxy_may_call(api: FakeApiServer) -> None:
     assert (await api.get("/apis", user=""))[0] == 401
     with pytest.raises((aiohttp.ClientError, OSError)):
         await api.get("/apis", certificate="")
+
+
+async def test_silent_connections_are_few_and_keep_nobody_away(
+    api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_HANDSHAKES", 4)
+    silent = [await asyncio.open_connection("127.0.0.1", api.server.port) for _ in range(12)]
+
+    assert (await api.get("/apis"))[0] == 200
+
+    ended = [reader for reader, _ in silent if reader.at_eof() or reader.exception()]
+    assert len(ended) >= 8
+    for _, writer in silent:
+        writer.close()
 
 
 async def test_other_methods_are_refused(api: FakeApiServer, authority: Authority) -> None:
