@@ -63,6 +63,7 @@ class _Scaled:
         due: time of the next look.
         problem: why it cannot be scaled.
         requests: pod -> its requests at the last look.
+        busy: whether a look runs.
     """
 
     server: ServerSummary
@@ -75,6 +76,7 @@ class _Scaled:
     problem: str = ""
     requests: Mapping[str, float] = field(default_factory=dict)
     history: ScalingHistory = field(default_factory=ScalingHistory)
+    busy: bool = False
 
     @property
     def bounds(self) -> ReplicaBounds:
@@ -173,10 +175,18 @@ class Scaler:
             await self._try_to_scale(key, one)
 
     async def _try_to_scale(self, key: Key, one: _Scaled) -> None:
+        """Scale one server, unless a look at it runs: two at once would count one change twice."""
+        if one.busy:
+            return
+        one.busy = True
         try:
             await self._scale(key, one)
         except ApiError as error:
             logger.warning("%s: could not be scaled, will try again: %s", key, error)
+        except Exception:
+            logger.exception("%s: could not be scaled", key)
+        finally:
+            one.busy = False
 
     async def _scale(self, key: Key, one: _Scaled) -> None:
         """Wake a server that sleeps, put one to sleep that is idle, and scale one with `source: operator`."""

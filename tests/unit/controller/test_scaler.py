@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +37,7 @@ class Scene:
         self.error: ApiError | None = None
         self.scaler = Scaler(self, self.write, lambda: self.leads, self.changed.append, self.clock, lambda: self.now)
         self.fields: dict[str, Any] = {}
+        self.load_error: Exception | None = None
         self.began = self.clock.now
 
     @property
@@ -43,10 +45,14 @@ class Scene:
         return NOW + timedelta(seconds=self.clock.now - self.began)
 
     async def load(self, key: Key, max_age: float = 1.0) -> ServerLoad:
+        await asyncio.sleep(0)
+        if self.load_error:
+            raise self.load_error
         samples = tuple(RequestLoadSample(load, 0.0, 0.0) for load in self.load_now)
         return ServerLoad(samples, len(samples))
 
     async def write(self, server: ServerSummary, replicas: int) -> None:
+        await asyncio.sleep(0)
         if self.error:
             raise self.error
         self.written.append(replicas)
@@ -247,8 +253,6 @@ async def test_standby_scales_nothing(scene: Scene, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "TICK_SECONDS", 0.001)
     scene.leads, scene.load_now = False, [busy(200)]
     scene.observe()
-    import asyncio
-
     task = asyncio.create_task(scene.scaler.run())
     await asyncio.sleep(0.05)
     assert scene.written == []
@@ -305,3 +309,21 @@ async def test_fast_path_scales_at_once(scene: Scene) -> None:
 
     assert scene.written == [4]
     await scene.scaler.scale_now(Key("llm", "unknown"))
+
+
+async def test_two_looks_at_once_change_the_number_once(scene: Scene) -> None:
+    scene.load_now = [busy(195.0)]
+    scene.observe()
+
+    await asyncio.gather(scene.scaler.scale_due(), scene.scaler.scale_now(KEY))
+
+    assert scene.written == [4]
+
+
+async def test_a_failure_at_one_server_does_not_end_scaling(scene: Scene) -> None:
+    scene.load_now, scene.load_error = [busy(200)], RuntimeError("no connections")
+    await scene.pass_seconds(5)
+    scene.load_error = None
+    await scene.pass_seconds(5)
+
+    assert scene.written == [4]
