@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -173,9 +173,12 @@ class FastPath:
         self._servers.pop(key, None)
 
     def floor(self, key: Key) -> RaisedFloor | None:
-        """Return the raised floor of a server; None while it is not raised."""
+        """Return the raised floor of a server, within its bounds; None while it is not raised above them."""
         known = self._servers.get(key)
-        return known.floor if known else None
+        if known is None or known.floor is None:
+            return None
+        replicas = min(known.floor.replicas, known.bounds.max_replicas)
+        return replace(known.floor, replicas=replicas) if replicas > known.bounds.min_replicas else None
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -249,5 +249,5 @@ def is_scaled_here(scaling: Autoscaling) -> bool:
 
 def load_text(load: ServerLoad) -> str:
     """Return the load in words."""
-    requests = sum(item.requests for item in load.loads)
-    return f"{requests:g} requests at {len(load.loads)} replicas"
+    requests, replicas = sum(item.requests for item in load.loads), len(load.loads)
+    return f"{requests:g} requests at {replicas} replica{'' if replicas == 1 else 's'}"

@@ -97,7 +97,20 @@ async def test_queue_raises_the_floor_to_what_the_load_needs() -> None:
     assert scene.changed == [KEY]
     floor = scene.path.floor(KEY)
     assert floor is not None
-    assert floor.cause == "195 requests at 1 replicas"
+    assert floor.cause == "195 requests at 1 replica"
+
+
+async def test_floor_above_lowered_bounds_is_told_as_it_is_written() -> None:
+    scene = Scene()
+    scene.now_loads = [195.0]
+    assert await scene.look() == 4
+
+    scene.fields["maxReplicas"] = 3
+    assert await scene.look() == 3
+    scene.fields["minReplicas"] = 3
+    scene.observe()
+
+    assert scene.path.floor(KEY) is None
 
 
 async def test_replicas_that_load_are_not_asked_for_again() -> None:
