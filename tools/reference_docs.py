@@ -63,7 +63,10 @@ CONDITION_MEANINGS: dict[str, tuple[str, str]] = {
         "The claim of the cache is bound. A model that vLLM downloads has been served at least once.",
         "the server has no cache",
     ),
-    "AutoscalingActive": ("The HorizontalPodAutoscaler reads its metrics and can scale.", "`autoscaling` is unset"),
+    "AutoscalingActive": (
+        "The server follows its load, or sleeps: a HorizontalPodAutoscaler, KEDA or the operator can scale it.",
+        "`autoscaling` is unset",
+    ),
     "MonitoringActive": ("The objects of scraping and alerts exist and follow the spec.", "neither is wanted"),
     "Stalled": ("Nothing will change until a person acts. This is about the server, not about its engines.", ""),
 }
