@@ -220,17 +220,12 @@ class OtherAutoscalers:
                 found.setdefault(key, []).extend(names)
             if kind == HPA:
                 failures = failures_by_server(bodies, namespace)
-        changed = [
-            key
-            for key in self._servers
-            if found.get(key) != known.found.get(key) or failures.get(key) != known.failures.get(key)
-        ]
+        changed = [key for key in self._servers if key.namespace == namespace and _is_new(key, known, found, failures)]
         known.found, known.failures = found, failures
         is_found = any(key in self._servers for key in (*found, *failures))
         known.due = self._clock() + (FOUND_SECONDS if is_found else LIST_SECONDS)
         for key in changed:
-            if key.namespace == namespace:
-                self._on_change(key)
+            self._on_change(key)
 
     async def _listed(self, kind: Kind, namespace: str) -> list[Object] | None:
         """Return the autoscalers of one kind; None where they cannot be listed."""
@@ -241,6 +236,11 @@ class OtherAutoscalers:
         except (ApiError, TimeoutError) as error:
             logger.info("%s of namespace %s cannot be listed: %s", kind.name, namespace, str(error) or "no answer")
             return None
+
+
+def _is_new(key: Key, known: _Namespace, found: Mapping[Key, list[str]], failures: Mapping[Key, str]) -> bool:
+    """Return whether a list found something else for a server than the one before."""
+    return found.get(key) != known.found.get(key) or failures.get(key) != known.failures.get(key)
 
 
 def _keep(known: Mapping[Key, list[str]], kind: str, found: dict[Key, list[str]]) -> None:

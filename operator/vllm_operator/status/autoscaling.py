@@ -140,7 +140,7 @@ def _adapter_remedy(message: str, is_served_here: bool) -> str:
 
 
 def _scaled_object(inputs: StatusInputs) -> ConditionResult:
-    """Return the state that KEDA reports in the conditions of the ScaledObject."""
+    """Return what keeps the ScaledObject from being there, or else the state that KEDA reports."""
     if SCALED_OBJECT in inputs.missing_scalers:
         message = "the CRD of ScaledObject is missing: install KEDA (https://keda.sh), or set source: builtin"
         return ConditionResult("False", "CRDNotInstalled", message)
@@ -150,6 +150,11 @@ def _scaled_object(inputs: StatusInputs) -> ConditionResult:
     body = inputs.snapshot.scaled_object
     if body is None:
         return ConditionResult("False", "Missing", f"no ScaledObject exists for this server{reason_to_wait(inputs)}")
+    return _reported_by_keda(body, inputs)
+
+
+def _reported_by_keda(body: Object, inputs: StatusInputs) -> ConditionResult:
+    """Return the state in the conditions of a ScaledObject, and in those of its HorizontalPodAutoscaler."""
     fallback, ready = get_condition(body, "Fallback"), get_condition(body, "Ready")
     event = inputs.lookup_results.get(get_str(body, "metadata", "uid"))
     cause = f": {event.message}" if event is not None and event.message else ""
