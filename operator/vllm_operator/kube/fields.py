@@ -60,12 +60,12 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_time(timestamp: str) -> datetime | None:
-    """Return the time of a Kubernetes timestamp; None when it is invalid."""
+    """Return the time of a Kubernetes timestamp, in UTC; None when it is invalid, or outside of the years 1 to 9999."""
     try:
         parsed = datetime.fromisoformat(timestamp)
-    except ValueError:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def seconds_between(start: str, end: str) -> float | None:

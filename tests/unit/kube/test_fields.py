@@ -76,6 +76,7 @@ def test_time_without_zone_is_utc() -> None:
 
 def test_invalid_timestamps() -> None:
     assert parse_time("yesterday") is None
+    assert parse_time("0001-01-01T00:00:00+23:59") is None, "no time in UTC"
     assert seconds_between("2026-03-02T08:00:00Z", "later") is None
     assert time_before("yesterday", 5) == "yesterday"
     assert time_before("0001-01-01T00:00:00Z", 5) == "0001-01-01T00:00:00Z"
