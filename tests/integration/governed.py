@@ -116,20 +116,11 @@ NO_CHILD = {
     "rollout.autoRollback": "it decides what the operator does with a failed rollout",
     "autoscaling.fastPath": "it decides when replicas are added",
     "autoscaling.schedule": "the time decides which bounds count",
-    "autoscaling.schedule[].minReplicas": "the time decides which bounds count",
-    "autoscaling.schedule[].maxReplicas": "the time decides which bounds count",
-    "autoscaling.schedule[].timeZone": "the time decides which bounds count",
-    "autoscaling.schedule[].start": "the time decides which bounds count",
-    "autoscaling.schedule[].end": "the time decides which bounds count",
-    "autoscaling.schedule[].durationSeconds": "the time decides which bounds count",
     "paused": "it keeps the operator from the children; the status says so",
     "autoscaling.idleSeconds": "it decides when a server goes to sleep",
     **dict.fromkeys(
         (change.path for change in fields.CHANGES if change.path.startswith("autoscaling.keda")),
         "it reaches the ScaledObject, which these tests do not read",
-    ),
-    **dict.fromkeys(
-        ("autoscaling.keda", "autoscaling.keda.fallback"), "it reaches the ScaledObject, which these tests do not read"
     ),
     "version": "it tells which flags and metrics vLLM has: children differ only where those do",
 }

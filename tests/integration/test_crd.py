@@ -73,7 +73,7 @@ def test_printer_columns_are_the_documented_ones(kube: Kube, namespace: str) -> 
     narrow = kube.kubectl("-n", namespace, "get", "vllmservers").stdout
     wide = kube.kubectl("-n", namespace, "get", "vllmservers", "-o", "wide").stdout
     assert columns(narrow) == ["NAME", "MODEL", "READY", "PHASE", "VERSION", "AGE", "MESSAGE"]
-    assert set(columns(wide)) == {*columns(narrow), "ENDPOINT", "GPUS", "IMAGE"}
+    assert set(columns(wide)) == {*columns(narrow), "ENDPOINT", "GPUS", "IMAGE", "MIN", "MAX", "BOUNDS", "NEXT"}
     assert "hf://tiny-org/tiny" in narrow
 
 

@@ -95,7 +95,7 @@ def _unknown(cluster: Cluster, name: str) -> str:
         return text
     if hint := nearest(name, known):
         return text + hint
-    elsewhere = sorted({namespace_of(server) for server in _everywhere(cluster) if name_of(server) == name})
+    elsewhere = sorted({namespace_of(server) for server in _everywhere(cluster, name)})
     if elsewhere:
         return f"{text}: there is one in {', '.join(elsewhere[:5])}: add -n {elsewhere[0]}"
     if not known:
@@ -103,11 +103,12 @@ def _unknown(cluster: Cluster, name: str) -> str:
     return f"{text}: it has {', '.join(sorted(known)[:10])}"
 
 
-def _everywhere(cluster: Cluster) -> Iterator[Object]:
+def _everywhere(cluster: Cluster, name: str) -> Iterator[Object]:
+    """Return the servers of one name in all namespaces; the API server leaves out the others, however large."""
     from vllm_operator.kube.kinds import SERVER
 
     try:
-        yield from cluster.list(SERVER, None, most=5000)
+        yield from cluster.list(SERVER, None, fields=f"metadata.name={name}", most=100)
     except CliError:
         # No right to list all namespaces: the message goes without this hint.
         return

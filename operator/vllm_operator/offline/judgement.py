@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from vllm_operator.api.crd import crd
@@ -73,6 +74,7 @@ def judge(
     pod_template: str = FREE,
     *,
     drains: bool = True,
+    now: datetime | None = None,
 ) -> Judgement:
     """Return the verdict about one document.
 
@@ -83,6 +85,7 @@ def judge(
         pod_template: mode of the cluster, `restricted` or `free`. In a restricted one, the ValidatingAdmissionPolicy of
             the install file and the operator refuse what gives further rights.
         drains: the replicas drain by the middleware that the operator mounts.
+        now: the time whose bounds of autoscaling.schedule count; None for those outside of all windows.
     """
     body = document.body
     name = _name(body, namespace)
@@ -93,7 +96,7 @@ def judge(
     if problems:
         return Judgement(name, problems, notes)
     identified = _with_identity(stored, namespace)
-    desired = desired_state(identified, kinds, drains=drains)
+    desired = desired_state(identified, kinds, drains=drains, now=now)
     refused = (*_rights_refused(identified, pod_template), *desired.problems)
     if refused:
         problems = tuple(Refusal(_field_of(problem.message), problem.reason, problem.message) for problem in refused)

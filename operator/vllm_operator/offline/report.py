@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -45,10 +46,16 @@ def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: s
 
 
 def judge_documents(
-    documents: Iterable[Document], namespace: str, kinds: frozenset[str], pod_template: str, *, drains: bool = True
+    documents: Iterable[Document],
+    namespace: str,
+    kinds: frozenset[str],
+    pod_template: str,
+    *,
+    drains: bool = True,
+    now: datetime | None = None,
 ) -> list[Judgement]:
-    """Return a verdict for each of the documents of a file, as `judge_file` does; `drains` as for `judge`."""
-    return [judge(document, namespace, kinds, pod_template, drains=drains) for document in documents]
+    """Return a verdict for each of the documents of a file, as `judge_file` does; `drains` and `now` as for `judge`."""
+    return [judge(document, namespace, kinds, pod_template, drains=drains, now=now) for document in documents]
 
 
 def _flattened(documents: Iterable[Document]) -> Iterator[Document]:

@@ -292,6 +292,11 @@ VALUES: dict[str, Choose] = {
     "autoscaling.targetRunningRequests": one_of(1, 50, 100),
     "autoscaling.targetKVCacheUsage": one_of(0.001, 0.5, 0.8, 1),
     "autoscaling.schedule": _windows,
+    "autoscaling.keda.serverAddress": one_of("http://prometheus:9090", "https://prometheus.monitoring.svc:9090"),
+    "autoscaling.keda.authentication": one_of("prometheus", "other"),
+    "autoscaling.keda.triggers": one_of(
+        [], [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "50"}}]
+    ),
     "autoscaling.behavior.scaleUp.policies": _policies,
     "autoscaling.behavior.scaleDown.policies": _policies,
     "autoscaling.behavior.scaleUp.tolerance": one_of("50m", "0.1", 1),

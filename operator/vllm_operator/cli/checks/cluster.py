@@ -13,7 +13,7 @@ from vllm_operator.cli.checks.item import CheckedItem, CheckResult, passes
 from vllm_operator.cli.operator_state import operator_deployments, operator_findings
 from vllm_operator.cli.sanitize import clean
 from vllm_operator.cli.servers import field, items, mapping, name_of
-from vllm_operator.kube.kinds import Kind
+from vllm_operator.kube.kinds import CHILD_KINDS, SCALED_OBJECT, Kind
 
 if TYPE_CHECKING:
     from vllm_operator.cli.cluster import Cluster
@@ -142,8 +142,18 @@ def monitoring_kinds(cluster: Cluster) -> CheckResult:
 
 def monitoring_api_kinds(cluster: Cluster) -> frozenset[str]:
     """Return the kinds of prometheus-operator that the cluster serves."""
+    return _kinds(cluster, "monitoring.coreos.com/v1")
+
+
+def optional_kinds(cluster: Cluster) -> frozenset[str]:
+    """Return the kinds of prometheus-operator and of KEDA that the cluster serves."""
+    return monitoring_api_kinds(cluster) | _kinds(cluster, CHILD_KINDS[SCALED_OBJECT].api_version)
+
+
+def _kinds(cluster: Cluster, version: str) -> frozenset[str]:
+    """Return the kinds that the cluster serves in an API group and version; none where it lacks them."""
     try:
-        answer = cluster.request("GET", "/apis/monitoring.coreos.com/v1")
+        answer = cluster.request("GET", f"/apis/{version}")
     except CallError as error:
         if error.status != 404:
             raise

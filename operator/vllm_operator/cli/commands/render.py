@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -127,11 +128,14 @@ def _diff(text: str, pod_template: str, options: ClusterOptions) -> bool:
 
 def _judged_for(api: Cluster, text: str, pod_template: str, *, drains: bool = True) -> list[Judgement]:
     """Return the verdicts on the VLLMServers of a file, with the identity that they have in the cluster."""
-    from vllm_operator.cli.checks.cluster import monitoring_api_kinds
+    from vllm_operator.cli.checks.cluster import optional_kinds
     from vllm_operator.cli.manifests import with_uids
     from vllm_operator.offline.report import judge_documents
 
-    return judge_documents(with_uids(api, text), api.namespace, monitoring_api_kinds(api), pod_template, drains=drains)
+    now = datetime.now(UTC)
+    return judge_documents(
+        with_uids(api, text), api.namespace, optional_kinds(api), pod_template, drains=drains, now=now
+    )
 
 
 def _print_diff(diff: str) -> None:
