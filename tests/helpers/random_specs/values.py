@@ -292,6 +292,9 @@ VALUES: dict[str, Choose] = {
     "autoscaling.targetRunningRequests": one_of(1, 50, 100),
     "autoscaling.targetKVCacheUsage": one_of(0.001, 0.5, 0.8, 1),
     "autoscaling.schedule": _windows,
+    "autoscaling.schedule[].start": one_of("0 8 * * 1-5", "30 6 * * *"),
+    "autoscaling.schedule[].end": one_of("0 18 * * 1-5", "15 20 * * *"),
+    "autoscaling.schedule[].timeZone": one_of("Europe/Berlin", "Etc/UTC"),
     "autoscaling.keda.serverAddress": one_of("http://prometheus:9090", "https://prometheus.monitoring.svc:9090"),
     "autoscaling.keda.authentication": one_of("prometheus", "other"),
     "autoscaling.keda.triggers": one_of(
