@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import pods, wait_ready
 from tools.harness.in_cluster import InCluster
-from tools.harness.kube import KIND, condition
+from tools.harness.kube import KIND, Object, condition
 
 CLIENTS = 4
 WITHIN = 90.0
@@ -52,6 +52,13 @@ def scaled(inside: InCluster, gated: str) -> Iterator[str]:
     finally:
         inside.kube.patch(KIND, gated, inside.namespace, {"spec": {"autoscaling": None, "replicas": 1}})
         wait_ready(inside, gated)
+        # The tests after this one expect the one replica; the other may still load or drain.
+        inside.kube.eventually(lambda: len(all_pods(inside, gated)) == 1, within=150, namespace=inside.namespace)
+
+
+def all_pods(inside: InCluster, server: str) -> list[Object]:
+    """The pods of a server, those on their way out too."""
+    return inside.kube.list("Pod", inside.namespace, f"app.kubernetes.io/instance={server}")
 
 
 def test_autoscaler_reads_the_load_of_a_real_vllm_and_follows_it(inside: InCluster, scaled: str) -> None:
