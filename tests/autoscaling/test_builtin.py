@@ -127,7 +127,9 @@ def test_another_adapter_keeps_the_api_and_is_named(scene: Scene) -> None:
     try:
         for name in names:
             scene.kube.patch("APIService", name, None, theirs)
-        scene.active("aside", "False", "OtherMetricsAdapter", "monitoring/prometheus-adapter", "source to operator")
+        scene.active(
+            "aside", "False", "OtherMetricsAdapter", "monitoring/prometheus-adapter", "kubectl delete apiservice"
+        )
         kept = [scene.kube.must_get("APIService", name)["spec"]["service"] for name in names]
         assert [(one["namespace"], one["name"]) for one in kept] == [("monitoring", "prometheus-adapter")] * 2
     finally:
