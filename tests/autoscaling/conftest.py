@@ -14,9 +14,9 @@ from tests.integration.servers import Servers
 from tools.harness import rights
 from tools.harness.control_plane import Plane
 from tools.harness.crds import install_keda_crd
-from tools.harness.fake_fleet import FakeFleet, host_address, publish_metrics_api, wait_until_served
+from tools.harness.fake_fleet import FakeFleet, offer_metrics_api, wait_until_served
 from tools.harness.kube import Kube
-from tools.harness.operator_process import OperatorProcess, free_port
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.install.manifests import operator_manifests
 
 NAMESPACE = "llm"
@@ -96,10 +96,7 @@ def operated(network: int, *, namespaced: bool) -> Iterator[Scene]:
         kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
         options = [f"--namespace={NAMESPACE}"]
         if not namespaced:
-            address, port = host_address(), free_port()
-            publish_metrics_api(kube, rights.SYSTEM, rights.NAME, address, port)
-            options = ["--metrics-api", "--metrics-api-listen", f"{address}:{port}"]
-            options += ["--metrics-service", f"{rights.SYSTEM}/{rights.NAME}"]
+            options = offer_metrics_api(kube, rights.SYSTEM, rights.NAME)
         process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
         kube.reports.append(process.tail)
         process.start()

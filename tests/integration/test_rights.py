@@ -18,9 +18,9 @@ from tests.integration.stalled_replica import give_address, restarted_for_a_stal
 from tools.harness import rights
 from tools.harness.control_plane import Plane
 from tools.harness.crds import install_keda_crd, install_monitoring_crds
-from tools.harness.fake_fleet import host_address, publish_metrics_api, wait_until_served
+from tools.harness.fake_fleet import offer_metrics_api, wait_until_served
 from tools.harness.kube import Kube, Object
-from tools.harness.operator_process import OperatorProcess, free_port
+from tools.harness.operator_process import OperatorProcess
 from tools.harness.rights import SYSTEM, Right
 from vllm_operator.install.manifests import RightsOptions, operator_manifests
 from vllm_operator.kube import kinds
@@ -81,13 +81,9 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         options += RightsOptions().arguments
         if request.param == "namespaced":
             options += ["--namespace", SERVED]
-        else:
-            address, port = host_address(), free_port()
-            options += ["--metrics-api", "--metrics-api-listen", f"{address}:{port}"]
-            options += ["--metrics-service", f"{SYSTEM}/{rights.NAME}"]
         kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", manifests)
         if request.param != "namespaced":
-            publish_metrics_api(kube, SYSTEM, rights.NAME, address, port)
+            options += offer_metrics_api(kube, SYSTEM, rights.NAME)
         process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
         kube.reports.append(process.tail)
         process.start()

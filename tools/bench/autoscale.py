@@ -26,10 +26,10 @@ from tools.bench.autoscale_cost import cost_of_fast_path, cost_of_replicas
 from tools.harness import rights
 from tools.harness.control_plane import control_plane
 from tools.harness.crds import install_keda_crd
-from tools.harness.fake_fleet import FakeFleet, host_address, publish_metrics_api, wait_until_served
+from tools.harness.fake_fleet import FakeFleet, offer_metrics_api, wait_until_served
 from tools.harness.keda import keda_and_prometheus
 from tools.harness.kube import Kube, Object
-from tools.harness.operator_process import OperatorProcess, free_port
+from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 from vllm_operator.api.names import API_VERSION, KIND
 
@@ -120,10 +120,7 @@ def bench() -> dict[str, Any]:
         kube.wait_for_crds("vllmservers.vllm-operator.dev")
         install_keda_crd(kube)
         kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig")
-        address, port = host_address(), free_port()
-        publish_metrics_api(kube, rights.SYSTEM, rights.NAME, address, port)
-        options = ["--metrics-api", "--metrics-api-listen", f"{address}:{port}"]
-        options += ["--metrics-service", f"{rights.SYSTEM}/{rights.NAME}"]
+        options = offer_metrics_api(kube, rights.SYSTEM, rights.NAME)
         operator = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", options)
         kube.reports.append(operator.tail)
         operator.start()

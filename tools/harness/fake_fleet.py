@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.harness.kube import Kube, Object
+from tools.harness.operator_process import free_port
 from tools.localcluster.settings import REPOSITORY
 
 PORT = 8000
@@ -247,3 +248,16 @@ def wait_until_served(kube: Kube, within: float = 60.0) -> None:
     """Wait until the API server passes on requests for `custom.metrics.k8s.io`."""
     path = "/apis/custom.metrics.k8s.io/v1beta2"
     kube.eventually(lambda: kube.kubectl("get", "--raw", path, check=False).code == 0, within=within)
+
+
+def offer_metrics_api(kube: Kube, namespace: str, name: str) -> list[str]:
+    """Create the Service of the metrics API at an unused port of this machine; return the options of its operator.
+
+    Args:
+        kube: the cluster.
+        namespace: the namespace of the operator, which exists.
+        name: the name of the Service.
+    """
+    address, port = host_address(), free_port()
+    publish_metrics_api(kube, namespace, name, address, port)
+    return ["--metrics-api", "--metrics-api-listen", f"{address}:{port}", "--metrics-service", f"{namespace}/{name}"]
