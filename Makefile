@@ -58,6 +58,10 @@ check: setup ## Format, lint, types, layers, workflows
 unit: setup ## Unit and golden tests, and the upgrade from the last release: no cluster
 	$(RUN) pytest tests/unit tests/client tests/golden tests/upgrade tests/project tools/tests -q -n 2 --dist loadfile
 
+.PHONY: test-random
+test-random: setup ## The property tests with new random examples; a failure prints how to repeat it
+	HYPOTHESIS_PROFILE=random $(RUN) pytest tests/unit tests/chart tests/project -q -m hypothesis
+
 .PHONY: chart
 chart: setup ## The Helm charts: lint, values, golden files, and releases on a real API server, by Helm 3 and Helm 4
 	$(RUN) pytest tests/chart -q -n 2 --dist loadfile

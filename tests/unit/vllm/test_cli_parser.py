@@ -43,6 +43,8 @@ def parser(number: ReleaseNumber) -> Parser:
             takes = None if flag.nargs == 1 else flag.nargs
             choices = list(map(CONVERT[flag.kind], flag.choices)) if flag.choices else None
             result.add_argument(*names, type=CONVERT[flag.kind], nargs=takes, choices=choices)
+        if flag.opposites:
+            result.add_argument(*flag.opposites, action="store_true")
     return result
 
 
@@ -76,7 +78,12 @@ def pieces(draw: st.DrawFn, number: ReleaseNumber) -> list[str]:
     flag = draw(st.sampled_from([one for one in load_release(number).flags.values() if one.name not in OPERATOR_FLAGS]))
     name = draw(
         st.sampled_from(
-            [flag.name, *flag.aliases, *([f"--no-{flag.name.removeprefix('--')}"] if flag.negatable else [])]
+            [
+                flag.name,
+                *flag.aliases,
+                *flag.opposites,
+                *([f"--no-{flag.name.removeprefix('--')}"] if flag.negatable else []),
+            ]
         )
     )
     if name.startswith("--"):
