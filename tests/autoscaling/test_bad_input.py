@@ -66,6 +66,12 @@ REFUSED: dict[str, tuple[Object, str, Object, tuple[str, ...]]] = {
         {"autoscaling": {"schedule": None}},
         ("spec.autoscaling.schedule[0].end",),
     ),
+    "never-closes": (
+        {"autoscaling": {"maxReplicas": 2, "schedule": [{**WINDOW, "start": "0 * * * *", "end": "0 17 * * *"}]}},
+        "InvalidSchedule",
+        {"autoscaling": {"schedule": None}},
+        ("spec.autoscaling.schedule[0].end", "never closes"),
+    ),
 }
 """Spec, reason, the change that ends it, and words of the message."""
 
@@ -101,7 +107,11 @@ BY_API_SERVER: dict[str, tuple[Object, tuple[str, ...]]] = {
     ),
     "four-fields": (
         {"autoscaling": {"maxReplicas": 2, "schedule": [{**WINDOW, "start": "8 * * *"}]}},
-        ("spec.autoscaling.schedule[0].start",),
+        ("spec.autoscaling.schedule[0].start", "such as 0 8 * * 1-5"),
+    ),
+    "words": (
+        {"autoscaling": {"maxReplicas": 2, "schedule": [{**WINDOW, "end": "every evening"}]}},
+        ("spec.autoscaling.schedule[0].end", "such as 0 8 * * 1-5"),
     ),
     "keda-fast-path": (
         {

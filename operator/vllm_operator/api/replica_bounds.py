@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -20,6 +21,9 @@ LARGEST_SHIFT = timedelta(hours=2, minutes=1)
 
 MOST_STEPS = 8
 """Starts and ends in a row that change nothing, after which the next change is looked for later."""
+
+ENDS_LOOKED_AT = 5
+"""Ends of a window of which one must not be a start: hours of the days of a working week."""
 
 
 class ScheduleError(ValueError):
@@ -141,6 +145,16 @@ def check_window(window: ScheduleWindow, now: datetime) -> None:
     for name, expression in (("start", window.start), ("end", window.end)):
         if expression is not None:
             _check_occurs(name, expression, _next(name, expression, zone, now), now)
+    if window.end is not None and _never_closes(window.start, window.end, zone, now):
+        raise ScheduleError(
+            "end", f'"{window.end}" comes only when the window opens again, which so never closes: choose another time'
+        )
+
+
+def _never_closes(start: str, end: str, zone: ZoneInfo, now: datetime) -> bool:
+    """Return whether each of the next ends is also a start, which opens the window again."""
+    ends = islice((moment for moment in _moments("end", end, now.astimezone(zone)) if moment > now), ENDS_LOOKED_AT)
+    return all(_last("start", start, zone, moment) == moment for moment in ends)
 
 
 def _check_occurs(name: str, expression: str, following: datetime | None, now: datetime) -> None:

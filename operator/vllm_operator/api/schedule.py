@@ -8,8 +8,14 @@ from pydantic import Field
 
 from vllm_operator.api.fields import CelRule, Model
 
-Cron = Annotated[str, Field(max_length=128, pattern=r"^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$")]
+Cron = Annotated[str, Field(max_length=128)]
 """Five fields: minute, hour, day of the month, month, day of the week."""
+
+_FIVE_FIELDS = "matches('^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$')"
+_CRON_WANTED = (
+    "must be a cron expression of five fields: minute, hour, day of the month, month and day of the week, such as "
+    "0 8 * * 1-5"
+)
 
 MAX_WINDOWS = 16
 """Most windows of a server: each costs time whenever the bounds are computed."""
@@ -37,6 +43,8 @@ class ScheduleWindow(Model):
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(f"self.start.{_FIVE_FIELDS}", f"start {_CRON_WANTED}", field_path=".start"),
+        CelRule(f"!has(self.end) || self.end.{_FIVE_FIELDS}", f"end {_CRON_WANTED}", field_path=".end"),
         CelRule(
             "has(self.end) != has(self.durationSeconds)",
             "a window needs either end or durationSeconds: set one of the two",

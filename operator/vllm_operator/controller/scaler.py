@@ -57,7 +57,8 @@ class _Scaled:
         server: its summary.
         scaling: the scaling that its spec asks for.
         replicas: its `spec.replicas`.
-        wake: time of the last request that its annotation names.
+        annotation: the text of its wake-up annotation.
+        wake: time of the last request that the annotation names, not later than when the operator first saw it.
         active: time of its last request, by the monotonic clock.
         finished: requests that its replicas had finished at the last look; None before the first.
         due: time of the next look.
@@ -69,6 +70,7 @@ class _Scaled:
     server: ServerSummary
     scaling: Autoscaling
     replicas: int
+    annotation: str
     wake: datetime | None
     active: float
     finished: float | None = None
@@ -121,22 +123,30 @@ class Scaler:
             return
         replicas = get(body, "spec", "replicas")
         count = replicas if isinstance(replicas, int) else 1
-        wake = parse_time(get_str(body, "metadata", "annotations", WAKE_ANNOTATION))
+        annotation = get_str(body, "metadata", "annotations", WAKE_ANNOTATION)
         known = self._servers.get(key)
         if known is None or known.server.uid != server.uid:
-            self._servers[key] = _Scaled(server, scaling, count, wake, self._clock())
+            wake = self._wake_time(annotation)
+            self._servers[key] = _Scaled(server, scaling, count, annotation, wake, self._clock())
             return
-        self._update(known, server, scaling, count, wake)
+        self._update(known, server, scaling, count, annotation)
+
+    def _wake_time(self, annotation: str) -> datetime | None:
+        """Return the time that an annotation names; one of the future, by a wrong clock, counts as the present."""
+        wake = parse_time(annotation)
+        return min(wake, self._now()) if wake else None
 
     def _update(
-        self, known: _Scaled, server: ServerSummary, scaling: Autoscaling, replicas: int, wake: datetime | None
+        self, known: _Scaled, server: ServerSummary, scaling: Autoscaling, replicas: int, annotation: str
     ) -> None:
         """Take in the present spec; new replicas, bounds or a new wake-up need a look at once."""
-        before = known.replicas, known.wake, known.bounds
+        before = known.replicas, known.annotation, known.bounds
         if replicas and not known.replicas:
             known.active, known.finished = self._clock(), None
-        known.server, known.scaling, known.replicas, known.wake = server, scaling, replicas, wake
-        if before != (known.replicas, known.wake, known.bounds):
+        if annotation != known.annotation:
+            known.annotation, known.wake = annotation, self._wake_time(annotation)
+        known.server, known.scaling, known.replicas = server, scaling, replicas
+        if before != (known.replicas, known.annotation, known.bounds):
             known.due = 0.0
 
     def forget(self, key: Key) -> None:

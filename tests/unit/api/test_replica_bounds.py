@@ -154,6 +154,8 @@ def test_bounds_hold_until_the_next_change_and_not_before_they_were_computed() -
         ({"end": "0 18 31 4,6 *"}, "end", "Bad day-of-month"),
         ({"end": "60 8 * * *"}, "end", "Bad minute"),
         ({"start": "0 0 * 2 MON#5"}, "start", "never comes"),
+        ({"start": "0 * * * *", "end": "0 17 * * *"}, "end", "never closes"),
+        ({"start": "0 8 * * *", "end": "0 08 * * 1-5"}, "end", "never closes"),
     ],
 )
 def test_unreadable_window_names_its_field(change: dict[str, Any], field: str, word: str) -> None:
@@ -162,6 +164,10 @@ def test_unreadable_window_names_its_field(change: dict[str, Any], field: str, w
     with pytest.raises(ScheduleError, match=word) as caught:
         check_window(window, utc("2025-01-01T00:00"))
     assert caught.value.field == field
+
+
+def test_window_may_close_at_some_of_its_starts() -> None:
+    check_window(scaling({**OFFICE, "start": "0 8 * * *", "end": "0 8,17 * * *"}).schedule[0], utc("2025-01-01T00:00"))
 
 
 def test_29th_of_february_is_no_never() -> None:

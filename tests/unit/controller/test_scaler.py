@@ -226,6 +226,18 @@ async def test_annotation_wakes_and_keeps_awake(sleepy: Scene) -> None:
     assert sleepy.written == [1, 0]
 
 
+async def test_wake_up_of_the_future_counts_as_the_present(sleepy: Scene) -> None:
+    sleepy.replicas, sleepy.load_now = 0, []
+    sleepy.annotations = {WAKE_ANNOTATION: "2199-01-01T00:00:00Z"}
+    await sleepy.pass_seconds(5)
+    assert sleepy.written == [1]
+
+    sleepy.load_now = [busy(0)]
+    await sleepy.pass_seconds(90)
+
+    assert sleepy.written == [1, 0]
+
+
 @pytest.mark.parametrize("value", ["true", "", "2020-01-01T00:00:00Z"])
 async def test_annotation_without_a_recent_time_wakes_nobody(sleepy: Scene, value: str) -> None:
     sleepy.replicas, sleepy.annotations = 0, {WAKE_ANNOTATION: value}
