@@ -1,0 +1,95 @@
+"""API keys and limits of a gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from vllm_operator.api.core import LocalObjectReference
+from vllm_operator.api.fields import CelRule, ListMap, Model
+from vllm_operator.api.gateway_models import ModelName
+
+KeyId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+"""Name of an API key, which logs and limits show instead of the key."""
+
+Timestamp = Annotated[
+    str, Field(max_length=32, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$")
+]
+"""A time (RFC 3339)."""
+
+Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class KeyReference(Model):
+    """A key of a Secret of the same namespace that holds an API key."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Name of the Secret.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key in the Secret.")
+
+
+class ApiKey(Model):
+    """One API key."""
+
+    id: KeyId = Field(description="Name of the key in logs, limits and the header x-vllm-gateway-key.")
+    secret_key_ref: KeyReference = Field(
+        description="Key of a Secret with the API key itself, or with `sha256:` and its SHA-256 in hexadecimal digits."
+    )
+    models: Annotated[list[ModelName], Field(max_length=256)] = Field(
+        default_factory=list, description="Models that the key may use. Empty: all."
+    )
+    expires_at: Timestamp | None = Field(
+        default=None, description="Time from which the key is refused. Unset: it does not expire."
+    )
+
+
+class Auth(Model):
+    """API keys of the clients."""
+
+    api_keys: Annotated[list[ApiKey], Field(max_length=1000), ListMap("id")] = Field(
+        default_factory=list, description="Keys one by one."
+    )
+    secrets: Annotated[list[LocalObjectReference], Field(max_length=64), ListMap("name")] = Field(
+        default_factory=list,
+        description="Secrets with many keys. Each entry is one key: its name is the id, and its value is the API key, "
+        "`sha256:` with its SHA-256, or a JSON object with `key` or `sha256`, `models` and `expiresAt`.",
+    )
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "has(self.apiKeys) && self.apiKeys.size() > 0 || has(self.secrets) && self.secrets.size() > 0",
+            "auth needs a source of keys: set auth.apiKeys or auth.secrets, or remove auth",
+        ),
+    )
+
+
+class Limit(Model):
+    """A limit for each key, or for one of them."""
+
+    key: Annotated[str, Field(max_length=128, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._@-]*)$")] = Field(
+        default="*", description="Id of the key; * for each key, counted one by one."
+    )
+    model: Annotated[str, Field(max_length=253, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._:/@-]*)$")] = Field(
+        default="*", description="Model that is counted; * for all models together."
+    )
+    requests_per_minute: Rate | None = Field(default=None, description="Requests in 60 seconds. Unset: no limit.")
+    tokens_per_minute: Rate | None = Field(
+        default=None,
+        description="Tokens of prompts and answers in 60 seconds, counted when an answer ends. Unset: no limit.",
+    )
+    concurrent: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Requests at once. Unset: no limit."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1_073_741_824)] | None = Field(
+        default=None, description="Longest body in bytes. Unset: spec.maxBodyBytes."
+    )
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrent) || "
+            "has(self.maxBodyBytes)",
+            "a limit needs a number: set requestsPerMinute, tokensPerMinute, concurrent or maxBodyBytes",
+        ),
+    )
+
+

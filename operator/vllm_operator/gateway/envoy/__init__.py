@@ -1,0 +1,1 @@
+"""Build the configuration of Envoy from a snapshot. Pure."""

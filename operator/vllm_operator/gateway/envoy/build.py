@@ -1,0 +1,69 @@
+"""Build all files that Envoy watches from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_cluster
+from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
+from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.routes import routes
+from vllm_operator.gateway.models import Resolution, cluster_name, resolve_models
+from vllm_operator.gateway.snapshot import GatewaySnapshot
+
+
+@dataclass(frozen=True)
+class EnvoyFiles:
+    """The resources of Envoy.
+
+    Attributes:
+        endpoints: endpoints by the name of their cluster.
+        clusters: clusters by name.
+        routes: the route configuration.
+        listeners: the listeners.
+        secrets: certificates.
+    """
+
+    endpoints: dict[str, dict[str, Any]]
+    clusters: dict[str, dict[str, Any]]
+    routes: dict[str, Any]
+    listeners: list[dict[str, Any]]
+    secrets: list[dict[str, Any]]
+
+
+def build_files(layout: Layout, snapshot: GatewaySnapshot, resolution: Resolution | None = None) -> EnvoyFiles:
+    """Return the resources for a snapshot."""
+    spec = snapshot.spec
+    resolution = resolution or resolve_models(spec, snapshot.servers)
+    used = sorted(_used_clusters(resolution))
+    by_name = {server.name: server for server in snapshot.servers}
+    clusters = {cluster_name(name, routing): cluster(layout, cluster_name(name, routing), routing) for name, routing in used}
+    if spec.tracing:
+        collector = tracing_cluster(spec.tracing.endpoint)
+        clusters[collector["name"]] = collector
+    holds = spec.holding.timeout_seconds > 0
+    return EnvoyFiles(
+        endpoints={
+            cluster_name(name, routing): endpoints(
+                layout, cluster_name(name, routing), by_name[name].endpoints, holds=holds
+            )
+            for name, routing in used
+        },
+        clusters=clusters,
+        routes=routes(snapshot, resolution),
+        listeners=listeners(layout, spec),
+        secrets=[tls_secret(layout)] if spec.tls else [],
+    )
+
+
+def _used_clusters(resolution: Resolution) -> Iterable[tuple[str, str]]:
+    """Return server and routing of every cluster that a model names."""
+    names = {
+        target.cluster
+        for model in resolution.models.values()
+        for target in (*model.targets, *model.versions)
+    } | {model.mirror[0] for model in resolution.models.values() if model.mirror}
+    # The name of a server may hold dots, that of a routing has none.
+    return {(server, routing) for server, _, routing in (name.rpartition(".") for name in names)}

@@ -1,0 +1,1 @@
+"""Count requests and tokens, and answer Envoy's rate limit calls."""

@@ -1,0 +1,164 @@
+"""Decide which servers answer for which model. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vllm_operator.api.gateway import GatewaySpec
+from vllm_operator.api.gateway_models import GatewayModel, ModelServer
+from vllm_operator.gateway.snapshot import ServerState
+
+
+
+@dataclass(frozen=True)
+class Target:
+    """One server behind a model.
+
+    Attributes:
+        server: name of the VLLMServer.
+        cluster: name of its cluster in Envoy.
+        weight: its share of the requests.
+        model: name to write into the body; empty when the client's name is served.
+        api_key: the key of vLLM; empty without one.
+        header: name and value of the header that picks this server; empty without one.
+    """
+
+    server: str
+    cluster: str
+    weight: int
+    model: str = ""
+    api_key: str = ""
+    header: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model with its servers.
+
+    Attributes:
+        name: its name for clients.
+        routing: LeastRequest, PrefixAware or Session.
+        targets: servers with a share of the requests; empty when the model has none.
+        versions: servers that a header picks.
+        mirror: cluster and percent of the copies; None without any.
+        ready: replicas that take its requests.
+    """
+
+    name: str
+    routing: str
+    targets: tuple[Target, ...]
+    versions: tuple[Target, ...] = ()
+    mirror: tuple[str, int] | None = None
+    ready: int = 0
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The models of a gateway, and the references that name nothing.
+
+    Attributes:
+        models: the models by name.
+        problems: one sentence for each reference that is refused.
+    """
+
+    models: Mapping[str, ResolvedModel]
+    problems: tuple[str, ...] = ()
+
+
+def cluster_name(server: str, routing: str) -> str:
+    """Return the name of the cluster of a server for one kind of routing."""
+    return f"{server}.{routing}"
+
+
+def resolve_models(spec: GatewaySpec, servers: Sequence[ServerState]) -> Resolution:
+    """Return the models that clients may name.
+
+    Each served name is a model; servers with the same name are one model, weighted by their ready replicas. Entries of
+    `spec.models` come on top. While no server of a model has a ready replica, its first fallback that has one answers.
+    """
+    by_name = {server.name: server for server in servers}
+    problems: list[str] = []
+    models = {name: _served(name, spec.routing, servers) for server in servers for name in server.served_names}
+    explicit = {entry.name: _explicit(entry, spec.routing, by_name, problems) for entry in spec.models}
+    models |= explicit
+    for entry in spec.models:
+        unknown = [name for name in entry.fallbacks if name not in models]
+        problems += [f"spec.models: {entry.name}: the fallback {name} is no model of this gateway" for name in unknown]
+        models[entry.name] = _with_fallback(entry, explicit[entry.name], models)
+    return Resolution(dict(sorted(models.items())), tuple(problems))
+
+
+def _served(name: str, routing: str, servers: Sequence[ServerState]) -> ResolvedModel:
+    serving = [server for server in servers if name in server.served_names]
+    ready = sum(len(server.endpoints) for server in serving)
+    # Without any ready replica all of them hold requests, and are started.
+    targets = [
+        Target(server.name, cluster_name(server.name, routing), len(server.endpoints) if ready else 1, "", server.api_key)
+        for server in serving
+    ]
+    return ResolvedModel(name, routing, tuple(target for target in targets if target.weight), ready=ready)
+
+
+def _explicit(
+    entry: GatewayModel, default: str, servers: Mapping[str, ServerState], problems: list[str]
+) -> ResolvedModel:
+    routing = entry.routing or default
+    found = [(part, servers[part.name]) for part in entry.servers if part.name in servers]
+    missing = [part.name for part in entry.servers if part.name not in servers]
+    problems += [f"spec.models: {entry.name}: the server {name} is not among those of the gateway" for name in missing]
+    problems += [
+        f"spec.models: {entry.name}: the server {part.name} does not serve {part.model}"
+        for part, server in found
+        if part.model and part.model not in server.served_names
+    ]
+    targets = [_target(entry, part, server, routing) for part, server in found]
+    mirror = None
+    if entry.mirror and entry.mirror.server in servers:
+        mirror = (cluster_name(entry.mirror.server, routing), entry.mirror.percent)
+    elif entry.mirror:
+        problems.append(
+            f"spec.models: {entry.name}: the mirror {entry.mirror.server} is not among the servers of the gateway"
+        )
+    weighted = _ready_only([target for target in targets if target.weight], servers)
+    return ResolvedModel(
+        name=entry.name,
+        routing=routing,
+        targets=weighted,
+        versions=tuple(target for target in targets if target.header),
+        mirror=mirror,
+        ready=sum(len(servers[target.server].endpoints) for target in targets),
+    )
+
+
+def _ready_only(targets: list[Target], servers: Mapping[str, ServerState]) -> tuple[Target, ...]:
+    """Return the servers with ready replicas; all of them when none has any, so that they hold the requests."""
+    ready = [target for target in targets if servers[target.server].endpoints]
+    return tuple(ready or targets)
+
+
+def _target(entry: GatewayModel, part: ModelServer, server: ServerState, routing: str) -> Target:
+    first = server.served_names[0] if server.served_names else entry.name
+    served = part.model or (entry.name if entry.name in server.served_names else first)
+    return Target(
+        server=server.name,
+        cluster=cluster_name(server.name, routing),
+        weight=part.weight,
+        model="" if served == entry.name else served,
+        api_key=server.api_key,
+        header=(part.header.name, part.header.value) if part.header else None,
+    )
+
+
+def _with_fallback(entry: GatewayModel, model: ResolvedModel, models: Mapping[str, ResolvedModel]) -> ResolvedModel:
+    """Return the model, answered by its first fallback with a ready replica while it has none itself."""
+    if model.ready:
+        return model
+    for name in entry.fallbacks:
+        fallback = models.get(name)
+        if fallback and fallback.ready:
+            targets = tuple(
+                Target(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header) for t in fallback.targets
+            )
+            return ResolvedModel(model.name, fallback.routing, targets, (), None, fallback.ready)
+    return model
