@@ -138,6 +138,14 @@ test-engine: setup ## Stop the engine of a real vLLM, and keep another one busy,
 test-nginx: setup ## Stop one of two real vLLM processes behind the nginx that `render --target compose` writes (needs nginx)
 	$(RUN) pytest tests/nginx -q -s
 
+.PHONY: test-gateway
+test-gateway: setup ## The gateway with the real Envoy: routing, keys, limits, holding, faults, changes under load
+	$(RUN) pytest tests/gateway -q
+
+.PHONY: bench-gateway
+bench-gateway: setup ## The gateway next to direct access and nginx: latency, CPU, memory, prefix hits (GATEWAY_JSON=FILE)
+	$(RUN) python -m tools.bench.gateway
+
 .PHONY: e2e-client
 e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 requests of the client library
 	$(RUN) pytest tests/e2e/client -q -s
@@ -199,8 +207,9 @@ release-snapshot: setup ## Keep what this version renders, for the next one's up
 ## --- generated files
 
 .PHONY: crds
-crds: setup ## Generate crds/vllmserver.yaml from the models, and what charts/ and config/ take from it
+crds: setup ## Generate crds/ from the models, and what charts/ and config/ take from it
 	$(RUN) python -m vllm_operator crd > crds/vllmserver.yaml.new && mv crds/vllmserver.yaml.new crds/vllmserver.yaml
+	$(RUN) python -m vllm_operator crd --kind VLLMGateway > crds/vllmgateway.yaml.new && mv crds/vllmgateway.yaml.new crds/vllmgateway.yaml
 	$(RUN) python -m tools.chart
 
 .PHONY: build-requirements

@@ -23,6 +23,7 @@ from vllm_operator.cli_options import (
     server_metrics_option,
     validate_namespaces,
 )
+from vllm_operator.gateway.cli import gateway_agent, gateway_drain
 
 RECURSION_LIMIT = 60_000
 """Depth of calls that Python allows. The API server accepts JSON of 10,000 levels, and reading it takes up to three
@@ -85,6 +86,12 @@ def main() -> None:
     help="Service in front of the metrics API, as NAME or NAMESPACE/NAME. [default namespace: that of the pod]",
 )
 @click.option(
+    "--gateway-agent-image",
+    default="",
+    help="Reconcile VLLMGateways, too: the image of this operator, which their pods run as agent. [default: leave "
+    "gateways alone]",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
     default="auto",
@@ -114,6 +121,7 @@ def run(
     metrics_api: bool | None,
     metrics_api_listen: str,
     metrics_service: str,
+    gateway_agent_image: str,
     log_format: str,
     log_level: str,
     otlp_endpoint: str,
@@ -147,6 +155,7 @@ def run(
         server_metrics=server_metrics_limit if server_metrics else 0,
         metrics_api=None if service is None else metrics_api_listen,
         metrics_service=service or ("", metrics_service),
+        agent_image=gateway_agent_image,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -173,12 +182,20 @@ def _hide_other_clients() -> Iterator[None]:
 
 
 @main.command()
-def crd() -> None:
-    """Print the CustomResourceDefinition of VLLMServer as YAML."""
+@click.option(
+    "--kind",
+    type=click.Choice(["VLLMServer", "VLLMGateway"]),
+    default="VLLMServer",
+    show_default=True,
+    help="Kind whose CustomResourceDefinition is printed.",
+)
+def crd(kind: str) -> None:
+    """Print the CustomResourceDefinition of a kind as YAML."""
     from vllm_operator.api.crd import crd as definition
+    from vllm_operator.api.gateway_crd import gateway_crd
     from vllm_operator.install.manifests import to_yaml
 
-    click.echo(to_yaml([definition()]), nl=False)
+    click.echo(to_yaml([gateway_crd() if kind == "VLLMGateway" else definition()]), nl=False)
 
 
 @main.command()
@@ -216,6 +233,9 @@ def crd() -> None:
 @secrets_option(default="labelled")
 @restart_option
 @click.option(
+    "--gateways", is_flag=True, help="Add the CRD of VLLMGateway, and the rights and the option to reconcile them."
+)
+@click.option(
     "--network-policies",
     is_flag=True,
     help="Add a NetworkPolicy that bounds the connections of the operator.",
@@ -252,6 +272,7 @@ def manifests(
     pod_template: str,
     secrets: str,
     restart_stalled: bool,
+    gateways: bool,
     network_policies: bool,
     metrics_from: tuple[str, ...],
     metrics_api: bool,
@@ -275,7 +296,9 @@ def manifests(
         raise click.UsageError(
             "--without-cluster-objects needs --serve or --namespaced: to serve all namespaces takes a ClusterRole"
         )
-    rights = RightsOptions(pod_template, secrets, restart_stalled, network_policies, metrics_from, metrics_api)
+    rights = RightsOptions(
+        pod_template, secrets, restart_stalled, network_policies, metrics_from, metrics_api, gateways
+    )
     monitoring = MonitoringOptions(pod_monitor, rules, runbooks, server_metrics, dashboards)
     objects = operator_manifests(image, namespace, served, monitoring, rights)
     if without_cluster_objects:
@@ -342,6 +365,10 @@ def render(
             click.echo(line, err=True)
     if not all(judgement.accepted for judgement in judgements):
         context.exit(1)
+
+
+main.add_command(gateway_agent)
+main.add_command(gateway_drain)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Settings:
         restart_stalled: delete the pods of stalled engines where a server asks for it.
         metrics_api: `host:port` of the metrics API for autoscalers; None to serve none.
         metrics_service: namespace and name of the Service in front of it.
+        agent_image: image of the operator, for the agents of VLLMGateways; empty to leave gateways alone.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Settings:
     server_metrics: int = 0
     metrics_api: str | None = None
     metrics_service: tuple[str, str] = ("", SERVICE_NAME)
+    agent_image: str = ""
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:

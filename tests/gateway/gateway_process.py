@@ -123,7 +123,7 @@ class GatewayProcess:
         command = [envoy_binary(), "-c", str(start), "--concurrency", "2", "-l", "warning", "--disable-hot-restart"]
         command += ["--file-flush-interval-msec", "100", "--drain-time-s", "5"]
         with (self.folder / "envoy.log").open("wb") as log:
-            self._envoy = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._envoy = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: ASYNC220
         try:
             await self.until_ready()
         except BaseException:

@@ -48,7 +48,9 @@ class Load:
             while not self._stopping:
                 number += 1
                 kind = "stream" if index % 4 < 2 else "plain"
-                self.outcomes[await self._request(session, kind, chat(f"{index} {number}", stream=kind == "stream"))] += 1
+                self.outcomes[
+                    await self._request(session, kind, chat(f"{index} {number}", stream=kind == "stream"))
+                ] += 1
                 await asyncio.sleep(self.pause)
 
     async def _request(self, session: aiohttp.ClientSession, kind: str, body: dict[str, Any]) -> str:

@@ -46,7 +46,9 @@ async def post(
     **options: Any,
 ) -> Answer:
     """Send JSON, or bytes as they are."""
-    content = {"data": body} if isinstance(body, bytes | aiohttp.FormData) else {"json": body if body is not None else chat()}
+    content = (
+        {"data": body} if isinstance(body, bytes | aiohttp.FormData) else {"json": body if body is not None else chat()}
+    )
     async with session.post(gateway.url + path, headers=headers, ssl=False, **content, **options) as response:
         lower = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, await response.text(), lower)

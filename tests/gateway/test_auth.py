@@ -73,7 +73,11 @@ async def test_forged_identity_headers_are_overwritten(
     session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
 ) -> None:
     async with gateway_with_keys(replicas[0]) as gateway:
-        forged = {"X-VLLM-Gateway-Key": "root", "x-vllm-gateway-model": "other", "x-vllm-gateway-cluster": "other.PrefixAware"}
+        forged = {
+            "X-VLLM-Gateway-Key": "root",
+            "x-vllm-gateway-model": "other",
+            "x-vllm-gateway-cluster": "other.PrefixAware",
+        }
         assert (await post(session, gateway, headers={**bearer("sk-alice"), **forged})).status == 200
         headers = replicas[0].requests[-1][1]
         assert headers["x-vllm-gateway-key"] == "alice"
@@ -111,8 +115,23 @@ async def test_models_and_refusals_name_only_what_a_key_may_use(
 
 @pytest.mark.parametrize(
     "path",
-    ["/invocations", "/metrics", "/health", "/version", "/load", "/v1/load_lora_adapter", "/docs", "/openapi.json",
-     "/v1/../invocations", "/v1//../invocations", "/%69nvocations", "/inference/v1/generate", "/sleep", "/", "/ping"],
+    [
+        "/invocations",
+        "/metrics",
+        "/health",
+        "/version",
+        "/load",
+        "/v1/load_lora_adapter",
+        "/docs",
+        "/openapi.json",
+        "/v1/../invocations",
+        "/v1//../invocations",
+        "/%69nvocations",
+        "/inference/v1/generate",
+        "/sleep",
+        "/",
+        "/ping",
+    ],
 )
 async def test_paths_that_vllm_leaves_open_are_closed(
     session: aiohttp.ClientSession, replicas: list[FakeVLLMServer], path: str

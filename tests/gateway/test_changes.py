@@ -130,7 +130,10 @@ async def test_a_gateway_that_drains_ends_its_streams(
     gateway = GatewayProcess()
     gateway.set(server_state("tiny", replicas[0]))
     async with gateway:
-        streams = [asyncio.create_task(post(session, gateway, {"model": "tiny", "messages": [], "stream": True})) for _ in range(5)]
+        streams = [
+            asyncio.create_task(post(session, gateway, {"model": "tiny", "messages": [], "stream": True}))
+            for _ in range(5)
+        ]
         await asyncio.sleep(0.5)
         from vllm_operator.gateway.drain import drain
 

@@ -143,9 +143,7 @@ async def test_slow_bodies_end_and_others_are_served(
     gateway = GatewayProcess()
     gateway.set(server_state("tiny", replicas[0]))
     async with gateway:
-        slow = [
-            asyncio.create_task(raw(gateway, HEAD + b"content-length: 1000\r\n\r\n{", 10)) for _ in range(50)
-        ]
+        slow = [asyncio.create_task(raw(gateway, HEAD + b"content-length: 1000\r\n\r\n{", 10)) for _ in range(50)]
         await asyncio.sleep(0.2)
         await until_it_serves(session, gateway)
         for answer in await asyncio.gather(*slow):

@@ -19,7 +19,10 @@ async def test_sixty_requests_wait_for_a_sleeping_server_and_all_are_served(
     gateway = GatewayProcess()
     gateway.set(server_state("tiny"), server_state("other", replicas[2]))
     async with gateway:
-        bodies = [chat(f"{number}" + "x" * (200_000 if number % 3 == 0 else 10), stream=number % 2 == 0) for number in range(60)]
+        bodies = [
+            chat(f"{number}" + "x" * (200_000 if number % 3 == 0 else 10), stream=number % 2 == 0)
+            for number in range(60)
+        ]
         tasks = [asyncio.create_task(post(session, gateway, body)) for body in bodies]
         left = asyncio.create_task(post(session, gateway))
         await asyncio.sleep(1.5)

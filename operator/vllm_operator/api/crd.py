@@ -38,7 +38,7 @@ def crd() -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "additionalPrinterColumns": [_printer_column(*column) for column in COLUMNS],
+        "additionalPrinterColumns": [printer_column(*column) for column in COLUMNS],
         "subresources": {
             "status": {},
             "scale": {
@@ -75,15 +75,15 @@ def _root_schema() -> dict[str, Any]:
             "apiVersion": text,
             "kind": text,
             "metadata": {"type": "object"},
-            "spec": _with_defaults_described(model_schema(Spec)),
+            "spec": with_defaults_described(model_schema(Spec)),
             # Flux calls a resource without a status current, even before its operator has reconciled it.
-            "status": {**_with_defaults_described(model_schema(Status)), "default": {"observedGeneration": -1}},
+            "status": {**with_defaults_described(model_schema(Status)), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [NAME_RULE.as_schema()],
     }
 
 
-def _printer_column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
+def printer_column(name: str, kind: str, path: str, priority: int, description: str) -> dict[str, Any]:
     column = {"name": name, "type": kind, "jsonPath": path, "description": description}
     # The API server stores no priority of 0; Argo CD would compare it with nothing, and report a difference for good.
     return {**column, "priority": priority} if priority else column
@@ -95,13 +95,13 @@ def model_schema(model: type[Model]) -> dict[str, Any]:
     return _Inliner(schema.pop("$defs", {})).structural(schema)
 
 
-def _with_defaults_described(node: Any) -> Any:
+def with_defaults_described(node: Any) -> Any:
     """Return a schema whose descriptions end with the default: `kubectl explain` does not show defaults."""
     if isinstance(node, list):
-        return [_with_defaults_described(item) for item in node]
+        return [with_defaults_described(item) for item in node]
     if not isinstance(node, dict):
         return node
-    result = {key: _with_defaults_described(value) for key, value in node.items()}
+    result = {key: with_defaults_described(value) for key, value in node.items()}
     default = node.get("default")
     if isinstance(node.get("description"), str) and isinstance(default, str | int | float) and default != "":
         result["description"] = f"{node['description']} Default: {as_yaml(default)}."

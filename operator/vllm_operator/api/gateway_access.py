@@ -14,7 +14,8 @@ KeyId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9
 """Name of an API key, which logs and limits show instead of the key."""
 
 Timestamp = Annotated[
-    str, Field(max_length=32, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$")
+    str,
+    Field(max_length=32, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$"),
 ]
 """A time (RFC 3339)."""
 
@@ -91,5 +92,3 @@ class Limit(Model):
             "a limit needs a number: set requestsPerMinute, tokensPerMinute, concurrent or maxBodyBytes",
         ),
     )
-
-

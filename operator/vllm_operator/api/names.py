@@ -13,6 +13,11 @@ PLURAL = "vllmservers"
 SINGULAR = "vllmserver"
 SHORT_NAME = "vllm"
 
+GATEWAY_KIND = "VLLMGateway"
+GATEWAY_PLURAL = "vllmgateways"
+GATEWAY_SINGULAR = "vllmgateway"
+GATEWAY_SHORT_NAME = "vllmgw"
+
 MANAGER = "vllm-operator"
 """Field manager of server-side apply, and value of the managed-by label."""
 
@@ -31,6 +36,13 @@ ANNOTATION_HASH = f"{GROUP}/applied-hash"
 
 ANNOTATION_SERVER = f"{GROUP}/server"
 """Full name of the server that a child belongs to; the instance label may hold a shortened one."""
+
+ANNOTATION_WAKE = f"{GROUP}/wake-requested-at"
+"""Time (RFC 3339) at which a gateway last held a request for a server that has no ready replica. A gateway renews it
+every 15 s while it holds requests; whoever scales the server to zero starts it while the time is younger than 60 s."""
+
+ANNOTATION_GATEWAY = f"{GROUP}/gateway"
+"""Full name of the gateway that a child belongs to."""
 
 UNREADABLE = f"{GROUP}/unreadable"
 """Key of a cached object that is a stub without its spec; its value is the reason."""
@@ -58,6 +70,21 @@ def child_name(server: str, suffix: str = "") -> str:
 def selector_labels(server: str) -> dict[str, str]:
     """Return the labels that select the pods of `server`. Never add one: a Deployment's selector cannot change."""
     return {LABEL_NAME: "vllm", LABEL_INSTANCE: child_name(server), LABEL_COMPONENT: "server"}
+
+
+def gateway_selector_labels(gateway: str) -> dict[str, str]:
+    """Return the labels that select the pods of a gateway. Never add one: a Deployment's selector cannot change."""
+    return {LABEL_NAME: "vllm-gateway", LABEL_INSTANCE: gateway_child_name(gateway), LABEL_COMPONENT: "gateway"}
+
+
+def gateway_labels(gateway: str) -> dict[str, str]:
+    """Return the recommended labels of the children of a gateway."""
+    return {**gateway_selector_labels(gateway), LABEL_MANAGED_BY: MANAGER, LABEL_PART_OF: "vllm-operator"}
+
+
+def gateway_child_name(gateway: str, suffix: str = "") -> str:
+    """Return the name of a child of a gateway, which differs from those of a server with the same name."""
+    return shorten(f"{gateway}-gateway-{suffix}" if suffix else f"{gateway}-gateway")
 
 
 def recommended_labels(server: str) -> dict[str, str]:

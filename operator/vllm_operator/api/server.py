@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from vllm_operator.api.fields import Model
 from vllm_operator.api.names import API_VERSION, KIND, UNREADABLE
 from vllm_operator.api.replica_bounds import ReplicaBounds, plain_bounds
 from vllm_operator.api.spec import Spec
@@ -68,7 +69,7 @@ _VARIANTS = frozenset({"int", "constrained-int", "constrained-str"})
 """Names that pydantic appends to the path of a field that takes a number or a string."""
 
 
-def _check_shape(spec: Any) -> None:
+def check_shape(spec: Any) -> None:
     """Refuse a spec with open parts that are too deep or too many, or numbers too large; do not recurse.
 
     Raises:
@@ -93,10 +94,27 @@ def _children(part: Any) -> Collection[Any]:
     return part if isinstance(part, list) else ()
 
 
-def _field_path(location: Sequence[int | str]) -> str:
+def field_path(location: Sequence[int | str]) -> str:
     """Return `spec.engine.env[0].name` for `("engine", "env", 0, "name")`."""
     steps = location[:-1] if location[-1] in _VARIANTS and len(location) > 1 else location
     return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+
+
+Parsed = TypeVar("Parsed", bound=Model)
+
+
+def parse_spec(model: type[Parsed], spec: Any) -> Parsed:
+    """Parse the spec of a resource.
+
+    Raises:
+        InvalidSpecError: names the first field that is wrong.
+    """
+    check_shape(spec)
+    try:
+        return model.model_validate(spec or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidSpecError(field_path(first["loc"]), first["msg"].removeprefix("Value error, ")) from None
 
 
 def parse_server(body: Mapping[str, Any]) -> VLLMServer:
@@ -108,12 +126,7 @@ def parse_server(body: Mapping[str, Any]) -> VLLMServer:
     metadata = body["metadata"]
     if reason := body.get(UNREADABLE):
         raise InvalidSpecError("spec", f"the VLLMServer cannot be read: {reason}", "Unreadable")
-    _check_shape(body.get("spec"))
-    try:
-        spec = Spec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidSpecError(_field_path(first["loc"]), first["msg"].removeprefix("Value error, ")) from None
+    spec = parse_spec(Spec, body.get("spec"))
     return VLLMServer(
         namespace=metadata["namespace"],
         name=metadata["name"],

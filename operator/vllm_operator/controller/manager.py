@@ -15,6 +15,7 @@ from typing import Any
 from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
+from vllm_operator.controller.gateways import GatewayController
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
 from vllm_operator.controller.metrics import GaugeValues, Metrics
@@ -27,6 +28,7 @@ from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.tenant_rules import TenantRules
 from vllm_operator.controller.workqueue import WorkQueue, merge_delay
 from vllm_operator.errors import ApiError, VLLMOperatorError
+from vllm_operator.gateway.reconciler import GatewayRules
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.namespaces import ServedNamespaces
@@ -125,6 +127,7 @@ class Manager:
             self._store.lacks_status,
         )
         self._metrics.register_gauges(self._gauge_values)
+        self._gateways = self._gateway_controller(settings)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed, self.stop_flag = False, asyncio.Event()
@@ -174,6 +177,8 @@ class Manager:
         former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
         if not self._store.process_watch_event(kind.name, event_type, body):
             return
+        if self._gateways is not None:
+            self._gateways.on_watch_event(kind.name, body)
         for key in {key for key in (former, key_of(kind.name, body)) if key}:
             # A spec, and a child that somebody deletes, must not wait for the pods.
             if kind is SERVER or (event_type == "DELETED" and kind is not POD):
@@ -210,11 +215,19 @@ class Manager:
             **self._autoscaling.tasks(),
             **{f"reflector of {path}": reflector.run() for path, reflector in self._reflectors.items()},
         }
+        if self._gateways is not None:
+            tasks |= self._gateways.tasks(self._elector.acquired if self._elector else None)
         if self._elector is not None:
             tasks["leader election"] = self._elector.run()
         if self.namespaces.unreadable:
             tasks["new role"] = self.namespaces.wait_for_new_role()
         return tasks
+
+    def _gateway_controller(self, settings: Settings) -> GatewayController | None:
+        if not settings.agent_image:
+            return None
+        rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
+        return GatewayController(self._client, self._store, self.namespaces, self._availability, rules)
 
     def _reflector(self, kind: Kind, namespace: str | None) -> Reflector:
         source = WatchSource(

@@ -10,7 +10,6 @@ from vllm_operator.api.gateway_models import GatewayModel, ModelServer
 from vllm_operator.gateway.snapshot import ServerState
 
 
-
 @dataclass(frozen=True)
 class Target:
     """One server behind a model.
@@ -94,7 +93,9 @@ def _served(name: str, routing: str, servers: Sequence[ServerState]) -> Resolved
     ready = sum(len(server.endpoints) for server in serving)
     # Without any ready replica all of them hold requests, and are started.
     targets = [
-        Target(server.name, cluster_name(server.name, routing), len(server.endpoints) if ready else 1, "", server.api_key)
+        Target(
+            server.name, cluster_name(server.name, routing), len(server.endpoints) if ready else 1, "", server.api_key
+        )
         for server in serving
     ]
     return ResolvedModel(name, routing, tuple(target for target in targets if target.weight), ready=ready)

@@ -79,4 +79,3 @@ def replace_file(path: Path, text: str) -> None:
     with os.fdopen(handle, "w") as file:
         file.write(text)
     os.replace(name, path)
-

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from vllm_operator.api.names import MANAGED_SELECTOR
-from vllm_operator.kube.kinds import SERVER, Kind
+from vllm_operator.kube.kinds import GATEWAY, SERVER, Kind
 
 
 def selector_of(kind: Kind) -> str | None:
     """Return the label selector of the objects of a kind that the operator caches; None for all objects."""
-    return None if kind is SERVER else MANAGED_SELECTOR
+    return None if kind in (SERVER, GATEWAY) else MANAGED_SELECTOR
 
 
 @dataclass(frozen=True)

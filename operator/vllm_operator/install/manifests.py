@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from vllm_operator.api.crd import crd
+from vllm_operator.api.gateway_crd import gateway_crd
 from vllm_operator.api.names import LABEL_INSTANCE, selector_labels
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.install.admission_policy import pod_template_binding, pod_template_policy
@@ -28,6 +29,7 @@ OWN = ("role", "rolebinding", "service", "deployment")
 POD_VERBS = ("list", "watch", "patch")
 READ_NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
 """Rule to read, by name, the labels that lift a rule for a namespace. A Role allows it for its own namespace, too."""
+GATEWAYS = ("gatewayclusterrole", "gatewayclusterrolebinding")
 NETWORK_POLICY = "networkpolicy"
 POD_MONITOR = "podmonitor"
 CLUSTER_OBJECTS = frozenset(
@@ -60,6 +62,7 @@ class OperatorPlan:
     metrics_api_ports: tuple[str, ...]
     metrics_role: str
     metrics_secret: str
+    gateway_role: str = "vllm-operator-gateways"
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class RightsOptions:
         network_policies: create a NetworkPolicy for the operator.
         metrics_from: namespaces whose pods may read the operator's metrics then.
         metrics_api: let an operator of all namespaces serve the load of the replicas to autoscalers.
+        gateways: install the CRD of VLLMGateway, and let the operator run gateways.
     """
 
     pod_template: str = RESTRICTED
@@ -128,6 +132,7 @@ class RightsOptions:
     network_policies: bool = False
     metrics_from: tuple[str, ...] = (METRICS_NAMESPACE,)
     metrics_api: bool = True
+    gateways: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -167,6 +172,8 @@ def operator_manifests(
         args.append(f"--runbook-url={monitoring.runbooks}")
     if monitoring.server_metrics:
         args.append("--server-metrics")
+    if rights.gateways:
+        args.append(f"--gateway-agent-image={image}")
     plan = OperatorPlan(
         "vllm-operator",
         namespace,
@@ -181,13 +188,15 @@ def operator_manifests(
         metrics_role_name("vllm-operator"),
         metrics_secret_name("vllm-operator"),
     )
-    cluster_wide = (*CLUSTER_WIDE, *(METRICS_API if plan.metrics_api_ports else ()))
+    apis = METRICS_API if plan.metrics_api_ports else ()
+    cluster_wide = (*CLUSTER_WIDE, *apis, *(GATEWAYS if rights.gateways else ()))
     roles = (
-        [*_served_namespaces(plan, served)]
+        [*_served_namespaces(plan, served, rights)]
         if served
         else [render_template(f"deploy/{name}", plan) for name in cluster_wide]
     )
-    first = (render_template("deploy/namespace", plan), crd(), render_template("deploy/serviceaccount", plan))
+    crds = (crd(), gateway_crd()) if rights.gateways else (crd(),)
+    first = (render_template("deploy/namespace", plan), *crds, render_template("deploy/serviceaccount", plan))
     own = (render_template(f"deploy/{name}", plan) for name in OWN)
     return [
         *first,
@@ -245,9 +254,12 @@ def _monitoring(plan: OperatorPlan, monitoring: MonitoringOptions) -> Iterator[d
         yield from dashboard_config_maps(plan.name, plan.namespace, plan.labels)
 
 
-def _served_namespaces(plan: OperatorPlan, namespaces: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _served_namespaces(
+    plan: OperatorPlan, namespaces: Sequence[str], rights: RightsOptions
+) -> Iterator[dict[str, Any]]:
     # The ClusterRole holds rules about namespaced kinds only, so a Role can hold each of them.
-    rules = render_template("deploy/clusterrole", plan)["rules"]
+    roles = ("clusterrole", GATEWAYS[0]) if rights.gateways else ("clusterrole",)
+    rules = [rule for role in roles for rule in render_template(f"deploy/{role}", plan)["rules"]]
     account = {"kind": "ServiceAccount", "name": plan.name, "namespace": plan.namespace}
     for namespace in namespaces:
         served = ServedNamespacePlan(f"{plan.name}-servers", namespace, plan.labels, rules, account)

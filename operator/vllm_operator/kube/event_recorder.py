@@ -41,10 +41,12 @@ class EventRecorder:
     Args:
         client: the API client.
         clock: monotonic time in seconds.
+        kind: kind of the objects that the Events are about.
     """
 
-    def __init__(self, client: ApiClient, clock: Callable[[], float]) -> None:
+    def __init__(self, client: ApiClient, clock: Callable[[], float], kind: str = KIND) -> None:
         self._client = client
+        self._kind = kind
         self._clock = clock
         self._correlators: dict[Key, EventCorrelator] = {}
         self._buckets: dict[str, TokenBucket] = {}
@@ -154,11 +156,11 @@ class EventRecorder:
         return count + added
 
     async def _create(self, correlator: EventCorrelator, event: CorrelatedEvent, count: int) -> int:
-        await self._client.create(EVENT, correlator.namespace, _body(correlator, event, count))
+        await self._client.create(EVENT, correlator.namespace, _body(correlator, event, count, self._kind))
         return count
 
 
-def _body(correlator: EventCorrelator, event: CorrelatedEvent, count: int) -> dict[str, Any]:
+def _body(correlator: EventCorrelator, event: CorrelatedEvent, count: int, kind: str) -> dict[str, Any]:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
@@ -174,7 +176,7 @@ def _body(correlator: EventCorrelator, event: CorrelatedEvent, count: int) -> di
         "reportingInstance": os.environ.get("HOSTNAME", COMPONENT)[:128],
         "involvedObject": {
             "apiVersion": API_VERSION,
-            "kind": KIND,
+            "kind": kind,
             "namespace": correlator.namespace,
             "name": correlator.server,
             "uid": correlator.uid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from vllm_operator.api.names import GROUP, KIND, PLURAL, VERSION
+from vllm_operator.api.names import GATEWAY_KIND, GATEWAY_PLURAL, GROUP, KIND, PLURAL, VERSION
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Kind:
 
 
 SERVER = Kind(KIND, GROUP, VERSION, PLURAL)
+GATEWAY = Kind(GATEWAY_KIND, GROUP, VERSION, GATEWAY_PLURAL)
+ENDPOINT_SLICE = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 POD = Kind("Pod", "", "v1", "pods")
 SECRET = Kind("Secret", "", "v1", "secrets")
 CLAIM = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
@@ -76,6 +78,21 @@ CHILD_KINDS: dict[str, Kind] = {
     )
 }
 """Kinds of children by name. A server has at most one child of each."""
+
+GATEWAY_CHILD_KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("ServiceAccount", "", "v1", "serviceaccounts"),
+        Kind("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+        Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
+        Kind("ConfigMap", "", "v1", "configmaps"),
+        CHILD_KINDS["Service"],
+        DEPLOYMENT,
+        CHILD_KINDS["PodDisruptionBudget"],
+        Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    )
+}
+"""Kinds of the children of a gateway."""
 
 KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
 """Children whose status the operator does not read: one that still matches its manifest needs no reconcile."""

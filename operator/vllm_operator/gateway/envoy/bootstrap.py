@@ -49,7 +49,7 @@ def bootstrap(layout: Layout, name: str, max_heap_bytes: int | None = None) -> d
 
 
 def _socket_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
-    protocol = {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
+    protocol: dict[str, Any] = {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
         "name": name,

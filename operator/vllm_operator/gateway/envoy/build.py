@@ -39,7 +39,9 @@ def build_files(layout: Layout, snapshot: GatewaySnapshot, resolution: Resolutio
     resolution = resolution or resolve_models(spec, snapshot.servers)
     used = sorted(_used_clusters(resolution))
     by_name = {server.name: server for server in snapshot.servers}
-    clusters = {cluster_name(name, routing): cluster(layout, cluster_name(name, routing), routing) for name, routing in used}
+    clusters = {
+        cluster_name(name, routing): cluster(layout, cluster_name(name, routing), routing) for name, routing in used
+    }
     if spec.tracing:
         collector = tracing_cluster(spec.tracing.endpoint)
         clusters[collector["name"]] = collector
@@ -60,10 +62,8 @@ def build_files(layout: Layout, snapshot: GatewaySnapshot, resolution: Resolutio
 
 def _used_clusters(resolution: Resolution) -> Iterable[tuple[str, str]]:
     """Return server and routing of every cluster that a model names."""
-    names = {
-        target.cluster
-        for model in resolution.models.values()
-        for target in (*model.targets, *model.versions)
-    } | {model.mirror[0] for model in resolution.models.values() if model.mirror}
+    names = {target.cluster for model in resolution.models.values() for target in (*model.targets, *model.versions)} | {
+        model.mirror[0] for model in resolution.models.values() if model.mirror
+    }
     # The name of a server may hold dots, that of a routing has none.
     return {(server, routing) for server, _, routing in (name.rpartition(".") for name in names)}

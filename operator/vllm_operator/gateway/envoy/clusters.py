@@ -17,6 +17,7 @@ CHOICES = 4
 """Replicas of which the one with the fewest requests is taken."""
 UNBOUNDED = 100_000
 
+
 def _policy(routing: str) -> dict[str, Any]:
     if routing == "LeastRequest":
         return {

@@ -23,7 +23,7 @@ from vllm_operator.gateway.snapshot import GatewaySnapshot
 RETRIES = 3
 """Attempts after the first one. A replica leaves the endpoints before it ends, so a second one is rare."""
 RETRIED_STATUS = (425, 500, 502, 503)
-"""Statuses that another replica may cure: 500 from an engine that ends, and 425 from the agent when the hold is over."""
+"""Statuses that another replica may cure: 500 of an engine that ends, 425 of the agent when it hands a request back."""
 NO_CLUSTER = "none"
 """A cluster that does not exist: the names of all others have a dot."""
 

@@ -65,9 +65,7 @@ class Limiter:
         """
         matching = self._matching(key, model)
         refusals = [
-            refusal
-            for limit, counter in matching
-            if (refusal := _refusal(limit, counter, now, share)) is not None
+            refusal for limit, counter in matching if (refusal := _refusal(limit, counter, now, share)) is not None
         ]
         if refusals:
             return _refused(max(refusals, key=lambda refusal: refusal[1]), self._headers(matching, now, share))
@@ -86,11 +84,11 @@ class Limiter:
                 counter.tokens.add(tokens, now)
 
     def _matching(self, key: str, model: str) -> list[tuple[Limit, _Counter]]:
-        found = []
-        for place in ((key, model), (key, "*"), ("*", model), ("*", "*")):
-            for limit in self._rules.get(place, ()):
-                found.append((limit, self._counter((place[0] + "/" + place[1], key, limit.model))))
-        return found
+        return [
+            (limit, self._counter((f"{place[0]}/{place[1]}", key, limit.model)))
+            for place in ((key, model), (key, "*"), ("*", model), ("*", "*"))
+            for limit in self._rules.get(place, ())
+        ]
 
     def _counter(self, place: tuple[str, str, str]) -> _Counter:
         counter = self._counters.get(place)

@@ -81,7 +81,12 @@ class PeerServer:
             message = json.loads(line)
             call = Call(**{name: message[name] for name in ("phase", "key", "model", "request", "tokens")})
             decision = self._decide(call)
-            answer = {"id": message["id"], "allowed": decision.allowed, "headers": decision.headers, "body": decision.body}
+            answer = {
+                "id": message["id"],
+                "allowed": decision.allowed,
+                "headers": decision.headers,
+                "body": decision.body,
+            }
             writer.write(json.dumps(answer).encode() + b"\n")
             if writer.transport.get_write_buffer_size() > MAX_LINE_BYTES:
                 await writer.drain()

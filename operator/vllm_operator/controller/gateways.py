@@ -1,0 +1,157 @@
+"""Watch and reconcile VLLMGateways, with a work queue of their own: a gateway never takes a worker of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from vllm_operator.api.names import GATEWAY_KIND, LABEL_COMPONENT, gateway_child_name
+from vllm_operator.controller.requeue import Requeue
+from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
+from vllm_operator.errors import VLLMOperatorError
+from vllm_operator.gateway.reconciler import GatewayReconciler, GatewayRules
+from vllm_operator.informers.namespaces import ServedNamespaces
+from vllm_operator.informers.reflector import Reflector
+from vllm_operator.informers.store import Store
+from vllm_operator.informers.watch_source import RelistPolicy, WatchSource
+from vllm_operator.kube.availability import ApiServerAvailability
+from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.event_recorder import EventRecorder
+from vllm_operator.kube.fields import get_str
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import DEPLOYMENT, GATEWAY, SERVER
+from vllm_operator.kube.raw_objects import Raw, read_object
+from vllm_operator.kube.types import Object
+
+WORKERS = 4
+"""Gateways that are reconciled at once."""
+RESYNC_SECONDS = 30.0
+"""Interval at which a gateway is reconciled without a reason: its Secrets and most of its children are not watched."""
+
+logger = logging.getLogger(__name__)
+
+
+class GatewayController:
+    """Reconciles the gateways of the served namespaces.
+
+    Args:
+        client: the API client.
+        store: the caches of the operator: servers and Deployments.
+        namespaces: the served namespaces.
+        availability: ends backoffs when the API server is reachable again.
+        rules: what the install allows.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        store: Store,
+        namespaces: ServedNamespaces,
+        availability: ApiServerAvailability,
+        rules: GatewayRules,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._namespaces = namespaces
+        self._availability = availability
+        self._objects: dict[tuple[str, str], Object] = {}
+        self._events = EventRecorder(client, time.monotonic, GATEWAY_KIND)
+        self._reconciler = GatewayReconciler(client, self, self._events, rules)
+        self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, WORKERS, lambda *_: None, lambda key: False)
+
+    def tasks(self, acquired: asyncio.Event | None) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what runs until the process stops, by the name of its task.
+
+        Args:
+            acquired: set once this process leads; None without leader election.
+        """
+        reflectors = {
+            f"reflector of {GATEWAY.path(namespace)}": self._reflector(namespace).run()
+            for namespace in self._namespaces.lists
+        }
+        return {**reflectors, "gateway queue": self._run_queue(acquired), "gateway events": self._events.run()}
+
+    def on_watch_event(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Enqueue the gateways that an object of the operator's caches concerns."""
+        metadata = body["metadata"]
+        namespace = metadata.get("namespace", "")
+        if kind == SERVER.name:
+            for place in self._objects:
+                if place[0] == namespace:
+                    self._queue.add_after(Key(*place), MERGE_SECONDS)
+        elif kind == DEPLOYMENT.name and get_str(metadata, "labels", LABEL_COMPONENT) == "gateway":
+            for place in self._objects:
+                if place[0] == namespace and gateway_child_name(place[1]) == metadata["name"]:
+                    self._queue.add_after(Key(*place), MERGE_SECONDS)
+
+    def gateway(self, key: Key) -> Object | None:
+        """Return a VLLMGateway."""
+        return self._objects.get((key.namespace, key.instance))
+
+    def servers(self, namespace: str) -> list[Object]:
+        """Return the VLLMServers of a namespace."""
+        return self._store.servers_in(namespace)
+
+    def deployment(self, namespace: str, name: str) -> Object | None:
+        """Return a Deployment that the operator manages."""
+        return self._store.get(DEPLOYMENT.name, namespace, name)
+
+    def _reflector(self, namespace: str | None) -> Reflector:
+        source = WatchSource(GATEWAY, GATEWAY.path(namespace), partial(self._list, namespace))
+        retry = RelistPolicy(self._availability.sleep_unless_recovered, absent_seconds=15.0)
+        return Reflector(self._client, source, self._on_event, lambda version: False, retry)
+
+    async def _list(self, namespace: str | None) -> str:
+        def pack(raw: Raw) -> Object | None:
+            return read_object(raw, GATEWAY)
+
+        listing = await self._client.list(GATEWAY, namespace, None, pack)
+        found = {_place(body): body for body in listing.items} if listing else {}
+        others = {place: body for place, body in self._objects.items() if namespace not in (None, place[0])}
+        self._objects = {**others, **found}
+        for place in found:
+            self._queue.add(Key(*place))
+        return listing.version if listing else ""
+
+    def _on_event(self, event_type: str, body: Mapping[str, Any]) -> None:
+        place = _place(body)
+        before = self._objects.get(place)
+        if event_type == "DELETED":
+            self._objects.pop(place, None)
+        else:
+            self._objects[place] = body
+        # The answer to a status that was just written needs no reconcile.
+        if before is None or event_type == "DELETED" or _changed(before, body):
+            self._queue.add(Key(*place))
+
+    async def _reconcile(self, key: Key) -> Requeue:
+        try:
+            exists = await self._reconciler.reconcile(key)
+        except VLLMOperatorError as error:
+            logger.warning("%s: will try again: %s", key, error)
+            raise
+        except Exception:
+            logger.exception("%s: the reconcile of the gateway failed", key)
+            raise
+        return Requeue.after(RESYNC_SECONDS) if exists else Requeue.never()
+
+    async def _run_queue(self, acquired: asyncio.Event | None) -> None:
+        if acquired is not None:
+            await acquired.wait()
+        await self._queue.run()
+
+
+def _place(body: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _changed(before: Object, after: Mapping[str, Any]) -> bool:
+    """Return whether more than the status has changed."""
+    old, new = before["metadata"], after["metadata"]
+    names = ("uid", "generation", "deletionTimestamp", "labels", "annotations")
+    return any(old.get(name) != new.get(name) for name in names)

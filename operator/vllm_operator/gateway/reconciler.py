@@ -1,0 +1,190 @@
+"""Reconcile one VLLMGateway: apply its children, write its status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from vllm_operator.api.gateway_resource import VLLMGateway, parse_gateway
+from vllm_operator.api.names import gateway_child_name
+from vllm_operator.api.problem import Problem
+from vllm_operator.errors import InvalidSpecError
+from vllm_operator.gateway.applier import GatewayApplier
+from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.keys import SecretData
+from vllm_operator.gateway.models import resolve_models
+from vllm_operator.gateway.observe import Observation, is_served, observe, secrets_of
+from vllm_operator.gateway.secret_reader import decode
+from vllm_operator.gateway.snapshot import Endpoint
+from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
+from vllm_operator.kube.client import ApiClient
+from vllm_operator.kube.event_recorder import EventRecorder
+from vllm_operator.kube.fields import get_int, get_str
+from vllm_operator.kube.key import Key
+from vllm_operator.kube.kinds import GATEWAY, SECRET
+from vllm_operator.kube.types import Object
+from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
+
+logger = logging.getLogger(__name__)
+
+
+class Objects(Protocol):
+    """The caches that a gateway is reconciled from."""
+
+    def gateway(self, key: Key) -> Object | None:
+        """Return a VLLMGateway."""
+
+    def servers(self, namespace: str) -> list[Object]:
+        """Return the VLLMServers of a namespace."""
+
+    def deployment(self, namespace: str, name: str) -> Object | None:
+        """Return a Deployment that the operator manages."""
+
+
+@dataclass(frozen=True)
+class GatewayRules:
+    """What the install allows.
+
+    Attributes:
+        agent_image: image of the operator.
+        labelled_secrets: refuse Secrets without the label.
+        restricted_pod_template: refuse spec.podTemplate, by which the pods could get further rights.
+    """
+
+    agent_image: str
+    labelled_secrets: bool = False
+    restricted_pod_template: bool = False
+
+
+class GatewayReconciler:
+    """Reconciles gateways.
+
+    Args:
+        client: the API client.
+        objects: the caches.
+        events: records Events.
+        rules: what the install allows.
+        clock: returns the present time in UTC.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        objects: Objects,
+        events: EventRecorder,
+        rules: GatewayRules,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._objects = objects
+        self._events = events
+        self._rules = rules
+        self._applier = GatewayApplier(client)
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> bool:
+        """Bring the children to what the spec asks for, and write the status; return False when it does not exist.
+
+        Raises:
+            ApiError: a failure that a retry may cure.
+        """
+        body = self._objects.gateway(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            self._events.forget(key)
+            return False
+        inputs = await self._inputs(body)
+        await self._write_status(key, body, build_gateway_status(inputs), inputs.now)
+        return True
+
+    async def _inputs(self, body: Object) -> GatewayInputs:
+        """Apply the children; return the status inputs."""
+        metadata = body["metadata"]
+        name = gateway_child_name(metadata["name"])
+        inputs = GatewayInputs(
+            name=metadata["name"],
+            generation=metadata.get("generation", 0),
+            previous=body.get("status") or {},
+            now=self._clock(),
+            deployment=self._objects.deployment(metadata["namespace"], name),
+            wanted=get_int(body, "spec", "replicas"),
+        )
+        try:
+            gateway = parse_gateway(body)
+            self._check(gateway)
+            servers = self._objects.servers(gateway.namespace)
+            secrets, refused = await self._read_secrets(gateway.namespace, secrets_of(gateway, servers))
+            observation = self._with_ready(observe(gateway, servers, (), secrets), servers)
+            resolution = resolve_models(gateway.spec, observation.snapshot.servers)
+            problems = await self._apply(gateway, servers, secrets)
+        except InvalidSpecError as error:
+            return replace(inputs, problems=(Problem(error.reason, error.message),))
+        return replace(
+            inputs,
+            problems=problems,
+            refused=(*refused, *observation.problems, *observation.keys.problems, *resolution.problems),
+            resolution=resolution,
+            keys=len(observation.keys.keys) if gateway.spec.auth else None,
+            address=gateway_url(gateway),
+            wanted=gateway.spec.replicas,
+        )
+
+    def _check(self, gateway: VLLMGateway) -> None:
+        if self._rules.restricted_pod_template and gateway.spec.pod_template:
+            raise InvalidSpecError(
+                "spec.podTemplate",
+                "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
+                "PodTemplateForbidden",
+            )
+
+    async def _apply(
+        self, gateway: VLLMGateway, servers: Iterable[Object], secrets: Mapping[str, SecretData | None]
+    ) -> tuple[Problem, ...]:
+        names = [get_str(server, "metadata", "name") for server in servers if is_served(gateway.spec, server)]
+        readable = [name for name, data in secrets.items() if data is not None]
+        return await self._applier.apply(gateway, render_gateway(gateway, self._rules.agent_image, names, readable))
+
+    async def _read_secrets(
+        self, namespace: str, names: Iterable[str]
+    ) -> tuple[dict[str, SecretData | None], tuple[str, ...]]:
+        """Return the Secrets, and the reasons against those that may not be read."""
+        found: dict[str, SecretData | None] = {}
+        refused: list[str] = []
+        for name in names:
+            body = await self._client.get(SECRET, namespace, name, cached=True)
+            label = get_str(body, "metadata", "labels", SECRET_LABEL)
+            if body is not None and self._rules.labelled_secrets and label != SECRET_LABEL_VALUE:
+                refused.append(f"the Secret {name} is not released: label it {SECRET_LABEL}={SECRET_LABEL_VALUE}")
+                body = None
+            found[name] = None if body is None else decode(body)
+        return found, tuple(refused)
+
+    @staticmethod
+    def _with_ready(observation: Observation, servers: Iterable[Object]) -> Observation:
+        """Return the observation with the number of healthy replicas of each server, from its status."""
+        healthy = {get_str(one, "metadata", "name"): get_int(one, "status", "healthyReplicas") for one in servers}
+        states = tuple(
+            replace(state, endpoints=tuple(Endpoint("", number) for number in range(min(healthy[state.name], 10_000))))
+            for state in observation.snapshot.servers
+        )
+        return replace(observation, snapshot=replace(observation.snapshot, servers=states))
+
+    async def _write_status(self, key: Key, body: Object, status: dict[str, Any], now: datetime) -> None:
+        previous = body.get("status") or {}
+        if dict(previous) == status:
+            return
+        metadata = body["metadata"]
+        change = {
+            "apiVersion": GATEWAY.api_version,
+            "kind": GATEWAY.name,
+            "metadata": {name: metadata[name] for name in ("namespace", "name", "uid")},
+            "status": status,
+        }
+        await self._client.apply(GATEWAY, change, subresource="status")
+        for event_type, reason, message in gateway_events(previous, status):
+            logger.info("%s: %s: %s", key, reason, message)
+            await self._events.record(
+                key, metadata, "Warning" if event_type == "Warning" else "Normal", reason, message, now
+            )

@@ -1,0 +1,314 @@
+"""Operator, agent and Envoy against a real API server: from an empty VLLMGateway to a request that is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.gateway.gateway_process import GatewayProcess, free_port
+from tests.gateway.requests import bearer, get, post
+from tests.helpers.alone import plane_or_skip
+from tests.integration.replica import fake_replica
+from tools.harness import rights
+from tools.harness.control_plane import Plane
+from tools.harness.kube import Kube, condition
+from tools.harness.operator_process import OperatorProcess
+from vllm_operator.api.crd import crd
+from vllm_operator.api.gateway_crd import gateway_crd
+from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION
+from vllm_operator.gateway.agent import Agent, AgentSettings
+from vllm_operator.install.manifests import RightsOptions, operator_manifests
+
+ADDRESS = "127.66.31.7"
+IMAGE = "operator:test"
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[Plane]:
+    with plane_or_skip() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kube(plane: Plane) -> Iterator[Kube]:
+    """A cluster with both CRDs, and an operator with the rights that ship."""
+    kube = plane.kube()
+    for body in (crd(), gateway_crd()):
+        kube.apply(body, "--server-side")
+    kube.wait_for_crds("vllmservers.vllm-operator.dev", "vllmgateways.vllm-operator.dev")
+    shipped = operator_manifests(IMAGE, rights.SYSTEM, rights=RightsOptions(gateways=True))
+    kubeconfig = rights.lend(kube, plane.folder / "operator.kubeconfig", shipped)
+    arguments = ["--gateway-agent-image", IMAGE, "--no-leader-elect"]
+    process = OperatorProcess(kubeconfig, plane.folder / "logs" / "operator.log", arguments)
+    kube.reports.append(process.tail)
+    process.start()
+    try:
+        process.wait_ready()
+        yield kube
+    finally:
+        process.stop()
+    denied = rights.denied(rights.requests(plane.audit))
+    assert denied == [], denied
+
+
+def gateway_body(name: str, spec: dict[str, Any] | None = None) -> dict[str, Any]:
+    body: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "VLLMGateway", "metadata": {"name": name}}
+    return body if spec is None else {**body, "spec": spec}
+
+
+def kubectl_json(kube: Kube, namespace: str, *arguments: str) -> dict[str, Any]:
+    found = yaml.safe_load(kube.kubectl("-n", namespace, "get", *arguments, "-o", "yaml").stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def status_of(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
+    """The status, once it is of the present generation."""
+
+    def judged() -> dict[str, Any]:
+        body = kubectl_json(kube, namespace, "vllmgateway", name)
+        assert body["status"]["observedGeneration"] == body["metadata"]["generation"], body["status"]
+        status: dict[str, Any] = body["status"]
+        return status
+
+    return kube.eventually(judged, within=20, namespace=namespace)
+
+
+def secret(kube: Kube, namespace: str, name: str, **data: str) -> None:
+    encoded = {key.replace("__", "."): base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+    kube.apply(body, namespace=namespace)
+
+
+def serve_replica(kube: Kube, namespace: str, server: str, address: str) -> None:
+    """Play the kubelet: let the only pod of a server be ready at an address."""
+
+    def pod_name() -> str:
+        pods = kube.list("Pod", namespace, f"app.kubernetes.io/instance={server}")
+        assert pods
+        return str(pods[0]["metadata"]["name"])
+
+    name = kube.eventually(pod_name, within=20, namespace=namespace)
+    conditions = [
+        {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    ]
+    container = {
+        "name": "vllm",
+        "ready": True,
+        "started": True,
+        "restartCount": 0,
+        "image": "i",
+        "imageID": "i",
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+    }
+    status = {
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": conditions,
+        "containerStatuses": [container],
+    }
+    kube.kubectl(
+        "-n",
+        namespace,
+        "patch",
+        "pod",
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        yaml.safe_dump({"status": status}),
+    )
+
+
+def test_an_empty_gateway_gets_children_and_a_status(kube: Kube) -> None:
+    with kube.namespace("gateway") as namespace:
+        kube.apply(gateway_body("chat"), namespace=namespace)
+        status = status_of(kube, namespace, "chat")
+        assert status["phase"] == "Pending"
+        assert status["address"] == f"http://chat-gateway.{namespace}.svc"
+        assert status["ready"] == "0/2"
+        assert "no VLLMServer of this namespace" in status["message"]
+        for kind in (
+            "deployment",
+            "service",
+            "configmap",
+            "serviceaccount",
+            "role",
+            "rolebinding",
+            "poddisruptionbudget",
+        ):
+            child = kubectl_json(kube, namespace, kind, "chat-gateway")
+            assert child["metadata"]["ownerReferences"][0]["kind"] == "VLLMGateway"
+        deployment = kubectl_json(kube, namespace, "deployment", "chat-gateway")
+        agent = deployment["spec"]["template"]["spec"]["containers"][1]
+        assert agent["image"] == IMAGE
+        output = kube.kubectl("-n", namespace, "get", "vllmgateways").stdout
+        assert output.splitlines()[0].split() == ["NAME", "ADDRESS", "READY", "PHASE", "MODELS", "AGE", "MESSAGE"]
+        # A change of the spec, drift and a second look: the children follow, and nothing else is written.
+        kube.kubectl("-n", namespace, "patch", "vllmgateway", "chat", "--type=merge", "-p", '{"spec":{"replicas":3}}')
+
+        def scaled() -> None:
+            assert kubectl_json(kube, namespace, "deployment", "chat-gateway")["spec"]["replicas"] == 3
+
+        kube.eventually(scaled, within=20, namespace=namespace)
+        kube.kubectl("-n", namespace, "delete", "vllmgateway", "chat")
+
+        def gone() -> None:
+            assert not kube.list("Deployment", namespace)
+
+        kube.eventually(gone, within=30, namespace=namespace)
+
+
+def test_refused_references_and_foreign_children_are_named(kube: Kube) -> None:
+    with kube.namespace("gateway") as namespace:
+        secret(kube, namespace, "keys", alice="sk-alice-0001", bob="short")
+        foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "taken-gateway"}, "data": {"a": "b"}}
+        kube.apply(foreign, namespace=namespace)
+        spec = {
+            "auth": {
+                "secrets": [{"name": "keys"}, {"name": "missing"}],
+                "apiKeys": [{"id": "carol", "secretKeyRef": {"name": "keys", "key": "carol"}}],
+            },
+            "models": [{"name": "chat", "servers": [{"name": "nobody"}], "fallbacks": ["nothing"]}],
+            "servers": {"names": ["absent"]},
+        }
+        kube.apply(gateway_body("chat", spec), namespace=namespace)
+        status = status_of(kube, namespace, "chat")
+        assert status["keys"] == 1
+        refused = "\n".join(status["refusedReferences"])
+        for part in (
+            "spec.auth.secrets[missing]: the Secret does not exist",
+            "Secret keys, entry bob: the key needs 8 to 512 printable characters",
+            "spec.auth.apiKeys[carol]: the Secret keys has no entry carol",
+            "chat: the server nobody is not among those of the gateway",
+            "the fallback nothing is no model of this gateway",
+            "there is no server absent",
+        ):
+            assert part in refused
+        assert "sk-alice" not in yaml.safe_dump(status)
+        assert condition({"status": status}, "ReferencesResolved")["status"] == "False"
+        rule = kubectl_json(kube, namespace, "role", "chat-gateway")["rules"][2]
+        assert rule["resourceNames"] == ["keys"]
+        assert rule["verbs"] == ["get"]
+        kube.apply(gateway_body("taken"), namespace=namespace)
+        status = status_of(kube, namespace, "taken")
+        assert condition({"status": status}, "Accepted")["reason"] == "NameTaken"
+        assert kubectl_json(kube, namespace, "configmap", "taken-gateway")["data"] == {"a": "b"}
+        events = kube.kubectl("-n", namespace, "get", "events").stdout
+        assert "ReferenceRefused" in events
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"routing": "Random"}, "Unsupported value"),
+        ({"auth": {}}, "auth needs a source of keys"),
+        ({"limits": [{"key": "alice"}]}, "a limit needs a number"),
+        ({"limits": [{"key": "alice", "concurrent": 3}]}, "limits of a key need spec.auth"),
+        ({"models": [{"name": "m", "servers": [{"name": "a", "weight": 0}]}]}, "a weight above 0"),
+        ({"models": [{"name": "m", "servers": []}]}, "at least 1"),
+        ({"replicas": 101}, "less than or equal to 100"),
+        ({"tls": {}}, "secretName: Required"),
+        ({"unknown": 1}, "unknown field"),
+    ],
+)
+def test_the_crd_refuses_bad_specs(kube: Kube, spec: dict[str, Any], message: str) -> None:
+    answer = kube.apply(gateway_body("bad", spec), "--server-side", "--validate=strict", check=False)
+    assert answer.code != 0
+    assert message in answer.text
+
+
+class GatewayWithAgent(GatewayProcess):
+    """Envoy with the whole agent, which reads a real API server with the rights of its ServiceAccount."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        super().__init__()
+        self._settings = AgentSettings(namespace, name, self.layout, "127.0.0.1", "127.0.0.1", free_port(), free_port())
+        self._task: asyncio.Task[None] | None = None
+
+    def publish(self) -> list[str]:
+        return []
+
+    async def start_agent(self) -> None:
+        agent = Agent(self._settings)
+        self.holder = agent.holder
+        self._task = asyncio.create_task(agent.run())
+
+    async def stop_agent(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+
+def lend_agent(kube: Kube, namespace: str, account: str, path: Path) -> None:
+    token = kube.kubectl("-n", namespace, "create", "token", account).stdout.strip()
+    config = yaml.safe_load(kube.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    path.write_text(yaml.safe_dump(config))
+
+
+async def test_the_agent_serves_what_the_cluster_holds(
+    kube: Kube, plane: Plane, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kube.namespace("gateway") as namespace, fake_replica(ADDRESS) as replica:
+        secret(kube, namespace, "keys", alice="sk-alice-0001")
+        secret(kube, namespace, "engine", token="sk-of-the-engine")
+        server = {
+            "apiVersion": API_VERSION,
+            "kind": "VLLMServer",
+            "metadata": {"name": "tiny"},
+            "spec": {
+                "model": {"uri": "hf://tiny-org/tiny"},
+                "accelerator": {"resourceName": ""},
+                "security": {"apiKeySecretRef": {"name": "engine"}},
+            },
+        }
+        kube.apply(server, namespace=namespace)
+        kube.apply(gateway_body("chat", {"auth": {"secrets": [{"name": "keys"}]}}), namespace=namespace)
+        status_of(kube, namespace, "chat")
+        kubeconfig = plane.folder / f"{namespace}.kubeconfig"
+        lend_agent(kube, namespace, "chat-gateway", kubeconfig)
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        assert os.environ["KUBECONFIG"]
+
+        async with GatewayWithAgent(namespace, "chat") as gateway:
+            assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).json["data"][0]["id"] == "tiny"
+            # No replica is ready: the request waits, and the server is asked to start.
+            waiting = asyncio.create_task(post(session, gateway, headers=bearer("sk-alice-0001")))
+            await asyncio.sleep(2)
+            assert gateway.holder.held == {"tiny": 1}
+            body = await asyncio.to_thread(kubectl_json, kube, namespace, "vllmserver", "tiny")
+            assert body["metadata"]["annotations"][ANNOTATION_WAKE].startswith("20")
+            await asyncio.to_thread(serve_replica, kube, namespace, "tiny", ADDRESS)
+            assert (await asyncio.wait_for(waiting, 20)).status == 200
+            assert replica.completions[-1]["model"] == "tiny"
+            # A new key counts within seconds, and the old one no longer.
+            await asyncio.to_thread(secret, kube, namespace, "keys", alice="sk-alice-0002")
+            async with asyncio.timeout(15):
+                while (await get(session, gateway, "/v1/models", bearer("sk-alice-0002"))).status != 200:
+                    await asyncio.sleep(0.3)
+            assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).status == 401
+            # A replica that the operator reports as stalled gets no request, although Kubernetes calls it ready.
+            assert await asyncio.to_thread(ready_models, kube, namespace) == {"tiny": 1}
+
+
+def ready_models(kube: Kube, namespace: str) -> dict[str, int]:
+    """Models of the status with their ready endpoints, once one is ready."""
+
+    def found() -> dict[str, int]:
+        models = {one["name"]: one["readyEndpoints"] for one in status_of(kube, namespace, "chat")["models"]}
+        assert any(models.values()), models
+        return models
+
+    return kube.eventually(found, within=60, namespace=namespace)
