@@ -296,7 +296,7 @@ async def test_the_agent_serves_what_the_cluster_holds(
             # A new key counts within seconds, and the old one no longer.
             await asyncio.to_thread(secret, kube, namespace, "keys", alice="sk-alice-0002")
             async with asyncio.timeout(15):
-                while (await get(session, gateway, "/v1/models", bearer("sk-alice-0002"))).status != 200:
+                while (await get(session, gateway, "/v1/models", bearer("sk-alice-0002"))).status != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.3)
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).status == 401
             # A replica that the operator reports as stalled gets no request, although Kubernetes calls it ready.

@@ -85,20 +85,42 @@ end
 local function utf8(code)
   if code < 0x80 then return string.char(code) end
   if code < 0x800 then return string.char(0xc0 + rshift(code, 6), 0x80 + band(code, 63)) end
-  return string.char(0xe0 + rshift(code, 12), 0x80 + band(rshift(code, 6), 63), 0x80 + band(code, 63))
+  local last = string.char(0x80 + band(rshift(code, 6), 63), 0x80 + band(code, 63))
+  if code < 0x10000 then return string.char(0xe0 + rshift(code, 12)) .. last end
+  return string.char(0xf0 + rshift(code, 18), 0x80 + band(rshift(code, 12), 63)) .. last
 end
 local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t"}
 
--- Return the text of a string of JSON. Surrogate pairs stay two characters: no name of a model has them.
+-- Return the code point of four hexadecimal digits at a position; nil where there are none.
+local function code_at(s, i)
+  local digits = sub(s, i, i + 3):match("^%x%x%x%x$")
+  return digits and tonumber(digits, 16)
+end
+
+-- Return the text of a string of JSON.
 local function unescape(s)
   if not find(s, "\\", 1, true) then return s end
-  s = gsub(s, "\\(u?)(%x?%x?%x?%x?)([^\\]?)", function(u, hex, other)
-    if u == "u" and #hex == 4 then return utf8(tonumber(hex, 16)) .. other end
-    if u == "u" then return "u" .. hex .. other end
-    if hex ~= "" then local c = sub(hex, 1, 1); return (ESCAPES[c] or c) .. sub(hex, 2) .. other end
-    return (ESCAPES[other] or other)
-  end)
-  return s
+  local out, from = {}, 1
+  while true do
+    local b = find(s, "\\", from, true)
+    if not b then break end
+    out[#out + 1] = sub(s, from, b - 1)
+    local c = sub(s, b + 1, b + 1)
+    local code = c == "u" and code_at(s, b + 2)
+    if code then
+      from = b + 6
+      local low = code >= 0xd800 and code < 0xdc00 and sub(s, from, from + 1) == "\\u" and code_at(s, from + 2)
+      if low and low >= 0xdc00 and low < 0xe000 then
+        code, from = 0x10000 + (code - 0xd800) * 0x400 + (low - 0xdc00), from + 6
+      end
+      out[#out + 1] = utf8(code)
+    else
+      out[#out + 1] = ESCAPES[c] or c
+      from = b + 2
+    end
+  end
+  out[#out + 1] = sub(s, from)
+  return table.concat(out)
 end
 
 local WANTED = {model = true, stream = true, user = true, stream_options = true, messages = true, prompt = true, input = true}

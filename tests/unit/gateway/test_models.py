@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+from vllm_operator.api.gateway import GatewaySpec
+from vllm_operator.gateway.models import resolve_models
+from vllm_operator.gateway.snapshot import Endpoint, ServerState
+
+
+def spec(**fields: Any) -> GatewaySpec:
+    return GatewaySpec.model_validate(fields)
+
+
+def server(name: str, replicas: int = 1, *served: str, key: str = "") -> ServerState:
+    return ServerState(name, served or (name,), tuple(Endpoint("10.0.0.1", port) for port in range(replicas)), key)
+
+
+def test_every_served_name_is_a_model() -> None:
+    models = resolve_models(spec(), [server("a", 1, "x", "y"), server("b", 2)]).models
+    assert {name: model.ready for name, model in models.items()} == {"b": 2, "x": 1, "y": 1}
+    assert models["x"].targets[0].model == ""
+
+
+def test_servers_with_one_name_are_weighted_by_their_ready_replicas() -> None:
+    model = resolve_models(spec(), [server("a", 3, "m"), server("b", 1, "m"), server("c", 0, "m")]).models["m"]
+    assert {target.server: target.weight for target in model.targets} == {"a": 3, "b": 1}
+
+
+def test_a_model_without_a_ready_replica_keeps_its_servers_so_that_they_hold() -> None:
+    model = resolve_models(spec(), [server("a", 0, "m"), server("b", 0, "m")]).models["m"]
+    assert [(target.server, target.weight) for target in model.targets] == [("a", 1), ("b", 1)]
+
+
+def test_weights_leave_out_a_server_without_a_ready_replica() -> None:
+    entry = {"name": "chat", "servers": [{"name": "a", "weight": 90}, {"name": "b", "weight": 10}]}
+    model = resolve_models(spec(models=[entry]), [server("a", 0), server("b", 1)]).models["chat"]
+    assert [(target.server, target.model) for target in model.targets] == [("b", "b")]
+
+
+def test_an_entry_with_the_name_of_a_served_model_replaces_it() -> None:
+    entry = {"name": "m", "servers": [{"name": "b", "model": "n"}], "routing": "LeastRequest"}
+    model = resolve_models(spec(models=[entry]), [server("a", 1, "m"), server("b", 1, "m", "n", key="k")]).models["m"]
+    assert [(t.server, t.model, t.api_key, t.cluster) for t in model.targets] == [("b", "n", "k", "b.LeastRequest")]
+
+
+def test_the_first_fallback_with_a_ready_replica_answers() -> None:
+    entry = {"name": "chat", "servers": [{"name": "a"}], "fallbacks": ["b", "c"]}
+    servers = [server("a", 0), server("b", 0), server("c", 1)]
+    model = resolve_models(spec(models=[entry]), servers).models["chat"]
+    assert [(target.server, target.model) for target in model.targets] == [("c", "c")]
+    servers[0] = server("a", 1)
+    assert resolve_models(spec(models=[entry]), servers).models["chat"].targets[0].server == "a"
+
+
+def test_references_that_name_nothing_are_reported() -> None:
+    entry = {
+        "name": "chat",
+        "servers": [{"name": "a", "model": "zzz"}, {"name": "gone"}],
+        "fallbacks": ["none"],
+        "mirror": {"server": "lost"},
+    }
+    problems = "\n".join(resolve_models(spec(models=[entry]), [server("a")]).problems)
+    for part in ("does not serve zzz", "the server gone", "the fallback none", "the mirror lost"):
+        assert part in problems
