@@ -12,7 +12,26 @@ from tests.helpers.paths import REPOSITORY
 
 SOURCE = REPOSITORY / "operator" / "vllm_operator"
 UNIT = REPOSITORY / "tests" / "unit"
-ELSEWHERE: dict[str, str] = {}
+_REAL_ENVOY = "tests/gateway shows it with the real Envoy"
+_REAL_API_SERVER = "tests/gateway/test_api_server.py shows it on a real API server"
+ELSEWHERE: dict[str, str] = {
+    "controller/gateways.py": _REAL_API_SERVER,
+    "gateway/agent.py": _REAL_API_SERVER,
+    "gateway/agent_endpoints.py": _REAL_ENVOY,
+    "gateway/applier.py": _REAL_API_SERVER,
+    "gateway/cli.py": _REAL_API_SERVER,
+    "gateway/drain.py": _REAL_ENVOY,
+    "gateway/envoy/bootstrap.py": _REAL_ENVOY,
+    "gateway/envoy/build.py": _REAL_ENVOY,
+    "gateway/envoy/clusters.py": _REAL_ENVOY,
+    "gateway/envoy/listeners.py": _REAL_ENVOY,
+    "gateway/envoy/routes.py": _REAL_ENVOY,
+    "gateway/holding.py": _REAL_ENVOY,
+    "gateway/object_cache.py": _REAL_API_SERVER,
+    "gateway/reconciler.py": _REAL_API_SERVER,
+    "gateway/secret_reader.py": _REAL_API_SERVER,
+    "gateway/wake.py": _REAL_API_SERVER,
+}
 """Modules with logic whose tests stand elsewhere: path below the package -> reason."""
 
 OF_A_PACKAGE = {

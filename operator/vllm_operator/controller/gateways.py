@@ -26,6 +26,7 @@ from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import DEPLOYMENT, GATEWAY, SERVER
 from vllm_operator.kube.raw_objects import Raw, read_object
 from vllm_operator.kube.types import Object
+from vllm_operator.settings import Settings
 
 WORKERS = 4
 """Gateways that are reconciled at once."""
@@ -143,6 +144,20 @@ class GatewayController:
         if acquired is not None:
             await acquired.wait()
         await self._queue.run()
+
+
+def gateway_controller(
+    settings: Settings,
+    client: ApiClient,
+    store: Store,
+    namespaces: ServedNamespaces,
+    availability: ApiServerAvailability,
+) -> GatewayController | None:
+    """Return the controller; None where the settings leave gateways alone."""
+    if not settings.agent_image:
+        return None
+    rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
+    return GatewayController(client, store, namespaces, availability, rules)
 
 
 def _place(body: Mapping[str, Any]) -> tuple[str, str]:

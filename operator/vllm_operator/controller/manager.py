@@ -15,7 +15,7 @@ from typing import Any
 from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
-from vllm_operator.controller.gateways import GatewayController
+from vllm_operator.controller.gateways import gateway_controller
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
 from vllm_operator.controller.metrics import GaugeValues, Metrics
@@ -28,7 +28,6 @@ from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.tenant_rules import TenantRules
 from vllm_operator.controller.workqueue import WorkQueue, merge_delay
 from vllm_operator.errors import ApiError, VLLMOperatorError
-from vllm_operator.gateway.reconciler import GatewayRules
 from vllm_operator.informers.discovery import OptionalKinds
 from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.namespaces import ServedNamespaces
@@ -127,7 +126,7 @@ class Manager:
             self._store.lacks_status,
         )
         self._metrics.register_gauges(self._gauge_values)
-        self._gateways = self._gateway_controller(settings)
+        self._gateways = gateway_controller(settings, self._client, self._store, self.namespaces, self._availability)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed, self.stop_flag = False, asyncio.Event()
@@ -222,12 +221,6 @@ class Manager:
         if self.namespaces.unreadable:
             tasks["new role"] = self.namespaces.wait_for_new_role()
         return tasks
-
-    def _gateway_controller(self, settings: Settings) -> GatewayController | None:
-        if not settings.agent_image:
-            return None
-        rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
-        return GatewayController(self._client, self._store, self.namespaces, self._availability, rules)
 
     def _reflector(self, kind: Kind, namespace: str | None) -> Reflector:
         source = WatchSource(
