@@ -144,7 +144,7 @@ test-gateway: setup ## The gateway with the real Envoy: routing, keys, limits, h
 
 .PHONY: bench-gateway
 bench-gateway: setup ## The gateway next to direct access and nginx: latency, CPU, memory, prefix hits (GATEWAY_JSON=FILE)
-	$(RUN) python -m tools.bench.gateway
+	$(RUN) python -m tests.gateway.bench
 
 .PHONY: e2e-client
 e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 requests of the client library

@@ -1,7 +1,7 @@
 """Generate the reference pages from the models, the command line and the client library.
 
-`python -m tools.reference_docs` writes `docs/reference/vllmserver.md`, `cli.md`, `kubectl-plugin.md` and `client.md`;
-`tests/project/test_reference_docs.py` fails when they differ from what this module generates.
+`python -m tools.reference_docs` writes `docs/reference/vllmserver.md`, `vllmgateway.md`, `cli.md`, `kubectl-plugin.md`
+and `client.md`; `tests/project/test_reference_docs.py` fails when they differ from what this module generates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from tools.localcluster.settings import REPOSITORY
 from tools.reference_client import client_page
 from vllm_operator.__main__ import main
 from vllm_operator.api.crd import COLUMNS, NAME_RULE, as_yaml, model_schema
-from vllm_operator.api.names import API_VERSION, KIND, SHORT_NAME
+from vllm_operator.api.gateway import GatewaySpec
+from vllm_operator.api.gateway_crd import COLUMNS as GATEWAY_COLUMNS
+from vllm_operator.api.gateway_status import GatewayStatus
+from vllm_operator.api.names import API_VERSION, GATEWAY_KIND, GATEWAY_SHORT_NAME, KIND, SHORT_NAME
 from vllm_operator.api.spec import Spec
 from vllm_operator.api.status import Phase, ReplicaPhase, Status
 from vllm_operator.cli.exits import MEANINGS
@@ -98,7 +101,23 @@ def vllmserver_page() -> str:
         _table(("Condition", "True means", "Absent when"), _condition_rows()),
         "## Columns of kubectl get",
         "Columns that are marked as wide appear with `-o wide`.",
-        _table(("Column", "Shows", "Field", "Wide"), _column_rows()),
+        _table(("Column", "Shows", "Field", "Wide"), _column_rows(COLUMNS)),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def vllmgateway_page() -> str:
+    """Return the page about the gateway: the spec, the status and the columns of kubectl."""
+    lines = [
+        "# VLLMGateway",
+        NOTICE,
+        f"All fields of `{GATEWAY_KIND}` (`{API_VERSION}`, short name `{GATEWAY_SHORT_NAME}`). The spec may be empty. "
+        "[One endpoint in front of all servers](../how-to/gateway.md) shows how to use it.",
+        *_sections("spec", model_schema(GatewaySpec), level=2),
+        *_sections("status", model_schema(GatewayStatus), level=2),
+        "## Columns of kubectl get",
+        "Columns that are marked as wide appear with `-o wide`.",
+        _table(("Column", "Shows", "Field", "Wide"), _column_rows(GATEWAY_COLUMNS)),
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -159,6 +178,7 @@ def pages() -> dict[str, str]:
     """Return the generated pages: file name below `docs/reference` -> text."""
     return {
         "vllmserver.md": vllmserver_page(),
+        "vllmgateway.md": vllmgateway_page(),
         "cli.md": cli_page(),
         "kubectl-plugin.md": plugin_page(),
         "client.md": client_page(),
@@ -259,8 +279,8 @@ def _condition_rows() -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", meaning, absent
 
 
-def _column_rows() -> Iterator[tuple[str, ...]]:
-    for name, _, field, priority, description in COLUMNS:
+def _column_rows(columns: Iterable[tuple[str, str, str, int, str]]) -> Iterator[tuple[str, ...]]:
+    for name, _, field, priority, description in columns:
         yield name.upper(), description, f"`{field.removeprefix('.')}`", "yes" if priority else ""
 
 

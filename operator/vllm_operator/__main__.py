@@ -23,7 +23,7 @@ from vllm_operator.cli_options import (
     server_metrics_option,
     validate_namespaces,
 )
-from vllm_operator.gateway.cli import gateway_agent, gateway_drain
+from vllm_operator.gateway.cli import gateway_agent, gateway_drain, gateway_prepare
 
 RECURSION_LIMIT = 60_000
 """Depth of calls that Python allows. The API server accepts JSON of 10,000 levels, and reading it takes up to three
@@ -369,6 +369,7 @@ def render(
 
 main.add_command(gateway_agent)
 main.add_command(gateway_drain)
+main.add_command(gateway_prepare)
 
 
 if __name__ == "__main__":

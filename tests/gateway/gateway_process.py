@@ -28,7 +28,7 @@ from vllm_operator.gateway.limits.limiter import Limiter
 from vllm_operator.gateway.limits.peers import PeerClients
 from vllm_operator.gateway.limits.service import LimitService, NoPeers
 from vllm_operator.gateway.snapshot import Endpoint, GatewaySnapshot, KeyEntry, ServerState
-from vllm_operator.gateway.xds_files import XdsFiles
+from vllm_operator.gateway.xds_files import XdsFiles, prepare_folder
 
 START_SECONDS = 20
 
@@ -116,8 +116,8 @@ class GatewayProcess:
         return written
 
     async def __aenter__(self) -> Self:
-        self.publish()
-        await self.start_agent()
+        # Envoy starts with empty files, and the agent writes them afterwards, as in a pod.
+        prepare_folder(Path(self.layout.xds))
         start = self.folder / "bootstrap.json"
         start.write_text(json.dumps(bootstrap(self.layout, "gateway")))
         command = [envoy_binary(), "-c", str(start), "--concurrency", "2", "-l", "warning", "--disable-hot-restart"]
@@ -125,6 +125,8 @@ class GatewayProcess:
         with (self.folder / "envoy.log").open("wb") as log:
             self._envoy = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: ASYNC220
         try:
+            await self.start_agent()
+            self.publish()
             await self.until_ready()
         except BaseException:
             print(self.log)

@@ -150,7 +150,7 @@ def test_an_empty_gateway_gets_children_and_a_status(kube: Kube) -> None:
             child = kubectl_json(kube, namespace, kind, "chat-gateway")
             assert child["metadata"]["ownerReferences"][0]["kind"] == "VLLMGateway"
         deployment = kubectl_json(kube, namespace, "deployment", "chat-gateway")
-        agent = deployment["spec"]["template"]["spec"]["containers"][1]
+        [agent] = deployment["spec"]["template"]["spec"]["containers"]
         assert agent["image"] == IMAGE
         output = kube.kubectl("-n", namespace, "get", "vllmgateways").stdout
         assert output.splitlines()[0].split() == ["NAME", "ADDRESS", "READY", "PHASE", "MODELS", "AGE", "MESSAGE"]

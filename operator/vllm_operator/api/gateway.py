@@ -179,7 +179,7 @@ class GatewaySpec(Model):
     pod_template: FreeObject | None = Field(
         default=None,
         description="Changes to the pod template (its metadata and spec), as a strategic merge patch that the "
-        "operator applies last. The containers are named envoy and agent.",
+        "operator applies last. The container agent is one of `containers`, envoy and prepare are `initContainers`.",
     )
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -35,7 +36,10 @@ from vllm_operator.kube.quantity import parse_quantity
 from vllm_operator.settings import is_ipv6_cluster
 
 METRICS_PORT, PEER_PORT = 8082, 8083
-CONTAINERS = ("envoy", "agent")
+CONTAINERS = {"initContainers": ("prepare", "envoy"), "containers": ("agent",)}
+"""Containers that a pod template must keep. Envoy is a sidecar: an init container that goes on."""
+DEFAULT_THREADS = 2
+"""Worker threads of Envoy without a request or limit of CPU."""
 GRACE_SECONDS = 15
 """Seconds between the end of the drain and the kill."""
 HEAP_SHARE = 0.85
@@ -67,7 +71,6 @@ class GatewayDeploymentPlan:
     selector: dict[str, str]
     pod_labels: dict[str, str]
     grace_period: int
-    drain_seconds: int
     image_pull_secrets: list[dict[str, Any]] | None
     image: str
     envoy_args: list[str]
@@ -199,10 +202,12 @@ def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayD
         selector=gateway_selector_labels(gateway.name),
         pod_labels=labels,
         grace_period=spec.drain_timeout_seconds + GRACE_SECONDS,
-        drain_seconds=spec.drain_timeout_seconds,
         image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
         image=spec.image,
-        envoy_args=["-c", "/config/bootstrap.json", "-l", "warning", "--disable-hot-restart", "--drain-time-s", "30"],
+        envoy_args=[
+            *("-c", "/config/bootstrap.json", "-l", "warning", "--disable-hot-restart"),
+            *("--drain-time-s", "30", "--concurrency", str(_threads(spec))),
+        ],
         port=where.port,
         health_port=where.health_port,
         resources=dump_model(spec.resources),
@@ -224,19 +229,27 @@ def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayD
     )
 
 
+def _threads(spec: GatewaySpec) -> int:
+    """Return the number of Envoy's worker threads; without a number it starts one for each CPU of the node."""
+    cpus = parse_quantity(spec.resources.limits.get("cpu") or spec.resources.requests.get("cpu"))
+    return max(1, math.ceil(cpus)) if cpus is not None else DEFAULT_THREADS
+
+
 def _with_pod_template(body: dict[str, Any], spec: GatewaySpec) -> dict[str, Any]:
     """Merge spec.podTemplate; the labels that select the pods, and the two containers, stay."""
     if not spec.pod_template:
         return body
     own = body["spec"]["template"]
     merged = strategic_merge(own, spec.pod_template, "spec.podTemplate")
-    found = merged.get("spec", {}).get("containers") if isinstance(merged.get("spec"), dict) else None
-    names = [item.get("name") for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-    if missing := [name for name in CONTAINERS if name not in names]:
-        raise InvalidSpecError(
-            "spec.podTemplate.spec.containers",
-            f"the container {missing[0]} is missing: change it by an item with name: {missing[0]}",
-        )
+    pod = merged.get("spec")
+    for field, wanted in CONTAINERS.items():
+        found = pod.get(field) if isinstance(pod, dict) else None
+        names = [item.get("name") for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        if missing := [name for name in wanted if name not in names]:
+            raise InvalidSpecError(
+                f"spec.podTemplate.spec.{field}",
+                f"the container {missing[0]} is missing: change it by an item with name: {missing[0]}",
+            )
     given = merged.get("metadata")
     metadata: dict[str, Any] = given if isinstance(given, dict) else {}
     labels = {**(metadata.get("labels") or {}), **own["metadata"]["labels"]}

@@ -1,9 +1,10 @@
-"""The commands of the agent's container: `gateway-agent` and `gateway-drain`."""
+"""The commands of a gateway's pod: `gateway-prepare`, `gateway-agent` and `gateway-drain`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import click
 
@@ -72,3 +73,12 @@ def gateway_drain(run_folder: str, seconds: float) -> None:
 
     done = asyncio.run(drain(Layout(run=run_folder).admin_socket, seconds))
     click.echo("no request is open" if done else "the time is over, and requests are open")
+
+
+@click.command("gateway-prepare")
+@click.option("--xds", default=PORTS.xds, show_default=True, help="Folder of the files that Envoy watches.")
+def gateway_prepare(xds: str) -> None:
+    """Write the files without which Envoy does not start: the first container of a gateway's pod."""
+    from vllm_operator.gateway.xds_files import prepare_folder
+
+    prepare_folder(Path(xds))

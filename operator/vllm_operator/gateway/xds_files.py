@@ -79,3 +79,10 @@ def replace_file(path: Path, text: str) -> None:
     with os.fdopen(handle, "w") as file:
         file.write(text)
     os.replace(name, path)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Write empty files where there are none: Envoy does not start without the files that it watches."""
+    for name in ("lds/lds.json", "cds/cds.json"):
+        if not (folder / name).exists():
+            replace_file(folder / name, '{"resources":[]}')

@@ -61,7 +61,7 @@ def test_the_empty_spec_has_no_policy_and_a_budget() -> None:
 
 def test_pods_are_restricted_and_keep_their_files_in_memory() -> None:
     pod = objects(gateway())["Deployment chat-gateway"]["spec"]["template"]["spec"]
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod["initContainers"]):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -70,7 +70,7 @@ def test_pods_are_restricted_and_keep_their_files_in_memory() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["xds"]["emptyDir"]["medium"] == "Memory"
-    assert pod["containers"][0]["volumeMounts"][0] == {"name": "xds", "mountPath": "/xds", "readOnly": True}
+    assert pod["initContainers"][1]["volumeMounts"][0] == {"name": "xds", "mountPath": "/xds", "readOnly": True}
 
 
 def test_the_role_names_secrets_and_servers() -> None:
@@ -89,7 +89,7 @@ def test_a_pod_template_keeps_the_containers_and_the_selector() -> None:
     assert found["team"] == "x"
     assert merged["spec"]["selector"]["matchLabels"].items() <= found.items()
     with pytest.raises(InvalidSpecError, match="the container envoy is missing"):
-        objects(gateway(podTemplate={"spec": {"containers": [{"name": "envoy", "$patch": "delete"}]}}))
+        objects(gateway(podTemplate={"spec": {"initContainers": [{"name": "envoy", "$patch": "delete"}]}}))
 
 
 def test_addresses_leave_out_the_usual_port() -> None:

@@ -8,7 +8,7 @@ from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.build import EnvoyFiles, build_files
 from vllm_operator.gateway.envoy.names import Layout
 from vllm_operator.gateway.snapshot import Endpoint, GatewaySnapshot, ServerState
-from vllm_operator.gateway.xds_files import RETIRE_SECONDS, XdsFiles
+from vllm_operator.gateway.xds_files import RETIRE_SECONDS, XdsFiles, prepare_folder
 
 
 def files(*names: str, port: int = 8000) -> EnvoyFiles:
@@ -49,3 +49,11 @@ def test_files_are_private_and_no_temporary_one_is_left(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_a_prepared_folder_has_empty_files_and_keeps_those_that_are_there(tmp_path: Path) -> None:
+    prepare_folder(tmp_path)
+    assert json.loads((tmp_path / "lds" / "lds.json").read_text()) == {"resources": []}
+    XdsFiles(tmp_path).write(files("a"))
+    prepare_folder(tmp_path)
+    assert json.loads((tmp_path / "cds" / "cds.json").read_text())["resources"]
