@@ -21,13 +21,13 @@ from tests.helpers.fake_vllm_server import FakeVLLMServer
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.bootstrap import bootstrap
 from vllm_operator.gateway.envoy.build import build_files
-from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.holding import Holder, HoldLimits
 from vllm_operator.gateway.limits.grpc_server import UnaryServer
 from vllm_operator.gateway.limits.limiter import Limiter
 from vllm_operator.gateway.limits.peers import PeerClients
 from vllm_operator.gateway.limits.service import LimitService, NoPeers
-from vllm_operator.gateway.snapshot import Endpoint, GatewaySnapshot, KeyEntry, ServerState
+from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, KeyEntry, GatewayServer
 from vllm_operator.gateway.xds_files import XdsFiles, prepare_folder
 
 START_SECONDS = 20
@@ -47,9 +47,9 @@ def key_entry(identity: str, secret: str, *models: str, expires: int | None = No
     return KeyEntry(identity, sha256(secret.encode()).hexdigest(), models, expires)
 
 
-def server_state(name: str, *replicas: FakeVLLMServer, served: tuple[str, ...] = (), **fields: Any) -> ServerState:
-    endpoints = tuple(Endpoint("127.0.0.1", int(replica.url.rpartition(":")[2])) for replica in replicas)
-    return ServerState(name, served or (name,), endpoints, **fields)
+def server_state(name: str, *replicas: FakeVLLMServer, served: tuple[str, ...] = (), **fields: Any) -> GatewayServer:
+    endpoints = tuple(ReplicaEndpoint("127.0.0.1", int(replica.url.rpartition(":")[2])) for replica in replicas)
+    return GatewayServer(name, served or (name,), endpoints, **fields)
 
 
 class GatewayProcess:
@@ -63,7 +63,7 @@ class GatewayProcess:
 
     def __init__(self, spec: dict[str, Any] | None = None, peers: PeerClients | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-"))
-        self.layout = Layout(
+        self.layout = PodLayout(
             address="127.0.0.1",
             port=free_port(),
             health_port=free_port(),
@@ -93,7 +93,7 @@ class GatewayProcess:
     def audit_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
-    def set(self, *servers: ServerState, keys: tuple[KeyEntry, ...] | None = None, **spec: Any) -> list[str]:
+    def set(self, *servers: GatewayServer, keys: tuple[KeyEntry, ...] | None = None, **spec: Any) -> list[str]:
         """Change servers, keys or fields of the spec; return the files that were written."""
         changes: dict[str, Any] = {"servers": tuple(sorted(servers, key=lambda server: server.name))} if servers else {}
         if keys is not None:

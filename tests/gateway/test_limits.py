@@ -147,10 +147,10 @@ async def test_a_stranger_cannot_count(replicas: list[FakeVLLMServer]) -> None:
     server = PeerServer(gateway.service.decide, lambda: (b"secret",))
     port = await server.start("127.0.0.1", 0)
     stranger = PeerClients("127.0.0.1:1", lambda: b"guess")
-    from vllm_operator.gateway.limits.service import Call
+    from vllm_operator.gateway.limits.service import LimitCall
 
     try:
-        decision = await asyncio.wait_for(stranger.ask(f"127.0.0.1:{port}", Call("start", "a", "m", "r")), 2)
+        decision = await asyncio.wait_for(stranger.ask(f"127.0.0.1:{port}", LimitCall("start", "a", "m", "r")), 2)
     except (OSError, TimeoutError):
         decision = None
     assert decision is None

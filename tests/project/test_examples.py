@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.desired.state import desired_state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +23,15 @@ BASE: dict[str, Any] = {
 """Completes the parts of a spec that the docs show."""
 
 
+GATEWAY_PAGE = ROOT / "docs" / "how-to" / "gateway.md"
+
+
 def shown() -> dict[str, dict[str, Any]]:
     """Return every VLLMServer, and every part of one, that the repository shows: place -> manifest."""
     found = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").glob("*.yaml"))}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        if page == GATEWAY_PAGE:
+            continue
         for number, block in enumerate(BLOCK.findall(page.read_text()), 1):
             name = f"{page.relative_to(ROOT)}#{number}"
             if block.startswith("apiVersion: vllm-operator"):
@@ -49,3 +55,15 @@ def test_what_a_newcomer_copies_is_accepted(name: str) -> None:
 
     assert (desired.problems, desired.warnings) == ((), ())
     assert {"Deployment", "Service"} <= {manifest.kind for manifest in desired.manifests}
+
+
+def test_the_gateways_of_the_guide_are_accepted() -> None:
+    specs = [
+        document.get("spec")
+        for block in BLOCK.findall(GATEWAY_PAGE.read_text())
+        for document in yaml.safe_load_all(block)
+        if document.get("kind", "VLLMGateway") == "VLLMGateway"
+    ]
+    assert len(specs) > 4
+    for spec in specs:
+        GatewaySpec.model_validate(spec or {})

@@ -29,7 +29,7 @@ class KeyReference(Model):
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key in the Secret.")
 
 
-class ApiKey(Model):
+class ClientKey(Model):
     """One API key."""
 
     id: KeyId = Field(description="Name of the key in logs, limits and the header x-vllm-gateway-key.")
@@ -47,7 +47,7 @@ class ApiKey(Model):
 class Auth(Model):
     """API keys of the clients."""
 
-    api_keys: Annotated[list[ApiKey], Field(max_length=1000), ListMap("id")] = Field(
+    api_keys: Annotated[list[ClientKey], Field(max_length=1000), ListMap("id")] = Field(
         default_factory=list, description="Keys one by one."
     )
     secrets: Annotated[list[LocalObjectReference], Field(max_length=64), ListMap("name")] = Field(

@@ -16,7 +16,7 @@ from vllm_operator.api.names import gateway_child_name
 from vllm_operator.errors import ApiError, InvalidSpecError
 from vllm_operator.gateway.agent_endpoints import AgentEndpoints
 from vllm_operator.gateway.envoy.build import build_files
-from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.holding import Holder, HoldLimits
 from vllm_operator.gateway.limits.grpc_server import UnaryServer
 from vllm_operator.gateway.limits.limiter import Limiter
@@ -61,7 +61,7 @@ class AgentSettings:
 
     namespace: str
     name: str
-    layout: Layout = field(default_factory=Layout)
+    layout: PodLayout = field(default_factory=PodLayout)
     address: str = "0.0.0.0"
     pod_address: str = ""
     metrics_port: int = 8082

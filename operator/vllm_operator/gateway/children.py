@@ -29,7 +29,7 @@ from vllm_operator.desired.rendering.strategic_merge import strategic_merge
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.envoy.bootstrap import bootstrap
-from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.quantity import parse_quantity
@@ -135,9 +135,9 @@ def _names(gateway: VLLMGateway) -> GatewayNames:
     return GatewayNames(name, gateway.namespace, gateway_selector_labels(gateway.name))
 
 
-def layout() -> Layout:
+def layout() -> PodLayout:
     """Return where the containers of a pod find each other."""
-    return Layout(address="::" if is_ipv6_cluster() else "0.0.0.0")
+    return PodLayout(address="::" if is_ipv6_cluster() else "0.0.0.0")
 
 
 def gateway_url(gateway: VLLMGateway) -> str:

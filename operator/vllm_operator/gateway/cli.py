@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.names import PodLayout
 
-PORTS = Layout()
+PORTS = PodLayout()
 
 
 @click.command("gateway-agent")
@@ -51,7 +51,7 @@ def gateway_agent(
     from vllm_operator.log_setup import configure
 
     configure("auto", log_level)
-    layout = Layout(listen_address, port, health_port, xds, run_folder, tls)
+    layout = PodLayout(listen_address, port, health_port, xds, run_folder, tls)
     settings = AgentSettings(namespace, name, layout, listen_address, pod_address, metrics_port, peer_port)
 
     async def run() -> None:
@@ -71,7 +71,7 @@ def gateway_drain(run_folder: str, seconds: float) -> None:
     """Let Envoy end its open requests: the preStop hook of a gateway's pod."""
     from vllm_operator.gateway.drain import drain
 
-    done = asyncio.run(drain(Layout(run=run_folder).admin_socket, seconds))
+    done = asyncio.run(drain(PodLayout(run=run_folder).admin_socket, seconds))
     click.echo("no request is open" if done else "the time is over, and requests are open")
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_models import GatewayModel, ModelServer
-from vllm_operator.gateway.snapshot import ServerState
+from vllm_operator.gateway.snapshot import GatewayServer
 
 
 @dataclass(frozen=True)
-class Target:
+class ModelTarget:
     """One server behind a model.
 
     Attributes:
@@ -32,7 +32,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class ResolvedModel:
+class ModelRoute:
     """A model with its servers.
 
     Attributes:
@@ -46,8 +46,8 @@ class ResolvedModel:
 
     name: str
     routing: str
-    targets: tuple[Target, ...]
-    versions: tuple[Target, ...] = ()
+    targets: tuple[ModelTarget, ...]
+    versions: tuple[ModelTarget, ...] = ()
     mirror: tuple[str, int] | None = None
     ready: int = 0
 
@@ -61,7 +61,7 @@ class Resolution:
         problems: one sentence for each reference that is refused.
     """
 
-    models: Mapping[str, ResolvedModel]
+    models: Mapping[str, ModelRoute]
     problems: tuple[str, ...] = ()
 
 
@@ -70,7 +70,7 @@ def cluster_name(server: str, routing: str) -> str:
     return f"{server}.{routing}"
 
 
-def resolve_models(spec: GatewaySpec, servers: Sequence[ServerState]) -> Resolution:
+def resolve_models(spec: GatewaySpec, servers: Sequence[GatewayServer]) -> Resolution:
     """Return the models that clients may name.
 
     Each served name is a model; servers with the same name are one model, weighted by their ready replicas. Entries of
@@ -88,22 +88,22 @@ def resolve_models(spec: GatewaySpec, servers: Sequence[ServerState]) -> Resolut
     return Resolution(dict(sorted(models.items())), tuple(problems))
 
 
-def _served(name: str, routing: str, servers: Sequence[ServerState]) -> ResolvedModel:
+def _served(name: str, routing: str, servers: Sequence[GatewayServer]) -> ModelRoute:
     serving = [server for server in servers if name in server.served_names]
     ready = sum(len(server.endpoints) for server in serving)
     # Without any ready replica all of them hold requests, and are started.
     targets = [
-        Target(
+        ModelTarget(
             server.name, cluster_name(server.name, routing), len(server.endpoints) if ready else 1, "", server.api_key
         )
         for server in serving
     ]
-    return ResolvedModel(name, routing, tuple(target for target in targets if target.weight), ready=ready)
+    return ModelRoute(name, routing, tuple(target for target in targets if target.weight), ready=ready)
 
 
 def _explicit(
-    entry: GatewayModel, default: str, servers: Mapping[str, ServerState], problems: list[str]
-) -> ResolvedModel:
+    entry: GatewayModel, default: str, servers: Mapping[str, GatewayServer], problems: list[str]
+) -> ModelRoute:
     routing = entry.routing or default
     found = [(part, servers[part.name]) for part in entry.servers if part.name in servers]
     missing = [part.name for part in entry.servers if part.name not in servers]
@@ -122,7 +122,7 @@ def _explicit(
             f"spec.models: {entry.name}: the mirror {entry.mirror.server} is not among the servers of the gateway"
         )
     weighted = _ready_only([target for target in targets if target.weight], servers)
-    return ResolvedModel(
+    return ModelRoute(
         name=entry.name,
         routing=routing,
         targets=weighted,
@@ -132,16 +132,16 @@ def _explicit(
     )
 
 
-def _ready_only(targets: list[Target], servers: Mapping[str, ServerState]) -> tuple[Target, ...]:
+def _ready_only(targets: list[ModelTarget], servers: Mapping[str, GatewayServer]) -> tuple[ModelTarget, ...]:
     """Return the servers with ready replicas; all of them when none has any, so that they hold the requests."""
     ready = [target for target in targets if servers[target.server].endpoints]
     return tuple(ready or targets)
 
 
-def _target(entry: GatewayModel, part: ModelServer, server: ServerState, routing: str) -> Target:
+def _target(entry: GatewayModel, part: ModelServer, server: GatewayServer, routing: str) -> ModelTarget:
     first = server.served_names[0] if server.served_names else entry.name
     served = part.model or (entry.name if entry.name in server.served_names else first)
-    return Target(
+    return ModelTarget(
         server=server.name,
         cluster=cluster_name(server.name, routing),
         weight=part.weight,
@@ -151,7 +151,7 @@ def _target(entry: GatewayModel, part: ModelServer, server: ServerState, routing
     )
 
 
-def _with_fallback(entry: GatewayModel, model: ResolvedModel, models: Mapping[str, ResolvedModel]) -> ResolvedModel:
+def _with_fallback(entry: GatewayModel, model: ModelRoute, models: Mapping[str, ModelRoute]) -> ModelRoute:
     """Return the model, answered by its first fallback with a ready replica while it has none itself."""
     if model.ready:
         return model
@@ -159,7 +159,7 @@ def _with_fallback(entry: GatewayModel, model: ResolvedModel, models: Mapping[st
         fallback = models.get(name)
         if fallback and fallback.ready:
             targets = tuple(
-                Target(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header) for t in fallback.targets
+                ModelTarget(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header) for t in fallback.targets
             )
-            return ResolvedModel(model.name, fallback.routing, targets, (), None, fallback.ready)
+            return ModelRoute(model.name, fallback.routing, targets, (), None, fallback.ready)
     return model

@@ -11,7 +11,7 @@ from vllm_operator.api.names import child_name
 from vllm_operator.api.server import parse_server
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.keys import KeyReading, SecretData, read_keys, secret_names
-from vllm_operator.gateway.snapshot import Endpoint, GatewaySnapshot, ServerState
+from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, GatewayServer
 from vllm_operator.kube.fields import get, get_int, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.vllm.arguments import engine_values
@@ -114,13 +114,13 @@ def _key_secret(server: Object) -> tuple[str, str]:
     return get_str(reference, "name"), get_str(reference, "key") or "token"
 
 
-def _state(server: Object, slices: Iterable[Object], api_key: str) -> ServerState:
+def _state(server: Object, slices: Iterable[Object], api_key: str) -> GatewayServer:
     out = {
         get_str(replica, "pod")
         for replica in get_list(server, "status", "replicaStatuses")
         if get_str(replica, "phase") in OUT_OF_USE
     }
-    return ServerState(
+    return GatewayServer(
         name=get_str(server, "metadata", "name"),
         served_names=_served_names(server),
         endpoints=ready_endpoints(slices, out),
@@ -144,13 +144,13 @@ def _served_names(server: Object) -> tuple[str, ...]:
     return (*(name for name in asked if name in reported), *(name for name in reported if name not in asked))
 
 
-def ready_endpoints(slices: Iterable[Object], out: Iterable[str] = ()) -> tuple[Endpoint, ...]:
+def ready_endpoints(slices: Iterable[Object], out: Iterable[str] = ()) -> tuple[ReplicaEndpoint, ...]:
     """Return the replicas that take requests: ready, not ending, and not named in `out`.
 
     Of a Service with two families of addresses, those of IPv4 are returned.
     """
     excluded = frozenset(out)
-    families: dict[str, set[Endpoint]] = {"IPv4": set(), "IPv6": set()}
+    families: dict[str, set[ReplicaEndpoint]] = {"IPv4": set(), "IPv6": set()}
     for one in slices:
         family = families.get(get_str(one, "addressType"))
         ports = [get_int(port, "port") for port in get_list(one, "ports") if get_str(port, "name") == "http"]
@@ -166,5 +166,5 @@ def ready_endpoints(slices: Iterable[Object], out: Iterable[str] = ()) -> tuple[
                 and isinstance(addresses, list)
                 and get_str(endpoint, "targetRef", "name") not in excluded
             ):
-                family |= {Endpoint(str(address), ports[0]) for address in addresses[:1]}
+                family |= {ReplicaEndpoint(str(address), ports[0]) for address in addresses[:1]}
     return tuple(sorted(families["IPv4"] or families["IPv6"])[:MAX_ENDPOINTS])

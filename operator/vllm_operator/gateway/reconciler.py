@@ -18,7 +18,7 @@ from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.secret_reader import decode
-from vllm_operator.gateway.snapshot import Endpoint
+from vllm_operator.gateway.snapshot import ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.event_recorder import EventRecorder
@@ -166,7 +166,7 @@ class GatewayReconciler:
         """Return the observation with the number of healthy replicas of each server, from its status."""
         healthy = {get_str(one, "metadata", "name"): get_int(one, "status", "healthyReplicas") for one in servers}
         states = tuple(
-            replace(state, endpoints=tuple(Endpoint("", number) for number in range(min(healthy[state.name], 10_000))))
+            replace(state, endpoints=tuple(ReplicaEndpoint("", number) for number in range(min(healthy[state.name], 10_000))))
             for state in observation.snapshot.servers
         )
         return replace(observation, snapshot=replace(observation.snapshot, servers=states))

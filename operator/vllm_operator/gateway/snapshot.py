@@ -8,7 +8,7 @@ from vllm_operator.api.gateway import GatewaySpec
 
 
 @dataclass(frozen=True, order=True)
-class Endpoint:
+class ReplicaEndpoint:
     """A replica that takes requests.
 
     Attributes:
@@ -21,7 +21,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class ServerState:
+class GatewayServer:
     """A VLLMServer as the gateway sees it.
 
     Attributes:
@@ -35,7 +35,7 @@ class ServerState:
 
     name: str
     served_names: tuple[str, ...]
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: tuple[ReplicaEndpoint, ...] = ()
     api_key: str = field(default="", repr=False)
     labels: tuple[tuple[str, str], ...] = ()
     sleeps: bool = False
@@ -73,5 +73,5 @@ class GatewaySnapshot:
     name: str
     created: int
     spec: GatewaySpec
-    servers: tuple[ServerState, ...] = ()
+    servers: tuple[GatewayServer, ...] = ()
     keys: tuple[KeyEntry, ...] = ()

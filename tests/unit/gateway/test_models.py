@@ -4,15 +4,15 @@ from typing import Any
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import Endpoint, ServerState
+from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewayServer
 
 
 def spec(**fields: Any) -> GatewaySpec:
     return GatewaySpec.model_validate(fields)
 
 
-def server(name: str, replicas: int = 1, *served: str, key: str = "") -> ServerState:
-    return ServerState(name, served or (name,), tuple(Endpoint("10.0.0.1", port) for port in range(replicas)), key)
+def server(name: str, replicas: int = 1, *served: str, key: str = "") -> GatewayServer:
+    return GatewayServer(name, served or (name,), tuple(ReplicaEndpoint("10.0.0.1", port) for port in range(replicas)), key)
 
 
 def test_every_served_name_is_a_model() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from vllm_operator.api.gateway_resource import parse_gateway
 from vllm_operator.gateway.observe import observe, ready_endpoints, secrets_of
-from vllm_operator.gateway.snapshot import Endpoint
+from vllm_operator.gateway.snapshot import ReplicaEndpoint
 
 
 def gateway(**spec: Any) -> Any:
@@ -36,16 +36,16 @@ def test_ready_replicas_that_do_not_end_are_endpoints() -> None:
         one_slice("a", endpoint("10.0.0.3", ready=False), endpoint("10.0.0.4", ready=True, terminating=True)),
         one_slice("a", endpoint("fd00::1", ready=True), family="IPv6"),
     ]
-    assert ready_endpoints(slices) == (Endpoint("10.0.0.1", 8000), Endpoint("10.0.0.2", 8000))
-    assert ready_endpoints(slices, {"pod-10.0.0.1"}) == (Endpoint("10.0.0.2", 8000),)
-    assert ready_endpoints(slices[2:]) == (Endpoint("fd00::1", 8000),)
+    assert ready_endpoints(slices) == (ReplicaEndpoint("10.0.0.1", 8000), ReplicaEndpoint("10.0.0.2", 8000))
+    assert ready_endpoints(slices, {"pod-10.0.0.1"}) == (ReplicaEndpoint("10.0.0.2", 8000),)
+    assert ready_endpoints(slices[2:]) == (ReplicaEndpoint("fd00::1", 8000),)
 
 
 def test_stalled_and_draining_replicas_get_no_requests() -> None:
     statuses = [{"pod": "pod-10.0.0.1", "phase": "Stalled"}, {"pod": "pod-10.0.0.2", "phase": "Draining"}]
     slices = [one_slice("a", *(endpoint(f"10.0.0.{number}", ready=True) for number in (1, 2, 3)))]
     found = observe(gateway(), [server("a", status={"replicaStatuses": statuses})], slices, {}).snapshot
-    assert found.servers[0].endpoints == (Endpoint("10.0.0.3", 8000),)
+    assert found.servers[0].endpoints == (ReplicaEndpoint("10.0.0.3", 8000),)
 
 
 def test_names_are_those_that_replicas_list_and_those_of_the_spec_before() -> None:

@@ -8,7 +8,7 @@ from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_status import GatewayStatus
 from vllm_operator.api.problem import Problem
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import Endpoint, ServerState
+from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewayServer
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ def deployment(ready: int, replicas: int = 2) -> dict[str, Any]:
 
 
 def inputs(**changes: Any) -> GatewayInputs:
-    servers = [ServerState("a", ("m",), tuple(Endpoint("", n) for n in range(changes.pop("endpoints", 1))))]
+    servers = [GatewayServer("a", ("m",), tuple(ReplicaEndpoint("", n) for n in range(changes.pop("endpoints", 1))))]
     fields: dict[str, Any] = {
         "name": "chat",
         "generation": 3,

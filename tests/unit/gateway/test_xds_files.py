@@ -6,14 +6,14 @@ from pathlib import Path
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.build import EnvoyFiles, build_files
-from vllm_operator.gateway.envoy.names import Layout
-from vllm_operator.gateway.snapshot import Endpoint, GatewaySnapshot, ServerState
+from vllm_operator.gateway.envoy.names import PodLayout
+from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, GatewayServer
 from vllm_operator.gateway.xds_files import RETIRE_SECONDS, XdsFiles, prepare_folder
 
 
 def files(*names: str, port: int = 8000) -> EnvoyFiles:
-    servers = tuple(ServerState(name, (name,), (Endpoint("10.0.0.1", port),)) for name in names)
-    return build_files(Layout(), GatewaySnapshot("gw", 1, GatewaySpec(), servers))
+    servers = tuple(GatewayServer(name, (name,), (ReplicaEndpoint("10.0.0.1", port),)) for name in names)
+    return build_files(PodLayout(), GatewaySnapshot("gw", 1, GatewaySpec(), servers))
 
 
 def test_only_what_changed_is_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_operator.gateway.envoy.names import ADMIN_CLUSTER, LIMITS_CLUSTER, TYPE, Layout, config_source
+from vllm_operator.gateway.envoy.names import ADMIN_CLUSTER, LIMITS_CLUSTER, TYPE, PodLayout, config_source
 
 MAX_CONNECTIONS = 20_000
 """Connections of clients to one pod. Each takes some 60 kB with an open stream (measured)."""
@@ -12,7 +12,7 @@ PREMATURE_RESETS = 200
 """Streams that a client may reset early before Envoy closes its connection (HTTP/2 rapid reset)."""
 
 
-def bootstrap(layout: Layout, name: str, max_heap_bytes: int | None = None) -> dict[str, Any]:
+def bootstrap(layout: PodLayout, name: str, max_heap_bytes: int | None = None) -> dict[str, Any]:
     """Return the bootstrap.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_cluster
 from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
-from vllm_operator.gateway.envoy.names import Layout
+from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.envoy.routes import routes
 from vllm_operator.gateway.models import Resolution, cluster_name, resolve_models
 from vllm_operator.gateway.snapshot import GatewaySnapshot
@@ -33,7 +33,7 @@ class EnvoyFiles:
     secrets: list[dict[str, Any]]
 
 
-def build_files(layout: Layout, snapshot: GatewaySnapshot, resolution: Resolution | None = None) -> EnvoyFiles:
+def build_files(layout: PodLayout, snapshot: GatewaySnapshot, resolution: Resolution | None = None) -> EnvoyFiles:
     """Return the resources for a snapshot."""
     spec = snapshot.spec
     resolution = resolution or resolve_models(spec, snapshot.servers)

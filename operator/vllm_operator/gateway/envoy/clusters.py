@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from vllm_operator.gateway.envoy.names import TRACING_CLUSTER, TYPE, Layout, config_source
-from vllm_operator.gateway.snapshot import Endpoint
+from vllm_operator.gateway.envoy.names import TRACING_CLUSTER, TYPE, PodLayout, config_source
+from vllm_operator.gateway.snapshot import ReplicaEndpoint
 
 LB = "envoy.load_balancing_policies."
 BALANCE_PERCENT = 150
@@ -36,7 +36,7 @@ def _policy(routing: str) -> dict[str, Any]:
     }
 
 
-def cluster(layout: Layout, name: str, routing: str) -> dict[str, Any]:
+def cluster(layout: PodLayout, name: str, routing: str) -> dict[str, Any]:
     """Return the cluster of a server."""
     return {
         "@type": TYPE + "envoy.config.cluster.v3.Cluster",
@@ -73,7 +73,7 @@ def cluster(layout: Layout, name: str, routing: str) -> dict[str, Any]:
     }
 
 
-def endpoints(layout: Layout, name: str, ready: Iterable[Endpoint], *, holds: bool) -> dict[str, Any]:
+def endpoints(layout: PodLayout, name: str, ready: Iterable[ReplicaEndpoint], *, holds: bool) -> dict[str, Any]:
     """Return the endpoints of a cluster; the agent, which holds requests, takes them while there is no other one."""
     places = [_socket(endpoint) for endpoint in ready]
     groups: list[dict[str, Any]] = [{"priority": 0, "lb_endpoints": places}]
@@ -89,7 +89,7 @@ def endpoints(layout: Layout, name: str, ready: Iterable[Endpoint], *, holds: bo
     }
 
 
-def _socket(endpoint: Endpoint) -> dict[str, Any]:
+def _socket(endpoint: ReplicaEndpoint) -> dict[str, Any]:
     address = {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
     return {"endpoint": {"address": address}}
 

@@ -14,7 +14,7 @@ from vllm_operator.gateway.envoy.names import (
     OWN_HEADERS,
     TRACING_CLUSTER,
     TYPE,
-    Layout,
+    PodLayout,
     config_source,
     extension,
 )
@@ -64,7 +64,7 @@ _LOG = {
 }
 
 
-def listeners(layout: Layout, spec: GatewaySpec) -> list[dict[str, Any]]:
+def listeners(layout: PodLayout, spec: GatewaySpec) -> list[dict[str, Any]]:
     """Return the listeners of a gateway."""
     chain: dict[str, Any] = {
         "filters": [extension("envoy.filters.network.http_connection_manager", MANAGER, **_manager(layout, spec))]
@@ -76,7 +76,7 @@ def listeners(layout: Layout, spec: GatewaySpec) -> list[dict[str, Any]]:
     return [client, _health_listener(layout)]
 
 
-def _listener(name: str, layout: Layout, port: int, chain: dict[str, Any]) -> dict[str, Any]:
+def _listener(name: str, layout: PodLayout, port: int, chain: dict[str, Any]) -> dict[str, Any]:
     address: dict[str, Any] = {"address": layout.address, "port_value": port}
     if layout.address == "::":
         address["ipv4_compat"] = True
@@ -88,7 +88,7 @@ def _listener(name: str, layout: Layout, port: int, chain: dict[str, Any]) -> di
     }
 
 
-def _manager(layout: Layout, spec: GatewaySpec) -> dict[str, Any]:
+def _manager(layout: PodLayout, spec: GatewaySpec) -> dict[str, Any]:
     manager: dict[str, Any] = {
         "stat_prefix": "gateway",
         "codec_type": "AUTO",
@@ -204,7 +204,7 @@ def _tracing(percent: int) -> dict[str, Any]:
     }
 
 
-def _tls(layout: Layout) -> dict[str, Any]:
+def _tls(layout: PodLayout) -> dict[str, Any]:
     secret = {"name": "server", "sds_config": config_source(layout, "sds", "sds.json")}
     return extension(
         "envoy.transport_sockets.tls",
@@ -217,7 +217,7 @@ def _tls(layout: Layout) -> dict[str, Any]:
     )
 
 
-def tls_secret(layout: Layout) -> dict[str, Any]:
+def tls_secret(layout: PodLayout) -> dict[str, Any]:
     """Return the certificate: Envoy reads it again when the kubelet replaces the files of the Secret."""
     return {
         "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret",
@@ -230,7 +230,7 @@ def tls_secret(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _health_listener(layout: Layout) -> dict[str, Any]:
+def _health_listener(layout: PodLayout) -> dict[str, Any]:
     """Return the listener of /ready, which fails while Envoy drains, and of /metrics."""
     http = "envoy.filters.http."
     probe = {"name": ":path", "string_match": {"exact": "/ready"}}

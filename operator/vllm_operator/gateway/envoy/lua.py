@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_operator.api.gateway_access import Limit
-from vllm_operator.gateway.models import Resolution, ResolvedModel, Target
+from vllm_operator.gateway.models import Resolution, ModelRoute, ModelTarget
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
 PATHS = (
@@ -80,7 +80,7 @@ def _key(identity: str, models: Iterable[str], expires: int | None) -> dict[str,
     return result
 
 
-def _model(model: ResolvedModel) -> dict[str, Any]:
+def _model(model: ModelRoute) -> dict[str, Any]:
     result: dict[str, Any] = {
         "routing": model.routing[0],
         "targets": [_target(target) for target in model.targets],
@@ -93,7 +93,7 @@ def _model(model: ResolvedModel) -> dict[str, Any]:
     return result
 
 
-def _target(target: Target) -> dict[str, Any]:
+def _target(target: ModelTarget) -> dict[str, Any]:
     result: dict[str, Any] = {"cluster": target.cluster, "weight": target.weight}
     if target.model:
         # With its quotes, as it is written into the body; and plain, for a form.

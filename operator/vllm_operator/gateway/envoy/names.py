@@ -26,7 +26,7 @@ TRACING_CLUSTER = "otlp-collector"
 
 
 @dataclass(frozen=True)
-class Layout:
+class PodLayout:
     """Where the containers of one pod find each other.
 
     Attributes:
@@ -61,7 +61,7 @@ class Layout:
         return f"{self.run}/hold.sock"
 
 
-def config_source(layout: Layout, folder: str, file: str) -> dict[str, Any]:
+def config_source(layout: PodLayout, folder: str, file: str) -> dict[str, Any]:
     """Return the source of a file that is replaced by rename. Each file has its own folder.
 
     Envoy reads every file of a watched folder again after any rename in it.

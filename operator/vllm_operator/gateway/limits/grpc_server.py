@@ -47,14 +47,14 @@ class UnaryServer:
         self._path = path
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self._connections: set[_EnvoyConnection] = set()
 
     async def start(self) -> None:
         """Listen; a socket that a former process left is replaced."""
         self._path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: _Connection(self._handler, self._connections), str(self._path)
+            lambda: _EnvoyConnection(self._handler, self._connections), str(self._path)
         )
         os.chmod(self._path, 0o660)
 
@@ -66,10 +66,10 @@ class UnaryServer:
             connection.abort()
 
 
-class _Connection(asyncio.Protocol):
+class _EnvoyConnection(asyncio.Protocol):
     """One HTTP/2 connection of Envoy."""
 
-    def __init__(self, handler: Handler, connections: set[_Connection]) -> None:
+    def __init__(self, handler: Handler, connections: set[_EnvoyConnection]) -> None:
         self._handler = handler
         self._connections = connections
         self._transport: asyncio.WriteTransport | None = None

@@ -17,7 +17,7 @@ MAX_COUNTERS = 200_000
 
 
 @dataclass(frozen=True)
-class Decision:
+class RateDecision:
     """The answer about one request.
 
     Attributes:
@@ -53,7 +53,7 @@ class Limiter:
             rules.setdefault((limit.key, limit.model), []).append(limit)
         self._rules = rules
 
-    def start(self, key: str, model: str, request: str, now: float, share: float = 1.0) -> Decision:
+    def start(self, key: str, model: str, request: str, now: float, share: float = 1.0) -> RateDecision:
         """Count a request that starts, or refuse it.
 
         Args:
@@ -74,7 +74,7 @@ class Limiter:
                 counter.requests.add(1, now)
             if limit.concurrent is not None:
                 counter.running[request] = now
-        return Decision(headers=self._headers(matching, now, share))
+        return RateDecision(headers=self._headers(matching, now, share))
 
     def end(self, key: str, model: str, request: str, tokens: int, now: float) -> None:
         """Count the end of a request, and its tokens."""
@@ -158,10 +158,10 @@ def _forget_lost(counter: _Counter, now: float) -> None:
             del counter.running[request]
 
 
-def _refused(refusal: tuple[str, float], headers: tuple[tuple[str, str], ...]) -> Decision:
+def _refused(refusal: tuple[str, float], headers: tuple[tuple[str, str], ...]) -> RateDecision:
     what, delay = refusal
     seconds = max(1, math.ceil(delay))
     message = f"the limit of {what} for this key is reached: try again in {seconds} s"
     error = {"message": message, "type": "RateLimitError", "param": None, "code": 429}
     retry = (("retry-after", str(seconds)), ("content-type", "application/json"))
-    return Decision(False, (*retry, *headers), json.dumps({"error": error}))
+    return RateDecision(False, (*retry, *headers), json.dumps({"error": error}))

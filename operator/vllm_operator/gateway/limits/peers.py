@@ -15,8 +15,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vllm_operator.gateway.limits.limiter import Decision
-from vllm_operator.gateway.limits.service import Call
+from vllm_operator.gateway.limits.limiter import RateDecision
+from vllm_operator.gateway.limits.service import LimitCall
 
 MAX_LINE_BYTES = 16_384
 CONNECT_SECONDS = 0.8
@@ -44,7 +44,7 @@ class PeerServer:
         accepted: returns the secrets that are valid now.
     """
 
-    def __init__(self, decide: Callable[[Call], Decision], accepted: Callable[[], Iterable[bytes]]) -> None:
+    def __init__(self, decide: Callable[[LimitCall], RateDecision], accepted: Callable[[], Iterable[bytes]]) -> None:
         self._decide = decide
         self._accepted = accepted
         self._server: asyncio.Server | None = None
@@ -79,7 +79,7 @@ class PeerServer:
     async def _answer_calls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             message = json.loads(line)
-            call = Call(**{name: message[name] for name in ("phase", "key", "model", "request", "tokens")})
+            call = LimitCall(**{name: message[name] for name in ("phase", "key", "model", "request", "tokens")})
             decision = self._decide(call)
             answer = {
                 "id": message["id"],
@@ -134,7 +134,7 @@ class PeerClients:
             owner = self._owners[key] = choose_owner(key, self._agents)
         return None if owner == self._own else owner
 
-    async def ask(self, address: str, call: Call) -> Decision:
+    async def ask(self, address: str, call: LimitCall) -> RateDecision:
         """Let another agent count.
 
         Raises:
@@ -157,20 +157,20 @@ class _Link:
     def __init__(self, address: str, secret: Callable[[], bytes]) -> None:
         self._address = address
         self._secret = secret
-        self._pending: dict[int, asyncio.Future[Decision]] = {}
+        self._pending: dict[int, asyncio.Future[RateDecision]] = {}
         self._next = 0
         self._writer: asyncio.StreamWriter | None = None
         self._ready = asyncio.ensure_future(self._connect())
         self._reader_task: asyncio.Task[None] | None = None
         self.is_closed = False
 
-    async def ask(self, call: Call) -> Decision:
+    async def ask(self, call: LimitCall) -> RateDecision:
         await asyncio.shield(self._ready)
         if self._writer is None or self.is_closed:
             raise ConnectionError(self._address)
         self._next += 1
         number = self._next
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[RateDecision] = asyncio.get_running_loop().create_future()
         self._pending[number] = future
         try:
             message: dict[str, Any] = {"id": number, **vars(call)}
@@ -210,7 +210,7 @@ class _Link:
                 future = self._pending.get(message["id"])
                 if future is not None and not future.done():
                     headers = tuple((str(name), str(value)) for name, value in message["headers"])
-                    future.set_result(Decision(bool(message["allowed"]), headers, str(message["body"])))
+                    future.set_result(RateDecision(bool(message["allowed"]), headers, str(message["body"])))
         except (OSError, ValueError, KeyError):
             pass
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from vllm_operator.gateway.limits.limiter import Decision, Limiter
+from vllm_operator.gateway.limits.limiter import RateDecision, Limiter
 from vllm_operator.gateway.limits.messages import OK, OVER_LIMIT, Descriptor, read_request, write_response
 
 PEER_SECONDS = 1.0
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Call:
+class LimitCall:
     """One call about a request.
 
     Attributes:
@@ -49,7 +49,7 @@ class Peers(Protocol):
     def owner(self, key: str) -> str | None:
         """Return the address of the agent that counts for a key; None for this one."""
 
-    def ask(self, address: str, call: Call) -> Awaitable[Decision]:
+    def ask(self, address: str, call: LimitCall) -> Awaitable[RateDecision]:
         """Let another agent count."""
 
 
@@ -62,12 +62,12 @@ class NoPeers:
         """Return None: this agent counts for all keys."""
         return None
 
-    async def ask(self, address: str, call: Call) -> Decision:
+    async def ask(self, address: str, call: LimitCall) -> RateDecision:
         """Refuse: there is no other agent."""
         raise ConnectionError(f"no peer {address} to ask about {call.key}")
 
 
-def read_call(descriptors: list[Descriptor]) -> Call | None:
+def read_call(descriptors: list[Descriptor]) -> LimitCall | None:
     """Return the call that its descriptors describe; None when they are not those of the gateway."""
     if not descriptors:
         return None
@@ -77,9 +77,9 @@ def read_call(descriptors: list[Descriptor]) -> Call | None:
     if key is None or model is None or request is None:
         return None
     if "start" in phases:
-        return Call("start", key, model, request)
+        return LimitCall("start", key, model, request)
     tokens = phases["tokens"].hits if "tokens" in phases else None
-    return Call("end", key, model, request, tokens or 0)
+    return LimitCall("end", key, model, request, tokens or 0)
 
 
 class LimitService:
@@ -107,15 +107,15 @@ class LimitService:
             return _as_response(self.decide(call))
         return self._decide_there(owner, call)
 
-    def decide(self, call: Call, share: float = 1.0) -> Decision:
+    def decide(self, call: LimitCall, share: float = 1.0) -> RateDecision:
         """Count a call here."""
         now = self._clock()
         if call.phase == "start":
             return self._limiter.start(call.key, call.model, call.request, now, share)
         self._limiter.end(call.key, call.model, call.request, call.tokens, now)
-        return Decision()
+        return RateDecision()
 
-    async def _decide_there(self, owner: str, call: Call) -> bytes:
+    async def _decide_there(self, owner: str, call: LimitCall) -> bytes:
         if self._avoided.get(owner, 0.0) <= self._clock():
             try:
                 async with asyncio.timeout(PEER_SECONDS):
@@ -126,5 +126,5 @@ class LimitService:
         return _as_response(self.decide(call, 1 / max(1, self._peers.count)))
 
 
-def _as_response(decision: Decision) -> bytes:
+def _as_response(decision: RateDecision) -> bytes:
     return write_response(OK if decision.allowed else OVER_LIMIT, decision.headers, decision.body)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.lua import lua_program, lua_source, to_lua
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import GatewaySnapshot, KeyEntry, ServerState
+from vllm_operator.gateway.snapshot import GatewaySnapshot, KeyEntry, GatewayServer
 
 LOCALS = ("sha256", "scan", "form_model", "unescape", "quoted", "without_usage", "read_usage")
 
@@ -100,7 +100,7 @@ def test_values_become_expressions_of_lua(value: Any) -> None:
 def test_a_program_holds_hashes_and_no_key() -> None:
     digest = hashlib.sha256(b"sk-alice").hexdigest()
     spec = GatewaySpec.model_validate({"auth": {"secrets": [{"name": "k"}]}})
-    servers = (ServerState('we"ird', ('m"\\]]', "n"), ()),)
+    servers = (GatewayServer('we"ird', ('m"\\]]', "n"), ()),)
     keys = (KeyEntry("alice", digest, ("n",), 5),)
     snapshot = GatewaySnapshot("gw", 1, spec, servers, keys)
     program = lua_program(snapshot, resolve_models(spec, servers))

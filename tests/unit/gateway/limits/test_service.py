@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable
 
 from vllm_operator.api.gateway_access import Limit
-from vllm_operator.gateway.limits.limiter import Decision, Limiter
+from vllm_operator.gateway.limits.limiter import RateDecision, Limiter
 from vllm_operator.gateway.limits.messages import Descriptor
-from vllm_operator.gateway.limits.service import Call, LimitService, NoPeers, read_call
+from vllm_operator.gateway.limits.service import LimitCall, LimitService, NoPeers, read_call
 
 NAMES = {"key": "alice", "model": "m", "request": "r"}
 
@@ -16,14 +16,14 @@ class FakePeers:
 
     count = 2
 
-    def __init__(self, decision: Decision | None) -> None:
+    def __init__(self, decision: RateDecision | None) -> None:
         self.decision = decision
         self.asked = 0
 
     def owner(self, key: str) -> str | None:
         return "10.0.0.2:8083"
 
-    async def ask(self, address: str, call: Call) -> Decision:
+    async def ask(self, address: str, call: LimitCall) -> RateDecision:
         self.asked += 1
         if self.decision is None:
             raise ConnectionError(address)
@@ -52,9 +52,9 @@ def limiter(requests: int) -> Limiter:
 def test_the_phases_of_a_call_are_read() -> None:
     start = Descriptor({"phase": "start", **NAMES}, 1)
     end, tokens = Descriptor({"phase": "end", **NAMES}, 0), Descriptor({"phase": "tokens", **NAMES}, 42)
-    assert read_call([start]) == Call("start", "alice", "m", "r")
-    assert read_call([end, tokens]) == Call("end", "alice", "m", "r", 42)
-    assert read_call([end]) == Call("end", "alice", "m", "r", 0)
+    assert read_call([start]) == LimitCall("start", "alice", "m", "r")
+    assert read_call([end, tokens]) == LimitCall("end", "alice", "m", "r", 42)
+    assert read_call([end]) == LimitCall("end", "alice", "m", "r", 0)
     assert read_call([]) is None
     assert read_call([Descriptor({"phase": "start"})]) is None
 
@@ -66,7 +66,7 @@ def test_one_agent_counts_at_once() -> None:
 
 
 def test_the_agent_that_counts_for_the_key_decides() -> None:
-    service = LimitService(limiter(100), FakePeers(Decision(False)), lambda: 0.0)
+    service = LimitService(limiter(100), FakePeers(RateDecision(False)), lambda: 0.0)
     assert code(service.handle(message("start"))) == 2
 
 
