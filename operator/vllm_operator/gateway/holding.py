@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from vllm_operator.gateway.envoy.names import CLUSTER_HEADER
+from vllm_operator.gateway.envoy.names import CLUSTER_HEADER, REQUEST_HEADER
 
 HAND_BACK = 425
 """Status that makes Envoy try another endpoint (routes.py). Unlike 503 it does not count as a failure of the agent."""
@@ -119,7 +119,7 @@ class Holder:
 
     async def _hold(self, request: web.Request) -> web.StreamResponse:
         cluster = request.headers.get(CLUSTER_HEADER, "")
-        identity = request.headers.get("x-request-id", "")
+        identity = request.headers.get(REQUEST_HEADER, "")
         if cluster not in self._known:
             return _refusal(503, "ServiceUnavailableError", "this server is gone from the gateway", 10)
         if cluster in self._ready:

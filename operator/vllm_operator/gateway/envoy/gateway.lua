@@ -218,6 +218,8 @@ local SECRET_PARAMETERS = {
 }
 local ANONYMOUS = {id = "anonymous"}
 local known, now_of = {}, os.time -- keys that were found by their hash
+-- Ids of requests: unique among the threads of a process by the address, and among processes by the time.
+local salt, count = (tostring({}):match("0x(%x+)") or "0") .. format("-%x-", os.time()), 0
 
 -- Return who sends a request; or nil, and the reason.
 local function identify(headers, path)
@@ -342,6 +344,8 @@ function envoy_on_request(h)
   local path, method = headers:get(":path") or "", headers:get(":method")
   local key, reason = identify(headers, path)
   if not key then return refuse(h, 401, "AuthenticationError", reason, {["www-authenticate"] = "Bearer"}) end
+  count = count + 1
+  headers:replace("x-vllm-gateway-request", salt .. count)
   headers:replace("x-vllm-gateway-key", key.id)
   headers:remove("x-api-key")
   headers:remove("authorization")

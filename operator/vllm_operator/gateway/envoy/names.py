@@ -14,7 +14,18 @@ HASH_HEADER = "x-vllm-gateway-hash"
 KEY_HEADER = "x-vllm-gateway-key"
 MODEL_HEADER = "x-vllm-gateway-model"
 HOLD_HEADER = "x-vllm-gateway-hold"
-OWN_HEADERS = (CLUSTER_HEADER, LIMITED_HEADER, MIRROR_HEADER, HASH_HEADER, KEY_HEADER, MODEL_HEADER, HOLD_HEADER)
+REQUEST_HEADER = "x-vllm-gateway-request"
+"""Id of a request for the agent. Envoy keeps an x-request-id that a client in the cluster sends, so it may repeat."""
+OWN_HEADERS = (
+    CLUSTER_HEADER,
+    LIMITED_HEADER,
+    MIRROR_HEADER,
+    HASH_HEADER,
+    KEY_HEADER,
+    MODEL_HEADER,
+    HOLD_HEADER,
+    REQUEST_HEADER,
+)
 """Headers that the gateway sets. Those of clients are removed before anything reads them."""
 
 METADATA = "vllm.gateway"

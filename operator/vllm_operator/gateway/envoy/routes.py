@@ -15,6 +15,7 @@ from vllm_operator.gateway.envoy.names import (
     METADATA,
     MIRROR_HEADER,
     MODEL_HEADER,
+    REQUEST_HEADER,
     TYPE,
 )
 from vllm_operator.gateway.models import Resolution
@@ -112,7 +113,7 @@ def _rate_limits() -> dict[str, Any]:
 
 
 def _descriptor(phase: str) -> list[dict[str, Any]]:
-    headers = {"key": KEY_HEADER, "model": MODEL_HEADER, "request": "x-request-id"}
+    headers = {"key": KEY_HEADER, "model": MODEL_HEADER, "request": REQUEST_HEADER}
     return [
         {"generic_key": {"descriptor_key": "phase", "descriptor_value": phase}},
         *({"request_headers": {"header_name": name, "descriptor_key": key}} for key, name in headers.items()),
