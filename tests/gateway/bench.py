@@ -192,7 +192,7 @@ def print_table(results: dict[str, dict[str, float]]) -> None:
     print("|---|---|---|---|---|")
     for name, row in results.items():
         added = "" if name == "direct" else "+"
-        base = {key: 0.0 for key in direct} if name == "direct" else direct
+        base = dict.fromkeys(direct, 0.0) if name == "direct" else direct
         print(
             f"| {name} | {added}{row['p50'] - base['p50']:.2f} / {added}{row['p99'] - base['p99']:.2f} "
             f"| {row['small_rate']:.0f}, {row['small_cpu']:.3f} | {row['large_rate']:.0f}, {row['large_cpu']:.3f} "

@@ -27,7 +27,7 @@ from vllm_operator.gateway.limits.grpc_server import UnaryServer
 from vllm_operator.gateway.limits.limiter import Limiter
 from vllm_operator.gateway.limits.peers import PeerClients
 from vllm_operator.gateway.limits.service import LimitService, NoPeers
-from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, KeyEntry, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, GatewaySnapshot, KeyEntry, ReplicaEndpoint
 from vllm_operator.gateway.xds_files import XdsFiles, prepare_folder
 
 START_SECONDS = 20

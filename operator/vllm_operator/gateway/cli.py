@@ -66,7 +66,7 @@ def gateway_agent(
 
 @click.command("gateway-drain")
 @click.option("--run", "run_folder", default=PORTS.run, show_default=True, help="Folder of the Unix sockets.")
-@click.option("--seconds", default=300.0, show_default=True, help="Longest wait for open requests.")
+@click.option("--seconds", default=300.0, show_default=True, type=float, help="Longest wait for open requests.")
 def gateway_drain(run_folder: str, seconds: float) -> None:
     """Let Envoy end its open requests: the preStop hook of a gateway's pod."""
     from vllm_operator.gateway.drain import drain

@@ -159,7 +159,8 @@ def _with_fallback(entry: GatewayModel, model: ModelRoute, models: Mapping[str, 
         fallback = models.get(name)
         if fallback and fallback.ready:
             targets = tuple(
-                ModelTarget(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header) for t in fallback.targets
+                ModelTarget(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header)
+                for t in fallback.targets
             )
             return ModelRoute(model.name, fallback.routing, targets, (), None, fallback.ready)
     return model

@@ -11,7 +11,7 @@ from vllm_operator.api.names import child_name
 from vllm_operator.api.server import parse_server
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.keys import KeyReading, SecretData, read_keys, secret_names
-from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, GatewaySnapshot, ReplicaEndpoint
 from vllm_operator.kube.fields import get, get_int, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
 from vllm_operator.vllm.arguments import engine_values

@@ -166,7 +166,10 @@ class GatewayReconciler:
         """Return the observation with the number of healthy replicas of each server, from its status."""
         healthy = {get_str(one, "metadata", "name"): get_int(one, "status", "healthyReplicas") for one in servers}
         states = tuple(
-            replace(state, endpoints=tuple(ReplicaEndpoint("", number) for number in range(min(healthy[state.name], 10_000))))
+            replace(
+                state,
+                endpoints=tuple(ReplicaEndpoint("", number) for number in range(min(healthy[state.name], 10_000))),
+            )
             for state in observation.snapshot.servers
         )
         return replace(observation, snapshot=replace(observation.snapshot, servers=states))

@@ -4,7 +4,7 @@ from typing import Any
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, ReplicaEndpoint
 
 
 def spec(**fields: Any) -> GatewaySpec:
@@ -12,7 +12,9 @@ def spec(**fields: Any) -> GatewaySpec:
 
 
 def server(name: str, replicas: int = 1, *served: str, key: str = "") -> GatewayServer:
-    return GatewayServer(name, served or (name,), tuple(ReplicaEndpoint("10.0.0.1", port) for port in range(replicas)), key)
+    return GatewayServer(
+        name, served or (name,), tuple(ReplicaEndpoint("10.0.0.1", port) for port in range(replicas)), key
+    )
 
 
 def test_every_served_name_is_a_model() -> None:

@@ -8,7 +8,7 @@ from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_status import GatewayStatus
 from vllm_operator.api.problem import Problem
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.build import EnvoyFiles, build_files
 from vllm_operator.gateway.envoy.names import PodLayout
-from vllm_operator.gateway.snapshot import ReplicaEndpoint, GatewaySnapshot, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, GatewaySnapshot, ReplicaEndpoint
 from vllm_operator.gateway.xds_files import RETIRE_SECONDS, XdsFiles, prepare_folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_operator.api.gateway_access import Limit
-from vllm_operator.gateway.models import Resolution, ModelRoute, ModelTarget
+from vllm_operator.gateway.models import ModelRoute, ModelTarget, Resolution
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
 PATHS = (

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from vllm_operator.gateway.limits.limiter import RateDecision, Limiter
+from vllm_operator.gateway.limits.limiter import Limiter, RateDecision
 from vllm_operator.gateway.limits.messages import OK, OVER_LIMIT, Descriptor, read_request, write_response
 
 PEER_SECONDS = 1.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.lua import lua_program, lua_source, to_lua
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.snapshot import GatewaySnapshot, KeyEntry, GatewayServer
+from vllm_operator.gateway.snapshot import GatewayServer, GatewaySnapshot, KeyEntry
 
 LOCALS = ("sha256", "scan", "form_model", "unescape", "quoted", "without_usage", "read_usage")
 

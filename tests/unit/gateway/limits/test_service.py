@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from vllm_operator.api.gateway_access import Limit
-from vllm_operator.gateway.limits.limiter import RateDecision, Limiter
+from vllm_operator.gateway.limits.limiter import Limiter, RateDecision
 from vllm_operator.gateway.limits.messages import Descriptor
 from vllm_operator.gateway.limits.service import LimitCall, LimitService, NoPeers, read_call
 
