@@ -16,7 +16,7 @@ from vllm_operator.gateway.applier import GatewayApplier
 from vllm_operator.gateway.children import gateway_url, render_gateway
 from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
-from vllm_operator.gateway.observe import Observation, is_served, observe, secrets_of
+from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
@@ -164,7 +164,10 @@ class GatewayReconciler:
     @staticmethod
     def _with_ready(observation: Observation, servers: Iterable[Object]) -> Observation:
         """Return the observation with the number of healthy replicas of each server, from its status."""
-        healthy = {get_str(one, "metadata", "name"): get_int(one, "status", "healthyReplicas") for one in servers}
+        healthy = {
+            get_str(one, "metadata", "name"): min(get_int(one, "status", "healthyReplicas"), MAX_ENDPOINTS)
+            for one in servers
+        }
         states = tuple(
             replace(
                 state,
