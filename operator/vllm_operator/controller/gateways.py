@@ -44,17 +44,19 @@ class GatewayController:
         store: the caches of the operator: servers and Deployments.
         namespaces: the served namespaces.
         availability: ends backoffs when the API server is reachable again.
-        rules: what the install allows.
+        settings: what the install allows; without an image of the agent, gateways are left alone.
     """
 
     def __init__(
         self,
+        settings: Settings,
         client: ApiClient,
         store: Store,
         namespaces: ServedNamespaces,
         availability: ApiServerAvailability,
-        rules: GatewayRules,
     ) -> None:
+        self._is_on = bool(settings.agent_image)
+        rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
         self._client = client
         self._store = store
         self._namespaces = namespaces
@@ -70,6 +72,8 @@ class GatewayController:
         Args:
             acquired: set once this process leads; None without leader election.
         """
+        if not self._is_on:
+            return {}
         reflectors = {
             f"reflector of {GATEWAY.path(namespace)}": self._reflector(namespace).run()
             for namespace in self._namespaces.lists
@@ -144,20 +148,6 @@ class GatewayController:
         if acquired is not None:
             await acquired.wait()
         await self._queue.run()
-
-
-def gateway_controller(
-    settings: Settings,
-    client: ApiClient,
-    store: Store,
-    namespaces: ServedNamespaces,
-    availability: ApiServerAvailability,
-) -> GatewayController | None:
-    """Return the controller; None where the settings leave gateways alone."""
-    if not settings.agent_image:
-        return None
-    rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
-    return GatewayController(client, store, namespaces, availability, rules)
 
 
 def _place(body: Mapping[str, Any]) -> tuple[str, str]:

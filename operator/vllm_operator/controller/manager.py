@@ -15,7 +15,7 @@ from typing import Any
 from vllm_operator.apply.applier import Applier
 from vllm_operator.controller.autoscaling import AutoscalingParts
 from vllm_operator.controller.deletion_costs import DeletionCosts
-from vllm_operator.controller.gateways import gateway_controller
+from vllm_operator.controller.gateways import GatewayController
 from vllm_operator.controller.http_endpoints import HttpEndpoints
 from vllm_operator.controller.liveness import liveness_failure
 from vllm_operator.controller.metrics import GaugeValues, Metrics
@@ -28,7 +28,7 @@ from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.tenant_rules import TenantRules
 from vllm_operator.controller.workqueue import WorkQueue, merge_delay
 from vllm_operator.errors import ApiError, VLLMOperatorError
-from vllm_operator.informers.discovery import OptionalKinds
+from vllm_operator.informers.discovery import NO_CRD, OptionalKinds
 from vllm_operator.informers.entry import key_of
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
@@ -53,8 +53,6 @@ from vllm_operator.telemetry.spans import Spans
 
 UNREACHABLE_SECONDS = 1.0
 """Longest delay until the servers are watched again while the API server is unreachable."""
-
-NO_CRD = "the CRD vllmservers.vllm-operator.dev is not installed: apply `vllm-operator crd`; servers are picked up then"
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +124,7 @@ class Manager:
             self._store.lacks_status,
         )
         self._metrics.register_gauges(self._gauge_values)
-        self._gateways = gateway_controller(settings, self._client, self._store, self.namespaces, self._availability)
+        self._gateways = GatewayController(settings, self._client, self._store, self.namespaces, self._availability)
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed, self.stop_flag = False, asyncio.Event()
@@ -176,8 +174,7 @@ class Manager:
         former = self._store.key(kind.name, metadata.get("namespace", ""), metadata["name"])
         if not self._store.process_watch_event(kind.name, event_type, body):
             return
-        if self._gateways is not None:
-            self._gateways.on_watch_event(kind.name, body)
+        self._gateways.on_watch_event(kind.name, body)
         for key in {key for key in (former, key_of(kind.name, body)) if key}:
             # A spec, and a child that somebody deletes, must not wait for the pods.
             if kind is SERVER or (event_type == "DELETED" and kind is not POD):
@@ -214,8 +211,7 @@ class Manager:
             **self._autoscaling.tasks(),
             **{f"reflector of {path}": reflector.run() for path, reflector in self._reflectors.items()},
         }
-        if self._gateways is not None:
-            tasks |= self._gateways.tasks(self._elector.acquired if self._elector else None)
+        tasks |= self._gateways.tasks(self._elector.acquired if self._elector else None)
         if self._elector is not None:
             tasks["leader election"] = self._elector.run()
         if self.namespaces.unreadable:

@@ -10,6 +10,8 @@ CHECK_SECONDS = 10.0
 RECHECK_SECONDS = 5.0
 """Seconds until the next discovery after one that lacked a known kind."""
 
+NO_CRD = "the CRD vllmservers.vllm-operator.dev is not installed: apply `vllm-operator crd`; servers are picked up then"
+
 
 class OptionalKinds:
     """The optional kinds that the API server serves.
