@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,21 @@ from tests.gateway.gateway_process import GatewayProcess, free_port
 from tests.gateway.requests import bearer, get, post
 from tests.helpers.alone import plane_or_skip
 from tests.integration.replica import fake_replica
+from tests.integration.stalled_replica import run_pod
 from tools.harness import rights
 from tools.harness.control_plane import Plane
 from tools.harness.kube import Kube, condition
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 from vllm_operator.api.gateway_crd import gateway_crd
-from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION
+from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION, child_name
 from vllm_operator.gateway.agent import Agent, AgentSettings
+from vllm_operator.gateway.envoy import clusters
+from vllm_operator.gateway.observe import SERVICE_LABEL
 from vllm_operator.install.manifests import RightsOptions, operator_manifests
 
-ADDRESS = "127.66.31.7"
+ADDRESS, SLICE_ADDRESS = "127.66.31.7", "10.66.31.7"
+socket_of = clusters._socket
 IMAGE = "operator:test"
 
 
@@ -89,45 +93,27 @@ def secret(kube: Kube, namespace: str, name: str, **data: str) -> None:
     kube.apply(body, namespace=namespace)
 
 
-def serve_replica(kube: Kube, namespace: str, server: str, address: str) -> None:
-    """Play the kubelet: let the only pod of a server be ready at an address."""
+def serve_replica(kube: Kube, namespace: str, server: str) -> None:
+    """Play the kubelet and the EndpointSlice controller: let the only pod of a server be ready.
 
-    def pod_name() -> str:
-        pods = kube.list("Pod", namespace, f"app.kubernetes.io/instance={server}")
-        assert pods
-        return str(pods[0]["metadata"]["name"])
+    The API server takes no loopback address in an EndpointSlice, so it holds SLICE_ADDRESS, which stands for ADDRESS.
+    """
+    pod = run_pod(kube, namespace, server, ADDRESS)
+    target = {"kind": "Pod", "namespace": namespace, "name": pod["metadata"]["name"]}
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{server}-test", "labels": {SERVICE_LABEL: child_name(server)}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [SLICE_ADDRESS], "conditions": {"ready": True}, "targetRef": target}],
+    }
+    kube.apply(body, namespace=namespace)
 
-    name = kube.eventually(pod_name, within=20, namespace=namespace)
-    conditions = [
-        {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
-    ]
-    container = {
-        "name": "vllm",
-        "ready": True,
-        "started": True,
-        "restartCount": 0,
-        "image": "i",
-        "imageID": "i",
-        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-    }
-    status = {
-        "phase": "Running",
-        "podIP": address,
-        "podIPs": [{"ip": address}],
-        "conditions": conditions,
-        "containerStatuses": [container],
-    }
-    kube.kubectl(
-        "-n",
-        namespace,
-        "patch",
-        "pod",
-        name,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        yaml.safe_dump({"status": status}),
-    )
+
+def reach_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Envoy find SLICE_ADDRESS at ADDRESS."""
+    monkeypatch.setattr(clusters, "_socket", lambda endpoint: socket_of(replace(endpoint, address=ADDRESS)))
 
 
 def test_an_empty_gateway_gets_children_and_a_status(kube: Kube) -> None:
@@ -249,6 +235,11 @@ class GatewayWithAgent(GatewayProcess):
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+            self._task = None
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop_agent()
+        await super().__aexit__(*error)
 
 
 def lend_agent(kube: Kube, namespace: str, account: str, path: Path) -> None:
@@ -280,7 +271,7 @@ async def test_the_agent_serves_what_the_cluster_holds(
         kubeconfig = plane.folder / f"{namespace}.kubeconfig"
         lend_agent(kube, namespace, "chat-gateway", kubeconfig)
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        assert os.environ["KUBECONFIG"]
+        reach_on_loopback(monkeypatch)
 
         async with GatewayWithAgent(namespace, "chat") as gateway:
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).json["data"][0]["id"] == "tiny"
@@ -290,7 +281,7 @@ async def test_the_agent_serves_what_the_cluster_holds(
             assert gateway.holder.held == {"tiny": 1}
             body = await asyncio.to_thread(kubectl_json, kube, namespace, "vllmserver", "tiny")
             assert body["metadata"]["annotations"][ANNOTATION_WAKE].startswith("20")
-            await asyncio.to_thread(serve_replica, kube, namespace, "tiny", ADDRESS)
+            await asyncio.to_thread(serve_replica, kube, namespace, "tiny")
             assert (await asyncio.wait_for(waiting, 20)).status == 200
             assert replica.completions[-1]["model"] == "tiny"
             # A new key counts within seconds, and the old one no longer.
@@ -299,7 +290,7 @@ async def test_the_agent_serves_what_the_cluster_holds(
                 while (await get(session, gateway, "/v1/models", bearer("sk-alice-0002"))).status != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.3)
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).status == 401
-            # A replica that the operator reports as stalled gets no request, although Kubernetes calls it ready.
+            # The status counts what the operator itself has probed.
             assert await asyncio.to_thread(ready_models, kube, namespace) == {"tiny": 1}
 
 

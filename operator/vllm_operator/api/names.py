@@ -37,7 +37,7 @@ ANNOTATION_HASH = f"{GROUP}/applied-hash"
 ANNOTATION_SERVER = f"{GROUP}/server"
 """Full name of the server that a child belongs to; the instance label may hold a shortened one."""
 
-ANNOTATION_WAKE = f"{GROUP}/wake-requested-at"
+ANNOTATION_WAKE = f"{GROUP}/wake"
 """Time (RFC 3339) at which a gateway last held a request for a server that has no ready replica. A gateway renews it
 every 15 s while it holds requests; whoever scales the server to zero starts it while the time is younger than 60 s."""
 

@@ -17,6 +17,7 @@ from vllm_operator.gateway.children import gateway_url, render_gateway
 from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
+from vllm_operator.gateway.pod_secrets import pod_secrets
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
@@ -114,6 +115,7 @@ class GatewayReconciler:
         try:
             gateway = parse_gateway(body)
             self._check(gateway)
+            missing = await self._check_pod_secrets(gateway)
             servers = self._objects.servers(gateway.namespace)
             secrets, refused = await self._read_secrets(gateway.namespace, secrets_of(gateway, servers))
             observation = self._with_ready(observe(gateway, servers, (), secrets), servers)
@@ -124,7 +126,7 @@ class GatewayReconciler:
         return replace(
             inputs,
             problems=problems,
-            refused=(*refused, *observation.problems, *observation.keys.problems, *resolution.problems),
+            refused=(*missing, *refused, *observation.problems, *observation.keys.problems, *resolution.problems),
             resolution=resolution,
             keys=len(observation.keys.keys) if gateway.spec.auth else None,
             address=gateway_url(gateway),
@@ -138,6 +140,23 @@ class GatewayReconciler:
                 "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
                 "PodTemplateForbidden",
             )
+
+    async def _check_pod_secrets(self, gateway: VLLMGateway) -> tuple[str, ...]:
+        """Return the Secrets of the pods that do not exist.
+
+        Raises:
+            InvalidSpecError: a Secret is not released.
+        """
+        references = pod_secrets(gateway.spec)
+        bodies, refused = await self._read_secrets(gateway.namespace, (reference.name for reference in references))
+        for reference in references:
+            if reason := next((text for text in refused if f"Secret {reference.name} is" in text), None):
+                raise InvalidSpecError(reference.field, reason, "SecretNotAllowed")
+        return tuple(
+            f"{reference.field}: the Secret {reference.name} does not exist: create it"
+            for reference in references
+            if bodies[reference.name] is None
+        )
 
     async def _apply(
         self, gateway: VLLMGateway, servers: Iterable[Object], secrets: Mapping[str, SecretData | None]

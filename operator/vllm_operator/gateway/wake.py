@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class WakeUps:
-    """Writes the annotation `vllm-operator.dev/wake-requested-at` of servers.
+    """Writes the annotation `vllm-operator.dev/wake` of servers.
 
     Args:
         client: the API client.

@@ -57,7 +57,7 @@ def secret_references(spec: Spec) -> tuple[SecretReference, ...]:
     found: dict[str, str] = {}
     volume = spec.cache.volume if spec.cache else None
     open_parts = ((spec.pod_template or {}).get("spec"), f"{POD_TEMPLATE}.spec"), (volume, "spec.cache.volume")
-    for name, field in (*_typed(spec), *(pair for part, path in open_parts for pair in _open(part, path))):
+    for name, field in (*_typed(spec), *(pair for part, path in open_parts for pair in open_references(part, path))):
         found.setdefault(name, field)
     return tuple(SecretReference(name, field) for name, field in found.items())
 
@@ -74,8 +74,12 @@ def _typed(spec: Spec) -> Iterator[tuple[str, str]]:
         yield secret.name, "spec.imagePullSecrets"
 
 
-def _open(part: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the Secrets of an open part of the spec; do not recurse."""
+def open_references(part: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield name and field of the Secrets of an open part of a spec; do not recurse.
+
+    Raises:
+        InvalidSpecError: the part is too large to be searched.
+    """
     where_open = path
     waiting: list[tuple[Any, str]] = [(part, path)]
     seen = 0

@@ -123,13 +123,28 @@ local function unescape(s)
   return table.concat(out)
 end
 
+-- Values of `stream` that vLLM reads as false. All others count as a stream, so that no spelling of `true` hides the
+-- tokens of an answer from the limits.
+local FALSE = {["false"] = true, null = true, ["0"] = true, ["0.0"] = true, no = true, n = true, f = true, off = true}
+-- The only forms of `stream_options`, without spaces, that are left as they are.
+local ASKS_FOR_USAGE = {
+  ['{"include_usage":true}'] = true,
+  ['{"include_usage":true,"continuous_usage_stats":true}'] = true,
+  ['{"continuous_usage_stats":true,"include_usage":true}'] = true,
+  ['{"include_usage":true,"continuous_usage_stats":false}'] = true,
+  ['{"continuous_usage_stats":false,"include_usage":true}'] = true,
+}
+-- Paths whose streams have their usage only when the request asks for it.
+local ASKED_FOR_USAGE = {["/v1/chat/completions"] = true, ["/v1/completions"] = true}
+
 local WANTED = {model = true, stream = true, user = true, stream_options = true, messages = true, prompt = true, input = true}
 
 -- Read the members of the outermost object of a body. The last of equal keys counts, as in vLLM. Return nil and a
 -- reason for a body that is no JSON object. Strings are skipped, so the time does not depend on how JSON is nested.
 local function scan(s)
   local i = find(s, "%S", 1)
-  if not i or byte(s, i) ~= 123 then return nil, "the body is no JSON object" end
+  -- A body with a NUL in its first characters is UTF-16 or UTF-32 for the parser of vLLM, which would read other names.
+  if not i or byte(s, i) ~= 123 or find(sub(s, 1, 4), "%z") then return nil, "the body is no JSON object in UTF-8" end
   local found, depth, key, options = {}, 0, nil, nil
   while true do
     i = find(s, '["{}%[%]]', i)
@@ -155,10 +170,9 @@ local function scan(s)
                 q = e
               end
             elseif key == "stream" then
-              found.stream = start == 116
+              found.stream = not FALSE[lower(sub(s, v, v + 10):match('^"?([%w.]*)'))]
             elseif key == "stream_options" then
-              options = v
-              found.options = ""
+              options, found.options = start == 123 and v or nil, ""
             else
               found.start = found.start or v
             end
@@ -183,23 +197,36 @@ local function scan(s)
   end
 end
 
--- Return the value of the field `model` of a form, and its first and last position.
+-- Return the name of the field in the lowered headers of a part of a form; nil where they are not those of one field.
+local function field_name(head)
+  local line, more = head:match("\r\ncontent%-disposition:[ \t]*form%-data;[ \t]*([^\r\n]*)(.*)")
+  if not line or find(more, "\r\ncontent-disposition", 1, true) then return nil end
+  return line:match('^name="([^"\\]*)"') or line:match("^name=([%w_.%-]+)")
+end
+
+-- Return the value of the field `model` of a form, and its first and last position. A form that names it twice, or that
+-- another parser may read in another way, names none.
 local function form_model(s, content_type)
   local boundary = content_type:match('boundary="?([^";,%s]+)')
   if not boundary or #boundary > 70 then return nil end
-  local from = 1
+  local delimiter = "--" .. boundary
+  local at = sub(s, 1, #delimiter) == delimiter and 1 or find(s, "\r\n" .. delimiter, 1, true)
+  if not at then return nil end
+  if at > 1 then at = at + 2 end
+  local value, first, last
   while true do
-    local p = find(s, "--" .. boundary, from, true)
-    if not p then return nil end
-    local e = find(s, "\r\n\r\n", p, true)
-    if not e then return nil end
-    local head = lower(sub(s, p, e))
-    if find(head, 'name="model"', 1, true) or find(head, "name=model[\r;]") then
-      local q = find(s, "\r\n--" .. boundary, e + 4, true)
-      if not q or q - e > 300 then return nil end
-      return sub(s, e + 4, q - 1), e + 4, q - 1
+    local from = at + #delimiter
+    if sub(s, from, from + 1) == "--" then return value, first, last end
+    local e = find(s, "\r\n\r\n", from, true)
+    if not e or sub(s, from, from + 1) ~= "\r\n" or e - from > MAX_TAIL_BYTES then return nil end
+    local q = find(s, "\r\n" .. delimiter, e + 4, true)
+    local name = field_name(lower(sub(s, from, e - 1)))
+    if not q or not name then return nil end
+    if name == "model" then
+      if value or q - e > 300 then return nil end
+      value, first, last = sub(s, e + 4, q - 1), e + 4, q - 1
     end
-    from = e
+    at = q + 2
   end
 end
 
@@ -369,7 +396,7 @@ function envoy_on_request(h)
   if size == 0 then return refuse(h, 400, "BadRequestError", "the request has no body: send a JSON object with the field 'model'") end
   local text = body:getBytes(0, size)
   local found, name, first, last
-  if find(lower(content_type), "multipart/form-data", 1, true) then
+  if find(lower(content_type), "^%s*multipart/form%-data") then
     name, first, last = form_model(text, content_type)
   else
     found, reason = scan(text)
@@ -397,9 +424,10 @@ function envoy_on_request(h)
   elseif target.model then
     parts = {sub(text, 1, first - 1), target.plain, sub(text, last + 1)}
   end
-  if metered and found and found.stream and not (found.options and find(found.options, '"include_usage"%s*:%s*true')) then
+  local asks = found and ASKS_FOR_USAGE[(gsub(found.options or "", "%s", ""))]
+  if metered and found and found.stream and ASKED_FOR_USAGE[plain] and not asks then
     -- The last of equal keys counts. The event with the usage is taken out of the answer again.
-    strip = true
+    strip = not find(found.options or "", '"include_usage"%s*:%s*true')
     parts = parts or {sub(text, 1, found.close - 1)}
     parts[#parts + 1] = ',"stream_options":{"include_usage":true}'
   end
