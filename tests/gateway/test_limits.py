@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.gateway.gateway_process import GatewayProcess, free_port, key_entry, server_state
 from tests.gateway.requests import bearer, chat, post
@@ -156,3 +157,37 @@ async def test_a_stranger_cannot_count(replicas: list[FakeVLLMServer]) -> None:
     assert decision is None
     stranger.close()
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"stream":true',
+        b'"stream":"true"',
+        b'"stream":1,"stream_options":null,"metadata":{"include_usage":true}',
+        b'"stream":true,"stream_options":{"include_usage":true,"include_usage":false}',
+        b'"stream":true,"stream_options":{"x":{"include_usage":true}}',
+        b'"stream":true,"stream_options":{"incl\\u0075de_usage":false}',
+        b'"stream":false,"stream":true',
+    ],
+)
+async def test_no_spelling_of_a_stream_hides_its_tokens(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer], fields: bytes
+) -> None:
+    async with limited(replicas[0], {"tokensPerMinute": 1000}) as gateway:
+        body = b'{"model":"tiny","messages":[],' + fields + b"}"
+        assert (await post(session, gateway, body, headers=bearer("sk-alice"))).status == 200
+        # The stand-in parses as vLLM does: the last of equal keys counts.
+        assert replicas[0].requests[-1][2]["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+async def test_a_body_that_vllm_reads_in_another_encoding_is_refused(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer], encoding: str
+) -> None:
+    async with limited(replicas[0], {"tokensPerMinute": 1000}) as gateway:
+        body = '{"model":"tiny","messages":[]}'.encode(encoding)
+        answer = await post(session, gateway, body, headers=bearer("sk-alice"))
+        assert answer.status == 400
+        assert "no JSON object in UTF-8" in answer.message
+        assert not replicas[0].requests
