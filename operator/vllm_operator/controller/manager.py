@@ -8,7 +8,6 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -225,9 +224,8 @@ class Manager:
             partial(self._relist, kind, namespace),
             lambda: not kind.optional or kind.name in self._optional_kinds.installed,
         )
-        retry = RelistPolicy(self._availability.sleep_unless_recovered)
-        if kind is SERVER:
-            retry = replace(retry, longest_unreachable_seconds=UNREACHABLE_SECONDS)
+        longest = {"longest_unreachable_seconds": UNREACHABLE_SECONDS} if kind is SERVER else {}
+        retry = RelistPolicy(self._availability.sleep_unless_recovered, **longest)
         on_watch_event, has_version = partial(self.on_watch_event, kind), partial(self._store.has_version, kind)
         return Reflector(self._client, source, on_watch_event, has_version, retry)
 
