@@ -238,6 +238,7 @@ class Store:
         """Return the names of the servers of a namespace that are not being deleted."""
         servers = self._objects[SERVER.name].values()
         return [entry.name for entry in servers if entry.namespace == namespace and not entry.deleting]
+
     def servers_in(self, namespace: str) -> list[Object]:
         """Return the VLLMServers of a namespace, parsed, sorted by name."""
         found = self._objects[SERVER.name]

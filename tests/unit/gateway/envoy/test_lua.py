@@ -99,7 +99,9 @@ def test_every_text_survives_its_escapes(lua: Any, text: str, ascii_only: bool) 
     assert lua[b"unescape"](inner).decode("utf-8", "surrogatepass") == text
 
 
-@pytest.mark.parametrize("escaped", [b"\\", b"\\u", b"\\u12", b"\\uzzzz", b"\\ud83d", b"\\ude00\\ud83d", b"\\ud83d\\u0041"])
+@pytest.mark.parametrize(
+    "escaped", [b"\\", b"\\u", b"\\u12", b"\\uzzzz", b"\\ud83d", b"\\ude00\\ud83d", b"\\ud83d\\u0041"]
+)
 def test_broken_escapes_end(lua: Any, escaped: bytes) -> None:
     assert isinstance(lua[b"unescape"](escaped), bytes)
 
