@@ -16,6 +16,7 @@ _REAL_ENVOY = "tests/gateway shows it with the real Envoy"
 _REAL_API_SERVER = "tests/gateway/test_api_server.py shows it on a real API server"
 ELSEWHERE: dict[str, str] = {
     "controller/gateways.py": _REAL_API_SERVER,
+    "install/command.py": "tests/unit/test_main.py runs it",
     "gateway/agent.py": _REAL_API_SERVER,
     "gateway/agent_endpoints.py": _REAL_ENVOY,
     "gateway/applier.py": _REAL_API_SERVER,

@@ -69,7 +69,7 @@ class Audit(Model):
     )
 
 
-class Tracing(Model):
+class GatewayTracing(Model):
     """Spans by OTLP."""
 
     endpoint: Annotated[str, Field(max_length=1024, pattern=r"^http://[A-Za-z0-9.-]+(:[0-9]{1,5})?$")] = Field(
@@ -163,7 +163,7 @@ class GatewaySpec(Model):
     )
     tls: Tls | None = Field(default=None, description="Certificate. Unset: clients use plain HTTP.")
     audit: Audit | None = Field(default=None, description="A line for each request. Unset: none.")
-    tracing: Tracing | None = Field(default=None, description="Traces. Unset: none.")
+    tracing: GatewayTracing | None = Field(default=None, description="Traces. Unset: none.")
     cors: Cors | None = Field(default=None, description="Access from browsers. Unset: none.")
     holding: Holding = Field(default_factory=Holding, description="Requests for servers without a ready replica.")
     service: Service = Field(default_factory=Service, description="The Service in front of the gateway.")

@@ -55,7 +55,7 @@ CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class GatewayNames:
-    """What a child with nothing but its name and selector needs."""
+    """The values of a child that has nothing but its name and selector."""
 
     name: str
     namespace: str

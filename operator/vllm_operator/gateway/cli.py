@@ -28,7 +28,11 @@ PORTS = PodLayout()
 @click.option("--run", "run_folder", default=PORTS.run, show_default=True, help="Folder of the Unix sockets.")
 @click.option("--tls", default=PORTS.tls, show_default=True, help="Folder of tls.crt and tls.key.")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Lowest severity that is logged.",
 )
 def gateway_agent(
     namespace: str,

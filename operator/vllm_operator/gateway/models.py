@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vllm_operator.api.gateway import GatewaySpec
@@ -105,22 +105,11 @@ def _explicit(
     entry: GatewayModel, default: str, servers: Mapping[str, GatewayServer], problems: list[str]
 ) -> ModelRoute:
     routing = entry.routing or default
-    found = [(part, servers[part.name]) for part in entry.servers if part.name in servers]
-    missing = [part.name for part in entry.servers if part.name not in servers]
-    problems += [f"spec.models: {entry.name}: the server {name} is not among those of the gateway" for name in missing]
-    problems += [
-        f"spec.models: {entry.name}: the server {part.name} does not serve {part.model}"
-        for part, server in found
-        if part.model and part.model not in server.served_names
-    ]
-    targets = [_target(entry, part, server, routing) for part, server in found]
+    problems += _refused(entry, servers)
+    targets = [_target(entry, part, servers[part.name], routing) for part in entry.servers if part.name in servers]
     mirror = None
     if entry.mirror and entry.mirror.server in servers:
         mirror = (cluster_name(entry.mirror.server, routing), entry.mirror.percent)
-    elif entry.mirror:
-        problems.append(
-            f"spec.models: {entry.name}: the mirror {entry.mirror.server} is not among the servers of the gateway"
-        )
     weighted = _ready_only([target for target in targets if target.weight], servers)
     return ModelRoute(
         name=entry.name,
@@ -130,6 +119,18 @@ def _explicit(
         mirror=mirror,
         ready=sum(len(servers[target.server].endpoints) for target in targets),
     )
+
+
+def _refused(entry: GatewayModel, servers: Mapping[str, GatewayServer]) -> Iterator[str]:
+    """Yield one sentence for each reference of an entry that names nothing."""
+    for part in entry.servers:
+        server = servers.get(part.name)
+        if server is None:
+            yield f"spec.models: {entry.name}: the server {part.name} is not among those of the gateway"
+        elif part.model and part.model not in server.served_names:
+            yield f"spec.models: {entry.name}: the server {part.name} does not serve {part.model}"
+    if entry.mirror and entry.mirror.server not in servers:
+        yield f"spec.models: {entry.name}: the mirror {entry.mirror.server} is not among the servers of the gateway"
 
 
 def _ready_only(targets: list[ModelTarget], servers: Mapping[str, GatewayServer]) -> tuple[ModelTarget, ...]:

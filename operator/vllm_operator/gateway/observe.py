@@ -69,10 +69,8 @@ def observe(
     states = []
     for server in chosen:
         name = get_str(server, "metadata", "name")
-        secret, entry = _key_secret(server)
-        api_key = (secrets.get(secret) or {}).get(entry, "").strip() if secret else ""
-        if secret and not api_key:
-            problems.append(f"the server {name}: the key {entry} of its Secret {secret} is missing: add it")
+        api_key, problem = _api_key(server, secrets)
+        problems += [f"the server {name}: {problem}"] if problem else []
         states.append(_state(server, by_service.get(child_name(name), []), api_key))
     names = {state.name for state in states}
     missing = [name for name in gateway.spec.servers.names if name not in names]
@@ -112,6 +110,15 @@ def _key_secret(server: Object) -> tuple[str, str]:
     """Return Secret and key of vLLM's own API key; empty without one."""
     reference = get_map(server, "spec", "security", "apiKeySecretRef")
     return get_str(reference, "name"), get_str(reference, "key") or "token"
+
+
+def _api_key(server: Object, secrets: Mapping[str, SecretData | None]) -> tuple[str, str]:
+    """Return vLLM's own API key, and what is wrong with it; both are empty without one."""
+    secret, entry = _key_secret(server)
+    if not secret:
+        return "", ""
+    api_key = (secrets.get(secret) or {}).get(entry, "").strip()
+    return api_key, "" if api_key else f"the key {entry} of its Secret {secret} is missing: add it"
 
 
 def _state(server: Object, slices: Iterable[Object], api_key: str) -> GatewayServer:
@@ -157,14 +164,15 @@ def ready_endpoints(slices: Iterable[Object], out: Iterable[str] = ()) -> tuple[
         if family is None or not ports:
             continue
         for endpoint in get_list(one, "endpoints"):
-            addresses = endpoint.get("addresses")
-            ready = get(endpoint, "conditions", "ready") is not False
-            ends = get(endpoint, "conditions", "terminating") is True
-            if (
-                ready
-                and not ends
-                and isinstance(addresses, list)
-                and get_str(endpoint, "targetRef", "name") not in excluded
-            ):
-                family |= {ReplicaEndpoint(str(address), ports[0]) for address in addresses[:1]}
+            if get_str(endpoint, "targetRef", "name") not in excluded:
+                family |= {ReplicaEndpoint(address, ports[0]) for address in _addresses(endpoint)[:1]}
     return tuple(sorted(families["IPv4"] or families["IPv6"])[:MAX_ENDPOINTS])
+
+
+def _addresses(endpoint: Object) -> list[str]:
+    """Return the addresses of an endpoint; none while it takes no requests."""
+    ready = get(endpoint, "conditions", "ready") is not False
+    found = get(endpoint, "addresses")
+    if not ready or get(endpoint, "conditions", "terminating") is True or not isinstance(found, list):
+        return []
+    return [str(address) for address in found]

@@ -1,4 +1,4 @@
-"""Find the Secrets that the pods of a gateway get from its spec, beside the API keys. Pure."""
+"""Find the Secrets that the pods of a gateway get from its spec, in addition to the API keys. Pure."""
 
 from __future__ import annotations
 

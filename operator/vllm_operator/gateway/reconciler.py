@@ -32,7 +32,7 @@ from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABE
 logger = logging.getLogger(__name__)
 
 
-class Objects(Protocol):
+class GatewayObjects(Protocol):
     """The caches that a gateway is reconciled from."""
 
     def gateway(self, key: Key) -> Object | None:
@@ -47,7 +47,7 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class GatewayRules:
-    """What the install allows.
+    """Limits that the install sets.
 
     Attributes:
         agent_image: image of the operator.
@@ -74,7 +74,7 @@ class GatewayReconciler:
     def __init__(
         self,
         client: ApiClient,
-        objects: Objects,
+        objects: GatewayObjects,
         events: EventRecorder,
         rules: GatewayRules,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),

@@ -167,13 +167,7 @@ def operator_manifests(
         rights: what authors of servers and the operator may do.
     """
     selector = {"app.kubernetes.io/name": "vllm-operator", "app.kubernetes.io/component": "controller"}
-    args = ["run", "--log-format=json", *rights.arguments, *(f"--namespace={name}" for name in served)]
-    if monitoring.runbooks:
-        args.append(f"--runbook-url={monitoring.runbooks}")
-    if monitoring.server_metrics:
-        args.append("--server-metrics")
-    if rights.gateways:
-        args.append(f"--gateway-agent-image={image}")
+    args = _arguments(image, served, monitoring, rights)
     plan = OperatorPlan(
         "vllm-operator",
         namespace,
@@ -206,6 +200,17 @@ def operator_manifests(
         *_network_policies(plan, served, rights),
         *_monitoring(plan, monitoring),
     ]
+
+
+def _arguments(image: str, served: Sequence[str], monitoring: MonitoringOptions, rights: RightsOptions) -> list[str]:
+    args = ["run", "--log-format=json", *rights.arguments, *(f"--namespace={name}" for name in served)]
+    if monitoring.runbooks:
+        args.append(f"--runbook-url={monitoring.runbooks}")
+    if monitoring.server_metrics:
+        args.append("--server-metrics")
+    if rights.gateways:
+        args.append(f"--gateway-agent-image={image}")
+    return args
 
 
 def _admission_policy(plan: OperatorPlan, served: Sequence[str], rights: RightsOptions) -> Iterator[dict[str, Any]]:

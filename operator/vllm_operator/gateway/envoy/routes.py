@@ -23,6 +23,8 @@ from vllm_operator.gateway.snapshot import GatewaySnapshot
 
 RETRIES = 3
 """Attempts after the first one. A replica leaves the endpoints before it ends, so a second one is rare."""
+SELECTIONS = 1000
+"""Draws of a replica that was not tried yet. A broken one has the fewest requests, so nearly every draw finds it."""
 RETRIED_STATUS = (425, 500, 502, 503)
 """Statuses that another replica may cure: 500 of an engine that ends, 425 of the agent when it hands a request back."""
 NO_CLUSTER = "none"
@@ -91,7 +93,7 @@ def _retry_policy(spec: GatewaySpec) -> dict[str, Any]:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": 8,
+        "host_selection_retry_max_attempts": SELECTIONS,
         "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
     }
 

@@ -134,11 +134,7 @@ class _EnvoyConnection(asyncio.Protocol):
         if kind == DATA:
             self._on_data(stream, flags, payload)
         elif kind == HEADERS:
-            if len(self._streams) >= MAX_STREAMS:
-                raise ValueError("too many calls at once")
-            self._streams[stream] = bytearray()
-            if flags & END_STREAM:
-                raise ValueError("a call without a message")
+            self._on_headers(stream, flags)
         elif kind == SETTINGS and not flags & ACK:
             self._write(SETTINGS, ACK, 0, b"")
         elif kind == PING and not flags & ACK:
@@ -150,6 +146,13 @@ class _EnvoyConnection(asyncio.Protocol):
             waiting, self._waiting = self._waiting, []
             for place, answer in waiting:
                 self._answer(place, answer)
+
+    def _on_headers(self, stream: int, flags: int) -> None:
+        if len(self._streams) >= MAX_STREAMS:
+            raise ValueError("too many calls at once")
+        if flags & END_STREAM:
+            raise ValueError("a call without a message")
+        self._streams[stream] = bytearray()
 
     def _on_data(self, stream: int, flags: int, payload: bytes) -> None:
         self._received += len(payload)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vllm_operator.api.gateway_access import Limit
-from vllm_operator.gateway.limits.window import Window
+from vllm_operator.gateway.limits.window import CountWindow
 
 MAX_REQUEST_SECONDS = 7200.0
 """Age at which a request no longer counts as running: the call about its end may be lost with Envoy."""
@@ -33,8 +33,8 @@ class RateDecision:
 
 @dataclass
 class _Counter:
-    requests: Window = field(default_factory=Window)
-    tokens: Window = field(default_factory=Window)
+    requests: CountWindow = field(default_factory=CountWindow)
+    tokens: CountWindow = field(default_factory=CountWindow)
     running: dict[str, float] = field(default_factory=dict)
 
 
@@ -121,13 +121,13 @@ class Limiter:
         return tuple(headers)
 
 
-def _limit_of(limit: Limit, counter: _Counter, unit: str) -> tuple[int | None, Window]:
+def _limit_of(limit: Limit, counter: _Counter, unit: str) -> tuple[int | None, CountWindow]:
     if unit == "requests":
         return limit.requests_per_minute, counter.requests
     return limit.tokens_per_minute, counter.tokens
 
 
-def _left(most: int, window: Window, share: float, now: float) -> int:
+def _left(most: int, window: CountWindow, share: float, now: float) -> int:
     window.expire(now)
     return max(0, _part(most, share) - window.total)
 

@@ -9,7 +9,7 @@ WINDOW_SECONDS = 60
 """Length of the window of every limit."""
 
 
-class Window:
+class CountWindow:
     """Count over the last `WINDOW_SECONDS`, in steps of one second.
 
     No 60 seconds have more than the limit. A count leaves the window when its whole second has left it.

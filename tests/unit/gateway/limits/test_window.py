@@ -3,12 +3,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_operator.gateway.limits.window import WINDOW_SECONDS, Window
+from vllm_operator.gateway.limits.window import WINDOW_SECONDS, CountWindow
 
 
 @given(st.lists(st.tuples(st.floats(0, 200), st.integers(1, 10)), max_size=60))
 def test_no_sixty_seconds_have_more_than_is_counted(events: list[tuple[float, int]]) -> None:
-    window, counted = Window(), []
+    window, counted = CountWindow(), []
     for moment, amount in sorted(events):
         window.add(amount, moment)
         counted.append((moment, amount))
@@ -18,7 +18,7 @@ def test_no_sixty_seconds_have_more_than_is_counted(events: list[tuple[float, in
 
 
 def test_the_delay_ends_when_enough_has_left() -> None:
-    window = Window()
+    window = CountWindow()
     window.add(3, 10.5)
     window.add(2, 20.0)
     assert window.seconds_until(5, 20.0) == 0
