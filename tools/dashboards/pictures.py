@@ -116,7 +116,10 @@ def _data(rows: list[dict[str, Any]]) -> altair.InlineData:
 
 def _last(found: Prometheus, run: Run) -> float:
     """Return the time of the last scrape of a run. A query shows a series for LOOKBACK_SECONDS longer."""
-    samples = found.query('max(timestamp({__name__=~".+"}))', run.end + LOOKBACK_SECONDS - 1)
+    at = run.end + LOOKBACK_SECONDS - 1
+    # Two metrics may have the same labels, and `timestamp` drops the name: so one query for each name.
+    names = [one.labels["__name__"] for one in found.query('group by (__name__) ({__name__=~".+"})', at)]
+    samples = [one for name in names for one in found.query(f'max(timestamp({{__name__="{name}"}}))', at)]
     return max([sample.last for sample in samples], default=run.end)
 
 
