@@ -75,7 +75,7 @@ class GatewayProcess:
         self.held_servers: list[str] = []
         self.limiter = Limiter()
         self.service = LimitService(self.limiter, peers or NoPeers())
-        self.holder = Holder(Path(self.layout.hold_socket), self.held_servers.append)
+        self.holder = Holder(Path(self.layout.hold_socket), self.layout.resume_socket, self.held_servers.append)
         self.files = XdsFiles(Path(self.layout.xds))
         self._limits = UnaryServer(Path(self.layout.limits_socket), self.service.handle)
         self._envoy: subprocess.Popen[bytes] | None = None

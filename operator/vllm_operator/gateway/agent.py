@@ -95,7 +95,8 @@ class Agent:
         self._peer_server = PeerServer(self._service.decide, lambda: self._secret)
         self._limits_server = UnaryServer(Path(settings.layout.limits_socket), self._service.handle)
         self._held = asyncio.Event()
-        self.holder = Holder(Path(settings.layout.hold_socket), lambda _: self._held.set())
+        layout = settings.layout
+        self.holder = Holder(Path(layout.hold_socket), layout.resume_socket, lambda _: self._held.set())
         self._endpoints = AgentEndpoints(self.holder)
 
     async def run(self) -> None:

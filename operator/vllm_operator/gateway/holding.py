@@ -1,7 +1,8 @@
 """Hold the requests of servers that have no ready replica, and hand them back to Envoy when one is ready.
 
 The agent is the only endpoint of the second priority in each cluster. It never proxies: when a replica is ready it
-answers 425, and Envoy sends the request, whose body it has kept, to the replica.
+answers 425, and Envoy sends the request, whose body it has kept, to the replica. The exception are streams whose client
+asks for comments (comments.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from vllm_operator.gateway.envoy.names import CLUSTER_HEADER, REQUEST_HEADER
+from vllm_operator.gateway.comments import CommentedStreams, comment_seconds
+from vllm_operator.gateway.envoy.names import BYTES_HEADER, CLUSTER_HEADER, REQUEST_HEADER
 
 HAND_BACK = 425
 """Status that makes Envoy try another endpoint (routes.py). Unlike 503 it does not count as a failure of the agent."""
@@ -60,11 +62,18 @@ class Holder:
 
     Args:
         path: path of the Unix socket.
+        resume_socket: path of the Unix socket on which Envoy takes streams with comments back.
         on_held: called with the name of a server each time a request for it is held.
         clock: monotonic time in seconds.
     """
 
-    def __init__(self, path: Path, on_held: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        resume_socket: str,
+        on_held: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limits = HoldLimits()
         self._path = path
         self._on_held = on_held
@@ -75,6 +84,8 @@ class Holder:
         self._bytes = 0
         self._refused: OrderedDict[str, None] = OrderedDict()
         self._runner: web.AppRunner | None = None
+        self._streams = CommentedStreams(resume_socket)
+        self._deadlines: dict[str, float] = {}
         self.total: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -91,6 +102,7 @@ class Holder:
         """Close the socket."""
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._streams.stop()
 
     @property
     def held(self) -> Mapping[str, int]:
@@ -128,32 +140,56 @@ class Holder:
             return web.Response(status=HAND_BACK)
         if identity in self._refused:
             return _refusal(503, "ServiceUnavailableError", self._late(cluster), 30)
-        size = request.content_length or 0
+        if (deadline := self._deadlines.get(identity)) is not None:
+            # A stream with comments, which is bounded already.
+            return await self._wait(cluster, identity, 0, deadline - self._clock()) or self._refuse(cluster, identity)
+        return await self._hold_first(request, cluster, identity)
+
+    async def _hold_first(self, request: web.Request, cluster: str, identity: str) -> web.StreamResponse:
+        """Hold a request that was not held before, within the bounds."""
+        size = _length(request)
         if sum(self.held.values()) >= self.limits.requests or self._bytes + size > self.limits.body_bytes:
             return _refusal(429, "RateLimitError", "too many requests wait for a server to start", 10)
-        return await self._wait(cluster, identity, size)
+        self.total[_server_of(cluster)] += 1
+        seconds, comments = self.limits.seconds, comment_seconds(request.headers)
+        is_commented = 0 < comments < seconds
+        if found := await self._wait(cluster, identity, size, comments if is_commented else seconds):
+            return found
+        if not is_commented:
+            return self._refuse(cluster, identity)
+        self._deadlines[identity] = self._clock() + seconds - comments
+        self._bytes += size
+        try:
+            return await self._streams.answer(request, comments)
+        finally:
+            self._bytes -= size
+            del self._deadlines[identity]
 
-    async def _wait(self, cluster: str, identity: str, size: int) -> web.StreamResponse:
+    async def _wait(self, cluster: str, identity: str, size: int, seconds: float) -> web.StreamResponse | None:
+        """Wait until a replica is ready; return None when that takes longer."""
         waiting = self._clusters.setdefault(cluster, _Waiting())
         waiting.requests += 1
         self._bytes += size
-        self.total[_server_of(cluster)] += 1
         self._on_held(_server_of(cluster))
         try:
-            async with asyncio.timeout(self.limits.seconds):
+            async with asyncio.timeout(seconds):
                 await waiting.ready.wait()
             waiting.served += 1
             await asyncio.sleep(HAND_BACK_SECONDS * (1 + waiting.served // HAND_BACK_SPREAD))
             return web.Response(status=HAND_BACK)
         except TimeoutError:
-            self._refused[identity] = None
-            while len(self._refused) > REMEMBER:
-                self._refused.popitem(last=False)
-            return _refusal(503, "ServiceUnavailableError", self._late(cluster), 30)
+            return None
         finally:
             # Also when the client leaves.
             waiting.requests -= 1
             self._bytes -= size
+
+    def _refuse(self, cluster: str, identity: str) -> web.StreamResponse:
+        """Refuse a request that waited too long, and remember that, because Envoy tries again."""
+        self._refused[identity] = None
+        while len(self._refused) > REMEMBER:
+            self._refused.popitem(last=False)
+        return _refusal(503, "ServiceUnavailableError", self._late(cluster), 30)
 
     def _late(self, cluster: str) -> str:
         return f"no replica of {_server_of(cluster)} became ready within {self.limits.seconds:.0f} s: try again later"
@@ -161,6 +197,12 @@ class Holder:
 
 def _server_of(cluster: str) -> str:
     return cluster.rpartition(".")[0]
+
+
+def _length(request: web.Request) -> int:
+    """Return the bytes of a body. Where the client gave no length, the Lua filter did."""
+    given = request.headers.get(BYTES_HEADER, "")
+    return request.content_length or (int(given) if given.isdigit() else 0)
 
 
 def _refusal(status: int, kind: str, message: str, retry_after: int) -> web.Response:

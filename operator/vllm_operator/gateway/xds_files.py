@@ -55,6 +55,7 @@ class XdsFiles:
         written += self._put("cds/cds.json", [everything[name] for name in sorted(everything)])
         written += self._put("sds/sds.json", files.secrets)
         written += self._put("rds/rds.json", [files.routes])
+        written += self._put("rds-resume/rds.json", [files.resume])
         written += self._put("lds/lds.json", files.listeners)
         if written:
             logger.info("wrote %s", ", ".join(written))

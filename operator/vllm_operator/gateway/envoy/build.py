@@ -9,7 +9,7 @@ from typing import Any
 from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_cluster
 from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
 from vllm_operator.gateway.envoy.names import PodLayout
-from vllm_operator.gateway.envoy.routes import routes
+from vllm_operator.gateway.envoy.routes import resume_routes, routes
 from vllm_operator.gateway.models import Resolution, cluster_name, resolve_models
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
@@ -22,6 +22,7 @@ class EnvoyFiles:
         endpoints: endpoints by the name of their cluster.
         clusters: clusters by name.
         routes: the route configuration.
+        resume: the route configuration of held streams.
         listeners: the listeners.
         secrets: certificates.
     """
@@ -29,6 +30,7 @@ class EnvoyFiles:
     endpoints: dict[str, dict[str, Any]]
     clusters: dict[str, dict[str, Any]]
     routes: dict[str, Any]
+    resume: dict[str, Any]
     listeners: list[dict[str, Any]]
     secrets: list[dict[str, Any]]
 
@@ -55,6 +57,7 @@ def build_files(layout: PodLayout, snapshot: GatewaySnapshot, resolution: Resolu
         },
         clusters=clusters,
         routes=routes(snapshot, resolution),
+        resume=resume_routes(spec),
         listeners=listeners(layout, spec),
         secrets=[tls_secret(layout)] if spec.tls else [],
     )

@@ -134,6 +134,8 @@ local ASKS_FOR_USAGE = {
   ['{"include_usage":true,"continuous_usage_stats":false}'] = true,
   ['{"continuous_usage_stats":false,"include_usage":true}'] = true,
 }
+-- Paths whose answers may be a stream of events, in which a client may ask for comments.
+local STREAMED = {["/v1/chat/completions"] = true, ["/v1/completions"] = true, ["/v1/responses"] = true, ["/v1/messages"] = true}
 -- Paths whose streams have their usage only when the request asks for it.
 local ASKED_FOR_USAGE = {["/v1/chat/completions"] = true, ["/v1/completions"] = true}
 
@@ -442,6 +444,12 @@ function envoy_on_request(h)
     headers:replace("x-vllm-gateway-limited", "1")
     h:streamInfo():dynamicMetadata():set("vllm.gateway", "total_tokens", 0)
   end
+  if config.holds then
+    local comments = found and found.stream and STREAMED[plain] and headers:get("x-vllm-hold-comments")
+    if comments then headers:replace("x-vllm-gateway-hold", comments) end
+    if not length then headers:replace("x-vllm-gateway-bytes", tostring(size)) end
+  end
+  headers:remove("x-vllm-hold-comments")
   if model.mirror and math.random(1, 100) <= model.mirror.percent then
     headers:replace("x-vllm-gateway-mirror", model.mirror.cluster)
   end

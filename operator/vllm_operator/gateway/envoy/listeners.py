@@ -12,6 +12,7 @@ from vllm_operator.gateway.envoy.names import (
     METADATA,
     MODEL_HEADER,
     OWN_HEADERS,
+    RESUME_ROUTES,
     TRACING_CLUSTER,
     TYPE,
     PodLayout,
@@ -73,7 +74,9 @@ def listeners(layout: PodLayout, spec: GatewaySpec) -> list[dict[str, Any]]:
         chain["transport_socket"] = _tls(layout)
     client = _listener("gateway", layout, layout.port, chain)
     client["per_connection_buffer_limit_bytes"] = spec.max_body_bytes + BUFFER_SLACK
-    return [client, _health_listener(layout)]
+    resume = _resume_listener(layout)
+    resume["per_connection_buffer_limit_bytes"] = spec.max_body_bytes + BUFFER_SLACK
+    return [client, _health_listener(layout), *([resume] if spec.holding.timeout_seconds else [])]
 
 
 def _listener(name: str, layout: PodLayout, port: int, chain: dict[str, Any]) -> dict[str, Any]:
@@ -227,6 +230,32 @@ def tls_secret(layout: PodLayout) -> dict[str, Any]:
             "private_key": {"filename": f"{layout.tls}/tls.key"},
             "watched_directory": {"path": layout.tls},
         },
+    }
+
+
+def _resume_listener(layout: PodLayout) -> dict[str, Any]:
+    """Return the listener for held streams, which the agent sends back; only the containers of the pod reach it."""
+    manager = {
+        "stat_prefix": "resume",
+        "rds": {"route_config_name": RESUME_ROUTES, "config_source": config_source(layout, "rds-resume", "rds.json")},
+        "http_filters": [
+            extension(
+                "envoy.filters.http.router",
+                "envoy.extensions.filters.http.router.v3.Router",
+                suppress_envoy_headers=True,
+            )
+        ],
+        "stream_idle_timeout": "0s",
+        "max_request_headers_kb": MAX_HEADERS_KIB * 2,
+        "common_http_protocol_options": {"max_headers_count": MAX_HEADERS * 2},
+        "local_reply_config": _local_replies(),
+    }
+    chain = {"filters": [extension("envoy.filters.network.http_connection_manager", MANAGER, **manager)]}
+    return {
+        "@type": TYPE + "envoy.config.listener.v3.Listener",
+        "name": "resume",
+        "address": {"pipe": {"path": layout.resume_socket, "mode": 0o600}},
+        "filter_chains": [chain],
     }
 
 

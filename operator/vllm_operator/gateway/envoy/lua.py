@@ -62,6 +62,7 @@ def lua_config(snapshot: GatewaySnapshot, resolution: Resolution) -> dict[str, A
         "limited": _rules(limit for limit in spec.limits if is_counted(limit)),
         "metered": _rules(limit for limit in spec.limits if limit.tokens_per_minute is not None),
         "audit": spec.audit is not None,
+        "holds": spec.holding.timeout_seconds > 0,
     }
 
 

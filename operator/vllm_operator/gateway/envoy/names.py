@@ -14,6 +14,11 @@ HASH_HEADER = "x-vllm-gateway-hash"
 KEY_HEADER = "x-vllm-gateway-key"
 MODEL_HEADER = "x-vllm-gateway-model"
 HOLD_HEADER = "x-vllm-gateway-hold"
+"""Seconds between two comments of a stream that is held, for the agent."""
+BYTES_HEADER = "x-vllm-gateway-bytes"
+"""Bytes of a body that came without a length, for the agent."""
+COMMENTS_HEADER = "x-vllm-hold-comments"
+"""Header by which a client asks for comments while its stream is held, with the seconds between two of them."""
 REQUEST_HEADER = "x-vllm-gateway-request"
 """Id of a request for the agent. Envoy keeps an x-request-id that a client in the cluster sends, so it may repeat."""
 OWN_HEADERS = (
@@ -24,12 +29,16 @@ OWN_HEADERS = (
     KEY_HEADER,
     MODEL_HEADER,
     HOLD_HEADER,
+    BYTES_HEADER,
     REQUEST_HEADER,
 )
 """Headers that the gateway sets. Those of clients are removed before anything reads them."""
 
 METADATA = "vllm.gateway"
 """Namespace of the dynamic metadata that the Lua filter writes."""
+
+RESUME_ROUTES = "resume"
+"""Name of the routes of held streams."""
 
 LIMITS_CLUSTER = "agent-limits"
 ADMIN_CLUSTER = "envoy-admin"
@@ -65,6 +74,11 @@ class PodLayout:
     def limits_socket(self) -> str:
         """Return the Unix socket on which the agent answers rate limit calls."""
         return f"{self.run}/limits.sock"
+
+    @property
+    def resume_socket(self) -> str:
+        """Return the Unix socket on which Envoy takes held streams back from the agent."""
+        return f"{self.run}/resume.sock"
 
     @property
     def hold_socket(self) -> str:

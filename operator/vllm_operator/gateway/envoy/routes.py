@@ -16,6 +16,7 @@ from vllm_operator.gateway.envoy.names import (
     MIRROR_HEADER,
     MODEL_HEADER,
     REQUEST_HEADER,
+    RESUME_ROUTES,
     TYPE,
 )
 from vllm_operator.gateway.models import Resolution
@@ -55,6 +56,21 @@ def routes(snapshot: GatewaySnapshot, resolution: Resolution) -> dict[str, Any]:
         "name": "gateway",
         "virtual_hosts": [host],
         "response_headers_to_remove": [HOLD_HEADER],
+    }
+
+
+def resume_routes(spec: GatewaySpec) -> dict[str, Any]:
+    """Return the routes of held streams that the agent sends back: they were judged and counted before."""
+    host = {
+        "name": "all",
+        "domains": ["*"],
+        "routes": [_route(spec, limited=False)],
+        "request_body_buffer_limit": spec.max_body_bytes + 65_536,
+    }
+    return {
+        "@type": TYPE + "envoy.config.route.v3.RouteConfiguration",
+        "name": RESUME_ROUTES,
+        "virtual_hosts": [host],
     }
 
 
@@ -140,6 +156,7 @@ def _cors(spec: GatewaySpec) -> dict[str, Any]:
         "allow_origin_string_match": [_origin(origin) for origin in origins],
         "allow_methods": "GET, POST, OPTIONS",
         "allow_headers": "authorization, content-type, x-api-key, x-session-id, x-requested-with, "
+        "x-vllm-hold-comments, "
         "openai-organization, openai-project, x-stainless-arch, x-stainless-lang, x-stainless-os, "
         "x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
         "x-stainless-timeout, x-stainless-helper-method",
