@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,16 @@ from tools.harness.kube import Kube, condition
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 from vllm_operator.api.gateway_crd import gateway_crd
-from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION, child_name
+from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION, child_name, gateway_labels, recommended_labels
 from vllm_operator.gateway.agent import Agent, AgentSettings
 from vllm_operator.gateway.envoy import clusters
+from vllm_operator.gateway.held_reader import AGENT_PORT
 from vllm_operator.gateway.observe import SERVICE_LABEL
 from vllm_operator.install.manifests import RightsOptions, operator_manifests
 
 ADDRESS, SLICE_ADDRESS = "127.66.31.7", "10.66.31.7"
+POD_ADDRESS = "127.66.31.8"
+"""Address of the pod of a gateway."""
 socket_of = clusters._socket
 IMAGE = "operator:test"
 
@@ -103,7 +107,11 @@ def serve_replica(kube: Kube, namespace: str, server: str) -> None:
     body = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": f"{server}-test", "labels": {SERVICE_LABEL: child_name(server)}},
+        # The controller copies the labels of the Service.
+        "metadata": {
+            "name": f"{server}-test",
+            "labels": {**recommended_labels(server), SERVICE_LABEL: child_name(server)},
+        },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
         "endpoints": [{"addresses": [SLICE_ADDRESS], "conditions": {"ready": True}, "targetRef": target}],
@@ -219,7 +227,8 @@ class GatewayWithAgent(GatewayProcess):
 
     def __init__(self, namespace: str, name: str) -> None:
         super().__init__()
-        self._settings = AgentSettings(namespace, name, self.layout, "127.0.0.1", "127.0.0.1", free_port(), free_port())
+        # The operator asks the agent at the port that it has in a pod.
+        self._settings = AgentSettings(namespace, name, self.layout, POD_ADDRESS, POD_ADDRESS, AGENT_PORT, free_port())
         self._task: asyncio.Task[None] | None = None
 
     def publish(self) -> list[str]:
@@ -273,17 +282,20 @@ async def test_the_agent_serves_what_the_cluster_holds(
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         reach_on_loopback(monkeypatch)
 
+        run_gateway_pod(kube, namespace, "chat")
         async with GatewayWithAgent(namespace, "chat") as gateway:
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).json["data"][0]["id"] == "tiny"
             # No replica is ready: the request waits, and the server is asked to start.
             waiting = asyncio.create_task(post(session, gateway, headers=bearer("sk-alice-0001")))
             await asyncio.sleep(2)
             assert gateway.holder.held == {"tiny": 1}
+            assert await asyncio.to_thread(held_requests, kube, namespace, 1) == (1, 1)
             body = await asyncio.to_thread(kubectl_json, kube, namespace, "vllmserver", "tiny")
             assert body["metadata"]["annotations"][ANNOTATION_WAKE].startswith("20")
             await asyncio.to_thread(serve_replica, kube, namespace, "tiny")
             assert (await asyncio.wait_for(waiting, 20)).status == 200
             assert replica.completions[-1]["model"] == "tiny"
+            assert await asyncio.to_thread(held_requests, kube, namespace, 0) == (0, None)
             # A new key counts within seconds, and the old one no longer.
             await asyncio.to_thread(secret, kube, namespace, "keys", alice="sk-alice-0002")
             async with asyncio.timeout(15):
@@ -292,6 +304,29 @@ async def test_the_agent_serves_what_the_cluster_holds(
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).status == 401
             # The status counts what the operator itself has probed.
             assert await asyncio.to_thread(ready_models, kube, namespace) == {"tiny": 1}
+
+
+def run_gateway_pod(kube: Kube, namespace: str, gateway: str) -> None:
+    """Play the kubelet: let a pod of a gateway run at POD_ADDRESS."""
+    metadata = {"name": f"{gateway}-gateway-1", "labels": gateway_labels(gateway)}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    kube.apply({**pod, "spec": {"containers": [{"name": "agent", "image": IMAGE}]}}, namespace=namespace)
+    status = {"phase": "Running", "podIP": POD_ADDRESS, "podIPs": [{"ip": POD_ADDRESS}]}
+    patch = json.dumps({"status": status})
+    kube.kubectl("-n", namespace, "patch", "pod", metadata["name"], "--subresource=status", "--type=merge", "-p", patch)
+
+
+def held_requests(kube: Kube, namespace: str, wanted: int) -> tuple[int, int | None]:
+    """The held requests in the statuses of the gateway and of the server, once the gateway's is the wanted number."""
+
+    def found() -> tuple[int, int | None]:
+        of_gateway = kubectl_json(kube, namespace, "vllmgateway", "chat")["status"].get("heldRequests")
+        of_server = kubectl_json(kube, namespace, "vllmserver", "tiny")["status"].get("heldRequests")
+        assert of_gateway == wanted, (of_gateway, of_server)
+        assert of_server == (wanted or None), (of_gateway, of_server)
+        return of_gateway, of_server
+
+    return kube.eventually(found, within=45, namespace=namespace)
 
 
 def ready_models(kube: Kube, namespace: str) -> dict[str, int]:

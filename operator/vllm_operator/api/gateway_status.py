@@ -24,6 +24,13 @@ class GatewayModelStatus(Model):
     ready_endpoints: int = Field(description="Replicas that take its requests.")
 
 
+class HeldByServer(Model):
+    """Requests that wait for a server."""
+
+    server: StatusText = Field(description="Name of the VLLMServer.")
+    requests: int = Field(description="Number of requests.")
+
+
 class GatewayStatus(Model):
     """The state that the operator observed. Only the operator writes it."""
 
@@ -42,6 +49,14 @@ class GatewayStatus(Model):
     )
     model_count: int | None = Field(default=None, description="Number of all models.")
     keys: int | None = Field(default=None, description="API keys that are accepted. Absent without auth.")
+    held_requests: int | None = Field(
+        default=None,
+        description="Requests that wait for a replica, as the agents report them every 5 s while any waits. Absent "
+        "when an agent does not answer.",
+    )
+    held: Annotated[list[HeldByServer], Field(max_length=MAX_MODELS), ListMap("server")] | None = Field(
+        default=None, description="Requests that wait, by server. Absent when none waits."
+    )
     refused_references: Annotated[list[StatusText], Field(max_length=MAX_REFUSED)] | None = Field(
         default=None, description="References that name nothing, or keys that cannot be used, each with its remedy."
     )

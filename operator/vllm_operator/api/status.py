@@ -143,6 +143,11 @@ class Status(Model):
     autoscaling: AutoscalingStatus | None = Field(
         default=None, description="The bounds of the replicas in force; absent without autoscaling."
     )
+    held_requests: int | None = Field(
+        default=None,
+        description="Requests that VLLMGateways hold until a replica is ready, as they report it every 5 s while any "
+        "waits. Absent when none waits, or when no gateway answers.",
+    )
     stalled_restarts: Annotated[list[StatusText], Field(max_length=MAX_STALLED_RESTARTS)] | None = Field(
         default=None,
         description="Times at which the operator deleted pods of stalled engines (RFC 3339), those of the last hour.",

@@ -9,6 +9,7 @@ from typing import Any
 from vllm_operator.api.names import MANAGER
 from vllm_operator.controller.fast_path import FastPath
 from vllm_operator.controller.floor import with_floor
+from vllm_operator.controller.held_requests import HeldRequests
 from vllm_operator.controller.http_endpoints import parse_listen
 from vllm_operator.controller.scaler import Scaler
 from vllm_operator.desired.server_summary import ServerSummary
@@ -43,6 +44,7 @@ class AutoscalingParts:
     Attributes:
         scaler: scales the servers that the operator itself scales.
         others: finds autoscalers of other people.
+        held: counts the requests that gateways hold for each server.
         fast_path: raises the fewest replicas of the servers that ask for it.
 
     Raises:
@@ -69,6 +71,7 @@ class AutoscalingParts:
 
         self.scaler = Scaler(reader, write_replicas, may_write, lambda key: enqueue_all([key]))
         self.fast_path = FastPath(reader, self.scaler.scale_now, may_write, lambda key: enqueue_all([key]))
+        self.held = HeldRequests(enqueue_all)
         list_objects = partial(list_autoscalers, client)
         self.others = OtherAutoscalers(list_objects, may_write, lambda key: enqueue_all([key]))
         self._metrics_api: MetricsApi | None = None
@@ -125,6 +128,7 @@ class AutoscalingParts:
             "scaling": server.scaling,
             "bounds": server.bounds,
             "asleep": server.asleep,
+            "held_requests": self.held.count(key),
             "metrics_api": self.metrics_api_state(),
             "scaling_problem": self.scaler.problem(key),
             "other_autoscalers": self.others.of(key) if server.scaling else (),

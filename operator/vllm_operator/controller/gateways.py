@@ -9,10 +9,12 @@ from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from vllm_operator.api.names import GATEWAY_KIND, LABEL_COMPONENT, gateway_child_name
+from vllm_operator.api.names import GATEWAY_KIND, LABEL_COMPONENT, child_name, gateway_child_name
+from vllm_operator.controller.held_requests import HeldRequests
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import VLLMOperatorError
+from vllm_operator.gateway.held_reader import FRESH_SECONDS, HeldReader
 from vllm_operator.gateway.reconciler import GatewayReconciler, GatewayRules
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
@@ -23,7 +25,7 @@ from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.event_recorder import EventRecorder
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.key import Key
-from vllm_operator.kube.kinds import DEPLOYMENT, GATEWAY, SERVER
+from vllm_operator.kube.kinds import DEPLOYMENT, GATEWAY, POD, SERVER
 from vllm_operator.kube.raw_objects import Raw, read_object
 from vllm_operator.kube.types import Object
 from vllm_operator.settings import Settings
@@ -43,6 +45,7 @@ class GatewayController:
         client: the API client.
         store: the caches of the operator: servers and Deployments.
         namespaces: the served namespaces.
+        held: gets the requests that the gateways hold for each server.
         availability: ends backoffs when the API server is reachable again.
         settings: what the install allows; without an image of the agent, gateways are left alone.
     """
@@ -52,6 +55,7 @@ class GatewayController:
         settings: Settings,
         client: ApiClient,
         store: Store,
+        held: HeldRequests,
         namespaces: ServedNamespaces,
         availability: ApiServerAvailability,
     ) -> None:
@@ -63,7 +67,8 @@ class GatewayController:
         self._availability = availability
         self._objects: dict[tuple[str, str], Object] = {}
         self._events = EventRecorder(client, time.monotonic, GATEWAY_KIND)
-        self._reconciler = GatewayReconciler(client, self, self._events, rules)
+        self._held, self._reader = held, HeldReader()
+        self._reconciler = GatewayReconciler(client, self, self._events, self._reader, rules)
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, WORKERS, lambda *_: None, lambda key: False)
 
     def tasks(self, acquired: asyncio.Event | None) -> dict[str, Coroutine[Any, Any, None]]:
@@ -105,6 +110,13 @@ class GatewayController:
         """Return a Deployment that the operator manages."""
         return self._store.get(DEPLOYMENT.name, namespace, name)
 
+    def pods(self, namespace: str, name: str) -> list[Object]:
+        """Return the pods of a gateway."""
+        bodies = (
+            self._store.get(POD.name, namespace, pod) for pod in self._store.names(Key(namespace, name), POD.name)
+        )
+        return [pod for pod in bodies if pod and get_str(pod, "metadata", "labels", LABEL_COMPONENT) == "gateway"]
+
     def _reflector(self, namespace: str | None) -> Reflector:
         source = WatchSource(GATEWAY, GATEWAY.path(namespace), partial(self._list, namespace))
         retry = RelistPolicy(self._availability.sleep_unless_recovered, absent_seconds=15.0)
@@ -135,19 +147,29 @@ class GatewayController:
 
     async def _reconcile(self, key: Key) -> Requeue:
         try:
-            exists = await self._reconciler.reconcile(key)
+            inputs = await self._reconciler.reconcile(key)
         except VLLMOperatorError as error:
             logger.warning("%s: will try again: %s", key, error)
             raise
         except Exception:
             logger.exception("%s: the reconcile of the gateway failed", key)
             raise
-        return Requeue.after(RESYNC_SECONDS) if exists else Requeue.never()
+        held = inputs.held if inputs else None
+        counts = held.by_server if held else {}
+        self._held.report(key, {Key(key.namespace, child_name(server)): count for server, count in counts.items()})
+        if inputs is None:
+            return Requeue.never()
+        # An answer that is not fresh may hide a request that came since.
+        is_soon = held is not None and (held.total > 0 or held.age > 0)
+        return Requeue.after(FRESH_SECONDS if is_soon else RESYNC_SECONDS)
 
     async def _run_queue(self, acquired: asyncio.Event | None) -> None:
         if acquired is not None:
             await acquired.wait()
-        await self._queue.run()
+        try:
+            await self._queue.run()
+        finally:
+            await self._reader.close()
 
 
 def _place(body: Mapping[str, Any]) -> tuple[str, str]:

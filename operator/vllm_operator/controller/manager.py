@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from vllm_operator.controller.metrics import GaugeValues, Metrics
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.reference_resolver import ReferenceResolver
 from vllm_operator.controller.requeue import Requeue
-from vllm_operator.controller.server_metrics import ServerMetrics
+from vllm_operator.controller.server_metrics import status_observer
 from vllm_operator.controller.server_state import ServerStates
 from vllm_operator.controller.status_writer import StatusWriter
 from vllm_operator.controller.tenant_rules import TenantRules
@@ -110,7 +110,10 @@ class Manager:
                 self._client, self._store, self._probes, self._events, self._metrics.count_stalled_restart
             ),
             status_writer=StatusWriter(
-                self._client, self._store, self._events, on_status=self._status_observer(settings.server_metrics)
+                self._client,
+                self._store,
+                self._events,
+                on_status=status_observer(settings.server_metrics, self._store.uid, self._metrics.register),
             ),
             runbooks=settings.runbooks,
             may_restart=settings.restart_stalled,
@@ -123,7 +126,9 @@ class Manager:
             self._store.lacks_status,
         )
         self._metrics.register_gauges(self._gauge_values)
-        self._gateways = GatewayController(settings, self._client, self._store, self.namespaces, self._availability)
+        self._gateways = GatewayController(
+            settings, self._client, self._store, self._autoscaling.held, self.namespaces, self._availability
+        )
         self._endpoints = HttpEndpoints(settings.listen, self._metrics, self._liveness_failure)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed, self.stop_flag = False, asyncio.Event()
@@ -239,14 +244,6 @@ class Manager:
         """Return whether the cache of the server's pods is fresh: else an address may belong to another pod by now."""
         paths = (POD.path(key.namespace), POD.path(None))
         return any(path in self._reflectors and self._reflectors[path].is_fresh for path in paths)
-
-    def _status_observer(self, limit: int) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None:
-        """Return the function that stores the statuses of servers for their metrics; None where they are off."""
-        if not limit:
-            return None
-        server_metrics = ServerMetrics(limit, self._store.uid)
-        self._metrics.register(server_metrics)
-        return server_metrics.record
 
     def _leader_elector(self, namespace: str | None) -> LeaderElector | None:
         if namespace is None:

@@ -231,3 +231,20 @@ def _conditions(samples: Samples) -> Labelled:
 def _transitions(samples: Samples) -> Labelled:
     for key, sample in samples.items():
         yield from (((*key, one.type), one.since) for one in sample.conditions if one.since is not None)
+
+
+def status_observer(
+    limit: int, uid_of: Callable[[str, str, str], str], register: Callable[[Collector], None]
+) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None:
+    """Return the function that stores the statuses of servers for their metrics; None where they are off.
+
+    Args:
+        limit: number of servers with series; 0 for none.
+        uid_of: returns the UID of an object.
+        register: takes the series into the metrics of the process.
+    """
+    if not limit:
+        return None
+    server_metrics = ServerMetrics(limit, uid_of)
+    register(server_metrics)
+    return server_metrics.record

@@ -1,4 +1,4 @@
-"""Serve /healthz, /readyz and /metrics of the agent."""
+"""Serve /healthz, /readyz, /metrics and /held of the agent."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class AgentEndpoints:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
+                web.get("/held", self._held),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -48,6 +49,10 @@ class AgentEndpoints:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok") if self.filled else web.Response(status=503, text="no cache yet")
+
+    async def _held(self, _: web.Request) -> web.Response:
+        """Answer how many requests wait, by server; the operator asks."""
+        return web.json_response({"held": dict(self._holder.held)})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         lines = ["# TYPE vllm_gateway_held_requests gauge"]

@@ -14,6 +14,7 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.applier import GatewayApplier
 from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.held_reader import HeldCounts, HeldReader
 from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
@@ -44,6 +45,9 @@ class GatewayObjects(Protocol):
     def deployment(self, namespace: str, name: str) -> Object | None:
         """Return a Deployment that the operator manages."""
 
+    def pods(self, namespace: str, name: str) -> list[Object]:
+        """Return the pods of a gateway, by the name of its children."""
+
 
 @dataclass(frozen=True)
 class GatewayRules:
@@ -67,6 +71,7 @@ class GatewayReconciler:
         client: the API client.
         objects: the caches.
         events: records Events.
+        held: asks the agents of gateways what they hold.
         rules: what the install allows.
         clock: returns the present time in UTC.
     """
@@ -76,18 +81,22 @@ class GatewayReconciler:
         client: ApiClient,
         objects: GatewayObjects,
         events: EventRecorder,
+        held: HeldReader,
         rules: GatewayRules,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._objects = objects
         self._events = events
+        self._held = held
         self._rules = rules
         self._applier = GatewayApplier(client)
         self._clock = clock
 
-    async def reconcile(self, key: Key) -> bool:
-        """Bring the children to what the spec asks for, and write the status; return False when it does not exist.
+    async def reconcile(self, key: Key) -> GatewayInputs | None:
+        """Bring the children to what the spec asks for, and write the status; return what it was computed from.
+
+        The result is None when the gateway does not exist.
 
         Raises:
             ApiError: a failure that a retry may cure.
@@ -95,10 +104,11 @@ class GatewayReconciler:
         body = self._objects.gateway(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._events.forget(key)
-            return False
+            self._held.forget(str(key))
+            return None
         inputs = await self._inputs(body)
         await self._write_status(key, body, build_gateway_status(inputs), inputs.now)
-        return True
+        return inputs
 
     async def _inputs(self, body: Object) -> GatewayInputs:
         """Apply the children; return the status inputs."""
@@ -110,6 +120,7 @@ class GatewayReconciler:
             previous=body.get("status") or {},
             now=self._clock(),
             deployment=self._objects.deployment(metadata["namespace"], name),
+            held=await self._held_by(metadata, name),
             wanted=get_int(body, "spec", "replicas"),
         )
         try:
@@ -132,6 +143,10 @@ class GatewayReconciler:
             address=gateway_url(gateway),
             wanted=gateway.spec.replicas,
         )
+
+    async def _held_by(self, metadata: Mapping[str, Any], name: str) -> HeldCounts | None:
+        pods = self._objects.pods(metadata["namespace"], name)
+        return await self._held.read(f"{metadata['namespace']}/{metadata['name']}", pods)
 
     def _check(self, gateway: VLLMGateway) -> None:
         if self._rules.restricted_pod_template and gateway.spec.pod_template:

@@ -11,6 +11,7 @@ from vllm_operator.api.gateway_status import MAX_MODELS, MAX_REFUSED
 from vllm_operator.api.names import gateway_selector_labels
 from vllm_operator.api.problem import Problem, problem_messages
 from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.gateway.held_reader import HeldCounts
 from vllm_operator.gateway.models import Resolution
 from vllm_operator.kube.event_correlator import EventType
 from vllm_operator.kube.fields import format_timestamp, get_condition, get_int, get_list, get_map, get_str
@@ -29,6 +30,7 @@ class GatewayInputs:
         refused: references that name nothing.
         resolution: its models; None while the spec is refused.
         keys: API keys that are accepted; None without auth.
+        held: requests that it holds; None while that is unknown.
         address: its base URL; empty while the spec is refused.
         wanted: pods that the spec asks for.
         deployment: its Deployment; None while there is none.
@@ -43,6 +45,7 @@ class GatewayInputs:
     refused: tuple[str, ...] = ()
     resolution: Resolution | None = None
     keys: int | None = None
+    held: HeldCounts | None = None
     address: str = ""
     wanted: int = 0
     deployment: Object | None = field(default=None)
@@ -71,10 +74,17 @@ def build_gateway_status(inputs: GatewayInputs) -> dict[str, Any]:
         ],
         "modelCount": len(models),
         "keys": inputs.keys,
+        "heldRequests": inputs.held.total if inputs.held else None,
+        "held": _held(inputs.held),
         "refusedReferences": [one_line(text) for text in inputs.refused[:MAX_REFUSED]] or None,
         "conditions": _conditions(inputs),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _held(held: HeldCounts | None) -> list[dict[str, Any]] | None:
+    rows = [{"server": name, "requests": count} for name, count in held.by_server.items()] if held else []
+    return rows[:MAX_MODELS] or None
 
 
 def gateway_events(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list[tuple[EventType, str, str]]:
@@ -122,6 +132,10 @@ def _message(inputs: GatewayInputs) -> str:
     parts.append(f"{_ready(inputs)}/{inputs.wanted} pods are ready")
     if inputs.resolution is not None:
         parts.append(_models_text(inputs.resolution))
+    if inputs.held and inputs.held.total:
+        names = list(inputs.held.by_server)
+        others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        parts.append(f"{inputs.held.total} requests wait for {', '.join(names[:3])}{others}")
     return one_line("; ".join(parts))
 
 

@@ -46,6 +46,7 @@ def build_status(assessment: Assessment) -> dict[str, Any]:
         **engine_info(assessment),
         "sizing": dict(inputs.sizing) or None,
         "autoscaling": bounds_status(inputs),
+        "heldRequests": inputs.held_requests or None,
         "stalledRestarts": list(inputs.stalled_restarts) or None,
         "replicaStatuses": [replica.as_status() for replica in assessment.replicas[:MAX_REPLICA_STATUSES]],
         "conditions": conditions(assessment),

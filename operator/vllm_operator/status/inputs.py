@@ -60,6 +60,7 @@ class StatusInputs:
         remediation_note: what the operator does about a stalled engine; empty when it does nothing.
         lookup_results: UID of a pod or claim -> result of its lookup: the stage of a start, or the cause in its Events.
         is_held: a change of the pods waits until the replica is idle.
+        held_requests: requests that gateways hold for the server.
         rolled_back: why the operator took the rollout back; empty when it did not.
         sizing: computed memory of the model; empty where it is unknown.
         memo: results about the pods from earlier assessments; they change nothing but the time.
@@ -90,6 +91,7 @@ class StatusInputs:
     remediation_note: str = ""
     lookup_results: Mapping[str, Diagnosis] = field(default_factory=dict)
     is_held: bool = False
+    held_requests: int = 0
     rolled_back: str = ""
     sizing: Mapping[str, int | bool] = field(default_factory=dict)
     scaling: Autoscaling | None = None

@@ -7,6 +7,7 @@ from tools.harness.kube import condition
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_status import GatewayStatus
 from vllm_operator.api.problem import Problem
+from vllm_operator.gateway.held_reader import HeldCounts
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.snapshot import GatewayServer, ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
@@ -42,6 +43,17 @@ def test_a_gateway_that_serves_is_ready() -> None:
     assert status["models"] == [{"name": "m", "servers": ["a"], "readyEndpoints": 1}]
     assert condition({"status": status}, "Ready")["status"] == "True"
     assert status["message"] == "2/2 pods are ready; 1 models are served"
+
+
+def test_held_requests_are_counted_by_server_and_unknown_ones_are_absent() -> None:
+    counts = dict.fromkeys("abcde", 2)
+    status = build_gateway_status(inputs(held=HeldCounts(counts)))
+    GatewayStatus.model_validate(status)
+    assert status["heldRequests"] == 10
+    assert status["held"][0] == {"server": "a", "requests": 2}
+    assert status["message"].endswith("10 requests wait for a, b, c and 2 more")
+    assert build_gateway_status(inputs(held=HeldCounts({})))["heldRequests"] == 0
+    assert "heldRequests" not in build_gateway_status(inputs())
 
 
 def test_the_same_inputs_give_the_same_status_later() -> None:

@@ -59,6 +59,11 @@ def test_status_of_a_serving_server():
     }
 
 
+def test_held_requests_are_shown_while_any_waits():
+    assert status_of(inputs(ready_pod("mistral-0"), held_requests=3))["heldRequests"] == 3
+    assert "heldRequests" not in status_of(inputs(ready_pod("mistral-0")))
+
+
 def test_computed_memory_is_in_the_status_where_it_is_known():
     computed = {"weightsBytes": 16_094_068_736, "contextBytes": 1_073_741_824, "kvCacheTokens": 29_968, "fits": True}
 
