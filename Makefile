@@ -146,6 +146,10 @@ test-gateway: setup ## The gateway with the real Envoy: routing, keys, limits, h
 bench-gateway: setup ## The gateway next to direct access and nginx: latency, CPU, memory, prefix hits (GATEWAY_JSON=FILE)
 	$(RUN) python -m tests.gateway.bench
 
+.PHONY: e2e-gateway
+e2e-gateway: setup ## Count lost requests at a gateway on a real cluster of two nodes (GATEWAY_EVENTS, GATEWAY_JSON)
+	$(RUN) python -m tools.gateway
+
 .PHONY: e2e-client
 e2e-client: setup ## A rolling update on a real cluster under a batch of 1,000 requests of the client library
 	$(RUN) pytest tests/e2e/client -q -s

@@ -17,10 +17,10 @@ from tools.localcluster import backends, settings
 from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
 
 ORDER = (
-    # The quickstart is tested while the gated server loads. The rights are read from the audit log of both, before the
-    # namespaced operator takes the place of the other one.
-    "test_quickstart", "test_client", "test_autoscaling", "test_plugin", "test_gated", "test_field_cases",
-    "test_rights", "test_namespaced",
+    # The gateway needs both servers, and the quickstart is changed by its own tests. The rights are read from the audit
+    # log of all of them, before the namespaced operator takes the place of the other one.
+    "test_gateway", "test_quickstart", "test_client", "test_autoscaling", "test_plugin", "test_gated",
+    "test_field_cases", "test_rights", "test_namespaced",
     # `make field-cases`.
     "test_served", "test_kinds",
     # `make states`: the rows of the table in docs/reference/status.md.

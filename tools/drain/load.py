@@ -53,7 +53,7 @@ class Answer:
 class Client(Protocol):
     """A client of one connection at a time."""
 
-    async def post(self, url: str, body: dict[str, object]) -> Answer:
+    async def post(self, url: str, body: dict[str, object], headers: dict[str, str]) -> Answer:
         """Send one request; never again after a failure."""
 
 
@@ -107,6 +107,7 @@ class Load:
         seed: seed of the lengths and pauses.
         seconds: how long answers should take.
         model: name of the model; None for whatever the server serves.
+        key: API key; empty for none. It may be changed while the load runs.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Load:
         seed: int = 1,
         seconds: tuple[float, ...] = SECONDS,
         model: str | None = MODEL,
+        key: str = "",
     ) -> None:
+        self.key = key
         self._seconds = seconds
         self._model = {} if model is None else {"model": model}
         self._url = f"{url}/v1/completions"
@@ -148,6 +151,10 @@ class Load:
         """Return what was counted until now."""
         return self._outcome
 
+    def elapsed(self) -> float:
+        """Return the seconds since this object was made, the clock of `Lost.second`."""
+        return time.monotonic() - self._began
+
     def answered(self) -> int:
         """Return the number of answered requests so far."""
         return len(self._outcome.seconds)
@@ -175,7 +182,7 @@ class Load:
         began = time.monotonic()
         outcome, begins_unserved = self._outcome, self.expect_refusals
         try:
-            check(await client.post(self._url, body), streamed)
+            check(await client.post(self._url, body, self._headers()), streamed)
         except (aiohttp.ClientConnectorError, httpx.ConnectError) as error:
             # An attempt that begins while nobody serves may be refused only later: its packets are repeated.
             if begins_unserved or self.expect_refusals:
@@ -191,6 +198,9 @@ class Load:
             self._speed += 0.2 * (tokens / seconds - self._speed)
         outcome.total += 1
         outcome.clients[name] += 1
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def _lose(self, name: str, streamed: bool, began: float, error: Exception) -> None:
         cause = f"{type(error).__name__}: {error}"[:160]
@@ -215,17 +225,17 @@ def check(answer: Answer, streamed: bool) -> None:
 
 @asynccontextmanager
 async def aiohttp_client(kept: bool) -> AsyncIterator[Client]:
-    """Yield a client of aiohttp."""
+    """Yield a client of aiohttp. Certificates of tests are signed by nobody."""
     connector = (
-        aiohttp.TCPConnector(limit=1, keepalive_timeout=KEEP_SECONDS)
+        aiohttp.TCPConnector(limit=1, keepalive_timeout=KEEP_SECONDS, ssl=False)
         if kept
-        else aiohttp.TCPConnector(limit=1, force_close=True)
+        else aiohttp.TCPConnector(limit=1, force_close=True, ssl=False)
     )
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 
     class Aiohttp:
-        async def post(self, url: str, body: dict[str, object]) -> Answer:
-            async with session.post(url, json=body) as response:
+        async def post(self, url: str, body: dict[str, object], headers: dict[str, str]) -> Answer:
+            async with session.post(url, json=body, headers=headers) as response:
                 return Answer(response.status, await response.text())
 
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -238,11 +248,11 @@ async def httpx_client(kept: bool) -> AsyncIterator[Client]:
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=int(kept), keepalive_expiry=KEEP_SECONDS)
 
     class Httpx:
-        async def post(self, url: str, body: dict[str, object]) -> Answer:
-            response = await session.post(url, json=body)
+        async def post(self, url: str, body: dict[str, object], headers: dict[str, str]) -> Answer:
+            response = await session.post(url, json=body, headers=headers)
             return Answer(response.status_code, response.text)
 
-    async with httpx.AsyncClient(limits=limits, timeout=REQUEST_SECONDS, trust_env=False) as session:
+    async with httpx.AsyncClient(limits=limits, timeout=REQUEST_SECONDS, trust_env=False, verify=False) as session:
         yield Httpx()
 
 

@@ -19,13 +19,14 @@ import yaml
 from kubernetes import config, dynamic
 from kubernetes.dynamic.exceptions import ConflictError, NotFoundError, ResourceNotFoundError
 
-from vllm_operator.api.names import API_VERSION, KIND
+from vllm_operator.api.names import API_VERSION, GATEWAY_KIND, KIND
 
 T = TypeVar("T")
 Object = dict[str, Any]
 
 API_VERSIONS = {
     KIND: API_VERSION,
+    GATEWAY_KIND: API_VERSION,
     "Deployment": "apps/v1",
     "ReplicaSet": "apps/v1",
     "HorizontalPodAutoscaler": "autoscaling/v2",

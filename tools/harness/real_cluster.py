@@ -13,8 +13,12 @@ from tools.harness.audit import AuditLog
 from tools.harness.kube import Kube, Object
 from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import settings
+from vllm_operator.api.gateway import DEFAULT_ENVOY_IMAGE
 from vllm_operator.api.names import API_VERSION, KIND
-from vllm_operator.install.manifests import operator_manifests, to_yaml
+from vllm_operator.install.manifests import RightsOptions, operator_manifests, to_yaml
+
+RIGHTS = RightsOptions(gateways=True)
+"""Rights of the operator of the tests: the default ones, and gateways."""
 
 
 def tool(*arguments: str) -> str:
@@ -36,6 +40,11 @@ class RealCluster:
     @property
     def vllm_image(self) -> str:
         return settings.VLLM_IMAGE
+
+    @property
+    def envoy_image(self) -> str:
+        """The image of Envoy: that of the wheel on the local cluster, else the published one."""
+        return settings.ENVOY_IMAGE if self.is_local else DEFAULT_ENVOY_IMAGE
 
 
 def cpu_server(cluster: RealCluster, name: str, spec: Object) -> Object:
@@ -67,6 +76,7 @@ def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[Real
     try:
         if is_local:
             tool("vllm-image", *(f"--node={name}" for name in serving))
+            tool("envoy-image")
         tool("operator-image")
         audit = AuditLog(settings.folders().audit_log) if is_local else None
         yield RealCluster(Kube(kubeconfig, Path(tool("tool", "kubectl"))), audit, is_local)
@@ -78,7 +88,7 @@ def real_cluster(nodes: int = 1, serving: tuple[str, ...] = ()) -> Iterator[Real
 @contextlib.contextmanager
 def installed_operator(kube: Kube) -> Iterator[None]:
     """Install the operator as it ships and wait for it; remove it afterwards unless it was there before."""
-    manifests = to_yaml(operator_manifests(settings.OPERATOR_IMAGE, SYSTEM))
+    manifests = to_yaml(operator_manifests(settings.OPERATOR_IMAGE, SYSTEM, rights=RIGHTS))
     was_installed = kube.get("Namespace", SYSTEM) is not None
     kube.reports.append(lambda: operator_log(kube))
     try:

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("status", "show what runs; the exit code is 1 unless everything does", backend=True)
     vllm = add("vllm-image", f"build {settings.VLLM_IMAGE} and import it into the nodes", backend=True)
     vllm.add_argument("--node", action="append", default=[], metavar="NAME", help="only this node (repeatable)")
+    add("envoy-image", f"build {settings.ENVOY_IMAGE} and import it into the nodes", backend=True)
     add("operator-image", f"build {settings.OPERATOR_IMAGE} and import it into the nodes", backend=True)
     tool = add("tool", "build a program where the cache lacks it, and print its path")
     tool.add_argument("name", choices=sorted(build.TOOLS), metavar="NAME", help=", ".join(sorted(build.TOOLS)))
@@ -124,6 +125,11 @@ def _vllm_image(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _envoy_image(arguments: argparse.Namespace) -> int:
+    _backend(arguments).import_envoy_image()
+    return 0
+
+
 def _operator_image(arguments: argparse.Namespace) -> int:
     _backend(arguments).import_operator_image()
     return 0
@@ -170,6 +176,7 @@ COMMANDS = {
     "down": _down,
     "status": _status,
     "vllm-image": _vllm_image,
+    "envoy-image": _envoy_image,
     "operator-image": _operator_image,
     "tool": _tool,
     "crds": _crds,

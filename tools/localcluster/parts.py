@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tools.localcluster import build, images, operator_image, settings, shell, vllm_image
+from tools.localcluster import build, envoy_image, images, operator_image, settings, shell, vllm_image
 from tools.localcluster.durations import Durations
 from tools.localcluster.errors import ClusterError
 from tools.localcluster.report import say
@@ -73,6 +73,7 @@ PARTS = {
         *(_program_image(image, 75 if image.program == "coredns" else 1) for image in images.SYSTEM_IMAGES),
         Part("vllm-image", _label(settings.VLLM_IMAGE), 95, vllm_image.is_built, vllm_image.layout),
         Part("operator-image", _label(settings.OPERATOR_IMAGE), 28, operator_image.is_built, operator_image.layout),
+        Part("envoy-image", _label(settings.ENVOY_IMAGE), 5, envoy_image.is_built, envoy_image.layout),
         _program("promtool", 50),
         _program("helm3", 90),
         _program("helm4", 195),
@@ -88,7 +89,7 @@ CHARTS = ("helm3", "helm4", "kstatus", "olm-validate")
 """Parts that the tests of the charts need."""
 API_TEST = ("kubernetes", "promtool", *CHARTS)
 """Parts that the tests need where no cluster can run."""
-PURPOSES = {"demo": DEMO, "test": (*DEMO, "promtool", *CHARTS)}
+PURPOSES = {"demo": DEMO, "test": (*DEMO, "envoy-image", "promtool", *CHARTS)}
 
 
 def missing(names: Iterable[str], folders: Folders) -> list[Part]:

@@ -206,7 +206,8 @@ def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayD
         image=spec.image,
         envoy_args=[
             *("-c", "/config/bootstrap.json", "-l", "warning", "--disable-hot-restart"),
-            *("--drain-time-s", "30", "--concurrency", str(_threads(spec))),
+            # Every answer of a pod that ends closes its connection, so that the client moves on to another pod.
+            *("--drain-time-s", "30", "--drain-strategy", "immediate", "--concurrency", str(_threads(spec))),
         ],
         port=where.port,
         health_port=where.health_port,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import signal
 from pathlib import Path
 
 import click
@@ -59,13 +61,15 @@ def gateway_agent(
     settings = AgentSettings(namespace, name, layout, listen_address, pod_address, metrics_port, peer_port)
 
     async def run() -> None:
-        await Agent(settings).run()
+        agent = asyncio.create_task(Agent(settings).run())
+        # The first process of a container ignores a SIGTERM that it does not handle, and the kubelet waits.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await agent
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run())
-    except KeyboardInterrupt:
-        logging.getLogger(__name__).info("stopped")
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    logging.getLogger(__name__).info("stopped")
 
 
 @click.command("gateway-drain")

@@ -11,7 +11,11 @@ import aiohttp
 STEP_SECONDS = 0.5
 ENDPOINT_SECONDS = 3.0
 """Seconds that kube-proxy and load balancers get to send new connections elsewhere."""
-ACTIVE = "http.gateway.downstream_rq_active"
+KEPT_SECONDS = 10.0
+"""Seconds that clients with an idle connection get to send a request, whose answer closes the connection. One that is
+closed while the client sends loses the request."""
+REQUESTS = "http.gateway.downstream_rq_active"
+CONNECTIONS = "http.gateway.downstream_cx_active"
 
 
 async def drain(admin_socket: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> bool:
@@ -26,6 +30,7 @@ async def drain(admin_socket: str, seconds: float, clock: Callable[[], float] = 
         True when no request is open any more.
     """
     until = clock() + seconds
+    kept_until = clock() + min(KEPT_SECONDS, seconds)
     connector = aiohttp.UnixConnector(admin_socket)
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession("http://localhost", connector=connector, timeout=timeout) as session:
@@ -36,13 +41,14 @@ async def drain(admin_socket: str, seconds: float, clock: Callable[[], float] = 
             pass
         await asyncio.sleep(min(ENDPOINT_SECONDS, seconds))
         while clock() < until:
-            if await _active_requests(session) == 0:
+            connections = await _gauge(session, CONNECTIONS) if clock() < kept_until else 0
+            if connections == 0 and await _gauge(session, REQUESTS) == 0:
                 return True
             await asyncio.sleep(STEP_SECONDS)
     return False
 
 
-async def _active_requests(session: aiohttp.ClientSession) -> int:
-    async with session.get(f"/stats?filter=^{ACTIVE}$") as response:
+async def _gauge(session: aiohttp.ClientSession, name: str) -> int:
+    async with session.get(f"/stats?filter=^{name}$") as response:
         text = await response.text()
     return int(text.partition(":")[2].strip() or 0)

@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from tools.harness.kube import Kube, Object
+from tools.harness.pod_processes import processes
 from tools.harness.real_cluster import tool
 from tools.localcluster.backends.local import LocalCluster
 from tools.localcluster.node import Node
@@ -97,16 +97,6 @@ def in_node(command: list[str]) -> list[str]:
 
 def _in_node(command: list[str], text: str = "") -> None:
     subprocess.run(in_node(command), input=text, text=True, check=True, capture_output=True)
-
-
-def processes(pod: Object) -> dict[int, str]:
-    """Process ids on this machine and command lines of what runs in a pod, apart from its pause container."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"pod{pod['metadata']['uid']}" in (entry / "cgroup").read_text():
-                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    return {pid: words for pid, words in found.items() if words != "/pause"}
 
 
 def engine(pod: Object) -> int:

@@ -32,6 +32,9 @@ class Backend(Protocol):
     def import_vllm_image(self, nodes: list[str]) -> None:
         """Put the vLLM image on these nodes, or on all."""
 
+    def import_envoy_image(self) -> None:
+        """Put the image of Envoy on all nodes."""
+
     def import_operator_image(self) -> None:
         """Put the operator's image on all nodes."""
 

@@ -78,6 +78,10 @@ class CurrentCluster:
         """Do nothing: its nodes pull the images."""
         say("nothing to bring: this cluster pulls the published vLLM image by itself")
 
+    def import_envoy_image(self) -> None:
+        """Do nothing: its nodes pull the images."""
+        say("nothing to bring: this cluster pulls the published image of Envoy by itself")
+
     def import_operator_image(self) -> None:
         """Refuse: an image reaches the nodes of this cluster only by a registry of its owner."""
         raise ClusterError(

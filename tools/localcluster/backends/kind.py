@@ -73,6 +73,10 @@ class KindCluster:
             self.kind("load", "docker-image", VLLM_IMAGE, "--name", NAME)
         say(f"use image {VLLM_IMAGE} in your VLLMServers")
 
+    def import_envoy_image(self) -> None:
+        """Do nothing: the nodes pull the published image."""
+        say("nothing to bring: the nodes pull the published image of Envoy by themselves")
+
     def import_operator_image(self) -> None:
         """Build with Docker and load it."""
         if not operator_image.docker_answers():

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tools.localcluster import build, images, network, operator_image, parts, preflight, settings, teardown, vllm_image
+from tools.localcluster import (
+    build,
+    envoy_image,
+    images,
+    network,
+    operator_image,
+    parts,
+    preflight,
+    settings,
+    teardown,
+    vllm_image,
+)
 from tools.localcluster.control_plane import COMPONENTS, ControlPlane
 from tools.localcluster.errors import ClusterError
 from tools.localcluster.node import ROLES, Node, Programs, process_name
@@ -167,6 +178,10 @@ class LocalCluster:
             raise ClusterError(f"no such node: {', '.join(sorted(unknown))}")
         chosen = [node for node in nodes if not names or node.name in names]
         images.ensure_on_all(chosen, [vllm_image.layout(self.folders)])
+
+    def import_envoy_image(self) -> None:
+        """Build the image of Envoy and import it into all nodes."""
+        images.ensure_on_all(self._running_nodes(), [envoy_image.layout(self.folders)])
 
     def import_operator_image(self) -> None:
         """Build the operator's image and import it into all nodes."""

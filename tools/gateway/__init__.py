@@ -1,0 +1,1 @@
+"""Count what a VLLMGateway loses on a real cluster, while servers, gateway and control plane change under load."""
