@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.gateway.gateway_process import GatewayProcess, free_port
-from tests.gateway.requests import bearer, get, post
+from tests.gateway.requests import bearer, chat, get, post
 from tests.helpers.alone import plane_or_skip
 from tests.integration.replica import fake_replica
 from tests.integration.stalled_replica import run_pod
@@ -34,6 +34,7 @@ from vllm_operator.gateway.observe import SERVICE_LABEL
 from vllm_operator.install.manifests import RightsOptions, operator_manifests
 
 ADDRESS, SLICE_ADDRESS = "127.66.31.7", "10.66.31.7"
+OTHER_ADDRESS = "127.66.31.9"
 POD_ADDRESS = "127.66.31.8"
 """Address of the pod of a gateway."""
 socket_of = clusters._socket
@@ -71,6 +72,11 @@ def kube(plane: Plane) -> Iterator[Kube]:
 def gateway_body(name: str, spec: dict[str, Any] | None = None) -> dict[str, Any]:
     body: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "VLLMGateway", "metadata": {"name": name}}
     return body if spec is None else {**body, "spec": spec}
+
+
+def server_body(name: str, **fields: Any) -> dict[str, Any]:
+    spec = {"model": {"uri": f"hf://tiny-org/{name}"}, "accelerator": {"resourceName": ""}, **fields}
+    return {"apiVersion": API_VERSION, "kind": "VLLMServer", "metadata": {"name": name}, "spec": spec}
 
 
 def kubectl_json(kube: Kube, namespace: str, *arguments: str) -> dict[str, Any]:
@@ -264,17 +270,7 @@ async def test_the_agent_serves_what_the_cluster_holds(
     with kube.namespace("gateway") as namespace, fake_replica(ADDRESS) as replica:
         secret(kube, namespace, "keys", alice="sk-alice-0001")
         secret(kube, namespace, "engine", token="sk-of-the-engine")
-        server = {
-            "apiVersion": API_VERSION,
-            "kind": "VLLMServer",
-            "metadata": {"name": "tiny"},
-            "spec": {
-                "model": {"uri": "hf://tiny-org/tiny"},
-                "accelerator": {"resourceName": ""},
-                "security": {"apiKeySecretRef": {"name": "engine"}},
-            },
-        }
-        kube.apply(server, namespace=namespace)
+        kube.apply(server_body("tiny", security={"apiKeySecretRef": {"name": "engine"}}), namespace=namespace)
         kube.apply(gateway_body("chat", {"auth": {"secrets": [{"name": "keys"}]}}), namespace=namespace)
         status_of(kube, namespace, "chat")
         kubeconfig = plane.folder / f"{namespace}.kubeconfig"
@@ -304,6 +300,55 @@ async def test_the_agent_serves_what_the_cluster_holds(
             assert (await get(session, gateway, "/v1/models", bearer("sk-alice-0001"))).status == 401
             # The status counts what the operator itself has probed.
             assert await asyncio.to_thread(ready_models, kube, namespace) == {"tiny": 1}
+
+
+async def test_a_server_of_another_namespace_is_served_while_its_label_allows_it(
+    kube: Kube, plane: Plane, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_socket", lambda endpoint: socket_of(replace(endpoint, address=OTHER_ADDRESS)))
+    label = "gateways.vllm-operator.dev/"
+    with (
+        kube.namespace("gateway") as namespace,
+        kube.namespace("research") as other,
+        fake_replica(OTHER_ADDRESS) as replica,
+    ):
+        secret(kube, namespace, "llama-key", token="sk-of-the-engine")
+        secret(kube, other, "engine", token="sk-of-the-engine")
+        kube.apply(server_body("tiny", security={"apiKeySecretRef": {"name": "engine"}}), namespace=other)
+        reference = {"namespace": other, "name": "tiny", "apiKeySecretRef": {"name": "llama-key", "key": "token"}}
+        models = [{"name": "big", "servers": [{"name": f"{other}/tiny"}]}]
+        spec = {"servers": {"references": [reference]}, "models": models}
+        kube.apply(gateway_body("chat", spec), namespace=namespace)
+        refused = "\n".join(status_of(kube, namespace, "chat")["refusedReferences"])
+        assert f"{other}/tiny: there is no such server that allows this namespace" in refused
+        kube.kubectl("-n", other, "label", "vllmserver", "tiny", f"{label}{namespace}=true")
+
+        def allowed(endpoints: int) -> None:
+            rows = kubectl_json(kube, namespace, "vllmgateway", "chat")["status"].get("remoteServers", [])
+            assert [len(row["endpoints"]) for row in rows] == [endpoints]
+
+        await asyncio.to_thread(kube.eventually, lambda: allowed(0), within=20, namespace=namespace)
+        kubeconfig = plane.folder / f"{namespace}.kubeconfig"
+        lend_agent(kube, namespace, "chat-gateway", kubeconfig)
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        run_gateway_pod(kube, namespace, "chat")
+        async with GatewayWithAgent(namespace, "chat") as gateway:
+            waiting = asyncio.create_task(post(session, gateway, chat(model="big")))
+
+            def woken() -> None:
+                # By the operator: the agent has no rights there.
+                body = kubectl_json(kube, other, "vllmserver", "tiny")
+                assert ANNOTATION_WAKE in body["metadata"].get("annotations", {})
+                assert body["status"].get("heldRequests") == 1
+
+            await asyncio.to_thread(kube.eventually, woken, within=45, namespace=other)
+            await asyncio.to_thread(run_pod, kube, other, "tiny", OTHER_ADDRESS)
+            assert (await asyncio.wait_for(waiting, 30)).status == 200
+            assert replica.completions[-1]["model"] == "tiny"
+            await asyncio.to_thread(kube.kubectl, "-n", other, "label", "vllmserver", "tiny", f"{label}{namespace}-")
+            async with asyncio.timeout(20):
+                while (await post(session, gateway, chat(model="big"))).status != 503:  # noqa: ASYNC110
+                    await asyncio.sleep(0.3)
 
 
 def run_gateway_pod(kube: Kube, namespace: str, gateway: str) -> None:

@@ -78,21 +78,21 @@ class Model(BaseModel):
 
 
 class ListMap:
-    """Mark a list whose items merge by `key` when a VLLMServer is applied server-side."""
+    """Mark a list whose items merge by their keys when a resource is applied server-side."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
 
     def __get_pydantic_json_schema__(
         self, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(source), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(source), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.keys)}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self._without_duplicates, handler(source))
 
     def _without_duplicates(self, items: list[Any]) -> list[Any]:
-        keys = [getattr(item, self.key) for item in items]
+        keys = ["/".join(getattr(item, key) for key in self.keys) for item in items]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise ValueError(f"{twice!r} is listed twice: remove one")
         return items

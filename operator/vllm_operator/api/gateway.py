@@ -8,13 +8,16 @@ from pydantic import Field
 
 from vllm_operator.api.core import LocalObjectReference, ResourceRequirements
 from vllm_operator.api.fields import CelRule, FreeObject, LabelKey, Labels, LabelValue, ListMap, Model, ObjectName
-from vllm_operator.api.gateway_access import Auth, Limit
+from vllm_operator.api.gateway_access import Auth, KeyReference, Limit
 from vllm_operator.api.gateway_models import GatewayModel, Routing
 from vllm_operator.api.service import Service
 from vllm_operator.api.spec import ChildMetadata
 
 DEFAULT_ENVOY_IMAGE = "envoyproxy/envoy:distroless-v1.40.0"
 """The release of Envoy that the gateway is tested with."""
+
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""Name of a namespace."""
 
 Origin = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^(\*|https?://[A-Za-z0-9.*_:-]+)$")]
 """An origin as browsers send it, or `*` for any."""
@@ -39,14 +42,28 @@ class ServerSelector(Model):
     )
 
 
+class ServerReference(Model):
+    """A VLLMServer of another namespace, which allows it by the label gateways.vllm-operator.dev/NAMESPACE=true."""
+
+    namespace: NamespaceName = Field(description="Namespace of the server.")
+    name: ObjectName = Field(description="Name of the server. In `models` it is NAMESPACE/NAME.")
+    api_key_secret_ref: KeyReference | None = Field(
+        default=None,
+        description="Key of a Secret of the gateway's namespace with vLLM's API key of this server, if it has one.",
+    )
+
+
 class Servers(Model):
-    """The VLLMServers that a gateway serves, all in its own namespace."""
+    """The VLLMServers that a gateway serves."""
 
     selector: ServerSelector | None = Field(
         default=None, description="Servers with these labels. Unset: every server of the namespace."
     )
     names: Annotated[list[ObjectName], Field(max_length=256)] = Field(
         default_factory=list, description="Servers by name. Together with `selector`: those that match both."
+    )
+    references: Annotated[list[ServerReference], Field(max_length=64), ListMap("namespace", "name")] = Field(
+        default_factory=list, description="Servers of other namespaces, which allow it, in addition."
     )
 
 

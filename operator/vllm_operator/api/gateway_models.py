@@ -6,12 +6,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vllm_operator.api.fields import CelRule, ListMap, Model, ObjectName
+from vllm_operator.api.fields import CelRule, ListMap, Model
 
 Routing = Literal["LeastRequest", "PrefixAware", "Session"]
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")]
 """Name of a model, as clients send it in the field `model`."""
+
+
+ServerName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?"
+        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
+"""Name of a VLLMServer, or NAMESPACE/NAME of one in `servers.references`."""
 
 
 class HeaderMatch(Model):
@@ -26,7 +38,7 @@ class HeaderMatch(Model):
 class ModelServer(Model):
     """A server behind a model."""
 
-    name: ObjectName = Field(description="Name of the VLLMServer.")
+    name: ServerName = Field(description="Name of the VLLMServer; NAMESPACE/NAME for one of spec.servers.references.")
     model: Annotated[str, Field(max_length=253)] = Field(
         default="", description="Name that the server serves. Empty: its first one."
     )
@@ -41,7 +53,7 @@ class ModelServer(Model):
 class Mirror(Model):
     """Copies of requests for another server, whose answers are dropped."""
 
-    server: ObjectName = Field(
+    server: ServerName = Field(
         description="Name of the VLLMServer. It must serve the name that the first server of the model serves."
     )
     percent: Annotated[int, Field(ge=1, le=100)] = Field(default=10, description="Percent of the requests.")

@@ -31,6 +31,17 @@ class HeldByServer(Model):
     requests: int = Field(description="Number of requests.")
 
 
+class RemoteServerStatus(Model):
+    """A server of another namespace that allows the gateway, as the agents need it."""
+
+    namespace: StatusText = Field(description="Namespace of the VLLMServer.")
+    name: StatusText = Field(description="Name of the VLLMServer.")
+    served_models: Annotated[list[StatusText], Field(max_length=64)] = Field(description="Names that it serves.")
+    endpoints: Annotated[list[StatusText], Field(max_length=500)] = Field(
+        description="Address and port of each replica that takes requests."
+    )
+
+
 class GatewayStatus(Model):
     """The state that the operator observed. Only the operator writes it."""
 
@@ -56,6 +67,12 @@ class GatewayStatus(Model):
     )
     held: Annotated[list[HeldByServer], Field(max_length=MAX_MODELS), ListMap("server")] | None = Field(
         default=None, description="Requests that wait, by server. Absent when none waits."
+    )
+    remote_servers: Annotated[list[RemoteServerStatus], Field(max_length=64), ListMap("namespace", "name")] | None = (
+        Field(
+            default=None,
+            description="Servers of other namespaces that allow the gateway. Its agents take the addresses from here.",
+        )
     )
     refused_references: Annotated[list[StatusText], Field(max_length=MAX_REFUSED)] | None = Field(
         default=None, description="References that name nothing, or keys that cannot be used, each with its remedy."

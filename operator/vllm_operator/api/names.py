@@ -44,6 +44,10 @@ every 15 s while it holds requests; whoever scales the server to zero starts it 
 ANNOTATION_GATEWAY = f"{GROUP}/gateway"
 """Full name of the gateway that a child belongs to."""
 
+ALLOW_GATEWAYS = f"gateways.{GROUP}"
+"""Prefix of a label of a VLLMServer, followed by a namespace: `gateways.vllm-operator.dev/chat: "true"` allows the
+gateways of the namespace chat to use the server."""
+
 UNREADABLE = f"{GROUP}/unreadable"
 """Key of a cached object that is a stub without its spec; its value is the reason."""
 

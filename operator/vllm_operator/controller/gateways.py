@@ -9,13 +9,16 @@ from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from vllm_operator.api.names import GATEWAY_KIND, LABEL_COMPONENT, child_name, gateway_child_name
+from vllm_operator.api.names import GATEWAY_KIND, LABEL_COMPONENT, LABEL_INSTANCE, child_name, gateway_child_name
 from vllm_operator.controller.held_requests import HeldRequests
 from vllm_operator.controller.requeue import Requeue
 from vllm_operator.controller.workqueue import MERGE_SECONDS, WorkQueue
 from vllm_operator.errors import VLLMOperatorError
-from vllm_operator.gateway.held_reader import FRESH_SECONDS, HeldReader
+from vllm_operator.gateway.held_reader import FRESH_SECONDS, HeldCounts, HeldReader
 from vllm_operator.gateway.reconciler import GatewayReconciler, GatewayRules
+from vllm_operator.gateway.remote import references_of
+from vllm_operator.gateway.status import GatewayInputs
+from vllm_operator.gateway.wake import WakeUps
 from vllm_operator.informers.namespaces import ServedNamespaces
 from vllm_operator.informers.reflector import Reflector
 from vllm_operator.informers.store import Store
@@ -68,6 +71,9 @@ class GatewayController:
         self._objects: dict[tuple[str, str], Object] = {}
         self._events = EventRecorder(client, time.monotonic, GATEWAY_KIND)
         self._held, self._reader = held, HeldReader()
+        self._wake_ups = WakeUps(client, "")
+        self._references: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
+        """Gateway -> namespaces and instance labels of the servers of other namespaces that it names."""
         self._reconciler = GatewayReconciler(client, self, self._events, self._reader, rules)
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, WORKERS, lambda *_: None, lambda key: False)
 
@@ -89,6 +95,8 @@ class GatewayController:
         """Enqueue the gateways that an object of the operator's caches concerns."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace", "")
+        for place in self._users(kind, namespace, metadata):
+            self._queue.add_after(Key(*place), MERGE_SECONDS)
         if kind == SERVER.name:
             for place in self._objects:
                 if place[0] == namespace:
@@ -97,6 +105,26 @@ class GatewayController:
             for place in self._objects:
                 if place[0] == namespace and gateway_child_name(place[1]) == metadata["name"]:
                     self._queue.add_after(Key(*place), MERGE_SECONDS)
+
+    def _users(self, kind: str, namespace: str, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the gateways of other namespaces that use the server of an object."""
+        if kind == SERVER.name:
+            instance = child_name(metadata["name"])
+        elif kind == POD.name:
+            instance = get_str(metadata, "labels", LABEL_INSTANCE)
+        else:
+            return []
+        server = (namespace, instance)
+        return [place for place, used in self._references.items() if server in used]
+
+    def _note_references(self) -> None:
+        """Remember which servers of other namespaces each gateway names."""
+        found = {place: references_of(body) for place, body in self._objects.items()}
+        self._references = {
+            place: frozenset((namespace, child_name(name)) for namespace, name in named)
+            for place, named in found.items()
+            if named
+        }
 
     def gateway(self, key: Key) -> Object | None:
         """Return a VLLMGateway."""
@@ -109,6 +137,14 @@ class GatewayController:
     def deployment(self, namespace: str, name: str) -> Object | None:
         """Return a Deployment that the operator manages."""
         return self._store.get(DEPLOYMENT.name, namespace, name)
+
+    def server(self, namespace: str, name: str) -> Object | None:
+        """Return a VLLMServer of any served namespace."""
+        return self._store.get(SERVER.name, namespace, name)
+
+    def replicas(self, namespace: str, name: str) -> list[Object]:
+        """Return the pods of a VLLMServer of any served namespace."""
+        return [cached.body for cached in self._store.replicas(Key(namespace, child_name(name)))]
 
     def pods(self, namespace: str, name: str) -> list[Object]:
         """Return the pods of a gateway."""
@@ -130,6 +166,7 @@ class GatewayController:
         found = {_place(body): body for body in listing.items} if listing else {}
         others = {place: body for place, body in self._objects.items() if namespace not in (None, place[0])}
         self._objects = {**others, **found}
+        self._note_references()
         for place in found:
             self._queue.add(Key(*place))
         return listing.version if listing else ""
@@ -141,6 +178,7 @@ class GatewayController:
             self._objects.pop(place, None)
         else:
             self._objects[place] = body
+        self._note_references()
         # The answer to a status that was just written needs no reconcile.
         if before is None or event_type == "DELETED" or _changed(before, body):
             self._queue.add(Key(*place))
@@ -154,14 +192,25 @@ class GatewayController:
         except Exception:
             logger.exception("%s: the reconcile of the gateway failed", key)
             raise
-        held = inputs.held if inputs else None
-        counts = held.by_server if held else {}
-        self._held.report(key, {Key(key.namespace, child_name(server)): count for server, count in counts.items()})
         if inputs is None:
+            self._held.report(key, None)
             return Requeue.never()
-        # An answer that is not fresh may hide a request that came since.
-        is_soon = held is not None and (held.total > 0 or held.age > 0)
+        return await self._report_held(key, inputs)
+
+    async def _report_held(self, key: Key, inputs: GatewayInputs) -> Requeue:
+        """Pass on what a gateway holds, and wake the servers of other namespaces, where its agents have no rights."""
+        held = inputs.held or HeldCounts({})
+        counts = {name: count for name, count in held.by_server.items() if self._may_hold(name, inputs)}
+        self._held.report(key, {_server_key(key.namespace, name): count for name, count in counts.items()})
+        await self._wake_ups.renew({name: count for name, count in counts.items() if "/" in name})
+        # An answer that is not fresh may hide a request that came since, and one for another namespace has no event.
+        is_soon = held.total > 0 or held.age > 0 or inputs.remote.has_sleeping
         return Requeue.after(FRESH_SECONDS if is_soon else RESYNC_SECONDS)
+
+    @staticmethod
+    def _may_hold(name: str, inputs: GatewayInputs) -> bool:
+        """Return whether a name in the answer of an agent may count: those of other namespaces need their leave."""
+        return "/" not in name or tuple(name.split("/", 1)) in inputs.remote.names()
 
     async def _run_queue(self, acquired: asyncio.Event | None) -> None:
         if acquired is not None:
@@ -170,6 +219,12 @@ class GatewayController:
             await self._queue.run()
         finally:
             await self._reader.close()
+
+
+def _server_key(namespace: str, name: str) -> Key:
+    """Return the key of a server by the name that a gateway has for it."""
+    other, _, server = name.rpartition("/")
+    return Key(other or namespace, child_name(server))
 
 
 def _place(body: Mapping[str, Any]) -> tuple[str, str]:

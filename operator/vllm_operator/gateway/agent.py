@@ -24,6 +24,7 @@ from vllm_operator.gateway.limits.peers import PeerClients, PeerServer, peer_sec
 from vllm_operator.gateway.limits.service import LimitService
 from vllm_operator.gateway.object_cache import ObjectCache
 from vllm_operator.gateway.observe import SERVICE_LABEL, Observation, observe, ready_endpoints, secrets_of
+from vllm_operator.gateway.remote import remote_states
 from vllm_operator.gateway.secret_reader import SecretReader
 from vllm_operator.gateway.wake import WakeUps
 from vllm_operator.gateway.xds_files import XdsFiles
@@ -187,7 +188,9 @@ class Agent:
 
     def _observe(self, gateway: VLLMGateway) -> Observation:
         servers, slices = self._cache.objects(SERVER), self._cache.objects(ENDPOINT_SLICE)
-        return observe(gateway, servers, slices, self._secrets.values)
+        secrets = self._secrets.values
+        remote = remote_states(gateway.spec.servers.references, gateway.status, secrets)
+        return observe(gateway, servers, slices, secrets, remote)
 
     def _agents(self, gateway: str) -> list[str]:
         """Return the addresses of all agents of the gateway."""
@@ -225,7 +228,8 @@ class Agent:
             await self._held.wait()
             self._held.clear()
             while held := self.holder.held:
-                await self._wake_ups.renew(held)
+                # The operator wakes those of other namespaces, where the agent has no rights.
+                await self._wake_ups.renew({name: count for name, count in held.items() if "/" not in name})
                 await asyncio.sleep(WAKE_SECONDS)
 
 

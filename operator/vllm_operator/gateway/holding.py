@@ -21,6 +21,7 @@ from aiohttp import web
 
 from vllm_operator.gateway.comments import CommentedStreams, comment_seconds
 from vllm_operator.gateway.envoy.names import BYTES_HEADER, CLUSTER_HEADER, REQUEST_HEADER
+from vllm_operator.gateway.models import server_of
 
 HAND_BACK = 425
 """Status that makes Envoy try another endpoint (routes.py). Unlike 503 it does not count as a failure of the agent."""
@@ -109,7 +110,7 @@ class Holder:
         """Return the number of requests that wait, by server."""
         result: Counter[str] = Counter()
         for cluster, waiting in self._clusters.items():
-            result[_server_of(cluster)] += waiting.requests
+            result[server_of(cluster)] += waiting.requests
         return +result
 
     def set_endpoints(self, ready: Mapping[str, bool]) -> None:
@@ -150,7 +151,7 @@ class Holder:
         size = _length(request)
         if sum(self.held.values()) >= self.limits.requests or self._bytes + size > self.limits.body_bytes:
             return _refusal(429, "RateLimitError", "too many requests wait for a server to start", 10)
-        self.total[_server_of(cluster)] += 1
+        self.total[server_of(cluster)] += 1
         seconds, comments = self.limits.seconds, comment_seconds(request.headers)
         is_commented = 0 < comments < seconds
         if found := await self._wait(cluster, identity, size, comments if is_commented else seconds):
@@ -170,7 +171,7 @@ class Holder:
         waiting = self._clusters.setdefault(cluster, _Waiting())
         waiting.requests += 1
         self._bytes += size
-        self._on_held(_server_of(cluster))
+        self._on_held(server_of(cluster))
         try:
             async with asyncio.timeout(seconds):
                 await waiting.ready.wait()
@@ -192,11 +193,7 @@ class Holder:
         return _refusal(503, "ServiceUnavailableError", self._late(cluster), 30)
 
     def _late(self, cluster: str) -> str:
-        return f"no replica of {_server_of(cluster)} became ready within {self.limits.seconds:.0f} s: try again later"
-
-
-def _server_of(cluster: str) -> str:
-    return cluster.rpartition(".")[0]
+        return f"no replica of {server_of(cluster)} became ready within {self.limits.seconds:.0f} s: try again later"
 
 
 def _length(request: web.Request) -> int:

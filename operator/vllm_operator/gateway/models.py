@@ -66,8 +66,13 @@ class Resolution:
 
 
 def cluster_name(server: str, routing: str) -> str:
-    """Return the name of the cluster of a server for one kind of routing."""
-    return f"{server}.{routing}"
+    """Return the name of the cluster of a server for one kind of routing; it is also the name of a folder."""
+    return f"{server.replace('/', ':')}.{routing}"
+
+
+def server_of(cluster: str) -> str:
+    """Return the server of a cluster."""
+    return cluster.rpartition(".")[0].replace(":", "/")
 
 
 def resolve_models(spec: GatewaySpec, servers: Sequence[GatewayServer]) -> Resolution:

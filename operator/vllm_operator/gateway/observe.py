@@ -40,8 +40,9 @@ class Observation:
 
 def secrets_of(gateway: VLLMGateway, servers: Iterable[Object]) -> tuple[str, ...]:
     """Return the Secrets that a gateway reads: those of its API keys, and of the keys of its servers."""
-    own = {_key_secret(server)[0] for server in servers if is_served(gateway.spec, server)} - {""}
-    return tuple(sorted({*secret_names(gateway.spec.auth), *own}))
+    own = {key_secret(server)[0] for server in servers if is_served(gateway.spec, server)} - {""}
+    remote = {one.api_key_secret_ref.name for one in gateway.spec.servers.references if one.api_key_secret_ref}
+    return tuple(sorted({*secret_names(gateway.spec.auth), *own, *remote}))
 
 
 def observe(
@@ -49,6 +50,7 @@ def observe(
     servers: Iterable[Object],
     slices: Iterable[Object],
     secrets: Mapping[str, SecretData | None],
+    remote: Iterable[GatewayServer] = (),
 ) -> Observation:
     """Return the snapshot of a gateway.
 
@@ -57,6 +59,7 @@ def observe(
         servers: the VLLMServers of its namespace.
         slices: the EndpointSlices of its namespace.
         secrets: the Secrets of `secrets_of` by name; None for one that is missing.
+        remote: the servers of other namespaces.
     """
     by_service: dict[str, list[Object]] = {}
     for one in slices:
@@ -76,7 +79,7 @@ def observe(
     missing = [name for name in gateway.spec.servers.names if name not in names]
     problems += [f"spec.servers.names: there is no server {name} that the selector matches" for name in missing]
     keys = read_keys(gateway.spec.auth, secrets)
-    snapshot = GatewaySnapshot(gateway.name, gateway.created, gateway.spec, tuple(states), keys.keys)
+    snapshot = GatewaySnapshot(gateway.name, gateway.created, gateway.spec, (*states, *remote), keys.keys)
     return Observation(snapshot, keys, tuple(problems))
 
 
@@ -106,7 +109,7 @@ def _matches(requirement: SelectorRequirement, labels: Object) -> bool:
     return value is None
 
 
-def _key_secret(server: Object) -> tuple[str, str]:
+def key_secret(server: Object) -> tuple[str, str]:
     """Return Secret and key of vLLM's own API key; empty without one."""
     reference = get_map(server, "spec", "security", "apiKeySecretRef")
     return get_str(reference, "name"), get_str(reference, "key") or "token"
@@ -114,30 +117,34 @@ def _key_secret(server: Object) -> tuple[str, str]:
 
 def _api_key(server: Object, secrets: Mapping[str, SecretData | None]) -> tuple[str, str]:
     """Return vLLM's own API key, and what is wrong with it; both are empty without one."""
-    secret, entry = _key_secret(server)
+    secret, entry = key_secret(server)
     if not secret:
         return "", ""
     api_key = (secrets.get(secret) or {}).get(entry, "").strip()
     return api_key, "" if api_key else f"the key {entry} of its Secret {secret} is missing: add it"
 
 
-def _state(server: Object, slices: Iterable[Object], api_key: str) -> GatewayServer:
-    out = {
+def out_of_use(server: Object) -> frozenset[str]:
+    """Return the pods of a server that get no requests, whatever Kubernetes reports."""
+    return frozenset(
         get_str(replica, "pod")
         for replica in get_list(server, "status", "replicaStatuses")
         if get_str(replica, "phase") in OUT_OF_USE
-    }
+    )
+
+
+def _state(server: Object, slices: Iterable[Object], api_key: str) -> GatewayServer:
     return GatewayServer(
         name=get_str(server, "metadata", "name"),
-        served_names=_served_names(server),
-        endpoints=ready_endpoints(slices, out),
+        served_names=served_names(server),
+        endpoints=ready_endpoints(slices, out_of_use(server)),
         api_key=api_key,
         labels=tuple(sorted((str(key), str(value)) for key, value in get_map(server, "metadata", "labels").items())),
         sleeps=get(server, "spec", "autoscaling", "minReplicas") == 0,
     )
 
 
-def _served_names(server: Object) -> tuple[str, ...]:
+def served_names(server: Object) -> tuple[str, ...]:
     """Return the names that the replicas list, those of the spec first; the names of the spec before they list any."""
     listed = get(server, "status", "servedModels")
     reported = tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()

@@ -19,6 +19,7 @@ from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.pod_secrets import pod_secrets
+from vllm_operator.gateway.remote import Neighbours, RemoteServers, find_remote, missing_keys, remote_states
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
@@ -33,7 +34,7 @@ from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABE
 logger = logging.getLogger(__name__)
 
 
-class GatewayObjects(Protocol):
+class GatewayObjects(Neighbours, Protocol):
     """The caches that a gateway is reconciled from."""
 
     def gateway(self, key: Key) -> Object | None:
@@ -125,11 +126,12 @@ class GatewayReconciler:
         )
         try:
             gateway = parse_gateway(body)
+            inputs = replace(inputs, remote=find_remote(gateway, self._objects))
             self._check(gateway)
             missing = await self._check_pod_secrets(gateway)
             servers = self._objects.servers(gateway.namespace)
             secrets, refused = await self._read_secrets(gateway.namespace, secrets_of(gateway, servers))
-            observation = self._with_ready(observe(gateway, servers, (), secrets), servers)
+            observation = self._observe(gateway, servers, secrets, inputs.remote)
             resolution = resolve_models(gateway.spec, observation.snapshot.servers)
             problems = await self._apply(gateway, servers, secrets)
         except InvalidSpecError as error:
@@ -137,7 +139,14 @@ class GatewayReconciler:
         return replace(
             inputs,
             problems=problems,
-            refused=(*missing, *refused, *observation.problems, *observation.keys.problems, *resolution.problems),
+            refused=(
+                *missing,
+                *refused,
+                *inputs.remote.problems,
+                *observation.problems,
+                *observation.keys.problems,
+                *resolution.problems,
+            ),
             resolution=resolution,
             keys=len(observation.keys.keys) if gateway.spec.auth else None,
             address=gateway_url(gateway),
@@ -194,6 +203,19 @@ class GatewayReconciler:
                 body = None
             found[name] = None if body is None else decode(body)
         return found, tuple(refused)
+
+    def _observe(
+        self,
+        gateway: VLLMGateway,
+        servers: list[Object],
+        secrets: Mapping[str, SecretData | None],
+        remote: RemoteServers,
+    ) -> Observation:
+        references = gateway.spec.servers.references
+        found = self._with_ready(observe(gateway, servers, (), secrets), servers)
+        states = remote_states(references, {"remoteServers": list(remote.rows)}, secrets)
+        snapshot = replace(found.snapshot, servers=(*found.snapshot.servers, *states))
+        return replace(found, snapshot=snapshot, problems=(*found.problems, *missing_keys(references, secrets)))
 
     @staticmethod
     def _with_ready(observation: Observation, servers: Iterable[Object]) -> Observation:

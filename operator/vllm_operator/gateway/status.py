@@ -13,6 +13,7 @@ from vllm_operator.api.problem import Problem, problem_messages
 from vllm_operator.diagnosis.log_text import one_line
 from vllm_operator.gateway.held_reader import HeldCounts
 from vllm_operator.gateway.models import Resolution
+from vllm_operator.gateway.remote import NO_REMOTE_SERVERS, RemoteServers
 from vllm_operator.kube.event_correlator import EventType
 from vllm_operator.kube.fields import format_timestamp, get_condition, get_int, get_list, get_map, get_str
 from vllm_operator.kube.types import Object
@@ -31,6 +32,7 @@ class GatewayInputs:
         resolution: its models; None while the spec is refused.
         keys: API keys that are accepted; None without auth.
         held: requests that it holds; None while that is unknown.
+        remote: servers of other namespaces.
         address: its base URL; empty while the spec is refused.
         wanted: pods that the spec asks for.
         deployment: its Deployment; None while there is none.
@@ -46,6 +48,7 @@ class GatewayInputs:
     resolution: Resolution | None = None
     keys: int | None = None
     held: HeldCounts | None = None
+    remote: RemoteServers = NO_REMOTE_SERVERS
     address: str = ""
     wanted: int = 0
     deployment: Object | None = field(default=None)
@@ -76,6 +79,7 @@ def build_gateway_status(inputs: GatewayInputs) -> dict[str, Any]:
         "keys": inputs.keys,
         "heldRequests": inputs.held.total if inputs.held else None,
         "held": _held(inputs.held),
+        "remoteServers": list(inputs.remote.rows) or None,
         "refusedReferences": [one_line(text) for text in inputs.refused[:MAX_REFUSED]] or None,
         "conditions": _conditions(inputs),
     }

@@ -45,13 +45,18 @@ class WakeUps:
         self._written: dict[str, float] = {}
 
     async def renew(self, held: Mapping[str, int]) -> None:
-        """Write the annotation of each server for which requests wait, unless it was written a moment ago."""
+        """Write the annotation of each server for which requests wait, unless it was written a moment ago.
+
+        Args:
+            held: number of requests by server; NAMESPACE/NAME for one of another namespace.
+        """
         for server in held:
             if self._clock() - self._written.get(server, float("-inf")) < RENEW_SECONDS:
                 continue
             self._written[server] = self._clock()
             patch = {"metadata": {"annotations": {ANNOTATION_WAKE: format_timestamp(self._now())}}}
+            namespace, _, name = server.rpartition("/")
             try:
-                await self._client.merge_patch(SERVER, self._namespace, server, patch, MANAGER)
+                await self._client.merge_patch(SERVER, namespace or self._namespace, name, patch, MANAGER)
             except ApiError as error:
                 logger.warning("the server %s could not be asked to start: %s", server, error)

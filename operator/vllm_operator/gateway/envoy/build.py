@@ -10,7 +10,7 @@ from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_clu
 from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
 from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.envoy.routes import resume_routes, routes
-from vllm_operator.gateway.models import Resolution, cluster_name, resolve_models
+from vllm_operator.gateway.models import Resolution, cluster_name, resolve_models, server_of
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
 
@@ -69,4 +69,4 @@ def _used_clusters(resolution: Resolution) -> Iterable[tuple[str, str]]:
         model.mirror[0] for model in resolution.models.values() if model.mirror
     }
     # The name of a server may hold dots, that of a routing has none.
-    return {(server, routing) for server, _, routing in (name.rpartition(".") for name in names)}
+    return {(server_of(name), name.rpartition(".")[2]) for name in names}
