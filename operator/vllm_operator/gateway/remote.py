@@ -1,6 +1,6 @@
 """Servers of other namespaces: the operator reads them for the gateway, and hands it their addresses. Pure.
 
-The agent has no right outside of its namespace. It reads `status.remoteServers` of its own VLLMGateway.
+The agent has no right outside of its namespace. It reads `status.remoteServers` of its VLLMGateway.
 """
 
 from __future__ import annotations
