@@ -41,6 +41,20 @@ def remove_monitoring_crds(kube: Kube) -> None:
     kube.eventually(gone, within=30)
 
 
+def install_http_route_crd(kube: Kube) -> None:
+    """Install the CRD of HTTPRoute, as Gateway API ships it."""
+    path = build.crds("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml"
+    kube.apply(path.read_text(), "--server-side", "--force-conflicts")
+    kube.wait_for_crds("httproutes.gateway.networking.k8s.io")
+
+
+def install_inference_pool_crd(kube: Kube) -> None:
+    """Install the CRD of InferencePool, as the inference extension of Gateway API ships it (August 2026)."""
+    path = settings.REPOSITORY / "tests" / "data" / "gateway" / "inferencepools.yaml"
+    kube.apply(path.read_text(), "--server-side", "--force-conflicts")
+    kube.wait_for_crds("inferencepools.inference.networking.k8s.io")
+
+
 def install_keda_crd(kube: Kube) -> None:
     """Install the CRD of KEDA's ScaledObjects."""
     text = (build.crds("keda") / "keda.sh_scaledobjects.yaml").read_text()

@@ -195,6 +195,7 @@ CRD_MODULES = {
     ),
     "argocd": (f"github.com/argoproj/argo-cd/v3@v{settings.ARGOCD}", "manifests/crds"),
     "keda": (f"github.com/kedacore/keda/v2@v{settings.KEDA}", "config/crd/bases"),
+    "gateway-api": (f"sigs.k8s.io/gateway-api@v{settings.GATEWAY_API}", "config/crd/standard"),
     "karpenter": (f"github.com/aws/karpenter-provider-aws@v{settings.KARPENTER}", "pkg/apis/crds"),
 }
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from vllm_operator.api.core import LocalObjectReference, ResourceRequirements
 from vllm_operator.api.fields import CelRule, FreeObject, LabelKey, Labels, LabelValue, ListMap, Model, ObjectName
 from vllm_operator.api.gateway_access import Auth, KeyReference, Limit
+from vllm_operator.api.gateway_exposure import Exposure
 from vllm_operator.api.gateway_models import GatewayModel, Routing
 from vllm_operator.api.service import Service
 from vllm_operator.api.spec import ChildMetadata
@@ -184,6 +185,9 @@ class GatewaySpec(Model):
     cors: Cors | None = Field(default=None, description="Access from browsers. Unset: none.")
     holding: Holding = Field(default_factory=Holding, description="Requests for servers without a ready replica.")
     service: Service = Field(default_factory=Service, description="The Service in front of the gateway.")
+    exposure: Exposure | None = Field(
+        default=None, description="Objects of Gateway API that lead to the gateway or to the replicas. Unset: none."
+    )
     network_policy: GatewayNetworkPolicy | None = Field(
         default=None, description="NetworkPolicies of the gateway, and of its servers. Unset: none."
     )

@@ -205,6 +205,8 @@ class GatewayController:
         await self._wake_ups.renew({name: count for name, count in counts.items() if "/" in name})
         # An answer that is not fresh may hide a request that came since, and one for another namespace has no event.
         is_soon = held.total > 0 or held.age > 0 or inputs.remote.has_sleeping
+        # A Gateway takes a route within seconds, which no watch reports.
+        is_soon = is_soon or (inputs.exposed is not None and inputs.exposed.status == "Unknown")
         return Requeue.after(FRESH_SECONDS if is_soon else RESYNC_SECONDS)
 
     @staticmethod

@@ -12,7 +12,7 @@ from vllm_operator.apply.drift import differs
 from vllm_operator.errors import ApiError
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.fields import get_list, get_str
-from vllm_operator.kube.kinds import GATEWAY_CHILD_KINDS
+from vllm_operator.kube.kinds import GATEWAY_CHILD_KINDS, Kind
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.types import Object
 
@@ -43,7 +43,7 @@ class GatewayApplier:
         problems: list[Problem] = []
         for manifest in manifests:
             try:
-                if problem := await self._apply(gateway, manifest):
+                if problem := await self.apply_one(gateway, GATEWAY_CHILD_KINDS[manifest.kind], manifest):
                     problems.append(problem)
             except ApiError as error:
                 if not error.is_refusal or error.is_namespace_terminating:
@@ -54,8 +54,12 @@ class GatewayApplier:
             await self._prune(gateway, manifests)
         return tuple(problems)
 
-    async def _apply(self, gateway: VLLMGateway, manifest: Manifest) -> Problem | None:
-        kind = GATEWAY_CHILD_KINDS[manifest.kind]
+    async def apply_one(self, gateway: VLLMGateway, kind: Kind, manifest: Manifest) -> Problem | None:
+        """Apply one manifest that is new, changed or drifted; return a problem where the name is taken.
+
+        Raises:
+            ApiError: the API server refused it, or a failure that a retry may cure.
+        """
         live = await self._client.get(kind, gateway.namespace, manifest.name, cached=True)
         body = manifest.body
         if live is None:

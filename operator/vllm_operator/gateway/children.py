@@ -103,7 +103,7 @@ def render_gateway(
     Raises:
         InvalidSpecError: spec.podTemplate cannot be merged.
     """
-    return tuple(_finish(gateway, body) for body in _bodies(gateway, agent_image, servers, secrets))
+    return tuple(finish_child(gateway, body) for body in _bodies(gateway, agent_image, servers, secrets))
 
 
 def _bodies(
@@ -279,8 +279,8 @@ def _servers_policy(gateway: VLLMGateway, servers: Sequence[str]) -> dict[str, A
     }
 
 
-def _finish(gateway: VLLMGateway, body: dict[str, Any]) -> Manifest:
-    """Add namespace, labels, owner and hash."""
+def finish_child(gateway: VLLMGateway, body: dict[str, Any]) -> Manifest:
+    """Return the manifest of a child, with namespace, labels, owner and hash."""
     metadata, given = body["metadata"], gateway.spec.metadata
     metadata["namespace"] = gateway.namespace
     metadata["labels"] = {**given.labels, **metadata.get("labels", {}), **gateway_labels(gateway.name)}

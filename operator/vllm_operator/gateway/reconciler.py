@@ -14,6 +14,7 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.applier import GatewayApplier
 from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.exposure import ExposureApplier
 from vllm_operator.gateway.held_reader import HeldCounts, HeldReader
 from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
@@ -92,6 +93,7 @@ class GatewayReconciler:
         self._held = held
         self._rules = rules
         self._applier = GatewayApplier(client)
+        self._exposure = ExposureApplier(client)
         self._clock = clock
 
     async def reconcile(self, key: Key) -> GatewayInputs | None:
@@ -133,7 +135,9 @@ class GatewayReconciler:
             secrets, refused = await self._read_secrets(gateway.namespace, secrets_of(gateway, servers))
             observation = self._observe(gateway, servers, secrets, inputs.remote)
             resolution = resolve_models(gateway.spec, observation.snapshot.servers)
-            problems = await self._apply(gateway, servers, secrets)
+            names = [get_str(server, "metadata", "name") for server in servers if is_served(gateway.spec, server)]
+            problems = await self._apply(gateway, names, secrets)
+            inputs = replace(inputs, exposed=await self._exposure.apply(gateway, names))
         except InvalidSpecError as error:
             return replace(inputs, problems=(Problem(error.reason, error.message),))
         return replace(
@@ -183,9 +187,8 @@ class GatewayReconciler:
         )
 
     async def _apply(
-        self, gateway: VLLMGateway, servers: Iterable[Object], secrets: Mapping[str, SecretData | None]
+        self, gateway: VLLMGateway, names: list[str], secrets: Mapping[str, SecretData | None]
     ) -> tuple[Problem, ...]:
-        names = [get_str(server, "metadata", "name") for server in servers if is_served(gateway.spec, server)]
         readable = [name for name, data in secrets.items() if data is not None]
         return await self._applier.apply(gateway, render_gateway(gateway, self._rules.agent_image, names, readable))
 

@@ -11,6 +11,7 @@ from vllm_operator.api.gateway_status import MAX_MODELS, MAX_REFUSED
 from vllm_operator.api.names import gateway_selector_labels
 from vllm_operator.api.problem import Problem, problem_messages
 from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.gateway.exposure_state import EXPOSED, Exposed
 from vllm_operator.gateway.held_reader import HeldCounts
 from vllm_operator.gateway.models import Resolution
 from vllm_operator.gateway.remote import NO_REMOTE_SERVERS, RemoteServers
@@ -33,6 +34,7 @@ class GatewayInputs:
         keys: API keys that are accepted; None without auth.
         held: requests that it holds; None while that is unknown.
         remote: servers of other namespaces.
+        exposed: the condition Exposed; None where nobody asks for it.
         address: its base URL; empty while the spec is refused.
         wanted: pods that the spec asks for.
         deployment: its Deployment; None while there is none.
@@ -49,6 +51,7 @@ class GatewayInputs:
     keys: int | None = None
     held: HeldCounts | None = None
     remote: RemoteServers = NO_REMOTE_SERVERS
+    exposed: Exposed | None = None
     address: str = ""
     wanted: int = 0
     deployment: Object | None = field(default=None)
@@ -133,6 +136,7 @@ def _message(inputs: GatewayInputs) -> str:
     parts = [*problem_messages(inputs.problems), *inputs.refused[:3]]
     if more := len(inputs.refused) - 3:
         parts += [f"{more} further references are refused"] if more > 0 else []
+    parts += [inputs.exposed.message] if inputs.exposed and inputs.exposed.status == "False" else []
     parts.append(f"{_ready(inputs)}/{inputs.wanted} pods are ready")
     if inputs.resolution is not None:
         parts.append(_models_text(inputs.resolution))
@@ -181,6 +185,8 @@ def _conditions(inputs: GatewayInputs) -> list[dict[str, Any]]:
         "Available": available,
         "Progressing": progressing,
     }
+    if inputs.exposed:
+        rows[EXPOSED] = (inputs.exposed.status, inputs.exposed.reason, inputs.exposed.message)
     return [_condition(inputs, name, *row) for name, row in rows.items()]
 
 

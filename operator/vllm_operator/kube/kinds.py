@@ -94,6 +94,11 @@ GATEWAY_CHILD_KINDS: dict[str, Kind] = {
 }
 """Kinds of the children of a gateway."""
 
+HTTP_ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes", optional=True)
+INFERENCE_POOL = Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools", optional=True)
+EXPOSURE_KINDS: dict[str, Kind] = {kind.name: kind for kind in (HTTP_ROUTE, INFERENCE_POOL)}
+"""Kinds of Gateway API that lead to a gateway, by name."""
+
 KINDS_WITHOUT_READ_STATUS = frozenset({"Service", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"})
 """Children whose status the operator does not read: one that still matches its manifest needs no reconcile."""
 
