@@ -98,6 +98,13 @@ class ExposureApplier:
         asked_before = get_condition({"status": gateway.status}, EXPOSED) is not None
         if gateway.spec.exposure is None and not asked_before:
             return None
+        problems = await self._write(gateway, manifests)
+        if gateway.spec.exposure is None:
+            return None
+        return not_exposed(problems) if problems else await self._state(gateway)
+
+    async def _write(self, gateway: VLLMGateway, manifests: Sequence[Manifest]) -> list[tuple[str, str]]:
+        """Apply and prune; return reason and message of what is missing or refused."""
         kinds = {name: kind for name, kind in EXPOSURE_KINDS.items() if await self._is_served(kind)}
         wanted = dict.fromkeys(manifest.kind for manifest in manifests)
         problems = [missing_crds(EXPOSURE_KINDS[name]) for name in wanted if name not in kinds]
@@ -106,11 +113,7 @@ class ExposureApplier:
                 problems += await self._apply(gateway, kind, manifest)
         for kind in kinds.values():
             await self._prune(gateway, kind, {manifest.name for manifest in manifests if manifest.kind == kind.name})
-        if gateway.spec.exposure is None:
-            return None
-        if problems:
-            return not_exposed(problems)
-        return await self._state(gateway)
+        return problems
 
     async def _is_served(self, kind: Kind) -> bool:
         found = await self._client.get_path(f"/apis/{kind.api_version}")
