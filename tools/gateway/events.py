@@ -219,10 +219,6 @@ def status(stage: GatewayStage) -> Object:
 
 
 EVENTS = (
-    Event("rolling update of the server", 2, of_servers.rolling_update),
-    Event("pod killed", 2, pod_killed, cuts=True, only_local=True),
-    Event("node drain", 2, of_servers.drained_node),
-    Event("scale-down of the server", 2, of_servers.scale_down),
     Event("configuration changed 100 times", 1, configuration_changed),
     Event("rolling update of the gateway", 1, gateway_rolling_update),
     Event("gateway scaled 2, 3, 1, 2", 1, gateway_scaled),
@@ -231,6 +227,10 @@ EVENTS = (
     Event("operator killed", 1, operator_killed),
     Event("agents killed", 1, agent_killed, only_local=True),
     Event("API server killed", 1, api_server_killed, only_local=True),
+    Event("rolling update of the server", 2, of_servers.rolling_update),
+    Event("pod killed", 2, pod_killed, cuts=True, only_local=True),
+    Event("node drain", 2, of_servers.drained_node),
+    Event("scale-down of the server", 2, of_servers.scale_down),
     Event("engine frozen", 2, engine_frozen, cuts=True, only_local=True),
     Event("from zero", 1, from_zero, idle=True),
 )

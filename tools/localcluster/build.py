@@ -88,6 +88,8 @@ PROGRAMS = {
         ),
         Program("coredns", settings.COREDNS),
         Program("pause", "1"),
+        # Stand-ins of vLLM and a load for `make bench-gateway`.
+        Program("gateway-load", "1"),
         Program(
             "promtool",
             settings.PROMETHEUS,
@@ -165,6 +167,7 @@ PROGRAMS = {
 
 _OWN_NAMES = (
     "coredns",
+    "gateway-load",
     "promtool",
     "prometheus",
     "alertmanager",

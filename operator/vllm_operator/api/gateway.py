@@ -120,6 +120,14 @@ class Cors(Model):
     )
 
 
+class GatewayService(Service):
+    """The Service in front of the gateway."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(  # type: ignore[assignment]  # another default
+        default=None, description="Port of the Service. Unset: 80, and 443 with tls."
+    )
+
+
 class GatewayNetworkPolicy(Model):
     """NetworkPolicies of the gateway."""
 
@@ -184,7 +192,9 @@ class GatewaySpec(Model):
     tracing: GatewayTracing | None = Field(default=None, description="Traces. Unset: none.")
     cors: Cors | None = Field(default=None, description="Access from browsers. Unset: none.")
     holding: Holding = Field(default_factory=Holding, description="Requests for servers without a ready replica.")
-    service: Service = Field(default_factory=Service, description="The Service in front of the gateway.")
+    service: GatewayService = Field(
+        default_factory=GatewayService, description="The Service in front of the gateway."
+    )
     exposure: Exposure | None = Field(
         default=None, description="Objects of Gateway API that lead to the gateway or to the replicas. Unset: none."
     )
@@ -202,6 +212,11 @@ class GatewaySpec(Model):
         description="Changes to the pod template (its metadata and spec), as a strategic merge patch that the "
         "operator applies last. The container agent is one of `containers`, envoy and prepare are `initContainers`.",
     )
+
+    @property
+    def service_port(self) -> int:
+        """Return the port of the Service."""
+        return self.service.port or (443 if self.tls else 80)
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(

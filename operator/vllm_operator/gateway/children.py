@@ -115,7 +115,9 @@ def _bodies(
     yield _render("role", {"name": names.name, "rules": _rules(gateway, servers, secrets)})
     yield _render("rolebinding", vars(names))
     yield _render("configmap", config)
-    yield _render("service", _service(gateway))
+    service = _render("service", _service(gateway))
+    service["spec"] |= dump_model(spec.service.spec) if spec.service.spec else {}
+    yield service
     deployment = render_template("gateway/deployment", _deployment(gateway, agent_image, config["bootstrap"]))
     yield _with_pod_template(deployment, spec)
     if spec.replicas > 1:
@@ -143,7 +145,7 @@ def layout() -> PodLayout:
 def gateway_url(gateway: VLLMGateway) -> str:
     """Return the base URL of the gateway inside the cluster."""
     scheme, standard = ("https", 443) if gateway.spec.tls else ("http", 80)
-    port = gateway.spec.service.port
+    port = gateway.spec.service_port
     host = f"{gateway_child_name(gateway.name)}.{gateway.namespace}.svc"
     return f"{scheme}://{host}" + ("" if port == standard else f":{port}")
 
@@ -162,7 +164,7 @@ def _service(gateway: VLLMGateway) -> dict[str, Any]:
         "annotations": dict(service.annotations),
         "type": service.type,
         "selector": gateway_selector_labels(gateway.name),
-        "port": service.port,
+        "port": gateway.spec.service_port,
         "node_port": service.node_port,
     }
 
