@@ -15,6 +15,7 @@ from tests.gateway.gateway_process import GatewayProcess, key_entry, server_stat
 from tests.gateway.load import Load
 from tests.gateway.requests import bearer, post
 from tests.helpers.fake_vllm_server import FakeVLLMServer
+from vllm_operator.gateway.refusals import EnvoyRefusals
 
 KEYS = (key_entry("alice", "sk-alice"),)
 AUTH = {"secrets": [{"name": "keys"}]}
@@ -73,6 +74,26 @@ async def test_a_hundred_changes_of_the_configuration_lose_no_request(replicas: 
         assert {line.split(":")[1].strip() for line in rejected.splitlines() if line} == {"0"}
     assert load.lost == {}
     assert sum(load.outcomes.values()) > 500
+
+
+async def test_a_configuration_that_envoy_refuses_is_named_and_the_former_one_serves(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
+) -> None:
+    gateway = GatewayProcess()
+    gateway.set(server_state("tiny", replicas[0]))
+    async with gateway:
+        refusals = EnvoyRefusals(gateway.layout.admin_socket)
+        await refusals.refresh()
+        assert refusals.refused == []
+        gateway.set(audit={"path": "/no/such/folder/audit.log"})
+        await gateway.until_applied("audit")
+        assert await refusals.refresh()
+        assert refusals.refused == ["listeners"]
+        assert (await post(session, gateway)).status == 200
+        gateway.set(audit={})
+        await gateway.until_applied("audit")
+        assert await refusals.refresh()
+        assert refusals.refused == []
 
 
 async def test_an_agent_that_ends_and_comes_back_loses_no_request(replicas: list[FakeVLLMServer]) -> None:

@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
+
 from vllm_operator.api.gateway_resource import VLLMGateway, parse_gateway
 from vllm_operator.api.names import gateway_child_name
 from vllm_operator.errors import ApiError, InvalidSpecError
@@ -24,6 +26,7 @@ from vllm_operator.gateway.limits.peers import PeerClients, PeerServer, peer_sec
 from vllm_operator.gateway.limits.service import LimitService
 from vllm_operator.gateway.object_cache import ObjectCache
 from vllm_operator.gateway.observe import SERVICE_LABEL, Observation, observe, ready_endpoints, secrets_of
+from vllm_operator.gateway.refusals import EnvoyRefusals
 from vllm_operator.gateway.remote import remote_states
 from vllm_operator.gateway.secret_reader import SecretReader
 from vllm_operator.gateway.wake import WakeUps
@@ -38,6 +41,8 @@ MERGE_SECONDS = 0.02
 """Seconds for which further changes are merged into one write."""
 SECRETS_SECONDS = 5.0
 """Interval at which the Secrets are read again."""
+REFUSALS_SECONDS = 5.0
+"""Interval at which Envoy is asked whether it took the files."""
 RETRY_SECONDS = 2.0
 """Seconds until a failed read is repeated."""
 WAKE_SECONDS = 1.0
@@ -99,13 +104,15 @@ class Agent:
         layout = settings.layout
         self.holder = Holder(Path(layout.hold_socket), layout.resume_socket, lambda _: self._held.set())
         self._endpoints = AgentEndpoints(self.holder)
+        self._refusals = EnvoyRefusals(layout.admin_socket)
 
     async def run(self) -> None:
         """Run until cancelled."""
         await self._start()
         try:
             async with asyncio.TaskGroup() as group:
-                for work in (self._watch(), self._write(), self._read_secrets(), self._wake()):
+                works = (self._watch(), self._write(), self._read_secrets(), self._wake(), self._watch_refusals())
+                for work in works:
                     group.create_task(work)
         finally:
             await self._stop()
@@ -222,6 +229,18 @@ class Agent:
                 await self._refresh_secrets()
             except ApiError as error:
                 logger.warning("the Secrets could not be read, the keys stay: %s", error)
+
+    async def _watch_refusals(self) -> None:
+        """Read whether Envoy took the files; the operator reads it from here."""
+        while True:
+            await asyncio.sleep(REFUSALS_SECONDS)
+            try:
+                changed = await self._refusals.refresh()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                continue
+            self._endpoints.refused = refused = self._refusals.refused
+            if changed and refused:
+                logger.warning("Envoy refuses the new %s and keeps the former: see its log", ", ".join(refused))
 
     async def _wake(self) -> None:
         while True:

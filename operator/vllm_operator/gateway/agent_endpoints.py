@@ -16,12 +16,14 @@ class AgentEndpoints:
     Attributes:
         filled: the caches were filled once, so the files of Envoy are there.
         written: files that were written.
+        refused: parts of the configuration that Envoy refuses.
     """
 
     def __init__(self, holder: Holder) -> None:
         self._holder = holder
         self.filled = False
         self.written = 0
+        self.refused: list[str] = []
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: str, port: int) -> None:
@@ -51,8 +53,8 @@ class AgentEndpoints:
         return web.Response(text="ok") if self.filled else web.Response(status=503, text="no cache yet")
 
     async def _held(self, _: web.Request) -> web.Response:
-        """Answer how many requests wait, by server; the operator asks."""
-        return web.json_response({"held": dict(self._holder.held)})
+        """Answer how many requests wait, by server, and what Envoy refuses; the operator asks."""
+        return web.json_response({"held": dict(self._holder.held), "refused": self.refused})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         lines = ["# TYPE vllm_gateway_held_requests gauge"]
@@ -66,4 +68,5 @@ class AgentEndpoints:
             for name, count in sorted(self._holder.total.items())
         ]
         lines += ["# TYPE vllm_gateway_written_files_total counter", f"vllm_gateway_written_files_total {self.written}"]
+        lines += ["# TYPE vllm_gateway_refused_parts gauge", f"vllm_gateway_refused_parts {len(self.refused)}"]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")

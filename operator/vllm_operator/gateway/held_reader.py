@@ -1,4 +1,4 @@
-"""Ask the agents of a gateway how many requests they hold."""
+"""Ask the agents of a gateway how many requests they hold, and what Envoy refuses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 
+from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.gateway.refusals import MAX_REFUSED
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
 
@@ -23,6 +25,8 @@ FRESH_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
 MAX_ANSWER_BYTES = 65_536
 MAX_PODS = 100
+MAX_TEXT = 128
+"""Characters of the name of a refused part."""
 MAX_COUNT = 1_000_000
 """Requests of one server that an agent may report. Whoever writes a VLLMGateway chooses the image of its agent."""
 
@@ -34,15 +38,20 @@ class HeldCounts:
     Attributes:
         by_server: number of requests by the name of the server, as the agents name it.
         age: seconds since the agents were asked.
+        refused: parts of the configuration that the Envoy of a pod refuses, sorted.
     """
 
     by_server: Mapping[str, int]
     age: float = 0.0
+    refused: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
         """Return the number of all requests."""
         return sum(self.by_server.values())
+
+
+NOTHING = HeldCounts({})
 
 
 class HeldReader:
@@ -74,18 +83,20 @@ class HeldReader:
         """
         asked, counts = self._answers.get(gateway, (float("-inf"), None))
         if (age := self._clock() - asked) < FRESH_SECONDS:
-            return counts and HeldCounts(counts.by_server, age)
+            return counts and replace(counts, age=age)
         addresses = sorted(address for pod in pods if (address := _address(pod)))
         answers = await asyncio.gather(*(self._ask(address) for address in addresses[:MAX_PODS]))
         found: Counter[str] = Counter()
+        refused: set[str] = set()
         for answer in answers:
-            found.update(answer or {})
+            found.update(answer.by_server if answer else {})
+            refused.update(answer.refused if answer else ())
         unknown = len(addresses) > MAX_PODS or any(answer is None for answer in answers)
-        counts = None if unknown else HeldCounts(dict(sorted((+found).items())))
+        counts = None if unknown else HeldCounts(dict(sorted((+found).items())), refused=tuple(sorted(refused)))
         self._answers[gateway] = (self._clock(), counts)
         return counts
 
-    async def _ask(self, address: str) -> dict[str, int] | None:
+    async def _ask(self, address: str) -> HeldCounts | None:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
             # A pod that never answers must not keep a connection.
@@ -96,9 +107,9 @@ class HeldReader:
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
                     return None
-                return _counts(await response.content.read(MAX_ANSWER_BYTES))
+                return _read(await response.content.read(MAX_ANSWER_BYTES))
         except aiohttp.ClientConnectorError as error:
-            return {} if isinstance(error.os_error, ConnectionRefusedError) else None
+            return NOTHING if isinstance(error.os_error, ConnectionRefusedError) else None
         except (aiohttp.ClientError, TimeoutError):
             return None
 
@@ -111,8 +122,8 @@ def _address(pod: Object) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _counts(body: bytes) -> dict[str, int] | None:
-    """Return the counts of an answer; None for one that is not of an agent."""
+def _read(body: bytes) -> HeldCounts | None:
+    """Return the content of an answer; None for one that is not of an agent."""
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -121,4 +132,9 @@ def _counts(body: bytes) -> dict[str, int] | None:
     if not isinstance(held, dict):
         return None
     counts = {str(name): count for name, count in held.items() if type(count) is int and 0 <= count <= MAX_COUNT}
-    return counts if len(counts) == len(held) else None
+    return HeldCounts(counts, refused=_texts(value.get("refused"))) if len(counts) == len(held) else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = value if isinstance(value, list) else []
+    return tuple(one_line(text)[:MAX_TEXT] for text in texts[:MAX_REFUSED] if isinstance(text, str))

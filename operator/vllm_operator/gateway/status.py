@@ -127,7 +127,8 @@ def _phase(inputs: GatewayInputs) -> str:
         return "Invalid"
     if not _ready(inputs):
         return "Pending"
-    if inputs.problems or inputs.refused or _ready(inputs) < inputs.wanted or not _has_models(inputs):
+    refused = inputs.problems or inputs.refused or (inputs.held and inputs.held.refused)
+    if refused or _ready(inputs) < inputs.wanted or not _has_models(inputs):
         return "Degraded"
     return "Serving"
 
@@ -140,6 +141,8 @@ def _message(inputs: GatewayInputs) -> str:
     parts.append(f"{_ready(inputs)}/{inputs.wanted} pods are ready")
     if inputs.resolution is not None:
         parts.append(_models_text(inputs.resolution))
+    if inputs.held and inputs.held.refused:
+        parts.insert(0, _configured(inputs.held)[2])
     if inputs.held and inputs.held.total:
         names = list(inputs.held.by_server)
         others = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -174,6 +177,7 @@ def _conditions(inputs: GatewayInputs) -> list[dict[str, Any]]:
         if _ready(inputs)
         else ("False", "NoPodReady", _deployment_trouble(inputs.deployment))
     )
+    configured = _configured(inputs.held if _ready(inputs) else None)
     complete = _is_rolled_out(inputs) and _ready(inputs) == inputs.wanted
     progressing = ("False", "Complete", "") if complete else ("True", "RollingOut", "")
     serves = complete and not inputs.problems and _has_models(inputs)
@@ -183,11 +187,22 @@ def _conditions(inputs: GatewayInputs) -> list[dict[str, Any]]:
         "Accepted": accepted,
         "ReferencesResolved": references,
         "Available": available,
+        "ConfigurationApplied": configured,
         "Progressing": progressing,
     }
     if inputs.exposed:
         rows[EXPOSED] = (inputs.exposed.status, inputs.exposed.reason, inputs.exposed.message)
     return [_condition(inputs, name, *row) for name, row in rows.items()]
+
+
+def _configured(held: HeldCounts | None) -> tuple[str, str, str]:
+    """Return status, reason and message of ConfigurationApplied."""
+    if held is None:
+        return "Unknown", "NoAnswer", "no agent answers, or not all of them"
+    if held.refused:
+        text = f"Envoy refuses the new {', '.join(held.refused)} and keeps the former: its log names the reason"
+        return "False", "ConfigurationRefused", text
+    return "True", "Applied", ""
 
 
 def _deployment_trouble(deployment: Object | None) -> str:

@@ -104,3 +104,19 @@ async def test_an_answer_counts_for_five_seconds() -> None:
     assert third.total == 0
     reader.forget("chat")
     await reader.close()
+
+
+async def test_refused_parts_of_all_agents_are_read_and_bounded() -> None:
+    reader = HeldReader()
+    answers = (
+        '{"held": {}, "refused": ["routes", "listeners"]}',
+        '{"held": {}, "refused": ["listeners", 3, "x\\ny"]}',
+        '{"held": {}, "refused": "nonsense"}',
+        '{"held": {}}',
+    )
+    async with AsyncExitStack() as stack:
+        agents = [pod(await stack.enter_async_context(fake_agent(answer))) for answer in answers]
+        counts = await reader.read("chat", agents)
+    await reader.close()
+    assert counts is not None
+    assert counts.refused == ("listeners", "routes", "x y")

@@ -56,6 +56,18 @@ def test_held_requests_are_counted_by_server_and_unknown_ones_are_absent() -> No
     assert "heldRequests" not in build_gateway_status(inputs())
 
 
+def test_a_configuration_that_envoy_refuses_is_named() -> None:
+    status = build_gateway_status(inputs(held=HeldCounts({}, refused=("listeners",))))
+    GatewayStatus.model_validate(status)
+    found = condition({"status": status}, "ConfigurationApplied")
+    assert (found["status"], found["reason"]) == ("False", "ConfigurationRefused")
+    assert status["message"].startswith("Envoy refuses the new listeners and keeps the former")
+    assert status["phase"] == "Degraded"
+    for counts, ready, expected in ((HeldCounts({}), 2, "True"), (HeldCounts({}), 0, "Unknown"), (None, 2, "Unknown")):
+        status = build_gateway_status(inputs(held=counts, deployment=deployment(ready)))
+        assert condition({"status": status}, "ConfigurationApplied")["status"] == expected
+
+
 def test_the_same_inputs_give_the_same_status_later() -> None:
     first = build_gateway_status(inputs())
     assert build_gateway_status(inputs(previous=first, now=datetime(2027, 1, 1, tzinfo=UTC))) == first
