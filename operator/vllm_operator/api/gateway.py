@@ -192,9 +192,7 @@ class GatewaySpec(Model):
     tracing: GatewayTracing | None = Field(default=None, description="Traces. Unset: none.")
     cors: Cors | None = Field(default=None, description="Access from browsers. Unset: none.")
     holding: Holding = Field(default_factory=Holding, description="Requests for servers without a ready replica.")
-    service: GatewayService = Field(
-        default_factory=GatewayService, description="The Service in front of the gateway."
-    )
+    service: GatewayService = Field(default_factory=GatewayService, description="The Service in front of the gateway.")
     exposure: Exposure | None = Field(
         default=None, description="Objects of Gateway API that lead to the gateway or to the replicas. Unset: none."
     )

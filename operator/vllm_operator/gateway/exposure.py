@@ -45,7 +45,7 @@ def _bodies(gateway: VLLMGateway, servers: Sequence[str]) -> Iterator[dict[str, 
             "name": gateway_child_name(gateway.name),
             "parents": [_parent(reference) for reference in route.parent_refs],
             "hostnames": list(route.hostnames) or None,
-            "port": gateway.spec.service.port,
+            "port": gateway.spec.service_port,
         }
         yield render_template("gateway/httproute", SimpleNamespace(**values))
     if pools := exposure.inference_pools:
