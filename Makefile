@@ -67,11 +67,11 @@ chart: setup ## The Helm charts: lint, values, golden files, and releases on a r
 	$(RUN) pytest tests/chart -q -n 2 --dist loadfile
 
 .PHONY: chart-test
-chart-test: chart ## The same, then releases under load on the whole cluster with real vLLM (CHART_JSON=FILE)
-	$(RUN) pytest tests/e2e/chart/test_install_paths.py -q
+chart-test: chart ## The same, then each way to install, on the whole cluster with real vLLM: Helm, kubectl, kustomize, Argo CD, Flux (CHART_JSON=FILE)
+	$(RUN) pytest tests/e2e/chart -q
 
 .PHONY: gitops-test
-gitops-test: setup ## Argo CD itself, built from its Go module: health, differences, waves, an image update (6 minutes, 7 more the first time)
+gitops-test: setup ## Argo CD and Flux themselves, built from their Go modules: health, differences, order, an image update (9 minutes, 25 more the first time)
 	$(RUN) pytest tests/gitops -q
 
 .PHONY: test-api

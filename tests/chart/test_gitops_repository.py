@@ -86,7 +86,7 @@ def test_route_divides_the_requests_between_both_services() -> None:
 
 def test_values_of_the_operator_are_accepted(helm4: Helm) -> None:
     values = yaml.safe_load((SAMPLE / "operator" / "values.yaml").read_text())
-    (release,) = [body for body in documents("flux/operator.yaml") if body["kind"] == "HelmRelease"]
+    (release,) = [body for body in documents("flux/operator/operator.yaml") if body["kind"] == "HelmRelease"]
 
     for one in (values, release["spec"]["values"]):
         objects = helm4.template(OPERATOR, release="vllm-operator", namespace="vllm-operator-system", values=one)
@@ -95,10 +95,10 @@ def test_values_of_the_operator_are_accepted(helm4: Helm) -> None:
 
 
 def test_flux_and_argo_cd_apply_folders_that_exist() -> None:
-    flux = next(body for body in documents("flux/models.yaml") if body["kind"] == "Kustomization")
+    flux = [body for body in documents("flux/fleet.yaml") if body["kind"] == "Kustomization"]
     operator, models = documents("argocd/applications.yaml")
 
-    for path in (flux["spec"]["path"], models["spec"]["source"]["path"]):
+    for path in (*(one["spec"]["path"] for one in flux), models["spec"]["source"]["path"]):
         assert (SAMPLE / path / "kustomization.yaml").is_file()
     for path in operator["spec"]["sources"][0]["helm"]["valueFiles"]:
         assert (SAMPLE / path.removeprefix("$fleet/")).is_file()
@@ -107,7 +107,8 @@ def test_flux_and_argo_cd_apply_folders_that_exist() -> None:
     assert applied - {root["spec"]["source"]["directory"]["exclude"]} == {"applications.yaml"}
     waves = [int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for one in (operator, models)]
     assert waves == sorted(set(waves)), "the CRD is there before the first server"
-    assert flux["spec"]["wait"] is True
+    assert [one["spec"]["wait"] for one in flux] == [True, True]
+    assert flux[1]["spec"]["dependsOn"] == [{"name": flux[0]["metadata"]["name"]}]
 
 
 def test_every_folder_is_part_of_an_environment() -> None:

@@ -27,6 +27,25 @@ def root(url: str) -> Object:
     return found
 
 
+def write_flux_sample(fleet: Repository, environment: str) -> list[Object]:
+    """Write the sample and the chart, without a commit; return what its user applies for this environment of Flux.
+
+    The chart comes from the repository itself, in place of a registry.
+    """
+    fleet.copy(SAMPLE, "")
+    fleet.copy(OPERATOR, "charts/vllm-operator")
+    bodies = list(yaml.safe_load_all((SAMPLE / "flux" / "operator" / "operator.yaml").read_text()))
+    (release,) = [body for body in bodies if body["kind"] == "HelmRelease"]
+    del release["spec"]["chartRef"]
+    source, operator, models = yaml.safe_load_all((SAMPLE / "flux" / "fleet.yaml").read_text())
+    reference = {"kind": source["kind"], "name": source["metadata"]["name"]}
+    release["spec"]["chart"] = {"spec": {"chart": "charts/vllm-operator", "sourceRef": reference}}
+    fleet.write("flux/operator/operator.yaml", release)
+    source["spec"] |= {"url": fleet.url, "ref": {"branch": BRANCH}}
+    models["spec"]["path"] = f"./{environment}"
+    return [source, operator, models]
+
+
 def _applications(url: str, environment: str) -> list[Object]:
     operator, models = yaml.safe_load_all((SAMPLE / "argocd" / "applications.yaml").read_text())
     chart, values = operator["spec"]["sources"]

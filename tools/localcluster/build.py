@@ -67,6 +67,12 @@ LATER_GO = "go1.27.3"
 """Toolchain of modules that need a later Go than the installed one; the go command fetches it as a module."""
 ARGOCD_PARTS = ("argocd-application-controller", "argocd-git-ask-pass", "argocd-redis", "argocd-repo-server")
 
+FLUX = {
+    "source-controller": settings.FLUX_SOURCE,
+    "kustomize-controller": settings.FLUX_KUSTOMIZE,
+    "helm-controller": settings.FLUX_HELM,
+}
+
 PROGRAMS = {
     program.name: program
     for program in (
@@ -155,6 +161,7 @@ PROGRAMS = {
             packages=("k8s.io/kube-state-metrics/v2",),
         ),
         Program("argocd", settings.ARGOCD, links=ARGOCD_PARTS, toolchain=LATER_GO),
+        *(Program(f"flux-{name}", version, (f"github.com/fluxcd/{name}",)) for name, version in FLUX.items()),
         Program("kind", settings.KIND, packages=("sigs.k8s.io/kind",), remote=True),
         Program(
             "actionlint",
@@ -181,6 +188,7 @@ _OWN_NAMES = (
     "actionlint",
     "docker-compose",
     "argocd",
+    *(f"flux-{name}" for name in FLUX),
 )
 # Executables that `tool NAME` finds, and the program that each belongs to.
 TOOLS = {
@@ -197,6 +205,7 @@ CRD_MODULES = {
         "example/prometheus-operator-crd",
     ),
     "argocd": (f"github.com/argoproj/argo-cd/v3@v{settings.ARGOCD}", "manifests/crds"),
+    **{f"flux-{name}": (f"github.com/fluxcd/{name}@v{version}", "config/crd/bases") for name, version in FLUX.items()},
     "keda": (f"github.com/kedacore/keda/v2@v{settings.KEDA}", "config/crd/bases"),
     "gateway-api": (f"sigs.k8s.io/gateway-api@v{settings.GATEWAY_API}", "config/crd/standard"),
     "karpenter": (f"github.com/aws/karpenter-provider-aws@v{settings.KARPENTER}", "pkg/apis/crds"),
