@@ -213,6 +213,8 @@ def test_refused_references_and_foreign_children_are_named(kube: Kube) -> None:
     [
         ({"routing": "Random"}, "Unsupported value"),
         ({"auth": {}}, "auth needs a source of keys"),
+        ({"auth": {"jwt": {"issuer": "https://x", "audiences": ["a"]}}}, "set jwksUri or jwks"),
+        ({"auth": {"jwt": {"issuer": "https://x", "audiences": [], "jwks": "{}"}}}, "at least 1"),
         ({"limits": [{"key": "alice"}]}, "a limit needs a number"),
         ({"limits": [{"key": "alice", "concurrent": 3}]}, "limits of a key need spec.auth"),
         ({"models": [{"name": "m", "servers": [{"name": "a", "weight": 0}]}]}, "a weight above 0"),

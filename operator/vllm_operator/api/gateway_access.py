@@ -1,4 +1,4 @@
-"""API keys and limits of a gateway."""
+"""API keys, tokens and limits of a gateway."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ Timestamp = Annotated[
 ]
 """A time (RFC 3339)."""
 
+Audience = Annotated[str, Field(min_length=1, max_length=1024)]
+JwksUrl = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!-~]*$")
+]
 Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
@@ -44,8 +48,42 @@ class ClientKey(Model):
     )
 
 
+class Jwt(Model):
+    """Tokens of an identity provider (JSON Web Tokens, as OpenID Connect issues them)."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
+        description="Issuer of the tokens, as their claim `iss` names it, such as https://login.example.com."
+    )
+    audiences: Annotated[list[Audience], Field(min_length=1, max_length=16)] = Field(
+        description="Values of the claim `aud` that are accepted: tokens for other programs are refused."
+    )
+    jwks_uri: JwksUrl | None = Field(
+        default=None,
+        description="URL of the public keys of the issuer (JWKS), which are read every five minutes. Unset: jwks.",
+    )
+    jwks: Annotated[str, Field(max_length=65_536)] | None = Field(
+        default=None, description="The public keys themselves, as JSON. Unset: those at jwksUri."
+    )
+    id_claim: Annotated[str, Field(max_length=256, pattern=r"^[!-~]+$")] = Field(
+        default="sub",
+        description="Claim that names the client; logs and limits show it as `jwt:` with its value.",
+    )
+    models_claim: Annotated[str, Field(max_length=256, pattern=r"^[!-~]+$")] | None = Field(
+        default=None,
+        description="Claim with the models that the client may use: a list, or names with spaces between them. A token "
+        "without it may use none. Unset: all models.",
+    )
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "has(self.jwksUri) != has(self.jwks)",
+            "auth.jwt needs the public keys of the issuer once: set jwksUri or jwks",
+        ),
+    )
+
+
 class Auth(Model):
-    """API keys of the clients."""
+    """API keys of the clients, or tokens of an identity provider."""
 
     api_keys: Annotated[list[ClientKey], Field(max_length=1000), ListMap("id")] = Field(
         default_factory=list, description="Keys one by one."
@@ -55,11 +93,13 @@ class Auth(Model):
         description="Secrets with many keys. Each entry is one key: its name is the id, and its value is the API key, "
         "`sha256:` with its SHA-256, or a JSON object with `key` or `sha256`, `models` and `expiresAt`.",
     )
+    jwt: Jwt | None = Field(default=None, description="Tokens of an identity provider. Unset: none are accepted.")
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
-            "has(self.apiKeys) && self.apiKeys.size() > 0 || has(self.secrets) && self.secrets.size() > 0",
-            "auth needs a source of keys: set auth.apiKeys or auth.secrets, or remove auth",
+            "has(self.apiKeys) && self.apiKeys.size() > 0 || has(self.secrets) && self.secrets.size() > 0 || "
+            "has(self.jwt)",
+            "auth needs a source of keys: set auth.apiKeys, auth.secrets or auth.jwt, or remove auth",
         ),
     )
 
@@ -67,8 +107,9 @@ class Auth(Model):
 class Limit(Model):
     """A limit for each key, or for one of them."""
 
-    key: Annotated[str, Field(max_length=128, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._@-]*)$")] = Field(
-        default="*", description="Id of the key; * for each key, counted one by one."
+    key: Annotated[str, Field(max_length=128, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._@|:/-]*)$")] = Field(
+        default="*",
+        description="Id of the key, or `jwt:` with the client of a token; * for each of them, counted one by one.",
     )
     model: Annotated[str, Field(max_length=253, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._:/@-]*)$")] = Field(
         default="*", description="Model that is counted; * for all models together."

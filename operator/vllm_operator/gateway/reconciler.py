@@ -14,6 +14,7 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.applier import GatewayApplier
 from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.envoy.jwt import check_jwks
 from vllm_operator.gateway.exposure import ExposureApplier
 from vllm_operator.gateway.held_reader import HeldCounts, HeldReader
 from vllm_operator.gateway.keys import SecretData
@@ -168,6 +169,7 @@ class GatewayReconciler:
                 "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
                 "PodTemplateForbidden",
             )
+        check_jwks(gateway.spec.auth)
 
     async def _check_pod_secrets(self, gateway: VLLMGateway) -> tuple[str, ...]:
         """Return the Secrets of the pods that do not exist.

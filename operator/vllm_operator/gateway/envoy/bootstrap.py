@@ -8,6 +8,8 @@ from vllm_operator.gateway.envoy.names import ADMIN_CLUSTER, LIMITS_CLUSTER, TYP
 
 MAX_CONNECTIONS = 20_000
 """Connections of clients to one pod. Each takes some 60 kB with an open stream (measured)."""
+MAX_ANSWER_BYTES = 4_194_304
+"""Bytes of an answer that Envoy itself reads, such as the public keys of an issuer of tokens."""
 PREMATURE_RESETS = 200
 """Streams that a client may reset early before Envoy closes its connection (HTTP/2 rapid reset)."""
 
@@ -41,6 +43,7 @@ def bootstrap(layout: PodLayout, name: str, max_heap_bytes: int | None = None) -
                     "static_layer": {
                         "overload.premature_reset_total_stream_count": PREMATURE_RESETS,
                         "http.max_requests_per_io_cycle": 16,
+                        "http.async_response_buffer_limit": MAX_ANSWER_BYTES,
                     },
                 }
             ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_cluster
+from vllm_operator.gateway.envoy.jwt import JWKS_CLUSTER, jwks_cluster
 from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
 from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.envoy.routes import resume_routes, routes
@@ -47,6 +48,8 @@ def build_files(layout: PodLayout, snapshot: GatewaySnapshot, resolution: Resolu
     if spec.tracing:
         collector = tracing_cluster(spec.tracing.endpoint)
         clusters[collector["name"]] = collector
+    if spec.auth and spec.auth.jwt and spec.auth.jwt.jwks_uri:
+        clusters[JWKS_CLUSTER] = jwks_cluster(spec.auth.jwt.jwks_uri)
     holds = spec.holding.timeout_seconds > 0
     return EnvoyFiles(
         endpoints={

@@ -237,6 +237,7 @@ local function quoted(text)
 end
 
 local function refuse(h, status, kind, message, headers)
+  h:headers():replace("x-vllm-gateway-refused", "1")
   local all = {[":status"] = tostring(status), ["content-type"] = "application/json"}
   for name, value in pairs(headers or {}) do all[name] = value end
   h:respond(all, '{"error":{"message":' .. quoted(message) .. ',"type":"' .. kind .. '","param":null,"code":' .. status .. "}}")
@@ -250,8 +251,29 @@ local known, now_of = {}, os.time -- keys that were found by their hash
 -- Ids of requests: unique among the threads of a process by the address, and among processes by the time.
 local salt, count = (tostring({}):match("0x(%x+)") or "0") .. format("-%x-", os.time()), 0
 
+-- Return who a verified token names; or nil, and the reason.
+local function token_owner(claims)
+  local id = claims[config.jwt.id]
+  if type(id) ~= "string" or #id > 120 or not find(id, "^[%w][%w._@|:/-]*$") then
+    return nil, "the claim " .. config.jwt.id .. " of the token is no id of a client: it may have letters, digits and . _ @ | : / -"
+  end
+  local owner = {id = "jwt:" .. id}
+  if config.jwt.models then
+    owner.models = {}
+    local listed = claims[config.jwt.models]
+    if type(listed) == "string" then
+      for name in string.gmatch(listed, "%S+") do owner.models[name] = true end
+    elseif type(listed) == "table" then
+      for _, name in pairs(listed) do
+        if type(name) == "string" then owner.models[name] = true end
+      end
+    end
+  end
+  return owner
+end
+
 -- Return who sends a request; or nil, and the reason.
-local function identify(headers, path)
+local function identify(h, headers, path)
   if not config.auth then return ANONYMOUS end
   local query = find(path, "?", 1, true)
   if query then
@@ -264,6 +286,18 @@ local function identify(headers, path)
   local value = headers:get("authorization")
   local token = value and value:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)$") or headers:get("x-api-key")
   if not token then return nil, "no API key: send the header 'Authorization: Bearer KEY'" end
+  if config.jwt then
+    local result = h:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn") or {}
+    if result.claims then return token_owner(result.claims) end
+    -- A token without a signature has an empty last part.
+    if result.failure and find(token, "^[%w_-]+%.[%w_-]+%.[%w_-]*$") then
+      local why = tostring(result.failure.message)
+      if find(why, "Jwks", 1, true) and find(why, "fetch", 1, true) then
+        return nil, "the keys of the issuer of the token could not be read: try again", 503
+      end
+      return nil, "the token is not valid: " .. why
+    end
+  end
   if #token > MAX_KEY_BYTES then return nil, "the API key is not valid" end
   local entry = known[token]
   if not entry then
@@ -371,7 +405,8 @@ end
 function envoy_on_request(h)
   local headers = h:headers()
   local path, method = headers:get(":path") or "", headers:get(":method")
-  local key, reason = identify(headers, path)
+  local key, reason, status = identify(h, headers, path)
+  if status then return refuse(h, status, "ServiceUnavailableError", reason, {["retry-after"] = "5"}) end
   if not key then return refuse(h, 401, "AuthenticationError", reason, {["www-authenticate"] = "Bearer"}) end
   count = count + 1
   headers:replace("x-vllm-gateway-request", salt .. count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllm_operator.api.gateway import GatewaySpec
+from vllm_operator.gateway.envoy.jwt import jwt_filter
 from vllm_operator.gateway.envoy.names import (
     ADMIN_CLUSTER,
     KEY_HEADER,
@@ -12,6 +13,7 @@ from vllm_operator.gateway.envoy.names import (
     METADATA,
     MODEL_HEADER,
     OWN_HEADERS,
+    REFUSED_HEADER,
     RESUME_ROUTES,
     TRACING_CLUSTER,
     TYPE,
@@ -157,6 +159,8 @@ def _filters(spec: GatewaySpec) -> list[dict[str, Any]]:
             suppress_envoy_headers=True,
         ),
     ]
+    if spec.auth and spec.auth.jwt:
+        filters.insert(0, jwt_filter(spec.auth.jwt))
     if spec.cors:
         filters.insert(0, extension(http + "cors", "envoy.extensions.filters.http.cors.v3.Cors"))
     return filters
@@ -177,8 +181,11 @@ def _local_replies() -> dict[str, Any]:
 def _mapper(status: int, kind: str, message: str) -> dict[str, Any]:
     error = {"message": message, "type": kind, "param": None, "code": status}
     comparison = {"op": "EQ", "value": {"default_value": status, "runtime_key": f"gateway.status_{status}"}}
+    # A refusal of the Lua filter has its own words.
+    own = {"name": REFUSED_HEADER, "present_match": True, "invert_match": True}
+    filters = [{"status_code_filter": {"comparison": comparison}}, {"header_filter": {"header": own}}]
     return {
-        "filter": {"status_code_filter": {"comparison": comparison}},
+        "filter": {"and_filter": {"filters": filters}},
         "body_format_override": {"json_format": {"error": error}, "content_type": "application/json"},
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vllm_operator.api.gateway_access import Limit
+from vllm_operator.api.gateway_access import Jwt, Limit
 from vllm_operator.gateway.models import ModelRoute, ModelTarget, Resolution
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
@@ -63,6 +63,7 @@ def lua_config(snapshot: GatewaySnapshot, resolution: Resolution) -> dict[str, A
         "metered": _rules(limit for limit in spec.limits if limit.tokens_per_minute is not None),
         "audit": spec.audit is not None,
         "holds": spec.holding.timeout_seconds > 0,
+        **({"jwt": _jwt(spec.auth.jwt)} if spec.auth and spec.auth.jwt else {}),
     }
 
 
@@ -70,6 +71,10 @@ def is_counted(limit: Limit) -> bool:
     """Return whether the agent counts for a limit."""
     counts = (limit.requests_per_minute, limit.tokens_per_minute, limit.concurrent)
     return any(count is not None for count in counts)
+
+
+def _jwt(jwt: Jwt) -> dict[str, Any]:
+    return {"id": jwt.id_claim, **({"models": jwt.models_claim} if jwt.models_claim else {})}
 
 
 def _key(identity: str, models: Iterable[str], expires: int | None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ BYTES_HEADER = "x-vllm-gateway-bytes"
 """Bytes of a body that came without a length, for the agent."""
 COMMENTS_HEADER = "x-vllm-hold-comments"
 """Header by which a client asks for comments while its stream is held, with the seconds between two of them."""
+REFUSED_HEADER = "x-vllm-gateway-refused"
+"""Set on a request that the Lua filter refuses with its own words."""
 REQUEST_HEADER = "x-vllm-gateway-request"
 """Id of a request for the agent. Envoy keeps an x-request-id that a client in the cluster sends, so it may repeat."""
 OWN_HEADERS = (
@@ -30,6 +32,7 @@ OWN_HEADERS = (
     MODEL_HEADER,
     HOLD_HEADER,
     BYTES_HEADER,
+    REFUSED_HEADER,
     REQUEST_HEADER,
 )
 """Headers that the gateway sets. Those of clients are removed before anything reads them."""
