@@ -14,13 +14,13 @@ from vllm_operator.api.problem import Problem
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.applier import GatewayApplier
 from vllm_operator.gateway.children import gateway_url, render_gateway
-from vllm_operator.gateway.envoy.jwt import check_jwks
 from vllm_operator.gateway.exposure import ExposureApplier
 from vllm_operator.gateway.held_reader import HeldCounts, HeldReader
 from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.pod_secrets import pod_secrets
+from vllm_operator.gateway.public_keys import has_public_key
 from vllm_operator.gateway.remote import Neighbours, RemoteServers, find_remote, missing_keys, remote_states
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
@@ -169,7 +169,12 @@ class GatewayReconciler:
                 "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
                 "PodTemplateForbidden",
             )
-        check_jwks(gateway.spec.auth)
+        jwt = gateway.spec.auth.jwt if gateway.spec.auth else None
+        if jwt and jwt.jwks is not None and not has_public_key(jwt.jwks):
+            raise InvalidSpecError(
+                "spec.auth.jwt.jwks",
+                'no JSON Web Key Set of public keys: copy what the issuer publishes, {"keys": [{"kty": "RSA", …}]}',
+            )
 
     async def _check_pod_secrets(self, gateway: VLLMGateway) -> tuple[str, ...]:
         """Return the Secrets of the pods that do not exist.

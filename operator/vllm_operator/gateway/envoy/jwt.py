@@ -5,12 +5,10 @@ The filter refuses nothing. It hands the claims of a verified token to the Lua f
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from vllm_operator.api.gateway_access import Auth, Jwt
-from vllm_operator.errors import InvalidSpecError
+from vllm_operator.api.gateway_access import Jwt
 from vllm_operator.gateway.envoy.names import TYPE, extension
 
 JWKS_CLUSTER = "jwks"
@@ -25,34 +23,6 @@ KEYS_SECONDS = 300
 """Seconds for which the keys of an issuer are used before they are read again."""
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """Certificate authorities in the image of Envoy, as in every image that is based on Debian."""
-PUBLIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
-"""Key types of RFC 7518 and RFC 8037 with a public key; `oct` is a shared secret."""
-
-
-def check_jwks(auth: Auth | None) -> None:
-    """Refuse public keys that Envoy would refuse together with the whole listener.
-
-    Raises:
-        InvalidSpecError: they are no JSON Web Key Set of public keys.
-    """
-    if auth is None or auth.jwt is None or auth.jwt.jwks is None:
-        return
-    if not _is_key_set(auth.jwt.jwks):
-        raise InvalidSpecError(
-            "spec.auth.jwt.jwks",
-            'no JSON Web Key Set of public keys: copy what the issuer publishes, {"keys": [{"kty": "RSA", …}]}',
-        )
-
-
-def _is_key_set(text: str) -> bool:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    keys = value.get("keys") if isinstance(value, dict) else None
-    if not isinstance(keys, list) or not keys:
-        return False
-    return all(isinstance(key, dict) and key.get("kty") in PUBLIC_KEY_TYPES for key in keys)
 
 
 def jwt_filter(jwt: Jwt) -> dict[str, Any]:

@@ -1,41 +1,6 @@
 from __future__ import annotations
 
-import json
-
-import pytest
-
-from vllm_operator.api.gateway_access import Auth
-from vllm_operator.errors import InvalidSpecError
-from vllm_operator.gateway.envoy.jwt import check_jwks, jwks_cluster
-
-
-def auth(jwks: str) -> Auth:
-    return Auth.model_validate({"jwt": {"issuer": "https://x", "audiences": ["a"], "jwks": jwks}})
-
-
-@pytest.mark.parametrize(
-    "jwks",
-    [
-        "",
-        "[]",
-        "{",
-        "{}",
-        '{"keys": []}',
-        '{"keys": [5]}',
-        '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}',
-        '{"keys": {"kty": "RSA"}}',
-        "[" * 60_000,
-    ],
-)
-def test_what_is_no_set_of_public_keys_is_refused(jwks: str) -> None:
-    with pytest.raises(InvalidSpecError) as error:
-        check_jwks(auth(jwks))
-    assert error.value.field == "spec.auth.jwt.jwks"
-
-
-def test_a_set_of_public_keys_is_accepted() -> None:
-    check_jwks(auth(json.dumps({"keys": [{"kty": "RSA", "n": "x", "e": "AQAB"}, {"kty": "EC"}]})))
-    check_jwks(None)
+from vllm_operator.gateway.envoy.jwt import jwks_cluster
 
 
 def test_an_issuer_with_https_is_verified() -> None:
