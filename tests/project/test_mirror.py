@@ -25,7 +25,6 @@ ELSEWHERE: dict[str, str] = {
     "gateway/envoy/bootstrap.py": _REAL_ENVOY,
     "gateway/envoy/build.py": _REAL_ENVOY,
     "gateway/envoy/clusters.py": _REAL_ENVOY,
-    "gateway/envoy/jwt.py": "tests/gateway/test_jwt.py shows it with the real Envoy",
     "gateway/envoy/listeners.py": _REAL_ENVOY,
     "gateway/envoy/routes.py": _REAL_ENVOY,
     "gateway/exposure.py": "tests/gateway/test_exposure.py shows it on a real API server",
