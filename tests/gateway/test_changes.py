@@ -13,29 +13,54 @@ import pytest
 
 from tests.gateway.gateway_process import GatewayProcess, key_entry, server_state
 from tests.gateway.load import Load
-from tests.gateway.requests import bearer, post
+from tests.gateway.requests import bearer, chat, post
 from tests.helpers.fake_vllm_server import FakeVLLMServer
+from vllm_operator.gateway.envoy.clusters import MAX_WATCHED
 from vllm_operator.gateway.refusals import EnvoyRefusals
 
 KEYS = (key_entry("alice", "sk-alice"),)
 AUTH = {"secrets": [{"name": "keys"}]}
 
 
-async def test_replicas_that_come_and_go_lose_no_request(replicas: list[FakeVLLMServer]) -> None:
+@pytest.mark.parametrize("others", [0, 300])
+async def test_replicas_that_come_and_go_lose_no_request(replicas: list[FakeVLLMServer], others: int) -> None:
+    # With many servers, the endpoints of most are parts of their clusters: Envoy can watch only a few files.
+    more = [server_state(f"other-{number:03}", replicas[0]) for number in range(others)]
     gateway = GatewayProcess()
-    gateway.set(server_state("tiny", *replicas))
+    gateway.set(*more, server_state("tiny", *replicas))
     async with gateway, Load(gateway.url) as load:
         for number in range(15):
             leaving = replicas[number % 3]
-            gateway.set(server_state("tiny", *(replica for replica in replicas if replica is not leaving)))
+            gateway.set(*more, server_state("tiny", *(replica for replica in replicas if replica is not leaving)))
             await asyncio.sleep(0.4)
             await leaving.__aexit__()
             await asyncio.sleep(0.1)
             await leaving.__aenter__()
-            gateway.set(server_state("tiny", *replicas))
+            gateway.set(*more, server_state("tiny", *replicas))
             await asyncio.sleep(0.2)
     assert load.lost == {}
     assert sum(load.outcomes.values()) > 500
+
+
+@pytest.mark.parametrize("others", [0, MAX_WATCHED])
+async def test_streams_go_on_while_endpoints_change(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer], others: int
+) -> None:
+    more = [server_state(f"other-{number:03}", replicas[0]) for number in range(others)]
+    replicas[0].word_seconds, replicas[0].words = 0.3, ("word",) * 8
+    gateway = GatewayProcess()
+    gateway.set(*more, server_state("tiny", replicas[0]))
+    async with gateway:
+        streams = [asyncio.create_task(post(session, gateway, chat(stream=True))) for _ in range(5)]
+        for chosen in (replicas[:2], replicas[1:], replicas, replicas[:1], []):
+            await asyncio.sleep(0.4)
+            gateway.set(*more, server_state("tiny", *chosen))
+        assert all("[DONE]" in answer.text for answer in await asyncio.gather(*streams))
+        waiting = asyncio.create_task(post(session, gateway, chat()))
+        await asyncio.sleep(0.5)
+        assert gateway.holder.held == {"tiny": 1}
+        gateway.set(*more, server_state("tiny", replicas[1]))
+        assert (await waiting).status == 200
 
 
 async def test_a_replica_that_ends_without_a_word_loses_only_its_open_streams(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_operator.gateway.envoy.build import EnvoyFiles
+from vllm_operator.gateway.envoy.clusters import with_endpoints
 
 RETIRE_SECONDS = 3600.0
 """Seconds for which a cluster that no route names any more stays: streams may still run in it."""
@@ -33,6 +34,7 @@ class XdsFiles:
         self._written: dict[str, str] = {}
         self._retired: dict[str, tuple[float, dict[str, Any]]] = {}
         self._clusters: dict[str, dict[str, Any]] = {}
+        self._endpoints: dict[str, dict[str, Any]] = {}
 
     def write(self, files: EnvoyFiles) -> list[str]:
         """Write what changed; return the paths of the files that were written.
@@ -41,15 +43,20 @@ class XdsFiles:
         """
         written = []
         for name, assignment in files.endpoints.items():
+            if files.clusters[name]["type"] != "EDS":
+                continue
             written += self._put(f"eds-{name}/eds.json", [assignment])
         for name in set(self._clusters) - set(files.clusters):
-            self._retired[name] = (self._clock() + RETIRE_SECONDS, self._clusters[name])
+            body = self._clusters[name]
+            # A file that nobody needs must not be watched.
+            body = with_endpoints(body, self._endpoints[name]) if body["type"] == "EDS" else body
+            self._retired[name] = (self._clock() + RETIRE_SECONDS, body)
         self._retired = {
             name: (until, body)
             for name, (until, body) in self._retired.items()
             if name not in files.clusters and until > self._clock()
         }
-        self._clusters = dict(files.clusters)
+        self._clusters, self._endpoints = dict(files.clusters), dict(files.endpoints)
         kept = {name: body for name, (_, body) in self._retired.items()}
         everything = {**kept, **files.clusters}
         written += self._put("cds/cds.json", [everything[name] for name in sorted(everything)])

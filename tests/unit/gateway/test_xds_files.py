@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.envoy.build import EnvoyFiles, build_files
+from vllm_operator.gateway.envoy.clusters import MAX_WATCHED
 from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.gateway.snapshot import GatewayServer, GatewaySnapshot, ReplicaEndpoint
 from vllm_operator.gateway.xds_files import RETIRE_SECONDS, XdsFiles, prepare_folder
@@ -57,3 +58,15 @@ def test_a_prepared_folder_has_empty_files_and_keeps_those_that_are_there(tmp_pa
     XdsFiles(tmp_path).write(files("a"))
     prepare_folder(tmp_path)
     assert json.loads((tmp_path / "cds" / "cds.json").read_text())["resources"]
+
+
+def test_few_files_are_watched_however_many_servers_there_are(tmp_path: Path) -> None:
+    xds = XdsFiles(tmp_path)
+    for first in (0, 500):
+        xds.write(files(*(f"s{number:03}" for number in range(first, first + 300))))
+        clusters = json.loads((tmp_path / "cds" / "cds.json").read_text())["resources"]
+        assert sum(one["type"] == "EDS" for one in clusters) == MAX_WATCHED
+        for one in clusters:
+            [replicas, _] = one.get("load_assignment", {"endpoints": [{"lb_endpoints": [0]}, {}]})["endpoints"]
+            assert len(replicas["lb_endpoints"]) == 1
+    assert len(clusters) == 600

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.gateway.envoy.clusters import cluster, endpoints, tracing_cluster
+from vllm_operator.gateway.envoy.clusters import MAX_WATCHED, cluster, endpoints, tracing_cluster, with_endpoints
 from vllm_operator.gateway.envoy.jwt import JWKS_CLUSTER, jwks_cluster
 from vllm_operator.gateway.envoy.listeners import listeners, tls_secret
 from vllm_operator.gateway.envoy.names import PodLayout
@@ -42,22 +42,21 @@ def build_files(layout: PodLayout, snapshot: GatewaySnapshot, resolution: Resolu
     resolution = resolution or resolve_models(spec, snapshot.servers)
     used = sorted(_used_clusters(resolution))
     by_name = {server.name: server for server in snapshot.servers}
-    clusters = {
-        cluster_name(name, routing): cluster(layout, cluster_name(name, routing), routing) for name, routing in used
+    holds = spec.holding.timeout_seconds > 0
+    assignments = {
+        (found := cluster_name(name, routing)): endpoints(layout, found, by_name[name].endpoints, holds=holds)
+        for name, routing in used
     }
+    clusters = {(found := cluster_name(name, routing)): cluster(layout, found, routing) for name, routing in used}
+    for name in sorted(assignments)[MAX_WATCHED:]:
+        clusters[name] = with_endpoints(clusters[name], assignments[name])
     if spec.tracing:
         collector = tracing_cluster(spec.tracing.endpoint)
         clusters[collector["name"]] = collector
     if spec.auth and spec.auth.jwt and spec.auth.jwt.jwks_uri:
         clusters[JWKS_CLUSTER] = jwks_cluster(spec.auth.jwt.jwks_uri)
-    holds = spec.holding.timeout_seconds > 0
     return EnvoyFiles(
-        endpoints={
-            cluster_name(name, routing): endpoints(
-                layout, cluster_name(name, routing), by_name[name].endpoints, holds=holds
-            )
-            for name, routing in used
-        },
+        endpoints=assignments,
         clusters=clusters,
         routes=routes(snapshot, resolution),
         resume=resume_routes(spec),

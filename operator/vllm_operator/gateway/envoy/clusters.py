@@ -16,6 +16,10 @@ tokens in the prefix cache, of 82.5 % possible; 125 gives 78 %, 200 gives 81.9 %
 CHOICES = 4
 """Replicas of which the one with the fewest requests is taken."""
 UNBOUNDED = 100_000
+MAX_WATCHED = 16
+"""Clusters whose endpoints are files. Envoy takes an inotify instance for each, Linux gives 128 to all processes of a
+user on a node by default, and without one Envoy ends. The endpoints of further clusters are parts of cds.json: their
+change replaces the cluster, and so its counts of open requests begin again."""
 
 
 def _policy(routing: str) -> dict[str, Any]:
@@ -71,6 +75,13 @@ def cluster(layout: PodLayout, name: str, routing: str) -> dict[str, Any]:
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "load_balancing_policy": {"policies": [{"typed_extension_config": _policy(routing)}]},
     }
+
+
+def with_endpoints(body: dict[str, Any], assignment: dict[str, Any]) -> dict[str, Any]:
+    """Return a cluster that holds its endpoints itself, instead of in a file that Envoy watches."""
+    kept = {key: value for key, value in body.items() if key != "eds_cluster_config"}
+    inline = {key: value for key, value in assignment.items() if key != "@type"}
+    return {**kept, "type": "STATIC", "load_assignment": inline}
 
 
 def endpoints(layout: PodLayout, name: str, ready: Iterable[ReplicaEndpoint], *, holds: bool) -> dict[str, Any]:
