@@ -92,6 +92,11 @@ def main() -> None:
     "gateways alone]",
 )
 @click.option(
+    "--gateway-envoy-image",
+    default="",
+    help="Image of Envoy for VLLMGateways that name none. [default: the release that the gateway is tested with]",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["auto", "text", "json"]),
     default="auto",
@@ -122,6 +127,7 @@ def run(
     metrics_api_listen: str,
     metrics_service: str,
     gateway_agent_image: str,
+    gateway_envoy_image: str,
     log_format: str,
     log_level: str,
     otlp_endpoint: str,
@@ -138,7 +144,7 @@ def run(
 
     with _hide_other_clients():
         from vllm_operator.kopf_adapter.run import operate
-    from vllm_operator.settings import Settings, choose_lease_namespace, choose_metrics_service
+    from vllm_operator.settings import DEFAULT_ENVOY_IMAGE, Settings, choose_lease_namespace, choose_metrics_service
 
     spans = start_tracing(otlp_endpoint)
     configure(log_format, log_level, spans.current if spans else None)
@@ -156,6 +162,7 @@ def run(
         metrics_api=None if service is None else metrics_api_listen,
         metrics_service=service or ("", metrics_service),
         agent_image=gateway_agent_image,
+        envoy_image=gateway_envoy_image or DEFAULT_ENVOY_IMAGE,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -18,6 +18,10 @@ LEASE_NAME = "vllm-operator"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+DEFAULT_ENVOY_IMAGE = "envoyproxy/envoy:distroless-v1.40.0"
+"""The release of Envoy that the gateway is tested with."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings that the command line sets.
@@ -34,6 +38,7 @@ class Settings:
         restart_stalled: delete the pods of stalled engines where a server asks for it.
         metrics_api: `host:port` of the metrics API for autoscalers; None to serve none.
         metrics_service: namespace and name of the Service in front of it.
+        envoy_image: image of Envoy for the VLLMGateways that name none.
         agent_image: image of the operator, for the agents of VLLMGateways; empty to leave gateways alone.
     """
 
@@ -49,6 +54,7 @@ class Settings:
     metrics_api: str | None = None
     metrics_service: tuple[str, str] = ("", SERVICE_NAME)
     agent_image: str = ""
+    envoy_image: str = DEFAULT_ENVOY_IMAGE
 
 
 def choose_lease_namespace(elect: bool | None, wanted: str | None, served: Sequence[str]) -> str | None:

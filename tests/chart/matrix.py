@@ -56,6 +56,12 @@ INSTALLS: dict[str, Install] = {
     "all-secrets": Install({"secrets": "all"}, rights=RightsOptions("restricted", "all")),
     "no-metrics-api": Install({"metricsAPI": {"enabled": False}}, rights=RightsOptions(metrics_api=False)),
     "no-restarts": Install({"restartStalled": False}, rights=RightsOptions(restart_stalled=False)),
+    "gateways": Install({"gateways": {"enabled": True}}, rights=RightsOptions(gateways=True)),
+    "gateways-of-some": Install(
+        {"gateways": {"enabled": True}, "servedNamespaces": ["team-a"]},
+        served=("team-a",),
+        rights=RightsOptions(gateways=True),
+    ),
     "network-policy": Install(
         {"networkPolicy": {"enabled": True}},
         rights=RightsOptions(network_policies=True),

@@ -11,7 +11,7 @@ import yaml
 
 from tests.chart.programs import built
 from tools.chart.kustomize import CONFIG, IMAGE, NAMESPACE, NETWORK
-from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, operator_manifests
+from vllm_operator.install.manifests import CLUSTER_OBJECTS, MonitoringOptions, RightsOptions, operator_manifests
 
 Object = dict[str, Any]
 
@@ -62,6 +62,12 @@ def test_components_add_what_the_options_add(tmp_path: Path) -> None:
     assert found == by_name(
         operator_manifests(IMAGE, NAMESPACE, (), MonitoringOptions(True, True, dashboards=True), NETWORK)
     )
+
+
+def test_component_of_gateways_adds_what_the_option_adds(tmp_path: Path) -> None:
+    found = kustomize(overlay(tmp_path, "gateways"))
+
+    assert found == by_name(operator_manifests(IMAGE, NAMESPACE, rights=RightsOptions(gateways=True)))
 
 
 def test_overlay_moves_the_operator_to_another_namespace(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.chart.programs import built
 from tools.chart.olm import BUNDLE, NAMESPACE, NO_METRICS_API
 from tools.chart.olm_install import installed
 from vllm_operator.api.crd import crd
+from vllm_operator.api.gateway_crd import gateway_crd
 from vllm_operator.desired.state import desired_state
 from vllm_operator.install.manifests import operator_manifests
 
@@ -52,13 +53,17 @@ def test_validators_find_a_broken_bundle(tmp_path: Path) -> None:
 def test_bundle_holds_deployment_and_rights_of_the_install_file() -> None:
     manifests = operator_manifests("vllm-operator:0.1.0", NAMESPACE, rights=NO_METRICS_API)
     objects = {body["kind"]: body for body in manifests}
+    rules = [rule for body in manifests if body["kind"] == "ClusterRole" for rule in body["rules"]]
     install = service_version()["spec"]["install"]["spec"]
 
     (deployment,) = install["deployments"]
     assert deployment["spec"] == objects["Deployment"]["spec"]
-    assert install["clusterPermissions"][0]["rules"] == objects["ClusterRole"]["rules"]
+    assert install["clusterPermissions"][0]["rules"] == rules
     assert install["permissions"][0]["rules"] == objects["Role"]["rules"]
     assert yaml.safe_load((BUNDLE / "manifests" / "vllmservers.vllm-operator.dev.crd.yaml").read_text()) == crd()
+    assert (
+        yaml.safe_load((BUNDLE / "manifests" / "vllmgateways.vllm-operator.dev.crd.yaml").read_text()) == gateway_crd()
+    )
 
 
 def test_example_of_the_console_is_accepted() -> None:
@@ -80,7 +85,7 @@ def test_steps_of_olm_keep_what_the_bundle_says() -> None:
     objects = installed("ops", "r.example/o@sha256:0")
     found = {body["kind"]: body for body in objects}
 
-    assert found["CustomResourceDefinition"] == crd()
+    assert [body for body in objects if body["kind"] == "CustomResourceDefinition"] == [crd(), gateway_crd()]
     install = given["spec"]["install"]["spec"]
     for kind, key in (("Role", "permissions"), ("ClusterRole", "clusterPermissions")):
         assert found[kind]["rules"] == install[key][0]["rules"]

@@ -15,7 +15,8 @@ from tools.chart.kustomize import CONFIG, HEAD, IMAGE
 from tools.localcluster.settings import REPOSITORY
 from vllm_operator import __version__
 from vllm_operator.api.crd import crd
-from vllm_operator.api.names import KIND, VERSION
+from vllm_operator.api.gateway_crd import gateway_crd
+from vllm_operator.api.names import VERSION
 from vllm_operator.install.manifests import RightsOptions, operator_manifests, to_yaml
 
 Object = dict[str, Any]
@@ -23,8 +24,9 @@ Object = dict[str, Any]
 BUNDLE = CONFIG / "olm"
 NAMESPACE = "vllm-operator-system"
 MIN_KUBERNETES = "1.30.0"
-NO_METRICS_API = RightsOptions(metrics_api=False)
-"""The lifecycle manager names the ClusterRoles itself, so that none could own what the operator registers."""
+NO_METRICS_API = RightsOptions(metrics_api=False, gateways=True)
+"""The lifecycle manager names the ClusterRoles itself, so that none could own what the operator registers. A bundle
+takes no options, so it holds the gateways."""
 DESCRIPTION = """\
 The operator turns one VLLMServer into a served model: Deployment with GPUs, Service, model cache, autoscaler,
 disruption budget, and monitoring. It probes each replica over HTTP, and its status names the cause of a problem and the
@@ -38,15 +40,17 @@ def bundle_files() -> dict[Path, str]:
     return {
         folder / "vllm-operator.clusterserviceversion.yaml": _text(service_version(IMAGE)),
         folder / "vllmservers.vllm-operator.dev.crd.yaml": _text(crd()),
+        folder / "vllmgateways.vllm-operator.dev.crd.yaml": _text(gateway_crd()),
     }
 
 
 def service_version(image: str) -> Object:
     """Return the ClusterServiceVersion of an operator for all namespaces, with this image."""
-    objects = {body["kind"]: body for body in operator_manifests(image, NAMESPACE, rights=NO_METRICS_API)}
+    manifests = operator_manifests(image, NAMESPACE, rights=NO_METRICS_API)
+    objects = {body["kind"]: body for body in manifests}
+    rules = [rule for body in manifests if body["kind"] == "ClusterRole" for rule in body["rules"]]
     account = objects["ServiceAccount"]["metadata"]["name"]
     example = yaml.safe_load((REPOSITORY / "examples" / "gpu.yaml").read_text())
-    body = crd()
     return {
         "apiVersion": "operators.coreos.com/v1alpha1",
         "kind": "ClusterServiceVersion",
@@ -75,19 +79,14 @@ def service_version(image: str) -> Object:
             ],
             "customresourcedefinitions": {
                 "owned": [
-                    {
-                        "name": body["metadata"]["name"],
-                        "kind": KIND,
-                        "version": VERSION,
-                        "displayName": KIND,
-                        "description": "One model, served by replicas of vLLM behind a Service.",
-                    }
+                    _owned(crd(), "One model, served by replicas of vLLM behind a Service."),
+                    _owned(gateway_crd(), "One OpenAI endpoint in front of the servers of a namespace."),
                 ]
             },
             "install": {
                 "strategy": "deployment",
                 "spec": {
-                    "clusterPermissions": [{"serviceAccountName": account, "rules": objects["ClusterRole"]["rules"]}],
+                    "clusterPermissions": [{"serviceAccountName": account, "rules": rules}],
                     "permissions": [{"serviceAccountName": account, "rules": objects["Role"]["rules"]}],
                     "deployments": [
                         {
@@ -99,6 +98,17 @@ def service_version(image: str) -> Object:
                 },
             },
         },
+    }
+
+
+def _owned(body: Object, description: str) -> Object:
+    kind = body["spec"]["names"]["kind"]
+    return {
+        "name": body["metadata"]["name"],
+        "kind": kind,
+        "version": VERSION,
+        "displayName": kind,
+        "description": description,
     }
 
 

@@ -41,8 +41,9 @@ def installed(namespace: str, image: str = "") -> list[Object]:
     folder = BUNDLE / "manifests"
     version = yaml.safe_load((folder / "vllm-operator.clusterserviceversion.yaml").read_text())
     install = version["spec"]["install"]["spec"]
+    owned = version["spec"]["customresourcedefinitions"]["owned"]
     return [
-        yaml.safe_load((folder / "vllmservers.vllm-operator.dev.crd.yaml").read_text()),
+        *(yaml.safe_load((folder / f"{crd['name']}.crd.yaml").read_text()) for crd in owned),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         *_accounts(install, namespace),
         *_rights(version, install, namespace),

@@ -13,9 +13,9 @@ from tools.harness.audit import AuditLog
 from tools.harness.kube import Kube, Object
 from tools.harness.rights import NAME, SYSTEM
 from tools.localcluster import settings
-from vllm_operator.api.gateway import DEFAULT_ENVOY_IMAGE
 from vllm_operator.api.names import API_VERSION, KIND
 from vllm_operator.install.manifests import RightsOptions, operator_manifests, to_yaml
+from vllm_operator.settings import DEFAULT_ENVOY_IMAGE
 
 RIGHTS = RightsOptions(gateways=True)
 """Rights of the operator of the tests: the default ones, and gateways."""

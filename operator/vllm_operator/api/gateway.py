@@ -14,9 +14,6 @@ from vllm_operator.api.gateway_models import GatewayModel, Routing
 from vllm_operator.api.service import Service
 from vllm_operator.api.spec import ChildMetadata
 
-DEFAULT_ENVOY_IMAGE = "envoyproxy/envoy:distroless-v1.40.0"
-"""The release of Envoy that the gateway is tested with."""
-
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """Name of a namespace."""
 
@@ -147,8 +144,10 @@ class GatewaySpec(Model):
     metadata: ChildMetadata = Field(
         default_factory=ChildMetadata, description="Labels and annotations of every object that the operator creates."
     )
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
-        default=DEFAULT_ENVOY_IMAGE, description="Container image of Envoy; its binary is /usr/local/bin/envoy."
+    image: Annotated[str, Field(max_length=1024, pattern=r"^[!-~]*$")] = Field(
+        default="",
+        description="Container image of Envoy; its binary is /usr/local/bin/envoy. Empty: that of the operator's "
+        "option --gateway-envoy-image, by default a release that the gateway is tested with.",
     )
     agent_image: Annotated[str, Field(max_length=1024, pattern=r"^[!-~]*$")] = Field(
         default="", description="Container image of the agent. Empty: the image of the operator."

@@ -63,7 +63,9 @@ class GatewayController:
         availability: ApiServerAvailability,
     ) -> None:
         self._is_on = bool(settings.agent_image)
-        rules = GatewayRules(settings.agent_image, settings.labelled_secrets, settings.restricted_pod_template)
+        rules = GatewayRules(
+            settings.agent_image, settings.envoy_image, settings.labelled_secrets, settings.restricted_pod_template
+        )
         self._client = client
         self._store = store
         self._namespaces = namespaces

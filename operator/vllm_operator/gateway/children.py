@@ -33,7 +33,7 @@ from vllm_operator.gateway.envoy.names import PodLayout
 from vllm_operator.kube.codec import compress_json
 from vllm_operator.kube.manifest import Manifest
 from vllm_operator.kube.quantity import parse_quantity
-from vllm_operator.settings import is_ipv6_cluster
+from vllm_operator.settings import DEFAULT_ENVOY_IMAGE, is_ipv6_cluster
 
 METRICS_PORT, PEER_PORT = 8082, 8083
 CONTAINERS = {"initContainers": ("prepare", "envoy"), "containers": ("agent",)}
@@ -51,6 +51,19 @@ CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+
+
+@dataclass(frozen=True)
+class GatewayImages:
+    """The images of the pods of a gateway where its spec names none.
+
+    Attributes:
+        agent: the image of the operator, which holds the agent.
+        envoy: the image of Envoy.
+    """
+
+    agent: str
+    envoy: str = DEFAULT_ENVOY_IMAGE
 
 
 @dataclass(frozen=True)
@@ -90,24 +103,24 @@ class GatewayDeploymentPlan:
 
 
 def render_gateway(
-    gateway: VLLMGateway, agent_image: str, servers: Sequence[str], secrets: Sequence[str]
+    gateway: VLLMGateway, images: GatewayImages, servers: Sequence[str], secrets: Sequence[str]
 ) -> tuple[Manifest, ...]:
     """Return the manifest of each child, in the order in which they are applied.
 
     Args:
         gateway: an accepted gateway.
-        agent_image: the image of the operator, which holds the agent.
+        images: images of the pods where the spec names none.
         servers: names of the VLLMServers that the gateway serves.
         secrets: Secrets that its agent reads.
 
     Raises:
         InvalidSpecError: spec.podTemplate cannot be merged.
     """
-    return tuple(finish_child(gateway, body) for body in _bodies(gateway, agent_image, servers, secrets))
+    return tuple(finish_child(gateway, body) for body in _bodies(gateway, images, servers, secrets))
 
 
 def _bodies(
-    gateway: VLLMGateway, agent_image: str, servers: Sequence[str], secrets: Sequence[str]
+    gateway: VLLMGateway, images: GatewayImages, servers: Sequence[str], secrets: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     spec, names = gateway.spec, _names(gateway)
     config = {"name": names.name, "bootstrap": _bootstrap_text(gateway)}
@@ -118,7 +131,7 @@ def _bodies(
     service = _render("service", _service(gateway))
     service["spec"] |= dump_model(spec.service.spec) if spec.service.spec else {}
     yield service
-    deployment = render_template("gateway/deployment", _deployment(gateway, agent_image, config["bootstrap"]))
+    deployment = render_template("gateway/deployment", _deployment(gateway, images, config["bootstrap"]))
     yield _with_pod_template(deployment, spec)
     if spec.replicas > 1:
         yield _render("poddisruptionbudget", vars(names))
@@ -184,7 +197,7 @@ def _rules(gateway: VLLMGateway, servers: Sequence[str], secrets: Sequence[str])
     return rules
 
 
-def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayDeploymentPlan:
+def _deployment(gateway: VLLMGateway, images: GatewayImages, config: str) -> GatewayDeploymentPlan:
     spec, where, name = gateway.spec, layout(), gateway_child_name(gateway.name)
     shared = [{"name": "xds", "mountPath": where.xds}, {"name": "run", "mountPath": where.run}]
     tls = [{"name": "tls", "mountPath": where.tls, "readOnly": True}] if spec.tls else []
@@ -205,7 +218,7 @@ def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayD
         pod_labels=labels,
         grace_period=spec.drain_timeout_seconds + GRACE_SECONDS,
         image_pull_secrets=dump_model(spec.image_pull_secrets) or None,
-        image=spec.image,
+        image=spec.image or images.envoy,
         envoy_args=[
             *("-c", "/config/bootstrap.json", "-l", "warning", "--disable-hot-restart"),
             # Every answer of a pod that ends closes its connection, so that the client moves on to another pod.
@@ -221,7 +234,7 @@ def _deployment(gateway: VLLMGateway, agent_image: str, config: str) -> GatewayD
             {"name": "config", "mountPath": "/config", "readOnly": True},
             *tls,
         ],
-        agent_image=spec.agent_image or agent_image,
+        agent_image=spec.agent_image or images.agent,
         agent_args=["gateway-agent", "--name", gateway.name, "--listen-address", where.address],
         metrics_port=METRICS_PORT,
         peer_port=PEER_PORT,

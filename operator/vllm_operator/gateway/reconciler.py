@@ -13,7 +13,7 @@ from vllm_operator.api.names import gateway_child_name
 from vllm_operator.api.problem import Problem
 from vllm_operator.errors import InvalidSpecError
 from vllm_operator.gateway.applier import GatewayApplier
-from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.children import GatewayImages, gateway_url, render_gateway
 from vllm_operator.gateway.exposure import ExposureApplier
 from vllm_operator.gateway.held_reader import HeldCounts, HeldReader
 from vllm_operator.gateway.keys import SecretData
@@ -31,6 +31,7 @@ from vllm_operator.kube.fields import get_int, get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import GATEWAY, SECRET
 from vllm_operator.kube.types import Object
+from vllm_operator.settings import DEFAULT_ENVOY_IMAGE
 from vllm_operator.validation.secret_references import SECRET_LABEL, SECRET_LABEL_VALUE
 
 logger = logging.getLogger(__name__)
@@ -58,13 +59,20 @@ class GatewayRules:
 
     Attributes:
         agent_image: image of the operator.
+        envoy_image: image of Envoy for gateways that name none.
         labelled_secrets: refuse Secrets without the label.
         restricted_pod_template: refuse spec.podTemplate, by which the pods could get further rights.
     """
 
     agent_image: str
+    envoy_image: str = DEFAULT_ENVOY_IMAGE
     labelled_secrets: bool = False
     restricted_pod_template: bool = False
+
+    @property
+    def images(self) -> GatewayImages:
+        """Return the images of the pods of a gateway that names none."""
+        return GatewayImages(self.agent_image, self.envoy_image)
 
 
 class GatewayReconciler:
@@ -197,7 +205,7 @@ class GatewayReconciler:
         self, gateway: VLLMGateway, names: list[str], secrets: Mapping[str, SecretData | None]
     ) -> tuple[Problem, ...]:
         readable = [name for name, data in secrets.items() if data is not None]
-        return await self._applier.apply(gateway, render_gateway(gateway, self._rules.agent_image, names, readable))
+        return await self._applier.apply(gateway, render_gateway(gateway, self._rules.images, names, readable))
 
     async def _read_secrets(
         self, namespace: str, names: Iterable[str]

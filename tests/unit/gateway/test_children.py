@@ -11,7 +11,7 @@ import yaml
 
 from vllm_operator.api.gateway_resource import VLLMGateway, parse_gateway
 from vllm_operator.errors import InvalidSpecError
-from vllm_operator.gateway.children import gateway_url, render_gateway
+from vllm_operator.gateway.children import GatewayImages, gateway_url, render_gateway
 from vllm_operator.install.manifests import to_yaml
 
 GOLDEN = Path(__file__).with_name("expected")
@@ -31,7 +31,7 @@ def gateway(name: str = "chat", **spec: Any) -> VLLMGateway:
 
 
 def objects(one: VLLMGateway) -> dict[str, dict[str, Any]]:
-    rendered = render_gateway(one, "operator:1", ["mistral"], ["keys"])
+    rendered = render_gateway(one, GatewayImages("operator:1"), ["mistral"], ["keys"])
     return {f"{manifest.kind} {manifest.name}": manifest.body for manifest in rendered}
 
 
@@ -100,5 +100,5 @@ def test_addresses_leave_out_the_usual_port() -> None:
 
 def test_long_names_are_shortened_and_all_documents_are_yaml() -> None:
     one = gateway("g" * 120)
-    assert all(len(manifest.name) <= 63 for manifest in render_gateway(one, "i", [], []))
+    assert all(len(manifest.name) <= 63 for manifest in render_gateway(one, GatewayImages("i"), [], []))
     assert list(yaml.safe_load_all(to_yaml(objects(one).values())))

@@ -60,6 +60,8 @@ def test_a_usable_key_is_enough(key: dict[str, Any]) -> None:
         keys({**OKP, "x": "AA"}),
         keys({**OKP, "crv": "X25519"}),
     ],
+    # The keys are new in each process.
+    ids=lambda _: "given",
 )
 def test_what_holds_no_usable_public_key_is_refused(given: str) -> None:
     assert not has_public_key(given)
