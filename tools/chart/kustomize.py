@@ -49,24 +49,23 @@ def kustomize_files() -> dict[Path, str]:
     monitored = operator_manifests(IMAGE, NAMESPACE, (), MONITORING)
     bounded = operator_manifests(IMAGE, NAMESPACE, rights=NETWORK)
     shown = operator_manifests(IMAGE, NAMESPACE, (), DASHBOARDS)
-    gateways = operator_manifests(IMAGE, NAMESPACE, rights=RightsOptions(gateways=True))
     components = CONFIG / "components"
     return {
         CONFIG / "base" / "operator.yaml": _text(b for b in everything if b["kind"] != "CustomResourceDefinition"),
         CONFIG / "namespaced" / "operator.yaml": _text(b for b in own if b["kind"] not in CLUSTER_OBJECTS),
-        components / "gateways" / "kustomization.yaml": HEAD + GATEWAY_COMPONENT % IMAGE,
-        components / "gateways" / "gateways.yaml": _text(
-            b for b in gateways if b["metadata"]["name"] in GATEWAY_OBJECTS
-        ),
+        **_gateway_component(components / "gateways"),
         components / "monitoring" / "monitoring.yaml": _text(b for b in monitored if b["kind"] in MONITORING_KINDS),
         components / "dashboards" / "dashboards.yaml": _text(b for b in shown if b["kind"] == "ConfigMap"),
         components / "network-policy" / "networkpolicy.yaml": _text(b for b in bounded if b["kind"] == "NetworkPolicy"),
     }
 
 
-def name_of(body: dict[str, Any]) -> str:
-    """Return the name of an object."""
-    return str(body["metadata"]["name"])
+def _gateway_component(folder: Path) -> dict[Path, str]:
+    manifests = operator_manifests(IMAGE, NAMESPACE, rights=RightsOptions(gateways=True))
+    return {
+        folder / "kustomization.yaml": HEAD + GATEWAY_COMPONENT % IMAGE,
+        folder / "gateways.yaml": _text(b for b in manifests if b["metadata"]["name"] in GATEWAY_OBJECTS),
+    }
 
 
 def _text(objects: Any) -> str:
