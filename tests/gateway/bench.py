@@ -23,8 +23,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from tests.gateway.bench_parts import (
-    KEY,
     Subject,
     cpu_seconds,
     envoy_rss,
@@ -179,5 +180,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    assert KEY
-    asyncio.run(main())
+    # The agent runs on uvloop, too.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -26,7 +26,7 @@ worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
 {user}
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tools.drain.__main__ import namespace
-from tools.drain.load import Load, Outcome
+from tools.drain.load import Load, Lost, Outcome
 from tools.gateway.events import EVENTS, Event, status
 from tools.gateway.stage import FIRST_KEY, GatewayStage
 from tools.harness.real_cluster import installed_operator, real_cluster
@@ -67,12 +67,18 @@ def main() -> None:
             outcome = measure(stage, event)
             print(f"{event.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             figures[event.name] = report(event, outcome, stage)
-            failed |= bool(outcome.lost) and not event.cuts
+            failed |= bool(unallowed(event, outcome, stage))
             if path := os.environ.get("GATEWAY_JSON"):
                 Path(path).write_text(json.dumps(figures, indent=2))
         print(cluster.kube.kubectl("-n", name, "get", "vllmgateways", "-o", "wide").stdout, flush=True)
         print(json.dumps(status(stage), indent=1), flush=True)
     sys.exit(int(failed))
+
+
+def unallowed(event: Event, outcome: Outcome, stage: GatewayStage) -> list[Lost]:
+    """Return the lost requests, without those that were inside a replica that ended without a word."""
+    until = stage.notes.get("second until which it took requests", 0) if event.cuts else 0
+    return [lost for lost in outcome.lost if lost.second > until]
 
 
 def report(event: Event, outcome: Outcome, stage: GatewayStage) -> dict[str, object]:
@@ -81,7 +87,9 @@ def report(event: Event, outcome: Outcome, stage: GatewayStage) -> dict[str, obj
     print(f"{event.name}: {outcome.describe()}", flush=True)
     for name, value in stage.notes.items():
         print(f"    {name}: {value:g}", flush=True)
-    return {"lost": len(outcome.lost), "lost streams": streamed, "total": outcome.total, **stage.notes}
+    later = len(unallowed(event, outcome, stage))
+    figures = {"lost": len(outcome.lost), "lost streams": streamed, "lost and not inside": later}
+    return {**figures, "total": outcome.total, **stage.notes}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Event:
         name: its name in the table.
         replicas: replicas of the server before it.
         act: makes it happen, and returns when it is over.
-        cuts: requests inside a replica that ends without a word are lost with it: as many as the note `inside`.
+        cuts: requests inside a replica that ends without a word are lost with it. Those that begin later are not.
         only_local: it needs the processes of the nodes on this machine.
         idle: it sends its own requests; no load runs.
     """
@@ -58,6 +58,7 @@ def pod_killed(stage: GatewayStage, load: Load) -> None:
     """Kill every process of one replica at once; what runs inside it is lost with it."""
     pod = _some_pod(stage)
     stage.notes["inside"] = _running(stage, pod)
+    stage.notes["second until which it took requests"] = round(load.elapsed(), 1)
     for pid in processes_of(pod, ""):
         os.kill(pid, signal.SIGKILL)
     time.sleep(OUTAGE_SECONDS)
@@ -70,11 +71,11 @@ def engine_frozen(stage: GatewayStage, load: Load) -> None:
     name = pod["metadata"]["name"]
     [engine] = processes_of(pod, "VLLM::EngineCore")
     os.kill(engine, signal.SIGSTOP)
-    began = time.monotonic()
-    mark = load.elapsed()
+    began = load.elapsed()
     stage.until(lambda: _phase(stage, name) in {"Stalled", None}, STALL_SECONDS)
-    stage.notes["seconds until it got no more requests"] = round(time.monotonic() - began, 1)
-    stage.notes["second of the freeze"] = round(mark, 1)
+    ended = load.elapsed()
+    stage.notes["seconds until it got no more requests"] = round(ended - began, 1)
+    stage.notes["second until which it took requests"] = round(ended, 1)
     stage.until(lambda: name not in stage.names(), STALL_SECONDS)
     stage.gone({name})
     stage.settle(2)
@@ -189,6 +190,7 @@ def from_zero(stage: GatewayStage, _: Load) -> None:
 
 
 def _some_pod(stage: GatewayStage) -> Object:
+    """Return the serving pod with the most requests inside."""
     return max((pod for pod in stage.pods() if is_ready(pod)), key=lambda pod: _running(stage, pod))
 
 
@@ -227,11 +229,11 @@ EVENTS = (
     Event("operator killed", 1, operator_killed),
     Event("agents killed", 1, agent_killed, only_local=True),
     Event("API server killed", 1, api_server_killed, only_local=True),
-    Event("rolling update of the server", 2, of_servers.rolling_update),
     Event("pod killed", 2, pod_killed, cuts=True, only_local=True),
-    Event("node drain", 2, of_servers.drained_node),
-    Event("scale-down of the server", 2, of_servers.scale_down),
     Event("engine frozen", 2, engine_frozen, cuts=True, only_local=True),
+    Event("rolling update of the server", 2, of_servers.rolling_update),
+    Event("scale-down of the server", 2, of_servers.scale_down),
     Event("from zero", 1, from_zero, idle=True),
+    Event("node drain", 2, of_servers.drained_node),
 )
 """In an order that starts few replicas."""

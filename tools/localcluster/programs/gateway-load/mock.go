@@ -110,10 +110,6 @@ func (r *replica) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		r.stream(w, request.Context(), tokens, usage)
 		return
 	}
-	if !pause(request.Context(), time.Duration(tokens)*r.step) {
-		r.aborted.Add(1)
-		return
-	}
 	w.Header().Set("content-type", "application/json")
 	fmt.Fprintf(w, `{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"tiny","choices":[{"index":0,"message":`+
 		`{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":%s}`, strings.Repeat("word ", tokens), usage)
@@ -154,7 +150,7 @@ func mock(arguments []string) {
 	ports := flags.String("ports", "9101", "ports of the replicas, separated by commas")
 	control := flags.Int("control", 9100, "port of /figures")
 	tokens := flags.Int("tokens", 16, "tokens of an answer")
-	step := flags.Duration("step", 0, "time of one token")
+	step := flags.Duration("step", 0, "time of one token of a streamed answer; others come at once")
 	prefill := flags.Duration("prefill", 0, "time of one block that is not cached")
 	most := flags.Int("blocks", 0, "blocks in the prefix cache of one replica; 0 looks up nothing")
 	flags.Parse(arguments)
