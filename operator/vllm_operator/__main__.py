@@ -248,11 +248,12 @@ def render(
     A VLLMServer is judged as the API server would (schema and CEL rules of the CRD, the admission policy of the install
     file) and as the operator would. The exit code is 1 when one is refused.
     """
+    from vllm_operator.gateway.offline import rendered_gateway
     from vllm_operator.kube.kinds import MONITORING_KINDS, SCALED_OBJECT
     from vllm_operator.offline.report import as_json, as_yaml, explanations, judge_file
 
     kinds = (MONITORING_KINDS if monitoring_crds else frozenset()) | {SCALED_OBJECT}
-    judgements = judge_file(source.read(), namespace, kinds, pod_template)
+    judgements = judge_file(source.read(), namespace, kinds, pod_template, rendered_gateway)
     click.echo(as_json(judgements) if output == "json" else as_yaml(judgements), nl=False)
     if output == "yaml":
         for line in explanations(judgements):

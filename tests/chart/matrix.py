@@ -120,6 +120,7 @@ ONLY_CHART: dict[str, Object] = {
         "serverMetrics": {"enabled": True, "limit": 20},
         "leaderElection": {"namespace": "leases"},
         "metricsAPI": {"port": 6443},
+        "gateways": {"enabled": True, "envoyImage": "registry.example:5000/envoy:v1.40.0"},
         "extraArgs": ["--listen=:8080"],
         "extraEnv": [
             {"name": "TZ", "value": "UTC"},

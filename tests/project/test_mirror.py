@@ -30,6 +30,7 @@ ELSEWHERE: dict[str, str] = {
     "gateway/exposure.py": "tests/gateway/test_exposure.py shows it on a real API server",
     "gateway/holding.py": _REAL_ENVOY,
     "gateway/object_cache.py": _REAL_API_SERVER,
+    "gateway/offline.py": "tests/unit/offline/test_gateway_judgement.py shows it",
     "gateway/reconciler.py": _REAL_API_SERVER,
     "gateway/secret_reader.py": _REAL_API_SERVER,
     "gateway/wake.py": _REAL_API_SERVER,

@@ -11,6 +11,9 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from vllm_operator.api.gateway_access import Auth
+from vllm_operator.errors import InvalidSpecError
+
 CURVES: dict[str, tuple[ec.EllipticCurve, str]] = {
     "P-256": (ec.SECP256R1(), "ES256"),
     "P-384": (ec.SECP384R1(), "ES384"),
@@ -19,6 +22,20 @@ CURVES: dict[str, tuple[ec.EllipticCurve, str]] = {
 """Curve by its name in a key, and its algorithm (RFC 7518)."""
 RSA_ALGORITHMS = frozenset(f"{kind}{size}" for kind in ("RS", "PS") for size in (256, 384, 512))
 MIN_RSA_BITS, MAX_RSA_BITS = 1024, 16_384
+
+
+def check_public_keys(auth: Auth | None) -> None:
+    """Refuse a key set of the spec without a usable public key.
+
+    Raises:
+        InvalidSpecError: names the field.
+    """
+    jwks = auth.jwt.jwks if auth and auth.jwt else None
+    if jwks is not None and not has_public_key(jwks):
+        raise InvalidSpecError(
+            "spec.auth.jwt.jwks",
+            'no JSON Web Key Set of public keys: copy what the issuer publishes, {"keys": [{"kty": "RSA", …}]}',
+        )
 
 
 def has_public_key(text: str) -> bool:

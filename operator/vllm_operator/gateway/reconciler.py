@@ -20,7 +20,7 @@ from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.pod_secrets import pod_secrets
-from vllm_operator.gateway.public_keys import has_public_key
+from vllm_operator.gateway.public_keys import check_public_keys
 from vllm_operator.gateway.remote import Neighbours, RemoteServers, find_remote, missing_keys, remote_states
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
@@ -177,12 +177,7 @@ class GatewayReconciler:
                 "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
                 "PodTemplateForbidden",
             )
-        jwt = gateway.spec.auth.jwt if gateway.spec.auth else None
-        if jwt and jwt.jwks is not None and not has_public_key(jwt.jwks):
-            raise InvalidSpecError(
-                "spec.auth.jwt.jwks",
-                'no JSON Web Key Set of public keys: copy what the issuer publishes, {"keys": [{"kty": "RSA", …}]}',
-            )
+        check_public_keys(gateway.spec.auth)
 
     async def _check_pod_secrets(self, gateway: VLLMGateway) -> tuple[str, ...]:
         """Return the Secrets of the pods that do not exist.

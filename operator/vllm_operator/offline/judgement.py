@@ -88,14 +88,14 @@ def judge(
         now: the time whose bounds of autoscaling.schedule count; None for those outside of all windows.
     """
     body = document.body
-    name = _name(body, namespace)
-    if problems := tuple(_form_refusals(document)):
+    name = document_name(body, namespace)
+    if problems := tuple(form_refusals(document)):
         return Judgement(name, problems)
     stored = with_defaults({key: value for key, value in body.items() if key != "status"}, _schema())
-    problems, notes = _api_server_refusals(body, stored)
+    problems, notes = api_server_refusals(body, stored, _schema())
     if problems:
         return Judgement(name, problems, notes)
-    identified = _with_identity(stored, namespace)
+    identified = with_identity(stored, namespace)
     desired = desired_state(identified, kinds, drains=drains, now=now)
     refused = (*_rights_refused(identified, pod_template), *desired.problems)
     if refused:
@@ -121,7 +121,7 @@ def _rights_refused(body: Mapping[str, Any], pod_template: str) -> Iterator[Prob
 def stored_server(body: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     """Return an accepted manifest as the API server would store it: with defaults, name and namespace."""
     stored = with_defaults({key: value for key, value in body.items() if key != "status"}, _schema())
-    return _with_identity(stored, namespace)
+    return with_identity(stored, namespace)
 
 
 def is_foreign(body: Any) -> bool:
@@ -138,24 +138,23 @@ def _schema() -> Mapping[str, Any]:
     return schema
 
 
-def _form_refusals(document: Document) -> Iterator[Refusal]:
-    """Refuse what is no VLLMServer at all, and keys that are written twice."""
+def form_refusals(document: Document, kind: str = KIND) -> Iterator[Refusal]:
+    """Refuse what is no object of a kind at all, and keys that are written twice."""
     body = document.body
     if not isinstance(body, Mapping):
         yield Refusal("", "NoObject", "the document is no object: write apiVersion, kind, metadata and spec")
         return
-    for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
+    for field, wanted in (("apiVersion", API_VERSION), ("kind", kind)):
         if body.get(field) != wanted:
             yield Refusal(field, "UnknownKind", f"{field}: must be {wanted}, and is {str(body.get(field))[:80]}")
     for key in dict.fromkeys(document.repeated):
         yield Refusal(key, "DuplicateField", f"{key[:80]}: a map has this key twice: remove one")
 
 
-def _api_server_refusals(
-    body: Mapping[str, Any], stored: Mapping[str, Any]
+def api_server_refusals(
+    body: Mapping[str, Any], stored: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> tuple[tuple[Refusal, ...], tuple[str, ...]]:
     """Return the refusals of the API server, and what could not be judged; rules count only in a valid object."""
-    schema = _schema()
     open_metadata = {**schema, "properties": {**schema["properties"], "metadata": {}}}
     problems = [
         *metadata_refusals(body.get("metadata")),
@@ -177,13 +176,15 @@ def _named(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {**stored, "metadata": {**metadata, "name": metadata.get("name") or f"{metadata['generateName']}xxxxx"}}
 
 
-def _with_identity(stored: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+def with_identity(stored: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """Return an object with the identity that the API server gives it."""
     named = _named(stored)
     given = {"namespace": namespace, "uid": PLACEHOLDER_UID, "generation": 1}
     return {**named, "metadata": {**given, **{key: value for key, value in named["metadata"].items() if value}}}
 
 
-def _name(body: Any, namespace: str) -> str:
+def document_name(body: Any, namespace: str) -> str:
+    """Return `namespace/name` of a document, as far as it has them."""
     metadata = body.get("metadata") if isinstance(body, Mapping) else None
     metadata = metadata if isinstance(metadata, Mapping) else {}
     return f"{metadata.get('namespace') or namespace}/{metadata.get('name') or metadata.get('generateName') or '?'}"

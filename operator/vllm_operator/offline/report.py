@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 import yaml
 
-from vllm_operator.offline.judgement import Judgement, is_foreign, judge
+from vllm_operator.offline.gateway_judgement import GatewayRenderer, is_gateway, judge_gateway
+from vllm_operator.offline.judgement import Judgement, document_name, is_foreign, judge
 from vllm_operator.offline.manifest_file import Document, UnreadableFileError, read_documents
 from vllm_operator.offline.refusal import Refusal
 
-EMPTY_FILE = "the file is empty: it must hold a VLLMServer"
+EMPTY_FILE = "the file is empty: it must hold a VLLMServer or a VLLMGateway"
 
 
 def server_documents(text: str) -> list[Document]:
@@ -28,21 +29,28 @@ def server_documents(text: str) -> list[Document]:
     return [document for document in documents if not is_foreign(document.body)] or documents
 
 
-def judge_file(text: str, namespace: str, kinds: frozenset[str], pod_template: str) -> list[Judgement]:
-    """Return a verdict for each VLLMServer of a file; objects of other kinds next to them are left out.
+def judge_file(
+    text: str,
+    namespace: str,
+    kinds: frozenset[str],
+    pod_template: str,
+    render_gateway: GatewayRenderer | None = None,
+) -> list[Judgement]:
+    """Return a verdict for each VLLMServer and VLLMGateway of a file; objects of other kinds are left out.
 
     Args:
         text: the content of the file.
         namespace: namespace of a manifest that names none.
         kinds: optional kinds that the cluster has.
         pod_template: mode of the cluster, `restricted` or `free`.
+        render_gateway: renders the children of gateways; without it, a gateway is refused as an unknown kind.
     """
     try:
         documents = server_documents(text)
     except UnreadableFileError as error:
         reason = "EmptyFile" if str(error) == EMPTY_FILE else "UnreadableFile"
         return [Judgement("the file", (Refusal("", reason, str(error)),))]
-    return judge_documents(documents, namespace, kinds, pod_template)
+    return judge_documents(documents, namespace, kinds, pod_template, render_gateway=render_gateway)
 
 
 def judge_documents(
@@ -53,9 +61,20 @@ def judge_documents(
     *,
     drains: bool = True,
     now: datetime | None = None,
+    render_gateway: GatewayRenderer | None = None,
 ) -> list[Judgement]:
     """Return a verdict for each of the documents of a file, as `judge_file` does; `drains` and `now` as for `judge`."""
-    return [judge(document, namespace, kinds, pod_template, drains=drains, now=now) for document in documents]
+    found = []
+    documents = list(documents)
+    names = [document_name(document.body, namespace) for document in documents if not is_gateway(document.body)]
+    for document in documents:
+        if render_gateway and is_gateway(document.body):
+            place = document_name(document.body, namespace).partition("/")[0]
+            servers = [name.partition("/")[2] for name in names if name.startswith(f"{place}/")]
+            found.append(judge_gateway(document, namespace, pod_template, servers, render_gateway))
+        else:
+            found.append(judge(document, namespace, kinds, pod_template, drains=drains, now=now))
+    return found
 
 
 def _flattened(documents: Iterable[Document]) -> Iterator[Document]:

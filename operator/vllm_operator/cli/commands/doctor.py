@@ -28,13 +28,15 @@ STYLES = {"problem": "bold red", "warning": "yellow", "unknown": "magenta"}
 @output_option("json", "yaml")
 @click.pass_context
 def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOptions, output: str | None) -> None:
-    """Say what is wrong with servers and with the operator, and what to do.
+    """Say what is wrong with servers, gateways and the operator, and what to do.
 
-    Without names it covers all servers of the namespace. The exit code is 1 when there is a problem.
+    Without names it covers all servers and gateways of the namespace; `vllmgateway/NAME` names a gateway. The exit
+    code is 1 when there is a problem.
     """
     from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.findings import title
+    from vllm_operator.cli.gateways import all_findings, find_gateway, gateway_findings, gateway_title, is_gateway_name
     from vllm_operator.cli.operator_state import operator_findings
     from vllm_operator.cli.output import print_data
     from vllm_operator.kube.kinds import SERVER
@@ -43,16 +45,20 @@ def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOpti
         raise click.UsageError("names cannot be combined with --all-namespaces: leave one out")
     api = Cluster(cluster)
     with console.progress("reading the servers"):
-        servers = [find_server(api, name) for name in names] if names else api.list(SERVER, api.scope)
+        named = [name for name in names if not is_gateway_name(name)]
+        servers = [find_server(api, name) for name in named] if names else api.list(SERVER, api.scope)
+        gateways = [find_gateway(api, name) for name in names if is_gateway_name(name)]
         results = [("operator", operator_findings(api))]
         with ThreadPoolExecutor(PARALLEL) as pool:
             found_of_all = list(pool.map(lambda server: findings_of(api, server), servers))
         results += list(zip(map(title, servers), found_of_all, strict=True))
+        results += [(gateway_title(gateway), gateway_findings(gateway)) for gateway in gateways]
+        results += [] if names else all_findings(api)
     if output:
         print_data([_as_data(head, found) for head, found in results], output)
     else:
         _print(results)
-    if not servers:
+    if not servers and not names:
         click.echo(f"there are no VLLMServers in {api.scope or 'any namespace'}", err=True)
     if _has_problem(results):
         context.exit(FAILED)

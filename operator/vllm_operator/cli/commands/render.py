@@ -81,11 +81,12 @@ def command(
         raise click.UsageError("Missing option '--filename' / '-f'.")
     if diff:
         context.exit(FAILED if _diff(source.read(), pod_template, cluster) else 0)
+    from vllm_operator.gateway.offline import rendered_gateway
     from vllm_operator.kube.kinds import MONITORING_KINDS, SCALED_OBJECT
     from vllm_operator.offline.report import judge_file
 
     kinds = (MONITORING_KINDS if monitoring_crds else frozenset()) | {SCALED_OBJECT}
-    judgements = judge_file(source.read(), namespace, kinds, pod_template)
+    judgements = judge_file(source.read(), namespace, kinds, pod_template, rendered_gateway)
     _print(judgements, output)
     if not all(judgement.accepted for judgement in judgements):
         context.exit(FAILED)
@@ -130,11 +131,17 @@ def _judged_for(api: Cluster, text: str, pod_template: str, *, drains: bool = Tr
     """Return the verdicts on the VLLMServers of a file, with the identity that they have in the cluster."""
     from vllm_operator.cli.checks.cluster import optional_kinds
     from vllm_operator.cli.manifests import with_uids
+    from vllm_operator.offline.gateway_judgement import is_gateway
     from vllm_operator.offline.report import judge_documents
 
     now = datetime.now(UTC)
     return judge_documents(
-        with_uids(api, text), api.namespace, optional_kinds(api), pod_template, drains=drains, now=now
+        [document for document in with_uids(api, text) if not is_gateway(document.body)],
+        api.namespace,
+        optional_kinds(api),
+        pod_template,
+        drains=drains,
+        now=now,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from vllm_operator.cli.gateways import find_gateway, gateway_tree, is_gateway_name
 from vllm_operator.cli.options import ClusterOptions, Duration, cluster_options, output_option
 from vllm_operator.cli.servers import field, find_server, name_argument, name_of
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 def command(
     name: str, cluster: ClusterOptions, output: str | None, watch: bool, interval: float, no_load: bool
 ) -> None:
-    """Show the tree of a server: conditions, revisions, replicas with their load, autoscaler."""
+    """Show the tree of a server: conditions, revisions, replicas with their load, autoscaler.
+
+    `vllmgateway/NAME` shows a gateway: its address, models, and the requests that wait.
+    """
     from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.output import print_data
@@ -38,6 +42,9 @@ def command(
     if watch and output in {"json", "yaml"}:
         raise click.UsageError("--watch shows text only: leave out --output, or use -o wide")
     api = Cluster(cluster)
+    if is_gateway_name(name):
+        _show_gateway(api, name, output, watch=watch)
+        return
     with console.progress(f"reading {name}"):
         state, loads = look(api, name, with_load=not no_load)
     if output in {"json", "yaml"}:
@@ -48,6 +55,19 @@ def command(
         from vllm_operator.cli.tree import server_tree
 
         console.out().print(server_tree(state, loads, wide=output == "wide"))
+
+
+def _show_gateway(api: Cluster, name: str, output: str | None, *, watch: bool) -> None:
+    from vllm_operator.cli import console
+    from vllm_operator.cli.output import print_data, without_managed_fields
+
+    if watch:
+        raise click.UsageError("--watch shows servers only: use kubectl get vllmgateways --watch")
+    gateway = find_gateway(api, name)
+    if output in {"json", "yaml"}:
+        print_data({"gateway": without_managed_fields(gateway)}, str(output))
+    else:
+        console.out().print(gateway_tree(gateway))
 
 
 def look(api: Cluster, name: str, *, with_load: bool) -> tuple[Gathered, dict[str, ReplicaLoad]]:

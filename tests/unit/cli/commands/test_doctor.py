@@ -4,7 +4,7 @@ import json
 
 from tests.helpers.fake_api_server import FakeApiServer, status_object
 from tests.unit.cli.commands.conftest import Run
-from vllm_operator.kube.kinds import EVENT, SERVER
+from vllm_operator.kube.kinds import EVENT, GATEWAY, SERVER
 
 
 def test_causes_of_all_servers_are_named(run: Run) -> None:
@@ -40,3 +40,39 @@ def test_empty_namespace_says_so(run: Run, api: FakeApiServer) -> None:
 
 def test_names_with_all_namespaces_are_a_usage_error(run: Run) -> None:
     assert run("doctor", "a", "-A").code == 2
+
+
+GATEWAY_STATUS = {
+    "observedGeneration": 1,
+    "phase": "Degraded",
+    "message": "the Secret keys is not released; 2/2 pods are ready",
+    "refusedReferences": ["the Secret keys is not released"],
+    "conditions": [{"type": "Ready", "status": "True", "reason": "Serving", "message": "", "observedGeneration": 1}],
+}
+GATEWAY_BODY = {
+    "metadata": {"namespace": "llm", "name": "chat", "generation": 1},
+    "spec": {},
+    "status": GATEWAY_STATUS,
+}
+
+
+def test_gateways_are_judged_with_the_servers(run: Run, api: FakeApiServer) -> None:
+    api.answers[f"GET {GATEWAY.path('llm')}"] = (200, {"items": [GATEWAY_BODY]})
+    ended = run("doctor")
+    assert "llm/chat (gateway)" in ended.stdout
+    assert "problem  reference: the Secret keys is not released" in ended.stdout
+
+
+def test_a_gateway_is_judged_alone_by_its_kind_and_name(run: Run, api: FakeApiServer) -> None:
+    api.answers[f"GET {GATEWAY.path('llm', 'chat')}"] = (200, GATEWAY_BODY)
+    ended = run("doctor", "vllmgateway/chat")
+    assert ended.code == 1
+    assert "mistral" not in ended.stdout
+    assert "VLLMServers" not in ended.stderr
+    absent = run("doctor", "vllmgateway/absent")
+    assert "there is no VLLMGateway 'absent' in namespace llm" in absent.stderr
+
+
+def test_gateways_that_may_not_be_read_are_unknown(run: Run, api: FakeApiServer) -> None:
+    api.answers[f"GET {GATEWAY.path('llm')}"] = (403, status_object(403, "Forbidden", "no"))
+    assert "gateways\n  unknown  rights: no right to list" in run("doctor").stdout

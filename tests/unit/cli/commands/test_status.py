@@ -8,7 +8,7 @@ import yaml
 
 from tests.helpers.fake_api_server import FakeApiServer, status_object
 from tests.unit.cli.commands.conftest import Run
-from vllm_operator.kube.kinds import SERVER
+from vllm_operator.kube.kinds import GATEWAY, SERVER
 
 
 def test_tree_has_replicas_with_their_load(run: Run) -> None:
@@ -101,3 +101,15 @@ def test_failed_look_is_noted_and_the_last_tree_stays(
     ended = run("status", "mistral", "-w", terminal=True, environment={"TERM": "xterm", "COLUMNS": "200"})
     assert ended.code == 130
     assert "not current: the API server answered 503" in ended.stdout
+
+
+def test_a_gateway_is_shown_by_its_kind_and_name(run: Run, api: FakeApiServer) -> None:
+    status = {"observedGeneration": 1, "phase": "Serving", "address": "http://chat-gateway.llm.svc", "heldRequests": 2}
+    body = {"metadata": {"namespace": "llm", "name": "chat", "generation": 1}, "spec": {}, "status": status}
+    api.answers[f"GET {GATEWAY.path('llm', 'chat')}"] = (200, body)
+    ended = run("status", "vllmgateway/chat")
+    assert ended.code == 0
+    assert "llm/chat (gateway)  Serving" in ended.stdout
+    assert "requests that wait: 2" in ended.stdout
+    assert json.loads(run("status", "vllmgw/chat", "-o", "json").stdout)["gateway"]["status"] == status
+    assert "--watch shows servers only" in run("status", "vllmgateway/chat", "--watch").stderr
