@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_crd import gateway_crd
 from vllm_operator.api.gateway_resource import VLLMGateway, parse_gateway
 from vllm_operator.api.names import GATEWAY_KIND
@@ -76,10 +77,7 @@ def _schema() -> Mapping[str, Any]:
 def _notes(gateway: VLLMGateway, servers: Sequence[str]) -> Iterator[str]:
     """Return what the spec alone cannot show."""
     spec = gateway.spec
-    secrets = [entry.name for entry in spec.auth.secrets] if spec.auth else []
-    secrets += [key.secret_key_ref.name for key in spec.auth.api_keys] if spec.auth else []
-    secrets += [spec.tls.secret_name] if spec.tls else []
-    for secret in dict.fromkeys(secrets):
+    for secret in dict.fromkeys(_secrets(spec)):
         yield (
             f"the Secret {secret} must exist in the namespace; an operator that runs with --secrets=labelled refuses "
             f"it without the label {SECRET_LABEL}={SECRET_LABEL_VALUE}"
@@ -87,10 +85,24 @@ def _notes(gateway: VLLMGateway, servers: Sequence[str]) -> Iterator[str]:
     for reference in spec.servers.references:
         label = f"gateways.vllm-operator.dev/{gateway.namespace}=true"
         yield f"the VLLMServer {reference.namespace}/{reference.name} must have the label {label}"
-    named = [*spec.servers.names, *(server.name for model in spec.models for server in model.servers)]
-    for server in dict.fromkeys(named):
-        if "/" not in server and server not in servers:
+    for server in dict.fromkeys(_servers(spec)):
+        if server not in servers:
             yield f"the VLLMServer {server} is not in this file: it must exist in the namespace"
     if spec.exposure:
         yield "spec.exposure: the objects of Gateway API are applied where the cluster has their CRDs"
     yield "the operator reconciles gateways where it runs with --gateway-agent-image"
+
+
+def _secrets(spec: GatewaySpec) -> Iterator[str]:
+    """Yield the Secrets that a spec names."""
+    if spec.auth:
+        yield from (entry.name for entry in spec.auth.secrets)
+        yield from (key.secret_key_ref.name for key in spec.auth.api_keys)
+    if spec.tls:
+        yield spec.tls.secret_name
+
+
+def _servers(spec: GatewaySpec) -> Iterator[str]:
+    """Yield the VLLMServers of its own namespace that a spec names."""
+    yield from spec.servers.names
+    yield from (server.name for model in spec.models for server in model.servers if "/" not in server.name)

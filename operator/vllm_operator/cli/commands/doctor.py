@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vllm_operator.cli.exits import FAILED
+from vllm_operator.cli.gateways import (
+    all_findings,
+    find_gateway,
+    gateway_findings,
+    gateway_title,
+    is_gateway_name,
+)
 from vllm_operator.cli.options import ClusterOptions, cluster_options, output_option
 from vllm_operator.cli.servers import complete_name, find_server, name_of, namespace_of
 
@@ -36,24 +43,19 @@ def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOpti
     from vllm_operator.cli import console
     from vllm_operator.cli.cluster import Cluster
     from vllm_operator.cli.findings import title
-    from vllm_operator.cli.gateways import all_findings, find_gateway, gateway_findings, gateway_title, is_gateway_name
     from vllm_operator.cli.operator_state import operator_findings
     from vllm_operator.cli.output import print_data
-    from vllm_operator.kube.kinds import SERVER
 
     if names and cluster.all_namespaces:
         raise click.UsageError("names cannot be combined with --all-namespaces: leave one out")
     api = Cluster(cluster)
     with console.progress("reading the servers"):
-        named = [name for name in names if not is_gateway_name(name)]
-        servers = [find_server(api, name) for name in named] if names else api.list(SERVER, api.scope)
-        gateways = [find_gateway(api, name) for name in names if is_gateway_name(name)]
+        servers = _servers(api, names)
         results = [("operator", operator_findings(api))]
         with ThreadPoolExecutor(PARALLEL) as pool:
             found_of_all = list(pool.map(lambda server: findings_of(api, server), servers))
         results += list(zip(map(title, servers), found_of_all, strict=True))
-        results += [(gateway_title(gateway), gateway_findings(gateway)) for gateway in gateways]
-        results += [] if names else all_findings(api)
+        results += _gateway_results(api, names)
     if output:
         print_data([_as_data(head, found) for head, found in results], output)
     else:
@@ -62,6 +64,21 @@ def command(context: click.Context, names: tuple[str, ...], cluster: ClusterOpti
         click.echo(f"there are no VLLMServers in {api.scope or 'any namespace'}", err=True)
     if _has_problem(results):
         context.exit(FAILED)
+
+
+def _servers(api: Cluster, names: Sequence[str]) -> list[Object]:
+    from vllm_operator.kube.kinds import SERVER
+
+    if not names:
+        return api.list(SERVER, api.scope)
+    return [find_server(api, name) for name in names if not is_gateway_name(name)]
+
+
+def _gateway_results(api: Cluster, names: Sequence[str]) -> list[tuple[str, list[Finding]]]:
+    if not names:
+        return all_findings(api)
+    gateways = [find_gateway(api, name) for name in names if is_gateway_name(name)]
+    return [(gateway_title(gateway), gateway_findings(gateway)) for gateway in gateways]
 
 
 def _has_problem(results: Sequence[tuple[str, Sequence[Finding]]]) -> bool:
