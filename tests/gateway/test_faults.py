@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.gateway_process import GatewayProcess, server_state
+from tests.gateway.load import Load
 from tests.gateway.requests import CHAT, chat, post, raw
 from tests.helpers.fake_vllm_server import FakeVLLMServer
 
@@ -164,6 +165,31 @@ async def test_clients_that_leave_end_their_requests_at_the_replica(replicas: li
         await replica.until(lambda: replica.closed_early == 2)
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+REQUEST = b"\x83\x84\x86\x41\x01g"
+"""Headers of HTTP/2: POST, /, http, :authority g."""
+
+
+def rapid_reset() -> bytes:
+    """Streams of HTTP/2 that are opened and reset at once."""
+    frames = bytearray(PREFACE)
+    for number in range(1, 4001, 2):
+        stream = number.to_bytes(4, "big")
+        frames += len(REQUEST).to_bytes(3, "big") + b"\x01\x04" + stream + REQUEST
+        frames += b"\x00\x00\x04\x03\x00" + stream + b"\x00\x00\x00\x08"
+    return bytes(frames)
+
+
+def endless_headers() -> bytes:
+    """Headers of HTTP/2 that go on without end: one HEADERS frame, and CONTINUATION frames."""
+    stream = b"\x00\x00\x00\x01"
+    field = b"\x40\x03x-a\x7f\x61" + b"a" * 224
+    frames = bytearray(PREFACE + len(REQUEST).to_bytes(3, "big") + b"\x01\x00" + stream + REQUEST)
+    for _ in range(4000):
+        frames += len(field * 4).to_bytes(3, "big") + b"\x09\x00" + stream + field * 4
+    return bytes(frames)
+
+
 async def test_http2_rapid_reset_ends_the_connection_and_no_other(
     session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
 ) -> None:
@@ -173,13 +199,7 @@ async def test_http2_rapid_reset_ends_the_connection_and_no_other(
     async with gateway:
         running = asyncio.create_task(post(session, gateway, chat(stream=True)))
         await asyncio.sleep(0.1)
-        headers = b"\x83\x84\x86\x41\x01g"  # POST, /, http, :authority g
-        frames = bytearray(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-        for number in range(1, 4001, 2):
-            stream = number.to_bytes(4, "big")
-            frames += len(headers).to_bytes(3, "big") + b"\x01\x04" + stream + headers
-            frames += b"\x00\x00\x04\x03\x00" + stream + b"\x00\x00\x00\x08"
-        await raw(gateway, bytes(frames), 5)
+        await raw(gateway, rapid_reset(), 5)
         assert (await running).status == 200
         await until_it_serves(session, gateway)
         stats = await gateway.admin("/stats?filter=gateway.downstream_rq_too_many_premature_resets")
@@ -266,3 +286,73 @@ async def test_wrong_methods_are_refused(session: aiohttp.ClientSession, replica
         for method in ("GET", "PUT", "DELETE", "TRACE", "PATCH"):
             async with session.request(method, gateway.url + CHAT) as response:
                 assert response.status in {400, 405}
+
+
+async def test_endless_headers_of_http2_end_the_connection(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
+) -> None:
+    gateway = GatewayProcess()
+    gateway.set(server_state("tiny", replicas[0]))
+    async with gateway:
+        with contextlib.suppress(ConnectionError):
+            await raw(gateway, endless_headers(), 3)
+        await until_it_serves(session, gateway)
+        assert not replicas[0].requests[1:]
+
+
+@pytest.mark.parametrize("kind", ["headers", "endless"])
+async def test_a_server_with_odd_headers_becomes_an_error_of_the_gateway(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer], kind: str
+) -> None:
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read(1000)
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(100_000 if kind == "endless" else 500):
+                writer.write(b"x-%d: aaaaaaaaaaaaaaaaaaaa\r\n" % number)
+                await writer.drain()
+            writer.write(b"content-length: 0\r\n\r\n")
+            writer.close()
+
+    server = await asyncio.start_server(odd, "127.0.0.1", 0)
+    async with server:
+        bad = FakeVLLMServer("bad")
+        bad.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gateway = GatewayProcess()
+        gateway.set(server_state("bad", bad), server_state("tiny", replicas[0]))
+        async with gateway:
+            answer = await post(session, gateway, chat(model="bad"))
+            assert answer.status in {502, 503}
+            assert answer.json["error"]["code"] == answer.status
+            await until_it_serves(session, gateway)
+
+
+async def test_hostile_clients_at_once_lose_nothing_for_others(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
+) -> None:
+    deep = b'{"model":"tiny","x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+    bomb = b"".join(b"x-%d: a\r\n" % number for number in range(500))
+    forms = (
+        HEAD + bomb + b"content-length: 0\r\n\r\n",
+        HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"content-length: %d\r\n\r\n" % len(deep) + deep,
+        HEAD + b"content-length: 1000000\r\n\r\n{",
+        HEAD + b"x-vllm-gateway-cluster: tiny.PrefixAware\r\ncontent-length: 2\r\n\r\n{}",
+        b"GET /v1/models?api_key=sk-alice HTTP/1.1\r\nhost: g\r\n\r\n",
+        b"\x00\xff\x16\x03garbage\r\n\r\n",
+        rapid_reset(),
+        endless_headers(),
+    )
+
+    async def attack(form: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            await raw(gateway, form, 1.5)
+
+    gateway = GatewayProcess()
+    gateway.set(server_state("tiny", *replicas))
+    async with gateway, Load(gateway.url) as load:
+        for _ in range(2):
+            long = [post(session, gateway, body_of(34_000_000)) for _ in range(2)]
+            await asyncio.gather(*(attack(form) for form in forms * 3), *long, return_exceptions=True)
+    assert load.lost == {}
+    assert sum(load.outcomes.values()) > 100
