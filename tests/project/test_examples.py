@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,17 @@ GATEWAY_PAGE = ROOT / "docs" / "how-to" / "gateway.md"
 GATEWAY_EXAMPLE = ROOT / "examples" / "gateway.yaml"
 
 
+def gateway_pages() -> list[Path]:
+    """The pages whose manifests are gateways."""
+    return sorted(GATEWAY_PAGE.parent.glob("gateway*.md"))
+
+
 def shown() -> dict[str, dict[str, Any]]:
     """Return every VLLMServer, and every part of one, that the repository shows: place -> manifest."""
     examples = sorted(set((ROOT / "examples").glob("*.yaml")) - {GATEWAY_EXAMPLE})
     found = {path.name: yaml.safe_load(path.read_text()) for path in examples}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
-        if page == GATEWAY_PAGE:
+        if page in gateway_pages():
             continue
         for number, block in enumerate(BLOCK.findall(page.read_text()), 1):
             name = f"{page.relative_to(ROOT)}#{number}"
@@ -59,13 +65,18 @@ def test_what_a_newcomer_copies_is_accepted(name: str) -> None:
     assert {"Deployment", "Service"} <= {manifest.kind for manifest in desired.manifests}
 
 
+def gateway_blocks() -> list[str]:
+    """The blocks of YAML of all pages about gateways."""
+    return [textwrap.dedent(block) for page in gateway_pages() for block in BLOCK.findall(page.read_text())]
+
+
 def test_the_gateways_of_the_guide_are_accepted() -> None:
     specs = [
         document.get("spec")
-        for block in (*BLOCK.findall(GATEWAY_PAGE.read_text()), GATEWAY_EXAMPLE.read_text())
+        for block in (*gateway_blocks(), GATEWAY_EXAMPLE.read_text())
         for document in yaml.safe_load_all(block)
         if document.get("kind", "VLLMGateway") == "VLLMGateway"
     ]
-    assert len(specs) > 4
+    assert len(specs) > 12
     for spec in specs:
         GatewaySpec.model_validate(spec or {})
