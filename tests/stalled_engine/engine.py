@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +32,7 @@ class RealEngine:
         model: folder of the model; a tiny Llama by default.
         names: served names.
         packages: folder of further Python packages.
+        variables: further variables of its environment.
 
     Attributes:
         url: base URL, without a slash at the end.
@@ -45,12 +46,14 @@ class RealEngine:
         model: Path | None = None,
         names: tuple[str, ...] = (MODEL,),
         packages: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
         self._arguments = arguments
         self._model = model
         self._names = names
         self._packages = packages
+        self._variables = dict(variables or {})
         self._environment = install(settings.VLLM)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -61,7 +64,7 @@ class RealEngine:
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 self._command(),
-                env=_variables(self._packages),
+                env=_variables(self._packages) | self._variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
