@@ -32,7 +32,7 @@ ORDER = (
     # `make chart-test`, and Argo CD on a cluster.
     "test_install_paths", "test_gitops_paths",
     # `make monitoring-test`.
-    "test_admission", "test_selection", "test_real_alerts",
+    "test_admission", "test_selection", "test_operator_faults", "test_real_alerts",
 )  # fmt: skip
 """Test modules of this folder in the order in which they run."""
 LOADING_SECONDS = 240

@@ -13,7 +13,7 @@ from vllm_operator.vllm.tracing import trace_arguments, trace_environment
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SPAN = "llm_request"
-"""Name of the span of a request (vLLM 0.32, vllm/v1/engine/output_processor.py)."""
+"""Name of the span of a request (vLLM 0.32, in its output processor)."""
 
 
 def test_span_of_a_request_reaches_the_collector(tmp_path: Path) -> None:
