@@ -153,6 +153,32 @@ async def test_a_held_stream_with_comments_that_waits_too_long_ends_with_an_erro
         assert answer.status == 503
 
 
+async def test_a_changed_listener_ends_no_stream_within_the_drain_time(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
+) -> None:
+    replicas[0].word_seconds, replicas[0].words = 0.4, ("word",) * 6
+    gateway = GatewayProcess({"holding": {"timeoutSeconds": 30}})
+    gateway.set(server_state("tiny"))
+    asks = {"x-vllm-hold-comments": "1"}
+    async with gateway:
+        held = asyncio.create_task(post(session, gateway, chat(stream=True), headers=asks))
+        await asyncio.sleep(1.5)
+        # Both listeners are replaced, while the stream is held and while it is answered.
+        gateway.set(maxBodyBytes=1_000_000)
+        await asyncio.sleep(0.5)
+        gateway.set(server_state("tiny", replicas[0]))
+        await asyncio.sleep(1)
+        gateway.set(maxBodyBytes=2_000_000)
+        answer = await held
+        assert answer.status == 200
+        assert answer.text.count("word") == 6
+        assert "[DONE]" in answer.text
+        rejected = await gateway.admin("/stats?filter=update_rejected")
+        assert {line.split(":")[1].strip() for line in rejected.splitlines() if line} == {"0"}
+        async with aiohttp.ClientSession() as other:
+            assert (await post(other, gateway)).status == 200
+
+
 async def test_clients_of_commented_streams_that_leave_are_not_counted(
     session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
 ) -> None:

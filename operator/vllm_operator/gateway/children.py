@@ -222,7 +222,14 @@ def _deployment(gateway: VLLMGateway, images: GatewayImages, config: str) -> Gat
         envoy_args=[
             *("-c", "/config/bootstrap.json", "-l", "warning", "--disable-hot-restart"),
             # Every answer of a pod that ends closes its connection, so that the client moves on to another pod.
-            *("--drain-time-s", "30", "--drain-strategy", "immediate", "--concurrency", str(_threads(spec))),
+            *(
+                "--drain-time-s",
+                str(spec.drain_timeout_seconds),
+                "--drain-strategy",
+                "immediate",
+                "--concurrency",
+                str(_threads(spec)),
+            ),
         ],
         port=where.port,
         health_port=where.health_port,

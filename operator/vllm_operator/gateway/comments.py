@@ -94,6 +94,8 @@ async def _pass_on(
                 await response.write(part)
             return
         error = _error_of(answer.status, await answer.content.read(MAX_ERROR_BYTES))
+    except aiohttp.ClientConnectorError:
+        error = _error(503, "ServiceUnavailableError", "this pod of the gateway ends: try again")
     except aiohttp.ClientError:
         error = _error(502, "BadGateway", "the replica ended the connection")
     await response.write(error_event(request.path, error))
