@@ -58,9 +58,9 @@ INSTALLS: dict[str, Install] = {
     "no-restarts": Install({"restartStalled": False}, rights=RightsOptions(restart_stalled=False)),
     "gateways": Install({"gateways": {"enabled": True}}, rights=RightsOptions(gateways=True)),
     "gateways-of-some": Install(
-        {"gateways": {"enabled": True}, "servedNamespaces": ["team-a"]},
+        {"gateways": {"enabled": True}, "servedNamespaces": ["team-a"], "networkPolicy": {"enabled": True}},
         served=("team-a",),
-        rights=RightsOptions(gateways=True),
+        rights=RightsOptions(gateways=True, network_policies=True),
     ),
     "network-policy": Install(
         {"networkPolicy": {"enabled": True}},

@@ -166,7 +166,8 @@ def test_an_empty_gateway_gets_children_and_a_status(kube: Kube) -> None:
         def gone() -> None:
             assert not kube.list("Deployment", namespace)
 
-        kube.eventually(gone, within=30, namespace=namespace)
+        # The garbage collector looks for new kinds every 30 s.
+        kube.eventually(gone, within=90, namespace=namespace)
 
 
 def test_refused_references_and_foreign_children_are_named(kube: Kube) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from vllm_operator.api.crd import crd
 from vllm_operator.api.gateway_crd import gateway_crd
-from vllm_operator.api.names import LABEL_INSTANCE, selector_labels
+from vllm_operator.api.names import LABEL_INSTANCE, gateway_selector_labels, selector_labels
 from vllm_operator.desired.rendering.templates import render_template
 from vllm_operator.install.admission_policy import pod_template_binding, pod_template_policy
 from vllm_operator.install.alerts import OperatorSubject, operator_rule_plan
@@ -77,6 +77,7 @@ class NetworkPolicyPlan:
     served_namespaces: dict[str, Any]
     replica_labels: dict[str, str]
     metrics_api_ports: tuple[str, ...]
+    gateway_labels: tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -232,10 +233,15 @@ def _network_policies(plan: OperatorPlan, served: Sequence[str], rights: RightsO
         plan.selector,
         metrics_namespaces=_namespace_selector(rights.metrics_from),
         served_namespaces=_namespace_selector(served),
-        replica_labels={name: value for name, value in selector_labels("").items() if name != LABEL_INSTANCE},
+        replica_labels=_without_instance(selector_labels("")),
         metrics_api_ports=plan.metrics_api_ports,
+        gateway_labels=(_without_instance(gateway_selector_labels("")),) if rights.gateways else (),
     )
     yield render_template(f"deploy/{NETWORK_POLICY}", network)
+
+
+def _without_instance(labels: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name != LABEL_INSTANCE}
 
 
 def _namespace_selector(names: Sequence[str]) -> dict[str, Any]:

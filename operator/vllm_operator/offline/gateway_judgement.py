@@ -103,6 +103,6 @@ def _secrets(spec: GatewaySpec) -> Iterator[str]:
 
 
 def _servers(spec: GatewaySpec) -> Iterator[str]:
-    """Yield the VLLMServers of its own namespace that a spec names."""
+    """Yield the VLLMServers that a spec names in the namespace of its gateway."""
     yield from spec.servers.names
     yield from (server.name for model in spec.models for server in model.servers if "/" not in server.name)
