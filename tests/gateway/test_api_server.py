@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from tools.harness.kube import Kube, condition
 from tools.harness.operator_process import OperatorProcess
 from vllm_operator.api.crd import crd
 from vllm_operator.api.gateway_crd import gateway_crd
-from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION, child_name, gateway_labels, recommended_labels
+from vllm_operator.api.names import ANNOTATION_WAKE, API_VERSION, child_name, recommended_labels
 from vllm_operator.gateway.agent import Agent, AgentSettings
 from vllm_operator.gateway.envoy import clusters
 from vllm_operator.gateway.held_reader import AGENT_PORT
@@ -356,12 +355,10 @@ async def test_a_server_of_another_namespace_is_served_while_its_label_allows_it
 
 def run_gateway_pod(kube: Kube, namespace: str, gateway: str) -> None:
     """Play the kubelet: let a pod of a gateway run at POD_ADDRESS."""
-    metadata = {"name": f"{gateway}-gateway-1", "labels": gateway_labels(gateway)}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    kube.apply({**pod, "spec": {"containers": [{"name": "agent", "image": IMAGE}]}}, namespace=namespace)
+    label = f"app.kubernetes.io/instance={gateway}-gateway"
+    pod = kube.eventually(lambda: kube.list("Pod", namespace, label) or False, within=20)[0]["metadata"]["name"]
     status = {"phase": "Running", "podIP": POD_ADDRESS, "podIPs": [{"ip": POD_ADDRESS}]}
-    patch = json.dumps({"status": status})
-    kube.kubectl("-n", namespace, "patch", "pod", metadata["name"], "--subresource=status", "--type=merge", "-p", patch)
+    kube.patch("Pod", pod, namespace, {"status": status}, status=True)
 
 
 def held_requests(kube: Kube, namespace: str, wanted: int) -> tuple[int, int | None]:

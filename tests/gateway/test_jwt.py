@@ -137,6 +137,18 @@ async def test_a_claim_names_the_models_that_a_client_may_use(
         assert replicas[0].requests[-1][1]["x-vllm-gateway-key"] == "jwt:alice@example.com"
 
 
+async def test_a_client_with_a_token_has_its_own_limits(
+    session: aiohttp.ClientSession, replicas: list[FakeVLLMServer]
+) -> None:
+    gateway = jwt_gateway(replicas[0], jwks=json.dumps(key_set()))
+    gateway.set(limits=[{"key": "jwt:alice", "requestsPerMinute": 2}, {"key": "*", "requestsPerMinute": 5}])
+    async with gateway:
+        for client, served in (("alice", 2), ("auth0|bob", 5)):
+            headers = bearer(token(sub=client))
+            statuses = [(await post(session, gateway, headers=headers)).status for _ in range(7)]
+            assert statuses == [200] * served + [429] * (7 - served)
+
+
 @asynccontextmanager
 async def fake_provider(port: int, answer: Any) -> AsyncIterator[list[str]]:
     """A stand-in of the server that publishes the keys."""

@@ -29,6 +29,7 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Phase", "string", ".status.phase", 0, "State of the gateway in one word"),
     ("Models", "integer", ".status.modelCount", 0, "Models that clients may name"),
     ("Keys", "integer", ".status.keys", 1, "API keys that are accepted"),
+    ("Waiting", "integer", ".status.heldRequests", 1, "Requests that wait for a replica"),
     ("Routing", "string", ".spec.routing", 1, "How a replica is chosen"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since creation"),
     ("Message", "string", ".status.message", 0, "The most important problem, with its cause"),

@@ -26,9 +26,10 @@ from vllm_operator.informers.watch_source import RelistPolicy, WatchSource
 from vllm_operator.kube.availability import ApiServerAvailability
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.event_recorder import EventRecorder
-from vllm_operator.kube.fields import get_str
+from vllm_operator.kube.fields import get_list, get_str
 from vllm_operator.kube.key import Key
 from vllm_operator.kube.kinds import DEPLOYMENT, GATEWAY, POD, SERVER
+from vllm_operator.kube.ownership import POD_TEMPLATE_HASH
 from vllm_operator.kube.raw_objects import Raw, read_object
 from vllm_operator.kube.types import Object
 from vllm_operator.settings import Settings
@@ -149,11 +150,10 @@ class GatewayController:
         return [cached.body for cached in self._store.replicas(Key(namespace, child_name(name)))]
 
     def pods(self, namespace: str, name: str) -> list[Object]:
-        """Return the pods of a gateway."""
-        bodies = (
-            self._store.get(POD.name, namespace, pod) for pod in self._store.names(Key(namespace, name), POD.name)
-        )
-        return [pod for pod in bodies if pod and get_str(pod, "metadata", "labels", LABEL_COMPONENT) == "gateway"]
+        """Return the pods of a gateway: those of its Deployment, whoever else has their labels."""
+        named = self._store.names(Key(namespace, name), POD.name)
+        bodies = (self._store.get(POD.name, namespace, pod) for pod in named)
+        return [pod for pod in bodies if pod and _is_of_deployment(pod, name)]
 
     def _reflector(self, namespace: str | None) -> Reflector:
         source = WatchSource(GATEWAY, GATEWAY.path(namespace), partial(self._list, namespace))
@@ -223,6 +223,17 @@ class GatewayController:
             await self._queue.run()
         finally:
             await self._reader.close()
+
+
+def _is_of_deployment(pod: Object, name: str) -> bool:
+    """Return whether a pod belongs to the Deployment of a gateway. kube/ownership.py says why that holds."""
+    replica_set = f"{name}-{get_str(pod, 'metadata', 'labels', POD_TEMPLATE_HASH)}"
+    return any(
+        owner.get("controller") is True
+        and get_str(owner, "kind") == "ReplicaSet"
+        and get_str(owner, "name") == replica_set
+        for owner in get_list(pod, "metadata", "ownerReferences")
+    )
 
 
 def _server_key(namespace: str, name: str) -> Key:
