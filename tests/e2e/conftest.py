@@ -93,7 +93,11 @@ def gated(cluster: RealCluster, kube: Kube, inside: InCluster) -> str:
         kube.create(secret, inside.namespace)
     environment = {"HF_ENDPOINT": inside.url("hub"), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     spec: dict[str, Any] = {
-        "model": {"uri": f"hf://{in_cluster.REPOSITORY}", "tokenSecretRef": {"name": "hub"}},
+        "model": {
+            "uri": f"hf://{in_cluster.REPOSITORY}",
+            "servedNames": ["tiny", "gated"],
+            "tokenSecretRef": {"name": "hub"},
+        },
         "cache": {"size": "1Gi", "accessModes": ["ReadWriteMany"]},
         "security": {"apiKeySecretRef": {"name": "clients"}},
     }

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import LOADING_SECONDS, pods, wait_ready
 from tools.drain.load import Load
 from tools.drain.stage import is_ready
-from tools.harness.in_cluster import REPOSITORY, InCluster
+from tools.harness.in_cluster import InCluster
 from tools.harness.kube import Object, condition
 from tools.harness.real_cluster import RealCluster
 from vllm_operator.api.names import API_VERSION, GATEWAY_KIND, KIND
@@ -56,11 +56,11 @@ def chat(inside: InCluster, model: str, key: str = "") -> tuple[int, Object]:
 def test_an_empty_spec_serves_all_servers_by_their_names(gateway: InCluster) -> None:
     status = wait_serving(gateway)["status"]
     assert status["phase"] == "Serving"
-    assert {model["name"]: model["readyEndpoints"] for model in status["models"]} == {"tiny": 1, REPOSITORY: 1}
+    assert {model["name"]: model["readyEndpoints"] for model in status["models"]} == {"tiny": 2, "gated": 1}
     code, models = gateway.call(f"{status['address']}/v1/models")
-    assert (code, [model["id"] for model in models["data"]]) == (200, ["tiny", REPOSITORY])
+    assert (code, [model["id"] for model in models["data"]]) == (200, ["gated", "tiny"])
     # The gated server asks for a key of its own, which the gateway adds.
-    for model in ("tiny", REPOSITORY):
+    for model in ("tiny", "tiny", "gated"):
         code, answer = chat(gateway, model)
         assert (code, answer["model"]) == (200, model), answer
         assert answer["usage"]["completion_tokens"] > 0

@@ -70,6 +70,7 @@ def engine_frozen(stage: GatewayStage, load: Load) -> None:
     pod = _some_pod(stage)
     name = pod["metadata"]["name"]
     [engine] = processes_of(pod, "VLLM::EngineCore")
+    stage.kube.patch(KIND, NAME, stage.namespace, {"spec": {"health": {"restartStalled": True}}})
     os.kill(engine, signal.SIGSTOP)
     began = load.elapsed()
     stage.until(lambda: _phase(stage, name) in {"Stalled", None}, STALL_SECONDS)
