@@ -75,6 +75,8 @@ class GatewayController:
         self._events = EventRecorder(client, time.monotonic, GATEWAY_KIND)
         self._held, self._reader = held, HeldReader()
         self._wake_ups = WakeUps(client, "")
+        self._polled: set[Key] = set()
+        """Gateways with a server in another namespace that sleeps: no event reports a request for it."""
         self._references: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         """Gateway -> namespaces and instance labels of the servers of other namespaces that it names."""
         self._reconciler = GatewayReconciler(client, self, self._events, self._reader, rules)
@@ -92,7 +94,12 @@ class GatewayController:
             f"reflector of {GATEWAY.path(namespace)}": self._reflector(namespace).run()
             for namespace in self._namespaces.lists
         }
-        return {**reflectors, "gateway queue": self._run_queue(acquired), "gateway events": self._events.run()}
+        return {
+            **reflectors,
+            "gateway queue": self._run_queue(acquired),
+            "gateway events": self._events.run(),
+            "gateway polls": self._poll(acquired),
+        }
 
     def on_watch_event(self, kind: str, body: Mapping[str, Any]) -> None:
         """Enqueue the gateways that an object of the operator's caches concerns."""
@@ -196,6 +203,7 @@ class GatewayController:
             raise
         if inputs is None:
             self._held.report(key, None)
+            self._polled -= {key}
             return Requeue.never()
         return await self._report_held(key, inputs)
 
@@ -205,11 +213,24 @@ class GatewayController:
         counts = {name: count for name, count in held.by_server.items() if self._may_hold(name, inputs)}
         self._held.report(key, {_server_key(key.namespace, name): count for name, count in counts.items()})
         await self._wake_ups.renew({name: count for name, count in counts.items() if "/" in name})
-        # An answer that is not fresh may hide a request that came since, and one for another namespace has no event.
-        is_soon = held.total > 0 or held.age > 0 or inputs.remote.has_sleeping
+        self._polled = self._polled - {key} | ({key} if inputs.remote.has_sleeping else set())
+        # An answer that is not fresh may hide a request that came since.
+        is_soon = held.total > 0 or held.age > 0
         # A Gateway takes a route within seconds, which no watch reports.
         is_soon = is_soon or (inputs.exposed is not None and inputs.exposed.status == "Unknown")
         return Requeue.after(FRESH_SECONDS if is_soon else RESYNC_SECONDS)
+
+    async def _poll(self, acquired: asyncio.Event | None) -> None:
+        """Reconcile gateways that hold requests for servers of other namespaces."""
+        if acquired is not None:
+            await acquired.wait()
+        while True:
+            await asyncio.sleep(FRESH_SECONDS)
+            for key in sorted(self._polled):
+                pods = self.pods(key.namespace, gateway_child_name(key.instance))
+                held = await self._reader.read(str(key), pods)
+                if held is not None and held.total:
+                    self._queue.add(key)
 
     @staticmethod
     def _may_hold(name: str, inputs: GatewayInputs) -> bool:
