@@ -26,9 +26,9 @@ KEY = "sk-bench-0000"
 START_SECONDS = 10
 FLEET = 20
 """Replicas of the measurement of prefixes."""
-BLOCKS = 2000
+BLOCKS = 5000
 """Blocks of 16 tokens in the cache of one replica: room for a tenth of all conversations."""
-CONVERSATIONS: dict[str, Any] = {"users": 160, "turns": 8, "prompts": 4, "think": "300ms", "tokens": 8, "stream": True}
+CONVERSATIONS: dict[str, Any] = {"users": 400, "turns": 8, "prompts": 4, "think": "1s", "tokens": 30, "stream": True}
 PREFILL = "400us"
 """Time of a block that is not cached: 40,000 tokens a second."""
 LIMIT, OFFERED, WINDOW = 1200, 30, 57
@@ -131,7 +131,7 @@ def envoy_rss(pids: tuple[int, ...]) -> float:
 
 
 async def prefix_hits() -> dict[str, dict[str, float]]:
-    """Let 160 users talk to 20 replicas, by each way to choose one; the ideal is one cache that all share."""
+    """Let 400 users talk to 20 replicas, by each way to choose one; the ideal is one cache that all share."""
     found: dict[str, dict[str, float]] = {}
     async with mock(1, blocks=10_000_000) as (ports, control):
         await offer(f"http://127.0.0.1:{ports[0]}", **CONVERSATIONS)

@@ -165,7 +165,7 @@ class GatewaySpec(Model):
     routing: Routing = Field(
         default="PrefixAware",
         description="How a replica is chosen. PrefixAware: the one that has the start of the conversation in its "
-        "cache, unless it has 1.5 times the mean load. LeastRequest: the one with the fewest requests. Session: the "
+        "cache, unless it has twice the mean load. LeastRequest: the one with the fewest requests. Session: the "
         "same one for a session.",
     )
     session_header: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-z0-9-]+$")] = Field(
