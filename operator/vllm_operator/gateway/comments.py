@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from vllm_operator.gateway.bounded import read_bounded
 from vllm_operator.gateway.envoy.names import HOLD_HEADER
 
 DEFAULT_SECONDS = 15
@@ -93,7 +94,7 @@ async def _pass_on(
             async for part in answer.content.iter_any():
                 await response.write(part)
             return
-        error = _error_of(answer.status, await answer.content.read(MAX_ERROR_BYTES))
+        error = _error_of(answer.status, await read_bounded(answer.content, MAX_ERROR_BYTES))
     except aiohttp.ClientConnectorError:
         error = _error(503, "ServiceUnavailableError", "this pod of the gateway ends: try again")
     except aiohttp.ClientError:

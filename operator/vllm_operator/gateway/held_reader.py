@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from vllm_operator.diagnosis.log_text import one_line
+from vllm_operator.gateway.bounded import read_bounded
 from vllm_operator.gateway.refusals import MAX_REFUSED
 from vllm_operator.kube.fields import get_str
 from vllm_operator.kube.types import Object
@@ -27,6 +29,8 @@ MAX_ANSWER_BYTES = 65_536
 MAX_PODS = 100
 MAX_TEXT = 128
 """Characters of the name of a refused part."""
+NAME = re.compile(r"[a-z0-9./-]{1,317}")
+"""Name of a server, with its namespace where that is another one."""
 MAX_COUNT = 1_000_000
 """Requests of one server that an agent may report. Whoever writes a VLLMGateway chooses the image of its agent."""
 
@@ -107,7 +111,7 @@ class HeldReader:
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
                     return None
-                return _read(await response.content.read(MAX_ANSWER_BYTES))
+                return _read(await read_bounded(response.content, MAX_ANSWER_BYTES))
         except aiohttp.ClientConnectorError as error:
             return NOTHING if isinstance(error.os_error, ConnectionRefusedError) else None
         except (aiohttp.ClientError, TimeoutError):
@@ -131,7 +135,11 @@ def _read(body: bytes) -> HeldCounts | None:
     held = value.get("held") if isinstance(value, dict) else None
     if not isinstance(held, dict):
         return None
-    counts = {str(name): count for name, count in held.items() if type(count) is int and 0 <= count <= MAX_COUNT}
+    counts = {
+        name: count
+        for name, count in held.items()
+        if NAME.fullmatch(name) and type(count) is int and 0 <= count <= MAX_COUNT
+    }
     return HeldCounts(counts, refused=_texts(value.get("refused"))) if len(counts) == len(held) else None
 
 

@@ -61,6 +61,8 @@ async def test_pods_without_an_agent_hold_nothing() -> None:
         '{"held": 5}',
         '{"held": {"a": -1}}',
         '{"held": {"a": true}}',
+        '{"held": {"a\\nb": 1}}',
+        '{"held": {"' + "a" * 400 + '": 1}}',
         '{"held": {"a": 1e300}}',
         '{"held": {"a": 99999999}}',
         '{"held": {"a": 1}' + " " * 70_000 + "}",
