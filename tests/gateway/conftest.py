@@ -6,9 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import aiohttp
+import pytest
 import pytest_asyncio
+import uvloop
 
 from tests.helpers.fake_vllm_server import FakeVLLMServer
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """The loop that the agent has in a pod."""
+    return uvloop.EventLoopPolicy()
 
 
 @pytest_asyncio.fixture

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 Handler = Callable[[bytes], bytes | Awaitable[bytes]]
 
@@ -83,8 +84,8 @@ class _EnvoyConnection(asyncio.Protocol):
         self._began = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        # The transports of uvloop are no subclasses of those of asyncio.
+        self._transport = cast(asyncio.WriteTransport, transport)
         self._connections.add(self)
         self._write(SETTINGS, 0, 0, _SETTINGS)
 

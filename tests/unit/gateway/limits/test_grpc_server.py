@@ -6,8 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from vllm_operator.gateway.limits.grpc_server import MAX_MESSAGE_BYTES, PREFACE, UnaryServer
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Both loops: the agent runs on uvloop, whose transports are other classes."""
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 async def talk(path: Path, raw: bytes) -> bytes:
