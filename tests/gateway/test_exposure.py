@@ -22,11 +22,11 @@ EXPOSURE = {
 }
 
 
-def exposed(kube: Kube, namespace: str, reason: str) -> dict[str, Any]:
+def exposed(kube: Kube, namespace: str, reason: str, name: str = "chat") -> dict[str, Any]:
     """The condition Exposed, once it has this reason."""
 
     def found() -> dict[str, Any]:
-        status = status_of(kube, namespace, "chat")
+        status = status_of(kube, namespace, name)
         row = condition({"status": status}, "Exposed")
         assert row is not None
         assert row["reason"] == reason, row
@@ -93,6 +93,15 @@ def test_a_gateway_is_exposed_by_gateway_api_where_it_is_installed(kube: Kube) -
         assert row["message"] == "inside: Judged: ResolvedRefs is False"
         assert kubectl_json(kube, namespace, "httproute", "chat-gateway")["metadata"]["generation"] == 1
         assert kubectl_json(kube, namespace, "inferencepool", "chat-gateway-tiny")["metadata"]["generation"] == 1
+
+        # What Gateway API itself refuses is said, and nothing else fails.
+        twice = {"httpRoute": {"parentRefs": [{"name": "public"}, {"name": "public"}]}}
+        kube.apply(gateway_body("twice", {"exposure": twice}), namespace=namespace)
+        row = exposed(kube, namespace, "ApplyRefused", "twice")
+        assert row["status"] == "False"
+        assert "the API server refused the HTTPRoute twice-gateway" in row["message"]
+        assert kubectl_json(kube, namespace, "deployment", "twice-gateway")
+        kube.kubectl("-n", namespace, "delete", "vllmgateway", "twice", "--cascade=foreground", "--wait=false")
 
         patch = '[{"op": "remove", "path": "/spec/exposure"}]'
         kube.kubectl("-n", namespace, "patch", "vllmgateway", "chat", "--type=json", "-p", patch)
