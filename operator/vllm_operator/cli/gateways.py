@@ -87,7 +87,7 @@ def _findings(gateway: Mapping[str, Any]) -> Iterator[Finding]:
             "the operator has not judged this spec: does it run with --gateway-agent-image, and serve this namespace?",
         )
         return
-    for name in ("Accepted", "Available"):
+    for name in ("Accepted", "Available", "ConfigurationApplied"):
         row = condition(gateway, name)
         if row.get("status") == "False":
             yield Finding("problem", f"{name} ({clean(row.get('reason'), 128)})", clean(row.get("message")))

@@ -55,6 +55,7 @@ def test_findings_name_what_is_wrong() -> None:
         row("Accepted", "False", "NameTaken", "the ConfigMap exists"),
         row("Available", "False", "NoPodReady", "quota exceeded"),
         row("Exposed", "Unknown", "WaitingForGateway", "nobody answered"),
+        row("ConfigurationApplied", "False", "ConfigurationRefused", "Envoy refuses the new lds"),
         row("Ready", "False"),
         refusedReferences=["the Secret keys is not released"],
         models=[{"name": "big", "servers": ["big"], "readyEndpoints": 0}],
@@ -63,6 +64,7 @@ def test_findings_name_what_is_wrong() -> None:
     assert found == {
         ("problem", "Accepted (NameTaken)"): "the ConfigMap exists",
         ("problem", "Available (NoPodReady)"): "quota exceeded",
+        ("problem", "ConfigurationApplied (ConfigurationRefused)"): "Envoy refuses the new lds",
         ("unknown", "Exposed (WaitingForGateway)"): "nobody answered",
         ("problem", "reference"): "the Secret keys is not released",
         ("warning", "model big"): "no replica is ready: requests wait",
