@@ -92,6 +92,8 @@ def test_steps_of_olm_keep_what_the_bundle_says() -> None:
         binding = found[f"{kind}Binding"]
         assert binding["roleRef"]["name"] == found[kind]["metadata"]["name"]
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "vllm-operator", "namespace": "ops"}]
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert "--gateway-agent-image=r.example/o@sha256:0" in container["args"]
     assert {body["metadata"].get("namespace", "ops") for body in objects} == {"ops"}
     template = found["Deployment"]["spec"]["template"]
     (container,) = template["spec"]["containers"]

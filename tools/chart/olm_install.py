@@ -87,7 +87,10 @@ def _deployment(version: Object, given: Object, namespace: str, image: str) -> O
             *(container.get("env") or []),
             {"name": "OPERATOR_CONDITION_NAME", "value": version["metadata"]["name"]},
         ]
-        container["image"] = image or container["image"]
+        named, image = container["image"], image or container["image"]
+        container["image"] = image
+        # The agent of a gateway has the image of the operator.
+        container["args"] = [argument.replace(f"={named}", f"={image}") for argument in container["args"]]
     labels = {**given["label"], "olm.managed": "true", **_owner(version, namespace)}
     metadata = {"name": given["name"], "namespace": namespace, "labels": labels}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
