@@ -38,7 +38,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "bench": "Measure a server under load: latency, time to the first token and per token, throughput, queue.",
     },
     "Find out what is wrong": {
-        "doctor": "Say what is wrong with servers and with the operator, and what to do.",
+        "doctor": "Say what is wrong with servers, gateways and the operator, and what to do.",
         "report": "Write a zip of manifests, statuses, logs and Events for a bug report, with secrets removed.",
     },
     "Change": {
