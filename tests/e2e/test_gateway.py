@@ -99,6 +99,15 @@ def test_keys_are_asked_for_as_soon_as_the_spec_names_them(gateway: InCluster) -
     assert wait_serving(gateway)["status"]["keys"] == 1
 
 
+def test_a_limit_counts_in_the_pods(gateway: InCluster) -> None:
+    limit = {"key": "alice", "model": "gated", "requestsPerMinute": 2}
+    gateway.kube.patch(GATEWAY_KIND, NAME, gateway.namespace, {"spec": {"limits": [limit]}})
+    gateway.kube.eventually(
+        lambda: chat(gateway, "gated", KEY)[0] == 429, within=READY_SECONDS, namespace=gateway.namespace
+    )
+    assert chat(gateway, "tiny", KEY)[0] == 200
+
+
 def test_a_rolling_update_of_a_server_and_of_the_gateway_lose_no_request(
     cluster: RealCluster, gateway: InCluster, quickstart: str
 ) -> None:
