@@ -71,6 +71,7 @@ def test_every_template_of_the_operator_is_used() -> None:
         *install.CLUSTER_WIDE,
         *install.NAMESPACED,
         *install.METRICS_API,
+        *install.GATEWAYS,
         *install.OWN,
         install.POD_MONITOR,
         install.NETWORK_POLICY,
