@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from vllm_operator.api.gateway_resource import VLLMGateway, parse_gateway
+from vllm_operator.desired.rendering.templates import render_template, template_folder
 from vllm_operator.errors import InvalidSpecError
+from vllm_operator.gateway import children
 from vllm_operator.gateway.children import GatewayImages, gateway_url, render_gateway
 from vllm_operator.install.manifests import to_yaml
 
@@ -43,6 +45,19 @@ def test_children_are_those_of_the_golden_file(name: str, spec: dict[str, Any]) 
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_every_template_of_a_gateway_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = set()
+
+    def record(template: str, values: Any) -> dict[str, Any]:
+        rendered.add(f"{template}.yaml.j2")
+        return render_template(template, values)
+
+    monkeypatch.setattr(children, "render_template", record)
+    objects(gateway(**FULL))
+    files = {f"gateway/{path.name}" for path in (template_folder() / "gateway").iterdir()}
+    assert rendered == files - {"gateway/httproute.yaml.j2", "gateway/inferencepool.yaml.j2"}, "see test_exposure.py"
 
 
 def test_the_empty_spec_has_no_policy_and_a_budget() -> None:
