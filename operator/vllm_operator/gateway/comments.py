@@ -80,7 +80,8 @@ class CommentedStreams:
             connector = aiohttp.UnixConnector(self._socket, limit=0, force_close=True)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
-        url = f"http://{request.host or 'gateway'}{request.rel_url.raw_path_qs}"
+        # The client's host is among the headers. In the URL it could name another path, or a user.
+        url = f"http://gateway{request.rel_url.raw_path_qs}"
         return await self._session.request(request.method, url, data=body, headers=headers, allow_redirects=False)
 
 

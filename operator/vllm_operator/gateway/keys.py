@@ -96,11 +96,15 @@ def _from_references(auth: Auth, secrets: Mapping[str, SecretData | None]) -> It
             yield field, f"the Secret {place.name} has no entry {place.key}: add it"
         else:
             entry = _read_value(key.id, data[place.key])
+            expires = _unix_time(key.expires_at) if key.expires_at else None
             if isinstance(entry, str):
                 yield field, entry
+            elif key.expires_at and expires is None:
+                # Without a time the key would never expire.
+                yield f"{field}.expiresAt", f"there is no such time as {key.expires_at}: correct the date"
             else:
-                expires = _unix_time(key.expires_at) if key.expires_at else entry.expires
-                yield field, KeyEntry(key.id, entry.digest, tuple(key.models) or entry.models, expires)
+                limit = entry.expires if expires is None else expires
+                yield field, KeyEntry(key.id, entry.digest, tuple(key.models) or entry.models, limit)
 
 
 def _read_value(identity: str, value: str) -> KeyEntry | str:

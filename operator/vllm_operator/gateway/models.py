@@ -122,7 +122,8 @@ def _explicit(
         targets=weighted,
         versions=tuple(target for target in targets if target.header),
         mirror=mirror,
-        ready=sum(len(servers[target.server].endpoints) for target in targets),
+        # A server without a weight takes only the requests that name it by header.
+        ready=sum(len(servers[target.server].endpoints) for target in targets if target.weight),
     )
 
 
@@ -168,5 +169,5 @@ def _with_fallback(entry: GatewayModel, model: ModelRoute, models: Mapping[str, 
                 ModelTarget(t.server, t.cluster, t.weight, t.model or name, t.api_key, t.header)
                 for t in fallback.targets
             )
-            return ModelRoute(model.name, fallback.routing, targets, (), None, fallback.ready)
+            return ModelRoute(model.name, fallback.routing, targets, model.versions, None, fallback.ready)
     return model

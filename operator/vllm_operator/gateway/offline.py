@@ -11,7 +11,7 @@ from vllm_operator.gateway.exposure import render_exposure
 from vllm_operator.gateway.keys import secret_names
 from vllm_operator.gateway.observe import is_served
 from vllm_operator.gateway.pod_secrets import pod_secrets
-from vllm_operator.gateway.public_keys import check_public_keys
+from vllm_operator.gateway.spec_checks import check_spec
 
 OPERATOR_IMAGE = "vllm-operator"
 """Stands for the image of the operator, which nobody knows offline."""
@@ -23,7 +23,7 @@ def rendered_gateway(gateway: VLLMGateway, servers: Sequence[str]) -> list[dict[
     Raises:
         InvalidSpecError: the operator would refuse the spec.
     """
-    check_public_keys(gateway.spec.auth)
+    check_spec(gateway.spec)
     pod_secrets(gateway.spec)
     served = [name for name in servers if is_served(gateway.spec, {"metadata": {"name": name}})]
     manifests = render_gateway(gateway, GatewayImages(OPERATOR_IMAGE), served, secret_names(gateway.spec.auth))

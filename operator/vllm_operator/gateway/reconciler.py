@@ -20,10 +20,10 @@ from vllm_operator.gateway.keys import SecretData
 from vllm_operator.gateway.models import resolve_models
 from vllm_operator.gateway.observe import MAX_ENDPOINTS, Observation, is_served, observe, secrets_of
 from vllm_operator.gateway.pod_secrets import pod_secrets
-from vllm_operator.gateway.public_keys import check_public_keys
 from vllm_operator.gateway.remote import Neighbours, RemoteServers, find_remote, missing_keys, remote_states
 from vllm_operator.gateway.secret_reader import decode
 from vllm_operator.gateway.snapshot import ReplicaEndpoint
+from vllm_operator.gateway.spec_checks import check_spec
 from vllm_operator.gateway.status import GatewayInputs, build_gateway_status, gateway_events
 from vllm_operator.kube.client import ApiClient
 from vllm_operator.kube.event_recorder import EventRecorder
@@ -177,7 +177,7 @@ class GatewayReconciler:
                 "this operator runs with --pod-template restricted, which refuses it for gateways: remove it",
                 "PodTemplateForbidden",
             )
-        check_public_keys(gateway.spec.auth)
+        check_spec(gateway.spec)
 
     async def _check_pod_secrets(self, gateway: VLLMGateway) -> tuple[str, ...]:
         """Return the Secrets of the pods that do not exist.

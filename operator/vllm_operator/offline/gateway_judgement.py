@@ -83,6 +83,9 @@ def _notes(gateway: VLLMGateway, servers: Sequence[str]) -> Iterator[str]:
             f"it without the label {SECRET_LABEL}={SECRET_LABEL_VALUE}"
         )
     for reference in spec.servers.references:
+        if reference.namespace == gateway.namespace:
+            yield f"spec.servers.references: {reference.name} is of the own namespace: name it in spec.servers.names"
+            continue
         label = f"gateways.vllm-operator.dev/{gateway.namespace}=true"
         yield f"the VLLMServer {reference.namespace}/{reference.name} must have the label {label}"
     for server in dict.fromkeys(_servers(spec)):

@@ -91,3 +91,11 @@ def test_missing_secrets_and_entries_are_named() -> None:
     ]
     reading = read_keys(auth(apiKeys=keys, secrets=[{"name": "three"}]), {"one": {}, "two": None, "three": None})
     assert len(reading.problems) == 3
+
+
+@pytest.mark.parametrize("time", ["2027-02-30T00:00:00Z", "2027-13-01T00:00:00Z", "2027-01-01T25:00:00Z"])
+def test_a_key_whose_expiry_is_no_time_is_refused(time: str) -> None:
+    reference = {"id": "a", "secretKeyRef": {"name": "x", "key": "k"}, "expiresAt": time}
+    reading = read_keys(auth(apiKeys=[reference]), {"x": {"k": "sk-12345678"}})
+    assert reading.keys == ()
+    assert reading.problems == (f"spec.auth.apiKeys[a].expiresAt: there is no such time as {time}: correct the date",)

@@ -54,6 +54,16 @@ def test_the_first_fallback_with_a_ready_replica_answers() -> None:
     assert resolve_models(spec(models=[entry]), servers).models["chat"].targets[0].server == "a"
 
 
+def test_a_server_without_a_weight_keeps_no_fallback_away_and_its_header_still_counts() -> None:
+    old = {"name": "old", "weight": 0, "header": {"name": "x-version", "value": "old"}}
+    entry = {"name": "chat", "servers": [{"name": "new"}, old], "fallbacks": ["small"]}
+    servers = [server("new", 0), server("old", 2), server("small", 1)]
+    model = resolve_models(spec(models=[entry]), servers).models["chat"]
+    assert [target.server for target in model.targets] == ["small"]
+    assert [target.server for target in model.versions] == ["old"]
+    assert model.ready == 1
+
+
 def test_references_that_name_nothing_are_reported() -> None:
     entry = {
         "name": "chat",

@@ -78,10 +78,11 @@ def test_a_restricted_cluster_refuses_pod_templates() -> None:
 
 
 def test_notes_name_what_only_the_cluster_can_show() -> None:
-    reference = {"namespace": "research", "name": "llama"}
-    spec = {"servers": {"references": [reference], "names": ["absent"]}, "tls": {"secretName": "tls"}}
+    references = [{"namespace": "research", "name": "llama"}, {"namespace": "llm", "name": "near"}]
+    spec = {"servers": {"references": references, "names": ["absent"]}, "tls": {"secretName": "tls"}}
     [found] = judged(gateway(spec=spec))
     text = "\n".join(found.notes)
     assert "research/llama must have the label gateways.vllm-operator.dev/llm=true" in text
+    assert "near is of the own namespace: name it in spec.servers.names" in text
     assert "the VLLMServer absent is not in this file" in text
     assert "the Secret tls must exist" in text

@@ -69,19 +69,20 @@ class Limiter:
         ]
         if refusals:
             return _refused(max(refusals, key=lambda refusal: refusal[1]), self._headers(matching, now, share))
-        for limit, counter in matching:
-            if limit.requests_per_minute is not None:
-                counter.requests.add(1, now)
-            if limit.concurrent is not None:
-                counter.running[request] = now
+        # Two entries for one key and model share a counter, which counts once.
+        for counter in _counting(matching, "requests_per_minute"):
+            counter.requests.add(1, now)
+        for counter in _counting(matching, "concurrent"):
+            counter.running[request] = now
         return RateDecision(headers=self._headers(matching, now, share))
 
     def end(self, key: str, model: str, request: str, tokens: int, now: float) -> None:
         """Count the end of a request, and its tokens."""
-        for limit, counter in self._matching(key, model):
+        matching = self._matching(key, model)
+        for _, counter in matching:
             counter.running.pop(request, None)
-            if limit.tokens_per_minute is not None and tokens > 0:
-                counter.tokens.add(tokens, now)
+        for counter in _counting(matching, "tokens_per_minute") if tokens > 0 else ():
+            counter.tokens.add(tokens, now)
 
     def _matching(self, key: str, model: str) -> list[tuple[Limit, _Counter]]:
         return [
@@ -119,6 +120,12 @@ class Limiter:
                 (f"x-ratelimit-reset-{unit}", f"{math.ceil(window.seconds_until(0, now))}s"),
             ]
         return tuple(headers)
+
+
+def _counting(matching: Sequence[tuple[Limit, _Counter]], unit: str) -> list[_Counter]:
+    """Return each counter once whose limits have a number for a unit."""
+    found = {id(counter): counter for limit, counter in matching if getattr(limit, unit) is not None}
+    return list(found.values())
 
 
 def _limit_of(limit: Limit, counter: _Counter, unit: str) -> tuple[int | None, CountWindow]:

@@ -19,6 +19,8 @@ from vllm_operator.gateway.limits.limiter import RateDecision
 from vllm_operator.gateway.limits.service import LimitCall
 
 MAX_LINE_BYTES = 16_384
+MAX_OWNERS = 100_000
+"""Clients whose agent is remembered; each takes some 200 bytes. Those of tokens have no other bound."""
 CONNECT_SECONDS = 0.8
 PROOF_SECONDS = 2.0
 
@@ -64,7 +66,7 @@ class PeerServer:
         try:
             if await self._prove(reader, writer):
                 await self._answer_calls(reader, writer)
-        except (OSError, ValueError, KeyError, TimeoutError, asyncio.CancelledError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -73,8 +75,8 @@ class PeerServer:
         nonce = secrets.token_hex(16)
         writer.write(nonce.encode() + b"\n")
         async with asyncio.timeout(PROOF_SECONDS):
-            proof = (await reader.readline()).strip().decode(errors="replace")
-        return any(hmac.compare_digest(proof, _proof(secret, nonce)) for secret in self._accepted())
+            proof = (await reader.readline()).strip()
+        return any(hmac.compare_digest(proof, _proof(secret, nonce).encode()) for secret in self._accepted())
 
     async def _answer_calls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -131,6 +133,8 @@ class PeerClients:
             return None
         owner = self._owners.get(key)
         if owner is None:
+            if len(self._owners) >= MAX_OWNERS:
+                self._owners.clear()
             owner = self._owners[key] = choose_owner(key, self._agents)
         return None if owner == self._own else owner
 
@@ -165,7 +169,13 @@ class _Link:
         self.is_closed = False
 
     async def ask(self, call: LimitCall) -> RateDecision:
-        await asyncio.shield(self._ready)
+        try:
+            await asyncio.shield(self._ready)
+        except asyncio.CancelledError:
+            if not self._ready.cancelled():
+                raise
+            # The agent left while the connection was opened.
+            raise ConnectionError(self._address) from None
         if self._writer is None or self.is_closed:
             raise ConnectionError(self._address)
         self._next += 1

@@ -122,7 +122,9 @@ class LimitService:
                     return _as_response(await self._peers.ask(owner, call))
             except (OSError, TimeoutError) as error:
                 logger.warning("the agent %s does not count, each uses its share of the limits: %s", owner, error)
-                self._avoided = {owner: self._clock() + AVOID_SECONDS}
+                now = self._clock()
+                self._avoided = {one: until for one, until in self._avoided.items() if until > now}
+                self._avoided[owner] = now + AVOID_SECONDS
         return _as_response(self.decide(call, 1 / max(1, self._peers.count)))
 
 

@@ -75,3 +75,11 @@ def test_a_change_of_the_limits_keeps_what_was_counted() -> None:
     found.start("a", "m", "2", 0)
     found.configure([Limit.model_validate({"requestsPerMinute": 3})])
     assert [found.start("a", "m", str(n), 1).allowed for n in range(3, 6)] == [True, False, False]
+
+
+def test_two_entries_for_one_place_count_a_request_once() -> None:
+    limits = limiter({"requestsPerMinute": 3}, {"requestsPerMinute": 600})
+    assert [limits.start("a", "m", str(i), 0.0).allowed for i in range(4)] == [True, True, True, False]
+    limits = limiter({"tokensPerMinute": 100}, {"tokensPerMinute": 1000})
+    limits.end("a", "m", "0", 60, 0.0)
+    assert limits.start("a", "m", "1", 1.0).allowed

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 from collections import Counter
+from typing import Any
 
-from vllm_operator.gateway.limits.peers import PeerClients, choose_owner, peer_secret
+import pytest
+
+from vllm_operator.gateway.limits import peers
+from vllm_operator.gateway.limits.limiter import RateDecision
+from vllm_operator.gateway.limits.peers import PeerClients, PeerServer, choose_owner, peer_secret
+from vllm_operator.gateway.limits.service import LimitCall
 
 
 def test_keys_spread_over_the_agents_and_few_move_when_one_leaves() -> None:
@@ -27,3 +36,54 @@ def test_an_agent_alone_counts_for_all_keys() -> None:
 def test_the_secret_depends_on_gateway_and_keys() -> None:
     assert peer_secret("uid", ["a", "b"]) == peer_secret("uid", ["b", "a"])
     assert len({peer_secret("uid", ["a"]), peer_secret("uid", ["b"]), peer_secret("other", ["a"])}) == 3
+
+
+async def test_a_proof_that_is_no_text_ends_the_connection_without_an_error() -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    server = PeerServer(lambda call: RateDecision(), lambda: [b"secret"])
+    port = await server.start("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await reader.readline()
+    writer.write(b"\xff\xfe\n")
+    assert await reader.read() == b""
+    writer.close()
+    await server.stop()
+    assert errors == []
+
+
+async def test_calls_of_other_types_end_the_connection_without_an_error() -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    server = PeerServer(lambda call: RateDecision(), lambda: [b"secret"])
+    port = await server.start("127.0.0.1", 0)
+    for line in (b"[]", b"7", b"[" * 9000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        nonce = (await reader.readline()).strip()
+        writer.write(hmac.new(b"secret", nonce, hashlib.sha256).hexdigest().encode() + b"\n" + line + b"\n")
+        assert await reader.read() == b""
+        writer.close()
+    await server.stop()
+    assert errors == []
+
+
+async def test_an_agent_that_leaves_while_it_is_asked_counts_as_lost() -> None:
+    listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    clients = PeerClients("127.0.0.1:1", lambda: b"secret")
+    clients.set_agents([address])
+    asked = asyncio.ensure_future(clients.ask(address, LimitCall("start", "a", "m", "1")))
+    await asyncio.sleep(0.05)
+    clients.set_agents([])
+    with pytest.raises(ConnectionError):
+        await asked
+    listener.close()
+
+
+def test_the_memory_of_owners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "MAX_OWNERS", 10)
+    clients = PeerClients("10.0.0.1:8083", lambda: b"")
+    clients.set_agents(["10.0.0.2:8083"])
+    first = [clients.owner(f"jwt:{i}") for i in range(25)]
+    assert len(clients._owners) <= 10
+    assert first == [clients.owner(f"jwt:{i}") for i in range(25)]

@@ -79,3 +79,24 @@ def test_without_that_agent_each_uses_its_share_and_asks_again_later() -> None:
     service_answer = service.handle(message("start"))
     assert code(service_answer) == 2
     assert peers.asked == 2
+
+
+class FakeLostPeers(FakePeers):
+    """Two peers that do not answer, and take turns."""
+
+    count = 3
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.turn = 0
+
+    def owner(self, key: str) -> str | None:
+        self.turn += 1
+        return f"10.0.0.{2 + self.turn % 2}:8083"
+
+
+def test_two_agents_that_do_not_count_are_both_left_alone_for_a_while() -> None:
+    peers, now = FakeLostPeers(), [0.0]
+    service = LimitService(limiter(600), peers, lambda: now[0])
+    assert [code(service.handle(message("start"))) for _ in range(6)] == [1] * 6
+    assert peers.asked == 2
