@@ -46,7 +46,9 @@ def secret_names(auth: Auth | None) -> tuple[str, ...]:
 
 
 def read_keys(auth: Auth | None, secrets: Mapping[str, SecretData | None]) -> KeyReading:
-    """Return the API keys of a gateway. An entry of `apiKeys` wins over one of `secrets` with the same id.
+    """Return the API keys of a gateway.
+
+    An entry of `apiKeys` wins over one of `secrets` with the same id, also one that is refused.
 
     Args:
         auth: spec.auth.
@@ -56,7 +58,13 @@ def read_keys(auth: Auth | None, secrets: Mapping[str, SecretData | None]) -> Ke
         return KeyReading(())
     problems: list[str] = []
     found: dict[str, KeyEntry] = {}
-    for field, entry in (*_from_secrets(auth, secrets), *_from_references(auth, secrets)):
+    listed = {key.id for key in auth.api_keys}
+    for field, entry in _from_secrets(auth, secrets):
+        if isinstance(entry, str):
+            problems.append(f"{field}: {entry}")
+        elif entry.id not in listed:
+            found[entry.id] = entry
+    for field, entry in _from_references(auth, secrets):
         if isinstance(entry, str):
             problems.append(f"{field}: {entry}")
         else:

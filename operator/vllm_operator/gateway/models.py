@@ -86,10 +86,12 @@ def resolve_models(spec: GatewaySpec, servers: Sequence[GatewayServer]) -> Resol
     models = {name: _served(name, spec.routing, servers) for server in servers for name in server.served_names}
     explicit = {entry.name: _explicit(entry, spec.routing, by_name, problems) for entry in spec.models}
     models |= explicit
+    without_fallbacks, entries = dict(models), {entry.name: entry for entry in spec.models}
     for entry in spec.models:
         unknown = [name for name in entry.fallbacks if name not in models]
         problems += [f"spec.models: {entry.name}: the fallback {name} is no model of this gateway" for name in unknown]
-        models[entry.name] = _with_fallback(entry, explicit[entry.name], models)
+        chain = _fallbacks(entry, entries, {entry.name})
+        models[entry.name] = _with_fallback(explicit[entry.name], chain, without_fallbacks)
     return Resolution(dict(sorted(models.items())), tuple(problems))
 
 
@@ -158,11 +160,21 @@ def _target(entry: GatewayModel, part: ModelServer, server: GatewayServer, routi
     )
 
 
-def _with_fallback(entry: GatewayModel, model: ModelRoute, models: Mapping[str, ModelRoute]) -> ModelRoute:
+def _fallbacks(entry: GatewayModel, entries: Mapping[str, GatewayModel], seen: set[str]) -> Iterator[str]:
+    """Yield the fallbacks of a model, each followed by its own, and every name once."""
+    for name in entry.fallbacks:
+        if name not in seen:
+            seen.add(name)
+            yield name
+            if name in entries:
+                yield from _fallbacks(entries[name], entries, seen)
+
+
+def _with_fallback(model: ModelRoute, names: Iterator[str], models: Mapping[str, ModelRoute]) -> ModelRoute:
     """Return the model, answered by its first fallback with a ready replica while it has none itself."""
     if model.ready:
         return model
-    for name in entry.fallbacks:
+    for name in names:
         fallback = models.get(name)
         if fallback and fallback.ready:
             targets = tuple(

@@ -99,3 +99,9 @@ def test_a_key_whose_expiry_is_no_time_is_refused(time: str) -> None:
     reading = read_keys(auth(apiKeys=[reference]), {"x": {"k": "sk-12345678"}})
     assert reading.keys == ()
     assert reading.problems == (f"spec.auth.apiKeys[a].expiresAt: there is no such time as {time}: correct the date",)
+
+
+def test_a_listed_key_that_is_refused_is_not_replaced_by_the_entry_of_a_secret() -> None:
+    reference = {"id": "a", "secretKeyRef": {"name": "x", "key": "a"}, "expiresAt": "2027-02-30T00:00:00Z"}
+    reading = read_keys(auth(apiKeys=[reference], secrets=[{"name": "x"}]), {"x": {"a": "sk-12345678"}})
+    assert reading.keys == ()

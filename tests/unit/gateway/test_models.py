@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
+
+import pytest
 
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.gateway.models import resolve_models
@@ -52,6 +55,20 @@ def test_the_first_fallback_with_a_ready_replica_answers() -> None:
     assert [(target.server, target.model) for target in model.targets] == [("c", "c")]
     servers[0] = server("a", 1)
     assert resolve_models(spec(models=[entry]), servers).models["chat"].targets[0].server == "a"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_fallbacks_of_fallbacks_count_in_any_order_and_circles_end(order: tuple[int, ...]) -> None:
+    entries = [
+        {"name": "a", "servers": [{"name": "s1"}], "fallbacks": ["a", "b"]},
+        {"name": "b", "servers": [{"name": "s2"}], "fallbacks": ["c", "a"]},
+        {"name": "c", "servers": [{"name": "s3"}], "fallbacks": ["a"]},
+    ]
+    given = spec(models=[entries[i] for i in order])
+    models = resolve_models(given, [server("s1", 0), server("s2", 0), server("s3", 1)]).models
+    assert {name: models[name].targets[0].server for name in "abc"} == {"a": "s3", "b": "s3", "c": "s3"}
+    models = resolve_models(given, [server("s1", 0), server("s2", 0), server("s3", 0)]).models
+    assert {name: models[name].targets[0].server for name in "abc"} == {"a": "s1", "b": "s2", "c": "s3"}
 
 
 def test_a_server_without_a_weight_keeps_no_fallback_away_and_its_header_still_counts() -> None:

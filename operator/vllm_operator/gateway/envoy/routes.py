@@ -156,8 +156,8 @@ def _cors(spec: GatewaySpec) -> dict[str, Any]:
         "@type": TYPE + "envoy.extensions.filters.http.cors.v3.CorsPolicy",
         "allow_origin_string_match": [_origin(origin) for origin in origins],
         "allow_methods": "GET, POST, OPTIONS",
-        "allow_headers": "authorization, content-type, x-api-key, x-session-id, x-requested-with, "
-        "x-vllm-hold-comments, "
+        "allow_headers": f"{', '.join(sorted(_chosen_by(spec)))}, authorization, content-type, x-api-key, "
+        "x-requested-with, x-vllm-hold-comments, "
         "openai-organization, openai-project, x-stainless-arch, x-stainless-lang, x-stainless-os, "
         "x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
         "x-stainless-timeout, x-stainless-helper-method",
@@ -165,6 +165,12 @@ def _cors(spec: GatewaySpec) -> dict[str, Any]:
         "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
         "max_age": "600",
     }
+
+
+def _chosen_by(spec: GatewaySpec) -> set[str]:
+    """Return the headers of clients that choose a replica or a server."""
+    servers = (server for model in spec.models for server in model.servers)
+    return {spec.session_header, *(server.header.name for server in servers if server.header)}
 
 
 def _origin(origin: str) -> dict[str, Any]:
