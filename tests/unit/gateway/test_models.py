@@ -91,3 +91,10 @@ def test_references_that_name_nothing_are_reported() -> None:
     problems = "\n".join(resolve_models(spec(models=[entry]), [server("a")]).problems)
     for part in ("does not serve zzz", "the server gone", "the fallback none", "the mirror lost"):
         assert part in problems
+
+
+def test_an_entry_keeps_a_server_of_another_namespace_with_the_same_name_out() -> None:
+    servers = [server("a", 1, "m"), server("research/llama", 3, "m")]
+    assert len(resolve_models(spec(), servers).models["m"].targets) == 2
+    entry = {"name": "m", "servers": [{"name": "a"}]}
+    assert [target.server for target in resolve_models(spec(models=[entry]), servers).models["m"].targets] == ["a"]
