@@ -20,6 +20,8 @@ MAX_VALUE_BYTES = 65_536
 """Bytes of one entry of a Secret."""
 MAX_KEYS = 10_000
 """Keys of one gateway."""
+FIELDS = frozenset({"key", "sha256", "models", "expiresAt"})
+"""Fields of an entry that is a JSON object."""
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _KEY = re.compile(r"[!-~]{8,512}")
@@ -141,6 +143,9 @@ def _read_object(identity: str, text: str) -> KeyEntry | str:
         value: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError):
         return "the entry is no valid JSON: correct it, or write the key alone"
+    if set(value) - FIELDS:
+        # A field such as expires_at must not be passed over: the key would have no end.
+        return "the entry has a field other than key, sha256, models and expiresAt: correct or remove it"
     models, expires = value.get("models", []), value.get("expiresAt")
     if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
         return "the field models needs a list of names"

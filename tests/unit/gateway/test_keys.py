@@ -105,3 +105,11 @@ def test_a_listed_key_that_is_refused_is_not_replaced_by_the_entry_of_a_secret()
     reference = {"id": "a", "secretKeyRef": {"name": "x", "key": "a"}, "expiresAt": "2027-02-30T00:00:00Z"}
     reading = read_keys(auth(apiKeys=[reference], secrets=[{"name": "x"}]), {"x": {"a": "sk-12345678"}})
     assert reading.keys == ()
+
+
+@pytest.mark.parametrize("field", ['"expires_at": "2027-01-31T00:00:00Z"', '"model": ["x"]', '"ExpiresAt": ""'])
+def test_an_entry_with_a_field_that_is_unknown_is_refused(field: str) -> None:
+    reading = read_keys(auth(secrets=[{"name": "x"}]), {"x": {"a": f'{{"key": "sk-12345678", {field}}}'}})
+    assert reading.keys == ()
+    assert "a field other than key" in reading.problems[0]
+    assert "sk-1" not in reading.problems[0]
