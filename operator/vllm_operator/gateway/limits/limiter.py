@@ -92,11 +92,13 @@ class Limiter:
         ]
 
     def _counter(self, place: tuple[str, str, str]) -> _Counter:
-        counter = self._counters.get(place)
+        # The counters stay in the order of their last use, so that the one that goes is of nobody who is active.
+        counter = self._counters.pop(place, None)
         if counter is None:
             if len(self._counters) >= MAX_COUNTERS:
                 self._counters.pop(next(iter(self._counters)))
-            counter = self._counters[place] = _Counter()
+            counter = _Counter()
+        self._counters[place] = counter
         return counter
 
     def _headers(

@@ -23,6 +23,8 @@ MAX_OWNERS = 100_000
 """Clients whose agent is remembered; each takes some 200 bytes. Those of tokens have no other bound."""
 CONNECT_SECONDS = 0.8
 PROOF_SECONDS = 2.0
+MAX_UNPROVEN = 64
+"""Connections at once that have not proved yet that they come from an agent."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class PeerServer:
         self._decide = decide
         self._accepted = accepted
         self._server: asyncio.Server | None = None
+        self._unproven = 0
 
     async def start(self, address: str, port: int) -> int:
         """Listen; return the port."""
@@ -72,6 +75,15 @@ class PeerServer:
             writer.close()
 
     async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if self._unproven >= MAX_UNPROVEN:
+            return False
+        self._unproven += 1
+        try:
+            return await self._is_proven(reader, writer)
+        finally:
+            self._unproven -= 1
+
+    async def _is_proven(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         nonce = secrets.token_hex(16)
         writer.write(nonce.encode() + b"\n")
         async with asyncio.timeout(PROOF_SECONDS):

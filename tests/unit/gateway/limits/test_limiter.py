@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from vllm_operator.api.gateway_access import Limit
+from vllm_operator.gateway.limits import limiter as module
 from vllm_operator.gateway.limits.limiter import MAX_REQUEST_SECONDS, Limiter
 
 
@@ -83,3 +86,12 @@ def test_two_entries_for_one_place_count_a_request_once() -> None:
     limits = limiter({"tokensPerMinute": 100}, {"tokensPerMinute": 1000})
     limits.end("a", "m", "0", 60, 0.0)
     assert limits.start("a", "m", "1", 1.0).allowed
+
+
+def test_many_other_keys_give_an_active_one_no_new_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTERS", 3)
+    found = limiter({"requestsPerMinute": 1})
+    assert found.start("a", "m", "r", 0).allowed
+    for number in range(10):
+        assert found.start(f"other-{number}", "m", "r", 1).allowed
+        assert not found.start("a", "m", "r", 1).allowed

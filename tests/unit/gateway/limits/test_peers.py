@@ -52,6 +52,27 @@ async def test_a_proof_that_is_no_text_ends_the_connection_without_an_error() ->
     assert errors == []
 
 
+async def test_connections_without_a_proof_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "MAX_UNPROVEN", 2)
+    server = PeerServer(lambda call: RateDecision(), lambda: [b"secret"])
+    port = await server.start("127.0.0.1", 0)
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    nonces = [(await reader.readline()).strip() for reader, _ in opened]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await reader.read() == b""
+    writer.close()
+
+    opened[0][1].write(hmac.new(b"secret", nonces[0], hashlib.sha256).hexdigest().encode() + b"\n")
+    async with asyncio.timeout(5):
+        while True:
+            opened.append(await asyncio.open_connection("127.0.0.1", port))
+            if await opened[-1][0].readline():
+                break
+    for _, writer in opened:
+        writer.close()
+    await server.stop()
+
+
 async def test_calls_of_other_types_end_the_connection_without_an_error() -> None:
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
