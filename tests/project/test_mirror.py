@@ -26,7 +26,6 @@ ELSEWHERE: dict[str, str] = {
     "gateway/envoy/build.py": _REAL_ENVOY,
     "gateway/envoy/clusters.py": _REAL_ENVOY,
     "gateway/envoy/listeners.py": _REAL_ENVOY,
-    "gateway/envoy/routes.py": _REAL_ENVOY,
     "gateway/exposure.py": "tests/gateway/test_exposure.py shows it on a real API server",
     "gateway/holding.py": _REAL_ENVOY,
     "gateway/object_cache.py": _REAL_API_SERVER,

@@ -143,6 +143,20 @@ def _read_object(identity: str, text: str) -> KeyEntry | str:
         value: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError):
         return "the entry is no valid JSON: correct it, or write the key alone"
+    if problem := _object_problem(value):
+        return problem
+    models, expires = value.get("models", []), value.get("expiresAt")
+    given = f"sha256:{value['sha256']}" if "sha256" in value else value.get("key")
+    if not isinstance(given, str):
+        return "the entry needs key or sha256"
+    digest = _digest(given)
+    if digest.startswith("the "):
+        return digest
+    return KeyEntry(identity, digest, tuple(models), _unix_time(expires) if expires else None)
+
+
+def _object_problem(value: dict[str, Any]) -> str:
+    """Return the reason against the fields of an entry other than the key itself; empty without one."""
     if set(value) - FIELDS:
         # A field such as expires_at must not be passed over: the key would have no end.
         return "the entry has a field other than key, sha256, models and expiresAt: correct or remove it"
@@ -151,13 +165,7 @@ def _read_object(identity: str, text: str) -> KeyEntry | str:
         return "the field models needs a list of names"
     if expires is not None and (not isinstance(expires, str) or _unix_time(expires) is None):
         return "the field expiresAt needs a time such as 2027-01-31T00:00:00Z"
-    given = f"sha256:{value['sha256']}" if "sha256" in value else value.get("key")
-    if not isinstance(given, str):
-        return "the entry needs key or sha256"
-    digest = _digest(given)
-    if digest.startswith("the "):
-        return digest
-    return KeyEntry(identity, digest, tuple(models), _unix_time(expires) if expires else None)
+    return ""
 
 
 def _unix_time(timestamp: str) -> int | None:
