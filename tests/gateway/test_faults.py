@@ -219,7 +219,7 @@ async def test_a_server_that_always_answers_500_shows_its_own_error(
     async with gateway:
         answer = await post(session, gateway)
         assert (answer.status, answer.message) == (500, "EngineDeadError")
-        assert sum(len(replica.requests) for replica in replicas) == 3
+        assert sum(len(replica.requests) for replica in replicas) == 4
 
 
 async def test_one_broken_replica_loses_no_request(

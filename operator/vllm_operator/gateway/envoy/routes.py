@@ -22,9 +22,9 @@ from vllm_operator.gateway.envoy.names import (
 from vllm_operator.gateway.models import Resolution
 from vllm_operator.gateway.snapshot import GatewaySnapshot
 
-RETRIES = 2
-"""Attempts after the first one. Two broken replicas lose no request, and a request that ends the engine which runs it
-ends at most three. A replica leaves the endpoints before it ends, so a second attempt is rare."""
+RETRIES = 3
+"""Attempts after the first one: two broken or ending replicas, and the agent, which hands a held request back by 425. A
+request that ends each engine which runs it ends at most four."""
 SELECTIONS = 1000
 """Draws of a replica that was not tried yet. A broken one has the fewest requests, so nearly every draw finds it."""
 RETRIED_STATUS = (425, 500, 502, 503)
