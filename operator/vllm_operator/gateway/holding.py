@@ -133,12 +133,13 @@ class Holder:
     async def _hold(self, request: web.Request) -> web.StreamResponse:
         cluster = request.headers.get(CLUSTER_HEADER, "")
         identity = request.headers.get(REQUEST_HEADER, "")
+        if cluster in self._ready:
+            # All replicas are ejected, or the last one ends, which Envoy has met before its endpoint has gone.
+            await asyncio.sleep(HAND_BACK_SECONDS)
+            if cluster in self._ready:
+                return web.Response(status=HAND_BACK)
         if cluster not in self._known:
             return _refusal(503, "ServiceUnavailableError", "this server is gone from the gateway", 10)
-        if cluster in self._ready:
-            # All replicas are ejected, or the endpoints have changed a moment ago.
-            await asyncio.sleep(HAND_BACK_SECONDS)
-            return web.Response(status=HAND_BACK)
         if identity in self._refused:
             return _refusal(503, "ServiceUnavailableError", self._late(cluster), 30)
         if (deadline := self._deadlines.get(identity)) is not None:
