@@ -34,11 +34,33 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
 
 def crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition."""
+    names = resource_names(KIND, PLURAL, SINGULAR, SHORT_NAME)
+    description = "One model, served by replicas of vLLM behind a Service."
+    spec = with_defaults_described(model_schema(Spec))
+    return custom_resource(names, COLUMNS, root_schema(description, spec, Status, NAME_RULE, required=["spec"]))
+
+
+def resource_names(kind: str, plural: str, singular: str, short_name: str) -> dict[str, Any]:
+    """Return the names of a kind, which `kubectl get all` shows."""
+    return {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": singular,
+        "shortNames": [short_name],
+        "categories": ["all"],
+    }
+
+
+def custom_resource(
+    names: dict[str, Any], columns: tuple[tuple[str, str, str, int, str], ...], schema: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the CustomResourceDefinition of a namespaced kind with replicas and a status."""
     version = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "additionalPrinterColumns": [printer_column(*column) for column in COLUMNS],
+        "additionalPrinterColumns": [printer_column(*column) for column in columns],
         "subresources": {
             "status": {},
             "scale": {
@@ -47,39 +69,34 @@ def crd() -> dict[str, Any]:
                 "labelSelectorPath": ".status.selector",
             },
         },
-        "schema": {"openAPIV3Schema": _root_schema()},
-    }
-    names = {
-        "kind": KIND,
-        "listKind": f"{KIND}List",
-        "plural": PLURAL,
-        "singular": SINGULAR,
-        "shortNames": [SHORT_NAME],
-        "categories": ["all"],
+        "schema": {"openAPIV3Schema": schema},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{names['plural']}.{GROUP}"},
         "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
     }
 
 
-def _root_schema() -> dict[str, Any]:
+def root_schema(
+    description: str, spec: dict[str, Any], status: type[Model], name_rule: CelRule, required: list[str] | None = None
+) -> dict[str, Any]:
+    """Return the schema of a whole object; `required` names the fields that it must have."""
     text = {"type": "string"}
     return {
         "type": "object",
-        "description": "One model, served by replicas of vLLM behind a Service.",
-        "required": ["spec"],
+        "description": description,
+        **({"required": required} if required else {}),
         "properties": {
             "apiVersion": text,
             "kind": text,
             "metadata": {"type": "object"},
-            "spec": with_defaults_described(model_schema(Spec)),
+            "spec": spec,
             # Flux calls a resource without a status current, even before its operator has reconciled it.
-            "status": {**with_defaults_described(model_schema(Status)), "default": {"observedGeneration": -1}},
+            "status": {**with_defaults_described(model_schema(status)), "default": {"observedGeneration": -1}},
         },
-        "x-kubernetes-validations": [NAME_RULE.as_schema()],
+        "x-kubernetes-validations": [name_rule.as_schema()],
     }
 
 

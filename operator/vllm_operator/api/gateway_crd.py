@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm_operator.api.crd import model_schema, printer_column, with_defaults_described
+from vllm_operator.api.crd import custom_resource, model_schema, resource_names, root_schema, with_defaults_described
 from vllm_operator.api.fields import CelRule
 from vllm_operator.api.gateway import GatewaySpec
 from vllm_operator.api.gateway_status import GatewayStatus
@@ -13,8 +13,6 @@ from vllm_operator.api.names import (
     GATEWAY_PLURAL,
     GATEWAY_SHORT_NAME,
     GATEWAY_SINGULAR,
-    GROUP,
-    VERSION,
 )
 
 NAME_RULE = CelRule(
@@ -38,49 +36,7 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
 
 def gateway_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition."""
-    version = {
-        "name": VERSION,
-        "served": True,
-        "storage": True,
-        "additionalPrinterColumns": [printer_column(*column) for column in COLUMNS],
-        "subresources": {
-            "status": {},
-            "scale": {
-                "specReplicasPath": ".spec.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        },
-        "schema": {"openAPIV3Schema": _root_schema()},
-    }
-    names = {
-        "kind": GATEWAY_KIND,
-        "listKind": f"{GATEWAY_KIND}List",
-        "plural": GATEWAY_PLURAL,
-        "singular": GATEWAY_SINGULAR,
-        "shortNames": [GATEWAY_SHORT_NAME],
-        "categories": ["all"],
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{GATEWAY_PLURAL}.{GROUP}"},
-        "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
-    }
-
-
-def _root_schema() -> dict[str, Any]:
-    text = {"type": "string"}
+    names = resource_names(GATEWAY_KIND, GATEWAY_PLURAL, GATEWAY_SINGULAR, GATEWAY_SHORT_NAME)
+    description = "One OpenAI endpoint in front of the VLLMServers of a namespace."
     spec = {**with_defaults_described(model_schema(GatewaySpec)), "default": {}}
-    return {
-        "type": "object",
-        "description": "One OpenAI endpoint in front of the VLLMServers of a namespace.",
-        "properties": {
-            "apiVersion": text,
-            "kind": text,
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": {**with_defaults_described(model_schema(GatewayStatus)), "default": {"observedGeneration": -1}},
-        },
-        "x-kubernetes-validations": [NAME_RULE.as_schema()],
-    }
+    return custom_resource(names, COLUMNS, root_schema(description, spec, GatewayStatus, NAME_RULE))
